@@ -1,0 +1,96 @@
+//! From a configuration and a list of targets to the parameters that get masks.
+
+use std::collections::BTreeMap;
+
+use tracing::warn;
+
+use crate::config::CircuitConfig;
+use crate::error::CircuitError;
+use crate::layout::Slot;
+use crate::names;
+use crate::target::{MaskTarget, ParamInfo, parameter_path};
+
+/// The slots of the layers that `config` names, weight before bias.
+///
+/// # Errors
+/// See [`CircuitModel::new`](crate::CircuitModel::new).
+pub(crate) fn build_slots(
+    config: &CircuitConfig,
+    targets: &[MaskTarget],
+    params: &BTreeMap<String, ParamInfo>,
+) -> Result<Vec<Slot>, CircuitError> {
+    let mut by_name = BTreeMap::new();
+    for target in targets {
+        if by_name.insert(target.name.as_str(), target).is_some() {
+            return Err(CircuitError::DuplicateLayer { name: target.name.clone(), place: "the list of targets" });
+        }
+    }
+    let mut slots: Vec<Slot> = Vec::new();
+    for name in &config.target_layers {
+        let target = by_name.get(name.as_str()).ok_or_else(|| CircuitError::UnknownLayer {
+            asked: name.clone(),
+            nearest: names::nearest(name, by_name.keys().copied()),
+        })?;
+        let weight = weight_slot(config, target, params)?;
+        if let Some(first) = slots.iter().find(|slot| slot.path == weight.path) {
+            return Err(CircuitError::SharedParameter {
+                first: first.layer.clone(),
+                second: name.clone(),
+                path: weight.path,
+            });
+        }
+        let bias = match config.mask_bias {
+            true => bias_slot(&weight, target, params)?,
+            false => None,
+        };
+        slots.push(weight);
+        slots.extend(bias);
+    }
+    Ok(slots)
+}
+
+fn weight_slot(
+    config: &CircuitConfig,
+    target: &MaskTarget,
+    params: &BTreeMap<String, ParamInfo>,
+) -> Result<Slot, CircuitError> {
+    let path = parameter_path(&target.path, "weight");
+    let info = params.get(&path).ok_or_else(|| CircuitError::ParameterNotFound {
+        layer: target.name.clone(),
+        path: path.clone(),
+        nearest: names::nearest(&path, params.keys().map(String::as_str)),
+    })?;
+    check(target, &path, info, target.kind.rank())?;
+    Ok(Slot::weight(&target.name, target.kind, path, info.shape.clone(), config.mask_unit))
+}
+
+/// The bias beside `weight`; `None` with a warning when the layer has none.
+fn bias_slot(
+    weight: &Slot,
+    target: &MaskTarget,
+    params: &BTreeMap<String, ParamInfo>,
+) -> Result<Option<Slot>, CircuitError> {
+    let path = parameter_path(&target.path, "bias");
+    let Some(info) = params.get(&path) else {
+        warn!(layer = target.name, "no bias here, so none is masked");
+        return Ok(None);
+    };
+    check(target, &path, info, 1)?;
+    Ok(Some(Slot::bias(weight, path, info.shape.clone())))
+}
+
+fn check(target: &MaskTarget, path: &str, info: &ParamInfo, rank: usize) -> Result<(), CircuitError> {
+    if info.reparameterized {
+        return Err(CircuitError::AlreadyReparameterized { layer: target.name.clone(), path: path.to_string() });
+    }
+    if info.shape.len() != rank {
+        return Err(CircuitError::RankMismatch {
+            layer: target.name.clone(),
+            kind: target.kind,
+            path: path.to_string(),
+            expected: rank,
+            found: info.shape.clone(),
+        });
+    }
+    Ok(())
+}

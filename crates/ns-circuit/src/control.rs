@@ -1,0 +1,218 @@
+//! The one handle that all masks of a circuit share: temperature, ablation, on and off, noise.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::ablation::Ablation;
+use crate::layout::Slot;
+use crate::methods::{Method, continuous_sparsification, hard_concrete};
+use crate::rng;
+
+/// Shared by every mask of a [`CircuitModel`](crate::CircuitModel) and by the model's clones.
+pub(crate) struct Control {
+    /// The masked parameters, layer by layer, weight before bias.
+    pub(crate) slots: Vec<Slot>,
+    /// Slots by the parameter's path.
+    by_path: BTreeMap<String, usize>,
+    /// How masks are made.
+    pub(crate) method: Method,
+    state: Mutex<State>,
+}
+
+/// What can be changed through `&self`.
+#[derive(Debug)]
+pub(crate) struct State {
+    pub(crate) temperature: f32,
+    pub(crate) ablation: Ablation,
+    /// Whether the ablation is still the configuration's, which training ignores.
+    pub(crate) ablation_is_configured: bool,
+    /// Number of the draw of sampled ablations.
+    pub(crate) sample: u64,
+    pub(crate) seed: u64,
+    pub(crate) epoch: u64,
+    pub(crate) step: u64,
+    pub(crate) slots: Vec<SlotState>,
+}
+
+/// The changeable part of one slot. Tensors are flat, in storage order, and record no gradients.
+#[derive(Debug, Clone)]
+pub(crate) struct SlotState {
+    /// Whether the mask is in use.
+    pub(crate) on: bool,
+    /// What the ablation in force has drawn: a mask, or new values of the parameter.
+    pub(crate) drawn: Option<Tensor<1>>,
+    /// Noise given from outside, as log-odds.
+    pub(crate) injected: Option<Vec<f32>>,
+    /// The noise of the present step, as log-odds.
+    noise: Option<Tensor<1>>,
+}
+
+/// Where a mask comes from: what one parameter knows of itself.
+pub(crate) struct Source<'a> {
+    /// The mask parameters, `[n]` in storage order; `None` for magnitude pruning.
+    pub(crate) logits: Option<Tensor<1>>,
+    /// Whether the mask's training flag is enabled.
+    pub(crate) training: bool,
+    /// The parameter's device.
+    pub(crate) device: Device,
+    /// The two masks of magnitude pruning.
+    pub(crate) pruned: &'a dyn Fn() -> PrunedMasks,
+}
+
+/// [`Pruned`](crate::methods::magnitude_pruning::Pruned) on a device.
+#[derive(Debug, Clone)]
+pub(crate) struct PrunedMasks {
+    pub(crate) hard: Tensor<1>,
+    pub(crate) ablated: Tensor<1>,
+}
+
+impl Control {
+    pub(crate) fn new(slots: Vec<Slot>, method: Method, ablation: Ablation) -> Self {
+        let by_path = slots.iter().enumerate().map(|(i, slot)| (slot.path.clone(), i)).collect();
+        let off = SlotState { on: true, drawn: None, injected: None, noise: None };
+        let state = State {
+            temperature: 1.0,
+            ablation,
+            ablation_is_configured: true,
+            sample: 0,
+            seed: 0,
+            epoch: 0,
+            step: 0,
+            slots: vec![off; slots.len()],
+        };
+        Self { slots, by_path, method, state: Mutex::new(state) }
+    }
+
+    /// The slot of the parameter at `path`.
+    pub(crate) fn slot_at(&self, path: &str) -> Option<usize> {
+        self.by_path.get(path).copied()
+    }
+
+    /// The state. A panic elsewhere cannot leave it half-written, so poison is ignored.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forgets the noise of the present step, after something that it depends on has changed.
+    pub(crate) fn forget_noise(&self) {
+        for slot in &mut self.state().slots {
+            slot.noise = None;
+        }
+    }
+
+    /// Forgets what the ablation in force has drawn.
+    pub(crate) fn forget_draws(&self) {
+        for slot in &mut self.state().slots {
+            slot.drawn = None;
+        }
+    }
+
+    /// The mask in force, `[n]` with n the mask's size; `None` when masks are off.
+    ///
+    /// Soft in training as long as the logits are trainable; otherwise hard, and ablated in evaluation mode. A sampled
+    /// ablation that has drawn nothing yet counts as none: the callers that may fail draw first.
+    pub(crate) fn mask(&self, slot: usize, source: &Source<'_>) -> Option<Tensor<1>> {
+        let (ablation, drawn) = {
+            let state = self.state();
+            let slot = &state.slots[slot];
+            if !slot.on {
+                return None;
+            }
+            match source.training {
+                true => (Ablation::None, None),
+                false => (state.ablation, slot.drawn.clone()),
+            }
+        };
+        if let Some(logits) = &source.logits
+            && source.training
+            && logits.is_require_grad()
+        {
+            return Some(self.soft_mask(slot, logits.clone(), &source.device));
+        }
+        Some(match ablation {
+            Ablation::None => self.hard_mask(source),
+            Ablation::ZeroAblate | Ablation::RandomAblate => match source.logits {
+                Some(_) => self.hard_mask(source).neg().add_scalar(1.0),
+                None => (source.pruned)().ablated,
+            },
+            Ablation::RandomlySampled | Ablation::ComplementSampled => match drawn {
+                Some(mask) => on_device(mask, &source.device),
+                None => self.hard_mask(source),
+            },
+        })
+    }
+
+    /// The hard mask of the circuit itself, whatever the mode and the ablation.
+    pub(crate) fn hard_mask(&self, source: &Source<'_>) -> Tensor<1> {
+        match (&self.method, &source.logits) {
+            (Method::ContinuousSparsification, Some(logits)) => {
+                continuous_sparsification::hard_mask(logits.clone().without_autodiff())
+            }
+            (Method::HardConcrete(concrete), Some(logits)) => concrete.hard_mask(logits.clone().without_autodiff()),
+            (Method::MagnitudePruning { .. }, _) | (_, None) => (source.pruned)().hard,
+        }
+    }
+
+    /// The new values that `random_ablate` puts in the circuit's place, if it is in force.
+    pub(crate) fn refill(&self, slot: usize, source: &Source<'_>) -> Option<Tensor<1>> {
+        let state = self.state();
+        if source.training || state.ablation != Ablation::RandomAblate {
+            return None;
+        }
+        let drawn = state.slots[slot].drawn.clone()?;
+        Some(on_device(drawn, &source.device))
+    }
+
+    fn soft_mask(&self, slot: usize, logits: Tensor<1>, device: &Device) -> Tensor<1> {
+        match &self.method {
+            Method::HardConcrete(concrete) => concrete.soft_mask(logits, self.noise(slot, device)),
+            Method::ContinuousSparsification | Method::MagnitudePruning { .. } => {
+                let temperature = self.state().temperature;
+                continuous_sparsification::soft_mask(logits, temperature)
+            }
+        }
+    }
+
+    /// The noise of the present step: injected, or drawn from (seed, parameter, epoch, step). One step has one noise,
+    /// however often the parameter is read.
+    fn noise(&self, slot: usize, device: &Device) -> Tensor<1> {
+        let mut state = self.state();
+        let (seed, epoch, step) = (state.seed, state.epoch, state.step);
+        let entry = &mut state.slots[slot];
+        if let Some(noise) = &entry.noise
+            && noise.device() == *device
+        {
+            return noise.clone();
+        }
+        let values = entry.injected.clone().unwrap_or_else(|| {
+            let label = format!("noise/{}", self.slots[slot].key());
+            let mut rng = rng::stream(seed, &label, epoch, step);
+            hard_concrete::draw_noise(&mut rng, self.slots[slot].mask_len())
+        });
+        let noise = flat(values, device);
+        entry.noise = Some(noise.clone());
+        noise
+    }
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control")
+            .field("method", &self.method.name())
+            .field("masks", &self.slots.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A tensor without gradients of `values` beside the tensors of `device`.
+pub(crate) fn flat(values: Vec<f32>, device: &Device) -> Tensor<1> {
+    let n = values.len();
+    Tensor::from_data(TensorData::new(values, [n]), &device.clone().without_autodiff())
+}
+
+fn on_device(tensor: Tensor<1>, device: &Device) -> Tensor<1> {
+    if tensor.device() == *device { tensor } else { tensor.to_device(&device.clone().without_autodiff()) }
+}

@@ -1,0 +1,179 @@
+//! Mask files: safetensors under the reference's names, readable by the Python NeuroSurgeon and back.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use burn::tensor::{DType, TensorData};
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensorError, SafeTensors};
+
+use crate::error::CircuitError;
+use crate::model::CircuitModel;
+
+/// Writes the mask parameters of `circuit` to `path`, as `<layer>.weight_mask_params` and `<layer>.bias_mask_params` in
+/// Hugging Face's shapes, `f32`. Magnitude pruning has none, so its file is empty.
+///
+/// The file appears whole or not at all.
+///
+/// # Errors
+/// [`CircuitError::Io`], [`CircuitError::Encode`]
+pub fn save_masks<M: Module>(path: impl AsRef<Path>, circuit: &CircuitModel<M>) -> Result<(), CircuitError> {
+    save_masks_with_prefix(path, circuit, "")
+}
+
+/// [`save_masks`] with `prefix` before every name, for example `wrapped_model.` for the state dict of a Python
+/// `CircuitModel`. [`CircuitModel::load_mask_params`] strips that prefix again.
+///
+/// # Errors
+/// [`CircuitError::Io`], [`CircuitError::Encode`]
+pub fn save_masks_with_prefix<M: Module>(
+    path: impl AsRef<Path>,
+    circuit: &CircuitModel<M>,
+    prefix: &str,
+) -> Result<(), CircuitError> {
+    let params = circuit.mask_params();
+    let mut views = Vec::with_capacity(params.len());
+    for (name, data) in &params {
+        let view = TensorView::new(Dtype::F32, data.shape().as_slice().to_vec(), data.as_bytes())
+            .map_err(|source| CircuitError::Encode { source })?;
+        views.push((format!("{prefix}{name}"), view));
+    }
+    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|source| CircuitError::Encode { source })?;
+    write_atomically(path.as_ref(), &bytes)
+}
+
+/// Reads the tensors of a safetensors file as `f32`, for [`CircuitModel::load_mask_params`].
+///
+/// # Errors
+/// [`CircuitError::FileNotFound`], [`CircuitError::Io`], [`CircuitError::TruncatedFile`],
+/// [`CircuitError::NotSafetensors`], and [`CircuitError::UnsupportedDtype`] for a tensor that holds no floats.
+pub fn load_masks(path: impl AsRef<Path>) -> Result<BTreeMap<String, TensorData>, CircuitError> {
+    let path = path.as_ref();
+    let bytes = fs::read(path).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => CircuitError::FileNotFound { path: path.into() },
+        _ => io_error(path, source),
+    })?;
+    let file = SafeTensors::deserialize(&bytes).map_err(|source| match source {
+        SafeTensorError::HeaderTooSmall
+        | SafeTensorError::InvalidHeaderLength
+        | SafeTensorError::MetadataIncompleteBuffer => {
+            CircuitError::TruncatedFile { path: path.into(), found: bytes.len() }
+        }
+        source => CircuitError::NotSafetensors { path: path.into(), source },
+    })?;
+    file.iter().map(|(name, view)| Ok((name.to_string(), read_floats(path, name, &view)?))).collect()
+}
+
+fn read_floats(path: &Path, name: &str, view: &TensorView<'_>) -> Result<TensorData, CircuitError> {
+    let dtype = match view.dtype() {
+        Dtype::F16 => DType::F16,
+        Dtype::BF16 => DType::BF16,
+        Dtype::F32 => DType::F32,
+        Dtype::F64 => DType::F64,
+        other => {
+            return Err(CircuitError::UnsupportedDtype {
+                path: path.into(),
+                name: name.to_string(),
+                dtype: format!("{other:?}"),
+            });
+        }
+    };
+    TensorData::try_from_bytes_vec(view.data().to_vec(), view.shape().to_vec(), dtype)
+        .and_then(TensorData::try_cast_as::<f32>)
+        .map_err(|source| CircuitError::InvalidValues { name: name.to_string(), message: source.to_string() })
+}
+
+/// Writes a file beside `path` and renames it over `path`.
+fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), CircuitError> {
+    let temporary = temporary_name(path);
+    let written = File::create(&temporary)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        })
+        .and_then(|()| fs::rename(&temporary, path));
+    written.map_err(|source| {
+        // What is left of a failed write is of no use to anybody; the write's own error is the one to report.
+        fs::remove_file(&temporary).ok();
+        io_error(path, source)
+    })
+}
+
+fn temporary_name(path: &Path) -> PathBuf {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
+}
+
+fn io_error(path: &Path, source: io::Error) -> CircuitError {
+    CircuitError::Io { path: path.into(), source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{circuit, config};
+
+    #[test]
+    fn masks_come_back_and_carry_the_format() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("masks.safetensors");
+        let circuit = circuit(&config());
+        save_masks(&path, &circuit).unwrap();
+        assert_eq!(load_masks(&path).unwrap(), circuit.mask_params());
+        let names: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();
+        assert_eq!(names.len(), 1, "a temporary file was left");
+
+        let bytes = fs::read(&path).unwrap();
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).unwrap();
+        assert_eq!(metadata.metadata().as_ref().unwrap()["format"], "pt");
+
+        save_masks_with_prefix(&path, &circuit, "wrapped_model.wrapped_model.").unwrap();
+        let prefixed = load_masks(&path).unwrap();
+        assert!(prefixed.keys().all(|k| k.starts_with("wrapped_model.w")));
+        circuit.load_mask_params(&prefixed).unwrap();
+    }
+
+    #[test]
+    fn halves_and_doubles_are_read_as_singles() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m");
+        let bytes: Vec<u8> = [0.5_f64, -2.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+        let doubles = TensorView::new(Dtype::F64, vec![2], &bytes).unwrap();
+        // 1.0 and -0.5 as bf16
+        let bytes = [0x80, 0x3f, 0x00, 0xbf];
+        let halves = TensorView::new(Dtype::BF16, vec![2], &bytes).unwrap();
+        let file = safetensors::serialize([("d", doubles), ("h", halves)], None).unwrap();
+        fs::write(&path, file).unwrap();
+        let read = load_masks(&path).unwrap();
+        assert_eq!(read["d"].try_to_vec::<f32>().unwrap(), [0.5, -2.0]);
+        assert_eq!(read["h"].try_to_vec::<f32>().unwrap(), [1.0, -0.5]);
+    }
+
+    #[test]
+    fn broken_files_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m");
+        assert!(matches!(load_masks(&path), Err(CircuitError::FileNotFound { .. })));
+        save_masks(&path, &circuit(&config())).unwrap();
+        let whole = fs::read(&path).unwrap();
+        for cut in [0, 4, 20, whole.len() - 1] {
+            fs::write(&path, &whole[..cut]).unwrap();
+            let error = load_masks(&path).unwrap_err();
+            assert!(matches!(error, CircuitError::TruncatedFile { found, .. } if found == cut), "{cut}: {error}");
+        }
+        fs::write(&path, "not a tensor in sight, only prose").unwrap();
+        assert!(matches!(load_masks(&path), Err(CircuitError::NotSafetensors { .. })));
+        let ints = TensorView::new(Dtype::I64, vec![1], &[0; 8]).unwrap();
+        fs::write(&path, safetensors::serialize([("i", ints)], None).unwrap()).unwrap();
+        assert!(matches!(
+            load_masks(&path),
+            Err(CircuitError::UnsupportedDtype { dtype, .. }) if dtype == "I64"
+        ));
+        let nowhere = folder.path().join("absent/m");
+        assert!(matches!(save_masks(nowhere, &circuit(&config())), Err(CircuitError::Io { .. })));
+    }
+}

@@ -1,0 +1,70 @@
+//! How large a circuit is.
+
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use crate::control::Control;
+use crate::mask::host;
+use crate::methods::{Method, continuous_sparsification};
+use crate::views::View;
+
+/// The size of a circuit by its hard masks, in weights (and biases) kept.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct L0Statistics {
+    /// Entries in the circuit.
+    pub total: f64,
+    /// Entries that could be.
+    pub max: f64,
+    /// The same layer by layer, in the order of `target_layers`.
+    pub layers: Vec<LayerL0>,
+}
+
+/// The size of a circuit in one layer, weight and masked bias together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LayerL0 {
+    /// Name of the layer.
+    pub name: String,
+    /// Entries in the circuit.
+    pub l0: f64,
+    /// Entries that could be.
+    pub max: f64,
+}
+
+/// Counts the hard masks of `views`, each entry for all weights that it covers.
+pub(crate) fn statistics(control: &Control, views: &[View]) -> L0Statistics {
+    let mut statistics = L0Statistics::default();
+    for view in views {
+        let slot = &control.slots[view.slot];
+        let (ones, max) = (kept(control, view) as f64, slot.len() as f64);
+        statistics.total += ones;
+        statistics.max += max;
+        match statistics.layers.last_mut() {
+            Some(layer) if layer.name == slot.layer => {
+                layer.l0 += ones;
+                layer.max += max;
+            }
+            _ => statistics.layers.push(LayerL0 { name: slot.layer.clone(), l0: ones, max }),
+        }
+    }
+    statistics
+}
+
+/// The training L0 of one mask, shape `[1]`: differentiable for the learned methods, a constant for magnitude pruning
+/// and for frozen continuous sparsification.
+pub(crate) fn training_term(control: &Control, view: &View) -> Tensor<1> {
+    let repeat = control.slots[view.slot].repeat();
+    match (&control.method, &view.logits) {
+        (Method::HardConcrete(concrete), Some(logits)) => concrete.l0(logits.clone()),
+        (Method::ContinuousSparsification, Some(logits)) if logits.is_require_grad() || !view.training() => {
+            let temperature = control.state().temperature;
+            continuous_sparsification::l0(logits.clone(), temperature, repeat)
+        }
+        _ => Tensor::from_floats([kept(control, view) as f32], view.device()),
+    }
+}
+
+/// Number of entries of the parameter that the hard mask keeps, counted on the host and so exact.
+fn kept(control: &Control, view: &View) -> usize {
+    let mask = view.with_source(|source| host(control.hard_mask(source)));
+    mask.iter().filter(|m| **m != 0.0).count() * control.slots[view.slot].repeat()
+}

@@ -1,0 +1,240 @@
+//! Shapes and layouts: Hugging Face's files on one side, Burn's storage on the other.
+//!
+//! They differ in one place only: a linear layer's weight is `[out, in]` in files and `[in, out]` in Burn.
+
+use burn::tensor::TensorData;
+
+use crate::config::MaskUnit;
+use crate::error::CircuitError;
+use crate::target::LayerKind;
+
+/// Which of a layer's parameters a mask is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Weight,
+    Bias,
+}
+
+impl Role {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Weight => "weight",
+            Self::Bias => "bias",
+        }
+    }
+}
+
+/// One masked parameter: everything about it that does not change.
+#[derive(Debug, Clone)]
+pub(crate) struct Slot {
+    /// Name of the layer.
+    pub(crate) layer: String,
+    /// Kind of the layer.
+    pub(crate) kind: LayerKind,
+    /// Which parameter of the layer.
+    pub(crate) role: Role,
+    /// Path of the parameter in the module.
+    pub(crate) path: String,
+    /// Shape of the parameter, as stored.
+    pub(crate) shape: Vec<usize>,
+    /// Shape of its mask, as stored: broadcasts to `shape`.
+    pub(crate) mask_shape: Vec<usize>,
+    /// Inputs to one output unit of the layer.
+    pub(crate) fan_in: usize,
+}
+
+impl Slot {
+    /// The weight of a layer, `shape` as stored.
+    pub(crate) fn weight(layer: &str, kind: LayerKind, path: String, shape: Vec<usize>, unit: MaskUnit) -> Self {
+        let mut mask_shape = shape.clone();
+        let input_axis = match kind {
+            LayerKind::Linear | LayerKind::GptConv1d => 0,
+            LayerKind::Conv1d | LayerKind::Conv2d => 1,
+        };
+        if unit == MaskUnit::Neuron {
+            mask_shape[input_axis] = 1;
+        }
+        let fan_in = match kind {
+            LayerKind::Linear | LayerKind::GptConv1d => shape[0],
+            LayerKind::Conv1d | LayerKind::Conv2d => shape[1..].iter().product(),
+        };
+        Self { layer: layer.to_string(), kind, role: Role::Weight, path, shape, mask_shape, fan_in }
+    }
+
+    /// The bias beside `weight`.
+    pub(crate) fn bias(weight: &Self, path: String, shape: Vec<usize>) -> Self {
+        Self { role: Role::Bias, path, mask_shape: shape.clone(), shape, ..weight.clone() }
+    }
+
+    /// `<layer>.weight` or `<layer>.bias`.
+    pub(crate) fn key(&self) -> String {
+        format!("{}.{}", self.layer, self.role.name())
+    }
+
+    /// Number of entries of the parameter.
+    pub(crate) fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Number of entries of the mask.
+    pub(crate) fn mask_len(&self) -> usize {
+        self.mask_shape.iter().product()
+    }
+
+    /// How many entries of the parameter one entry of the mask covers.
+    pub(crate) fn repeat(&self) -> usize {
+        self.len().checked_div(self.mask_len()).unwrap_or(0)
+    }
+
+    /// Shape of the parameter in Hugging Face's layout.
+    pub(crate) fn hf_shape(&self) -> Vec<usize> {
+        self.hf(&self.shape)
+    }
+
+    /// Shape of the mask parameters in Hugging Face's layout.
+    pub(crate) fn hf_mask_shape(&self) -> Vec<usize> {
+        self.hf(&self.mask_shape)
+    }
+
+    /// Mask-sized values, from storage order to Hugging Face's.
+    pub(crate) fn mask_to_hf(&self, values: Vec<f32>) -> TensorData {
+        let values = self.to_hf_order(values, &self.mask_shape);
+        TensorData::new(values, self.hf_mask_shape())
+    }
+
+    /// Mask-sized values from storage order to Hugging Face's, broadcast over the parameter.
+    pub(crate) fn broadcast_to_hf(&self, mask: &[f32]) -> TensorData {
+        let values = self.to_hf_order(self.broadcast(mask), &self.shape);
+        TensorData::new(values, self.hf_shape())
+    }
+
+    /// Mask-sized values in Hugging Face's layout, as `f32` in storage order.
+    ///
+    /// # Errors
+    /// When the shape is not that of the mask, or the values are no floats or NaN.
+    pub(crate) fn mask_from_hf(&self, name: &str, data: &TensorData) -> Result<Vec<f32>, CircuitError> {
+        let (expected, found) = (self.hf_mask_shape(), data.shape().as_slice());
+        if found != expected {
+            return Err(CircuitError::ShapeMismatch { name: name.to_string(), expected, found: found.to_vec() });
+        }
+        let values: Vec<f32> = data
+            .try_to_vec_as()
+            .map_err(|source| CircuitError::InvalidValues { name: name.to_string(), message: source.to_string() })?;
+        if values.iter().any(|value| value.is_nan()) {
+            return Err(CircuitError::InvalidValues {
+                name: name.to_string(),
+                message: "has NaN entries; a mask parameter is a number".to_string(),
+            });
+        }
+        Ok(match (self.transposed(), expected.as_slice()) {
+            (true, [rows, columns]) => transpose(&values, *rows, *columns),
+            _ => values,
+        })
+    }
+
+    /// `mask`, in storage order, repeated over the parameter's shape.
+    fn broadcast(&self, mask: &[f32]) -> Vec<f32> {
+        let Some(axis) = (0..self.shape.len()).find(|i| self.shape[*i] != self.mask_shape[*i]) else {
+            return mask.to_vec();
+        };
+        let inner: usize = self.shape[axis + 1..].iter().product();
+        mask.chunks(inner.max(1))
+            .flat_map(|block| std::iter::repeat_n(block, self.shape[axis]).flatten())
+            .copied()
+            .collect()
+    }
+
+    fn transposed(&self) -> bool {
+        self.kind == LayerKind::Linear && self.role == Role::Weight
+    }
+
+    fn hf(&self, shape: &[usize]) -> Vec<usize> {
+        let mut shape = shape.to_vec();
+        if self.transposed() {
+            shape.reverse();
+        }
+        shape
+    }
+
+    fn to_hf_order(&self, values: Vec<f32>, shape: &[usize]) -> Vec<f32> {
+        match (self.transposed(), shape) {
+            (true, [rows, columns]) => transpose(&values, *rows, *columns),
+            _ => values,
+        }
+    }
+}
+
+/// The transpose of a row-major `[rows, columns]` matrix.
+pub(crate) fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut out = Vec::with_capacity(values.len());
+    for column in 0..columns {
+        out.extend((0..rows).map(|row| values[row * columns + column]));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(kind: LayerKind, shape: &[usize], unit: MaskUnit) -> Slot {
+        Slot::weight("l", kind, "l.weight".into(), shape.to_vec(), unit)
+    }
+
+    fn values(data: &TensorData) -> Vec<f32> {
+        data.try_to_vec().unwrap()
+    }
+
+    #[test]
+    fn only_a_linear_weight_is_transposed() {
+        let stored = vec![1., 2., 3., 4., 5., 6.]; // [in = 2, out = 3]
+        let linear = slot(LayerKind::Linear, &[2, 3], MaskUnit::Weight);
+        let out = linear.mask_to_hf(stored.clone());
+        assert_eq!(out.shape().as_slice(), [3, 2]);
+        assert_eq!(values(&out), [1., 4., 2., 5., 3., 6.]);
+        assert_eq!(linear.mask_from_hf("l", &out).unwrap(), stored);
+
+        let gpt = slot(LayerKind::GptConv1d, &[2, 3], MaskUnit::Weight);
+        assert_eq!(values(&gpt.mask_to_hf(stored.clone())), stored);
+        let bias = Slot::bias(&linear, "l.bias".into(), vec![3]);
+        assert_eq!(bias.hf_mask_shape(), [3]);
+        assert_eq!(bias.key(), "l.bias");
+        assert_eq!(bias.fan_in, 2);
+    }
+
+    #[test]
+    fn neuron_shapes_are_those_of_the_reference() {
+        let shape = |kind, stored: &[usize]| slot(kind, stored, MaskUnit::Neuron).hf_mask_shape();
+        assert_eq!(shape(LayerKind::Linear, &[4, 3]), [3, 1]);
+        assert_eq!(shape(LayerKind::GptConv1d, &[4, 3]), [1, 3]);
+        assert_eq!(shape(LayerKind::Conv1d, &[3, 4, 5]), [3, 1, 5]);
+        assert_eq!(shape(LayerKind::Conv2d, &[3, 4, 5, 6]), [3, 1, 5, 6]);
+    }
+
+    #[test]
+    fn neuron_masks_broadcast_over_inputs() {
+        let linear = slot(LayerKind::Linear, &[2, 3], MaskUnit::Neuron);
+        assert_eq!(linear.repeat(), 2);
+        let full = linear.broadcast_to_hf(&[1., 0., 1.]);
+        assert_eq!(values(&full), [1., 1., 0., 0., 1., 1.]);
+
+        let conv = slot(LayerKind::Conv1d, &[2, 2, 3], MaskUnit::Neuron);
+        let full = conv.broadcast_to_hf(&[1., 2., 3., 4., 5., 6.]);
+        assert_eq!(values(&full), [1., 2., 3., 1., 2., 3., 4., 5., 6., 4., 5., 6.]);
+    }
+
+    #[test]
+    fn misshapen_and_nan_values_are_named() {
+        let linear = slot(LayerKind::Linear, &[2, 3], MaskUnit::Weight);
+        let wrong = TensorData::new(vec![0_f32; 6], [2, 3]);
+        let error = linear.mask_from_hf("l.weight_mask_params", &wrong);
+        assert!(matches!(
+            error,
+            Err(CircuitError::ShapeMismatch { expected, found, .. })
+                if expected == [3, 2] && found == [2, 3]
+        ));
+        let nan = TensorData::new(vec![f32::NAN; 6], [3, 2]);
+        let error = linear.mask_from_hf("l.weight_mask_params", &nan);
+        assert!(matches!(error, Err(CircuitError::InvalidValues { .. })));
+    }
+}

@@ -1,0 +1,96 @@
+//! Circuits in any Burn module: learned binary masks over the weights of chosen layers, ablations, and L0.
+//!
+//! A circuit is the part of a network that a mask keeps. [`CircuitModel`] puts one mask on each chosen parameter as a
+//! Burn reparameterization (base `w`, effective `w ⊙ m`), so the wrapped module needs to know nothing of masks: its
+//! forward pass, optimisers, records and devices work as before. In training a mask is soft and learned
+//! ([`MaskMethod`]); in evaluation it is hard, and an [`Ablation`] can take the circuit out of the model. The crate
+//! knows no architecture and no backend.
+//!
+//! ```
+//! use burn::nn::{Linear, LinearConfig, Relu};
+//! use burn::module::Module;
+//! use burn::tensor::{Device, Tensor};
+//! use ns_circuit::{Ablation, CircuitConfig, CircuitModel, discover_targets};
+//!
+//! #[derive(Module, Debug)]
+//! struct Mlp {
+//!     up: Linear,
+//!     down: Linear,
+//! }
+//!
+//! impl Mlp {
+//!     fn forward(&self, x: Tensor<2>) -> Tensor<2> {
+//!         self.down.forward(Relu::new().forward(self.up.forward(x)))
+//!     }
+//! }
+//!
+//! let device = Device::default().autodiff();
+//! let mlp = Mlp {
+//!     up: LinearConfig::new(3, 8).init(&device),
+//!     down: LinearConfig::new(8, 2).init(&device),
+//! };
+//! let config = CircuitConfig { target_layers: vec!["up".into()], ..CircuitConfig::default() };
+//! let targets = discover_targets(&mlp);
+//! let circuit = CircuitModel::new(config, mlp, &targets)?;
+//!
+//! // One training step: task loss plus the L0 term; only the masks have gradients.
+//! let x = Tensor::ones([4, 3], &device);
+//! let mut loss = circuit.model()?.forward(x.clone()).powi_scalar(2).mean();
+//! if let Some(l0) = circuit.l0_loss() {
+//!     loss = loss + l0;
+//! }
+//! let gradients = loss.backward();
+//! assert_eq!(circuit.mask_gradients(&gradients).len(), 1);
+//!
+//! // Evaluation: the hard circuit, then the model without it.
+//! let eval = circuit.valid();
+//! assert_eq!(eval.l0().max, 24.0);
+//! eval.set_ablation(Ablation::ZeroAblate)?;
+//! let without = eval.model()?.forward(x.without_autodiff());
+//! assert_eq!(without.dims(), [4, 2]);
+//! # Ok::<(), ns_circuit::CircuitError>(())
+//! ```
+
+#![deny(missing_docs)]
+#![cfg_attr(test, allow(clippy::unwrap_used))] // a test that unwraps wrongly fails, as it should
+
+mod config;
+mod target;
+
+mod build;
+mod draws;
+mod model;
+
+mod control;
+mod mask;
+mod methods;
+
+mod ablation;
+mod l0;
+
+mod layout;
+mod names;
+mod views;
+
+mod error;
+mod exchange;
+
+pub mod rng;
+
+mod verify;
+
+#[cfg(test)]
+mod ablation_tests;
+#[cfg(test)]
+mod model_tests;
+#[cfg(test)]
+mod testing;
+
+pub use ablation::Ablation;
+pub use config::{CircuitConfig, MagnitudeCriterion, MaskMethod, MaskUnit};
+pub use error::CircuitError;
+pub use exchange::{load_masks, save_masks, save_masks_with_prefix};
+pub use l0::{L0Statistics, LayerL0};
+pub use model::{CircuitModel, MaskedLayer};
+pub use target::{LayerKind, MaskTarget, discover_targets};
+pub use verify::{MASK_CASE_INPUTS, run_mask_case};

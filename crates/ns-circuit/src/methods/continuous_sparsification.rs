@@ -1,0 +1,50 @@
+//! Continuous sparsification (Savarese et al. 2020, <https://arxiv.org/abs/1912.04427>).
+//!
+//! With logits `s` and temperature `τ`: training mask `σ(τ s)` (eq. 4 there), hard mask `s > 0`, and L0 is the sum of
+//! the training mask over every weight that it covers.
+
+use burn::tensor::{Tensor, activation::sigmoid};
+
+/// `σ(τ s)`. Shapes: `logits` `[n]`, result `[n]`.
+pub(crate) fn soft_mask(logits: Tensor<1>, temperature: f32) -> Tensor<1> {
+    sigmoid(logits.mul_scalar(temperature))
+}
+
+/// `s > 0` as zeros and ones. Shapes: `logits` `[n]`, result `[n]`.
+pub(crate) fn hard_mask(logits: Tensor<1>) -> Tensor<1> {
+    logits.greater_scalar(0.0).float()
+}
+
+/// `Σ σ(τ s)`, each logit counted for the `repeat` weights that it covers. Shapes: `logits` `[n]`, result `[1]`.
+pub(crate) fn l0(logits: Tensor<1>, temperature: f32, repeat: usize) -> Tensor<1> {
+    soft_mask(logits, temperature).sum().mul_scalar(repeat as f32)
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::testing::assert_close;
+
+    fn logits() -> Tensor<1> {
+        Tensor::from_floats([-1.0, 0.0, 0.5], &Device::default())
+    }
+
+    #[test]
+    fn soft_mask_is_the_logistic_of_the_scaled_logit() {
+        // σ(-2), σ(0), σ(1)
+        assert_close(soft_mask(logits(), 2.0), &[0.119_202_92, 0.5, 0.731_058_6]);
+        assert_close(soft_mask(logits(), 0.0), &[0.5, 0.5, 0.5]);
+    }
+
+    #[test]
+    fn zero_is_outside_the_circuit() {
+        assert_close(hard_mask(logits()), &[0.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn l0_counts_weights_not_logits() {
+        assert_close(l0(logits(), 2.0, 3), &[3.0 * 1.350_261_5]);
+    }
+}

@@ -1,0 +1,124 @@
+//! Hard concrete masks (Louizos et al. 2018, <https://arxiv.org/abs/1712.01312>).
+//!
+//! With logits `s`, noise `u`, stretch `γ < 0 < 1 < ζ` and temperature `T` (eqs. 10, 11 and 12 there):
+//! training mask `clamp(σ((ln u − ln(1−u) + s)/T)(ζ−γ)+γ, 0, 1)`, hard mask `clamp(σ(s)(ζ−γ)+γ, 0, 1) > ½`,
+//! training L0 `Σ σ(s − T ln(−γ/ζ))` over the logits themselves.
+
+use burn::tensor::{Tensor, activation::sigmoid};
+use rand::Rng;
+
+use crate::rng;
+
+/// Noise and initial shares stay this far from 0 and 1.
+const MARGIN: f64 = 1e-4;
+
+/// The constants of the distribution.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct HardConcrete {
+    /// `γ`
+    pub(crate) left_stretch: f64,
+    /// `ζ`
+    pub(crate) right_stretch: f64,
+    /// `T`
+    pub(crate) temperature: f64,
+}
+
+impl Default for HardConcrete {
+    fn default() -> Self {
+        Self { left_stretch: -0.1, right_stretch: 1.1, temperature: 2.0 / 3.0 }
+    }
+}
+
+impl HardConcrete {
+    /// The training mask under noise given as log-odds `ln u − ln(1−u)`.
+    ///
+    /// # Shapes
+    /// `logits` and `noise` `[n]`, result `[n]`.
+    pub(crate) fn soft_mask(&self, logits: Tensor<1>, noise: Tensor<1>) -> Tensor<1> {
+        self.stretch(sigmoid(logits.add(noise).div_scalar(self.temperature as f32)))
+    }
+
+    /// The mask without noise, as zeros and ones. Shapes: `logits` `[n]`, result `[n]`.
+    pub(crate) fn hard_mask(&self, logits: Tensor<1>) -> Tensor<1> {
+        self.stretch(sigmoid(logits)).greater_scalar(0.5).float()
+    }
+
+    /// The expected number of open gates. Shapes: `logits` `[n]`, result `[1]`.
+    ///
+    /// As in the reference this counts logits, where [`l0`](crate::CircuitModel::l0) counts weights.
+    pub(crate) fn l0(&self, logits: Tensor<1>) -> Tensor<1> {
+        let shift = self.temperature * (-self.left_stretch / self.right_stretch).ln();
+        sigmoid(logits.sub_scalar(shift as f32)).sum()
+    }
+
+    fn stretch(&self, gate: Tensor<1>) -> Tensor<1> {
+        gate.mul_scalar((self.right_stretch - self.left_stretch) as f32)
+            .add_scalar(self.left_stretch as f32)
+            .clamp(0.0, 1.0)
+    }
+}
+
+/// `logit(clip(p, 1e-4, 1 − 1e-4))`
+pub(crate) fn initial_logit(percentage: f32) -> f32 {
+    let p = f64::from(percentage).clamp(MARGIN, 1.0 - MARGIN);
+    rng::ln(p / (1.0 - p)) as f32
+}
+
+/// `n` draws of `ln u − ln(1−u)` with `u` uniform in `[1e-4, 1 − 1e-4)`.
+pub(crate) fn draw_noise(rng: &mut impl Rng, n: usize) -> Vec<f32> {
+    (0..n).map(|_| log_odds(MARGIN + (1.0 - 2.0 * MARGIN) * f64::from(rng::uniform01(rng)))).collect()
+}
+
+/// `ln u − ln(1−u)` with `u` kept within `[1e-4, 1 − 1e-4]`.
+pub(crate) fn log_odds(u: f64) -> f32 {
+    let u = u.clamp(MARGIN, 1.0 - MARGIN);
+    rng::ln(u / (1.0 - u)) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+
+    use super::*;
+    use crate::testing::assert_close;
+
+    fn tensor<const N: usize>(values: [f32; N]) -> Tensor<1> {
+        Tensor::from_floats(values, &Device::default())
+    }
+
+    #[test]
+    fn soft_mask_by_hand() {
+        let concrete = HardConcrete::default();
+        // s = 1, u = ½: σ(1.5)·1.2 − 0.1 = 0.881 089 4; far logits clamp at 0 and 1
+        let mask = concrete.soft_mask(tensor([1.0, -9.0, 9.0]), tensor([0.0, 0.0, 0.0]));
+        assert_close(mask, &[0.881_089_4, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn hard_mask_is_open_above_logit_zero() {
+        let mask = HardConcrete::default().hard_mask(tensor([-0.01, 0.0, 0.01, 4.0]));
+        assert_close(mask, &[0.0, 0.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn l0_by_hand() {
+        // σ(0 − ⅔ ln(0.1/1.1)) = σ(1.598 596 8) = 0.831 822 7
+        let l0 = HardConcrete::default().l0(tensor([0.0, 0.0]));
+        assert_close(l0, &[2.0 * 0.831_822_7]);
+    }
+
+    #[test]
+    fn initial_logit_is_clipped() {
+        assert_eq!(initial_logit(0.5), 0.0);
+        assert!((initial_logit(1.0) - 9.210_24).abs() < 1e-4);
+        assert!((initial_logit(0.0) + 9.210_24).abs() < 1e-4);
+    }
+
+    #[test]
+    fn noise_stays_within_its_margins() {
+        let noise = draw_noise(&mut rng::stream(1, "x", 0, 0), 5000);
+        assert!(noise.iter().all(|v| v.abs() <= 9.2104));
+        assert!(noise.iter().any(|v| *v > 3.0) && noise.iter().any(|v| *v < -3.0));
+        assert_eq!(log_odds(0.0), log_odds(1e-4));
+    }
+}

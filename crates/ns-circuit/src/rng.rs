@@ -1,0 +1,184 @@
+//! Random draws that are pure functions of (seed, label, epoch, step).
+//!
+//! A draw does not depend on what was drawn before, on the backend, or on the platform: streams are ChaCha8,
+//! the key is this file's own hash, floats come from fixed bits, and the logarithm is this file's own, because the
+//! platform's mathematical library may differ in the last bit. A resumed run therefore needs no generator state.
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+/// The generator of the draw named `label` of a run with `seed`, at `epoch` and `step`.
+///
+/// Equal arguments give equal streams; streams that differ in any argument are independent.
+pub fn stream(seed: u64, label: &str, epoch: u64, step: u64) -> impl Rng + use<> {
+    let mut state = mix(seed);
+    for word in [fnv1a(label.as_bytes()), label.len() as u64, epoch, step] {
+        state = mix(state ^ word);
+    }
+    let mut key = [0_u8; 32];
+    for chunk in key.chunks_exact_mut(8) {
+        state = mix(state);
+        chunk.copy_from_slice(&state.to_le_bytes());
+    }
+    ChaCha8Rng::from_seed(key)
+}
+
+/// A uniform draw from `[0, 1)`: 24 random bits, so every value is exact in `f32`.
+pub fn uniform01(rng: &mut impl Rng) -> f32 {
+    (rng.next_u32() >> 8) as f32 * (1.0 / 16_777_216.0)
+}
+
+/// A draw from the standard normal distribution, by Marsaglia's polar method.
+pub fn standard_normal(rng: &mut impl Rng) -> f32 {
+    loop {
+        let x = 2.0 * f64::from(uniform01(rng)) - 1.0;
+        let y = 2.0 * f64::from(uniform01(rng)) - 1.0;
+        let square = x * x + y * y;
+        if square > 0.0 && square < 1.0 {
+            return (x * (-2.0 * ln(square) / square).sqrt()) as f32;
+        }
+    }
+}
+
+/// A uniform draw from `0..n` without modulo bias (Lemire 2019). `n` must not be 0; for 0 it returns 0.
+pub fn below(rng: &mut impl Rng, n: usize) -> usize {
+    let n = n as u64;
+    let threshold = n.wrapping_neg().checked_rem(n).unwrap_or(0);
+    loop {
+        let product = u128::from(rng.next_u64()) * u128::from(n);
+        if product as u64 >= threshold {
+            return (product >> 64) as usize;
+        }
+    }
+}
+
+/// Puts `items` into a uniformly random order (Fisher and Yates).
+pub fn shuffle<T>(rng: &mut impl Rng, items: &mut [T]) {
+    for last in (1..items.len()).rev() {
+        items.swap(last, below(rng, last + 1));
+    }
+}
+
+/// The numbers `0..n` in a uniformly random order.
+pub fn permutation(rng: &mut impl Rng, n: usize) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..n).collect();
+    shuffle(rng, &mut order);
+    order
+}
+
+/// `k` different numbers of `0..n`, in random order; all `n` when `k > n`.
+pub fn sample_without_replacement(rng: &mut impl Rng, n: usize, k: usize) -> Vec<usize> {
+    let k = k.min(n);
+    let mut pool: Vec<usize> = (0..n).collect();
+    for i in 0..k {
+        let other = i + below(rng, n - i);
+        pool.swap(i, other);
+    }
+    pool.truncate(k);
+    pool
+}
+
+/// The natural logarithm of a positive, finite, normal number, in IEEE arithmetic only (relative error below 1e-15).
+///
+/// `x = m·2^e` with `m` in `[√½, √2)`, then `ln m = 2 artanh((m−1)/(m+1))`.
+pub(crate) fn ln(x: f64) -> f64 {
+    const MANTISSA: u64 = (1 << 52) - 1;
+    let bits = x.to_bits();
+    let mut exponent = ((bits >> 52) & 0x7ff) as i64 - 1023;
+    let mut m = f64::from_bits((bits & MANTISSA) | (1023 << 52));
+    if m > std::f64::consts::SQRT_2 {
+        m *= 0.5;
+        exponent += 1;
+    }
+    let t = (m - 1.0) / (m + 1.0);
+    let square = t * t;
+    let series = (0..12).rev().fold(0.0, |sum, k| sum * square + 1.0 / f64::from(2 * k + 1));
+    2.0 * t * series + exponent as f64 * std::f64::consts::LN_2
+}
+
+/// FNV-1a, 64 bits.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
+}
+
+/// The output function of SplitMix64.
+fn mix(word: u64) -> u64 {
+    let mut z = word.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_differ_in_every_argument() {
+        let first = |seed, label: &str, epoch, step| stream(seed, label, epoch, step).next_u64();
+        let base = first(1, "a", 2, 3);
+        assert_eq!(base, first(1, "a", 2, 3));
+        for other in
+            [first(2, "a", 2, 3), first(1, "b", 2, 3), first(1, "a", 3, 3), first(1, "a", 2, 4), first(1, "a", 3, 2)]
+        {
+            assert_ne!(base, other);
+        }
+    }
+
+    /// Frozen values: a change here changes every stored run.
+    #[test]
+    fn the_stream_is_frozen() {
+        assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c); // published FNV-1a vector
+        assert_eq!(mix(0), 0xe220_a839_7b1d_cdaf); // first output of SplitMix64 seeded with 0
+        let mut rng = stream(7, "noise/h.0.weight", 1, 2);
+        let drawn: Vec<u64> = (0..3).map(|_| rng.next_u64()).collect();
+        let frozen = [4_330_183_030_445_173_272, 6_608_093_083_790_492_635, 6_854_300_755_535_329_634];
+        assert_eq!(drawn, frozen);
+    }
+
+    #[test]
+    fn the_logarithm_is_right() {
+        for x in [1e-12, 1e-4, 0.3, 0.707, 0.708, 1.0, 1.414, 1.415, 2.0, 9999.0, 1e300] {
+            let expected = f64::ln(x);
+            assert!((ln(x) - expected).abs() <= 4e-16 * expected.abs().max(1.0), "{x}");
+        }
+    }
+
+    #[test]
+    fn uniform_and_normal_have_their_moments() {
+        let mut rng = stream(3, "moments", 0, 0);
+        let n = 20_000;
+        let uniform: Vec<f64> = (0..n).map(|_| f64::from(uniform01(&mut rng))).collect();
+        assert!(uniform.iter().all(|u| (0.0..1.0).contains(u)));
+        assert!((uniform.iter().sum::<f64>() / f64::from(n) - 0.5).abs() < 0.01);
+        let normal: Vec<f64> = (0..n).map(|_| f64::from(standard_normal(&mut rng))).collect();
+        assert!((normal.iter().sum::<f64>() / f64::from(n)).abs() < 0.03);
+        assert!((normal.iter().map(|x| x * x).sum::<f64>() / f64::from(n) - 1.0).abs() < 0.05);
+    }
+
+    #[test]
+    fn permutations_and_samples_are_sets() {
+        let mut rng = stream(3, "sets", 0, 0);
+        let mut order = permutation(&mut rng, 100);
+        assert_ne!(order, (0..100).collect::<Vec<_>>());
+        order.sort_unstable();
+        assert_eq!(order, (0..100).collect::<Vec<_>>());
+        let mut sample = sample_without_replacement(&mut rng, 50, 20);
+        sample.sort_unstable();
+        sample.dedup();
+        assert_eq!(sample.len(), 20);
+        assert!(sample.iter().all(|i| *i < 50));
+        assert_eq!(sample_without_replacement(&mut rng, 3, 9).len(), 3);
+        assert_eq!(below(&mut rng, 0), 0);
+    }
+
+    #[test]
+    fn below_reaches_every_value_about_equally() {
+        let mut rng = stream(3, "below", 0, 0);
+        let mut counts = [0_u32; 6];
+        for _ in 0..6000 {
+            counts[below(&mut rng, 6)] += 1;
+        }
+        assert!(counts.iter().all(|c| (850..1150).contains(c)), "{counts:?}");
+    }
+}

@@ -1,0 +1,87 @@
+//! From a checkpoint into a module: strictly, every tensor and no other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::module::Module;
+use burn::store::{ModuleSnapshot, bridge};
+use burn::tensor::TensorData;
+
+use crate::{Checkpoint, HfNames, ModelError};
+
+/// Fills every parameter of `module` from `checkpoint`, as f32.
+///
+/// # Errors
+/// [`ModelError::MissingTensors`], [`ModelError::ExtraTensors`] and [`ModelError::MisshapenTensor`] name what does
+/// not fit; [`ModelError::UnsupportedDtype`] and [`ModelError::NotSafetensors`] as the checkpoint reads.
+pub fn load_weights<M: Module>(mut module: M, checkpoint: Checkpoint, names: &HfNames) -> Result<M, ModelError> {
+    let checkpoint = checkpoint.with_prefix(names.base_model_prefix);
+    let expected = expected_tensors(&module, names);
+    check_names(&checkpoint, &expected, names)?;
+    let mut tensors = Vec::with_capacity(expected.len());
+    for (name, Expected { path, shape, transposed }) in expected {
+        let Some(data) = checkpoint.float_data(&name)? else {
+            continue;
+        };
+        if data.shape().to_vec() != shape {
+            return Err(ModelError::MisshapenTensor { name, expected: shape, found: data.shape().to_vec() });
+        }
+        let data = if transposed { transpose(data) } else { data };
+        tensors.push(bridge::from_data(data, path, None));
+    }
+    let result = module.apply(tensors, None, None, true);
+    match result.errors.first() {
+        Some(error) => Err(ModelError::InvalidConfig {
+            field: "model.safetensors",
+            found: "not loadable".into(),
+            expected: error.to_string(),
+        }),
+        None => Ok(module),
+    }
+}
+
+struct Expected {
+    path: String,
+    shape: Vec<usize>,
+    transposed: bool,
+}
+
+/// What the module wants, by HF name, with shapes in HF layout.
+fn expected_tensors<M: Module>(module: &M, names: &HfNames) -> BTreeMap<String, Expected> {
+    let collected = module.collect(None, None, true);
+    let expected = collected.into_iter().map(|tensor| {
+        let transposed = names.is_transposed(&tensor.name);
+        let mut shape = tensor.shape.to_vec();
+        if transposed {
+            shape.reverse();
+        }
+        (names.name(&tensor.name), Expected { path: tensor.name, shape, transposed })
+    });
+    expected.collect()
+}
+
+fn check_names(
+    checkpoint: &Checkpoint,
+    expected: &BTreeMap<String, Expected>,
+    names: &HfNames,
+) -> Result<(), ModelError> {
+    let found: BTreeSet<&str> = checkpoint.names().filter(|key| !names.is_ignored(key)).collect();
+    let extra: Vec<String> = found.iter().filter(|k| !expected.contains_key(**k)).map(ToString::to_string).collect();
+    let missing: Vec<String> = expected.keys().filter(|name| !found.contains(name.as_str())).cloned().collect();
+    if let Some(first) = missing.first() {
+        let distance = |key: &&String| strsim::damerau_levenshtein(key, first);
+        let nearest = extra.iter().min_by_key(distance).cloned();
+        return Err(ModelError::MissingTensors { names: missing, nearest });
+    }
+    match extra.is_empty() {
+        true => Ok(()),
+        false => Err(ModelError::ExtraTensors { names: extra }),
+    }
+}
+
+/// `[rows, columns]` → `[columns, rows]`, f32.
+pub(crate) fn transpose(data: TensorData) -> TensorData {
+    let [rows, columns] = [data.shape()[0], data.shape()[1]];
+    let values: Vec<f32> = data.iter::<f32>().collect();
+    let transposed = (0..columns).flat_map(|c| (0..rows).map(move |r| r * columns + c)).map(|i| values[i]).collect();
+    TensorData::new::<f32, _>(transposed, [columns, rows])
+}

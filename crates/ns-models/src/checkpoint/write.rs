@@ -1,0 +1,89 @@
+//! Writing a model folder that `transformers` loads unchanged.
+
+use std::{
+    collections::BTreeMap,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use burn::module::Module;
+use burn::store::{ModuleSnapshot, bridge};
+use burn::tensor::{DType, TensorData};
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::Value;
+
+use super::weights::transpose;
+use crate::{HfNames, ModelError};
+
+/// Writes `config.json` and `model.safetensors` (f32) into `folder`, which is made if need be; each file is whole or
+/// not there.
+///
+/// # Errors
+/// [`ModelError::Io`].
+pub fn save_pretrained<M: Module>(
+    folder: &Path,
+    module: &M,
+    names: &HfNames,
+    config: &Value,
+) -> Result<(), ModelError> {
+    std::fs::create_dir_all(folder).map_err(|source| io_error(folder, source))?;
+    let mut tensors = BTreeMap::new();
+    for tensor in module.collect(None, None, true) {
+        let (path, name) = (tensor.name.clone(), names.name(&tensor.name));
+        let data =
+            bridge::into_data(tensor).map_err(|error| io_error(folder, std::io::Error::other(error.to_string())))?;
+        tensors.insert(name, if names.is_transposed(&path) { transpose(data) } else { data });
+    }
+    save_tensors(&folder.join("model.safetensors"), &tensors)?;
+    let text = format!("{config:#}\n");
+    write_atomically(&folder.join("config.json"), text.as_bytes()).map_err(|source| io_error(folder, source))
+}
+
+/// Writes tensors as f32 (or i64, for integers) to a safetensors file, whole or not at all.
+///
+/// # Errors
+/// [`ModelError::Io`].
+pub fn save_tensors(path: &Path, tensors: &BTreeMap<String, TensorData>) -> Result<(), ModelError> {
+    let as_stored = |data: &TensorData| match data.dtype().is_float() {
+        true => (Dtype::F32, data.clone().convert_dtype(DType::F32)),
+        false => (Dtype::I64, data.clone().convert_dtype(DType::I64)),
+    };
+    let stored: Vec<_> = tensors.iter().map(|(name, data)| (name, as_stored(data))).collect();
+    let invalid = |error: safetensors::SafeTensorError| io_error(path, std::io::Error::other(error));
+    let views = stored.iter().map(|(name, (dtype, data))| {
+        TensorView::new(*dtype, data.shape().to_vec(), data.as_bytes()).map(|view| (name.as_str(), view))
+    });
+    let views = views.collect::<Result<Vec<_>, _>>().map_err(invalid)?;
+    // `transformers` refuses files that do not say for which framework they were written.
+    let metadata = [("format".to_string(), "pt".to_string())].into();
+    let bytes = safetensors::serialize(views, Some(metadata)).map_err(invalid)?;
+    write_atomically(path, &bytes).map_err(|source| io_error(path, source))
+}
+
+/// Writes a file beside its place and moves it there, so that nobody ever sees half of it.
+///
+/// # Errors
+/// The system's, when the folder cannot be written.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    set_usual_permissions(file.as_file())?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// Temporary files are private to their owner; what the user asked for is as readable as other files.
+fn set_usual_permissions(file: &std::fs::File) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    }
+    Ok(())
+}
+
+fn io_error(path: &Path, source: std::io::Error) -> ModelError {
+    ModelError::Io { action: "write", path: PathBuf::from(path), source }
+}

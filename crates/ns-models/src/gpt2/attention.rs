@@ -1,0 +1,67 @@
+//! GPT-2's self-attention with fused query, key and value, HF's `GPT2Attention`.
+
+use std::ops::Range;
+
+use burn::module::Module;
+use burn::nn::{Initializer, Linear, LinearConfig};
+use burn::tensor::{Device, Tensor};
+
+use super::Gpt2Config;
+use crate::{AttentionBias, attend, merge_heads, split_heads};
+
+/// Causal self-attention.
+#[derive(Module, Debug)]
+pub(crate) struct Gpt2Attention {
+    c_attn: Linear,
+    c_proj: Linear,
+    n_heads: usize,
+    scale: f64,
+}
+
+impl Gpt2Attention {
+    pub(crate) fn init(config: &Gpt2Config, layer: usize, device: &Device) -> Self {
+        let hidden = config.n_embd;
+        let head_dim = (hidden / config.n_head) as f64;
+        let by_size = if config.scale_attn_weights { head_dim.powf(-0.5) } else { 1.0 };
+        let by_layer = if config.scale_attn_by_inverse_layer_idx { 1.0 / (layer + 1) as f64 } else { 1.0 };
+        Self {
+            c_attn: conv1d(hidden, 3 * hidden, device),
+            c_proj: conv1d(hidden, hidden, device),
+            n_heads: config.n_head,
+            scale: by_size * by_layer,
+        }
+    }
+
+    /// Attends from some positions, or all, to the whole sequence.
+    ///
+    /// # Shapes
+    /// - hidden: `[batch, seq, hidden]`
+    /// - output: `[batch, positions, hidden]`
+    pub(crate) fn forward(
+        &self,
+        hidden: Tensor<3>,
+        positions: Option<&Range<usize>>,
+        bias: &AttentionBias,
+    ) -> Tensor<3> {
+        let [query, key, value] = self.query_key_value(hidden);
+        let attended = match positions {
+            None => attend(query, key, value, self.scale, bias),
+            Some(positions) => {
+                let query = query.slice_dim(2, positions.clone());
+                attend(query, key, value, self.scale, &bias.of_queries(positions.clone()))
+            }
+        };
+        self.c_proj.forward(merge_heads(attended))
+    }
+
+    fn query_key_value(&self, hidden: Tensor<3>) -> [Tensor<4>; 3] {
+        let [_, _, width] = hidden.dims();
+        let fused = self.c_attn.forward(hidden);
+        [0, 1, 2].map(|part| split_heads(fused.clone().narrow(2, part * width, width), self.n_heads))
+    }
+}
+
+/// HF's `Conv1D`: a linear layer whose weight lies `[in, out]` in the checkpoint, as Burn keeps it.
+pub(super) fn conv1d(input: usize, output: usize, device: &Device) -> Linear {
+    LinearConfig::new(input, output).with_initializer(Initializer::Zeros).init(device)
+}

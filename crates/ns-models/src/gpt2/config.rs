@@ -1,0 +1,189 @@
+//! HF's `GPT2Config`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{Activation, Head, InitialValue, ModelError};
+
+const MODEL_TYPE: &str = "gpt2";
+const HEADS: [(&str, Head); 3] = [
+    ("GPT2Model", Head::None),
+    ("GPT2LMHeadModel", Head::Lm),
+    ("GPT2ForSequenceClassification", Head::SequenceClassification),
+];
+
+/// Configuration of a GPT-2, with the fields and defaults of HF's `GPT2Config`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Gpt2Config {
+    /// Class names; the first chooses the head.
+    pub architectures: Vec<String>,
+    /// Number of token embeddings.
+    pub vocab_size: usize,
+    /// Longest sequence.
+    #[serde(alias = "max_position_embeddings")]
+    pub n_positions: usize,
+    /// Width of the residual stream.
+    #[serde(alias = "hidden_size")]
+    pub n_embd: usize,
+    /// Number of blocks.
+    #[serde(alias = "num_hidden_layers")]
+    pub n_layer: usize,
+    /// Attention heads a block.
+    #[serde(alias = "num_attention_heads")]
+    pub n_head: usize,
+    /// Width of the MLP; four times `n_embd` if none is given.
+    pub n_inner: Option<usize>,
+    /// Non-linearity of the MLP.
+    pub activation_function: Activation,
+    /// ε of the LayerNorms.
+    pub layer_norm_epsilon: f64,
+    /// Standard deviation of fresh weights.
+    pub initializer_range: f64,
+    /// Whether scores are divided by √head_dim.
+    pub scale_attn_weights: bool,
+    /// Whether scores are divided by the block's number, from 1, too.
+    pub scale_attn_by_inverse_layer_idx: bool,
+    /// Cross-attention is not built: `true` is an error.
+    pub add_cross_attention: bool,
+    /// Whether the LM head is the token embedding.
+    pub tie_word_embeddings: bool,
+    /// Dropout after the embeddings; only training from scratch would need it.
+    pub embd_pdrop: f64,
+    /// Dropout on attention probabilities.
+    pub attn_pdrop: f64,
+    /// Dropout on what blocks add.
+    pub resid_pdrop: f64,
+    /// Token that ends the text of a padded sequence, for classification.
+    pub pad_token_id: Option<i64>,
+    /// Number of classes, where `id2label` does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub num_labels: Option<usize>,
+    /// Names of the classes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id2label: Option<Map<String, Value>>,
+    /// Everything else in the file, written back as it was.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+impl Default for Gpt2Config {
+    fn default() -> Self {
+        Self {
+            architectures: vec!["GPT2LMHeadModel".into()],
+            vocab_size: 50257,
+            n_positions: 1024,
+            n_embd: 768,
+            n_layer: 12,
+            n_head: 12,
+            n_inner: None,
+            activation_function: Activation::GeluNew,
+            layer_norm_epsilon: 1e-5,
+            initializer_range: 0.02,
+            scale_attn_weights: true,
+            scale_attn_by_inverse_layer_idx: false,
+            add_cross_attention: false,
+            tie_word_embeddings: true,
+            embd_pdrop: 0.1,
+            attn_pdrop: 0.1,
+            resid_pdrop: 0.1,
+            pad_token_id: None,
+            num_labels: None,
+            id2label: None,
+            other: Map::new(),
+        }
+    }
+}
+
+impl Gpt2Config {
+    /// Head by the first of `architectures`; a language model if there is none.
+    ///
+    /// # Errors
+    /// [`ModelError::UnknownArchitecture`].
+    pub fn head(&self) -> Result<Head, ModelError> {
+        let Some(name) = self.architectures.first() else {
+            return Ok(Head::Lm);
+        };
+        let known = HEADS.iter().find(|(known, _)| known == name);
+        known.map(|(_, head)| *head).ok_or_else(|| ModelError::UnknownArchitecture {
+            model_type: MODEL_TYPE.into(),
+            found: name.clone(),
+            known: HEADS.map(|(name, _)| name.into()).into(),
+        })
+    }
+
+    /// Width of the MLP.
+    pub fn inner_size(&self) -> usize {
+        self.n_inner.unwrap_or(4 * self.n_embd)
+    }
+
+    /// Number of classes of a classification head; HF's default is 2.
+    pub fn n_labels(&self) -> usize {
+        self.id2label.as_ref().map(Map::len).or(self.num_labels).unwrap_or(2)
+    }
+
+    /// Checks that the sizes describe a model.
+    ///
+    /// # Errors
+    /// [`ModelError::InvalidConfig`], [`ModelError::UnknownArchitecture`].
+    pub fn validate(&self) -> Result<(), ModelError> {
+        self.head()?;
+        let sizes = [
+            ("vocab_size", self.vocab_size),
+            ("n_positions", self.n_positions),
+            ("n_embd", self.n_embd),
+            ("n_layer", self.n_layer),
+            ("n_head", self.n_head),
+            ("n_inner", self.inner_size()),
+            ("num_labels", self.n_labels()),
+        ];
+        let invalid =
+            |field, found: String, expected: String| Err(ModelError::InvalidConfig { field, found, expected });
+        if let Some((field, _)) = sizes.into_iter().find(|(_, size)| *size == 0) {
+            return invalid(field, "0".into(), "it must be at least 1".into());
+        }
+        if !self.n_embd.is_multiple_of(self.n_head) {
+            let expected = format!("it must be a multiple of n_head = {}", self.n_head);
+            return invalid("n_embd", self.n_embd.to_string(), expected);
+        }
+        if self.add_cross_attention {
+            return invalid("add_cross_attention", "true".into(), "cross-attention is not supported".into());
+        }
+        Ok(())
+    }
+
+    /// How HF's `_init_weights` draws the parameter at a Burn path: `Normal(0, initializer_range)` for weights and
+    /// embeddings, divided by `√(2 n_layer)` for the projections onto the residual stream; zero biases.
+    pub fn initial_value(&self, path: &str) -> InitialValue {
+        match path.rsplit_once('.') {
+            Some((_, "gamma")) => InitialValue::Constant(1.0),
+            Some((_, "bias" | "beta")) => InitialValue::Constant(0.0),
+            Some((layer, _)) if layer.ends_with("c_proj") => {
+                InitialValue::Normal { std: self.initializer_range / (2.0 * self.n_layer as f64).sqrt() }
+            }
+            _ => InitialValue::Normal { std: self.initializer_range },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_not_known_here_are_written_back() {
+        let config: Gpt2Config = serde_json::from_str(r#"{"n_embd": 8, "n_head": 2, "eos_token_id": 7}"#).unwrap();
+        assert_eq!(config.n_layer, 12);
+        assert_eq!(serde_json::to_value(&config).unwrap()["eos_token_id"], 7);
+    }
+
+    #[test]
+    fn impossible_sizes_are_errors() {
+        let uneven = Gpt2Config { n_embd: 10, n_head: 4, ..Default::default() };
+        assert!(uneven.validate().unwrap_err().to_string().contains("multiple of n_head = 4"));
+        let empty = Gpt2Config { n_layer: 0, ..Default::default() };
+        assert!(empty.validate().unwrap_err().to_string().contains("n_layer is 0"));
+        let other = Gpt2Config { architectures: vec!["GPT2DoubleHeadsModel".into()], ..Default::default() };
+        assert!(other.validate().unwrap_err().to_string().contains("GPT2ForSequenceClassification"));
+    }
+}

@@ -1,0 +1,51 @@
+//! Trained Hugging Face transformers on Burn, read along the residual stream.
+//!
+//! A model is loaded from a folder as `save_pretrained` writes it, and a forward pass is a walk:
+//! `embed → block 0 … block n−1 → head`. Every block reports what it adds to the residual stream and the
+//! stream after the addition to an [`Observer`], which may keep the value, replace it, or stop the walk.
+//! The crate knows nothing of masks or probes.
+//!
+//! ```
+//! use burn::tensor::Device;
+//! use ns_models::{Gpt2, Gpt2Config, ModelInputs, Transformer, VectorCache};
+//!
+//! let device = Device::default();
+//! let config = Gpt2Config { vocab_size: 10, n_embd: 8, n_layer: 2, n_head: 2, n_positions: 4, ..Default::default() };
+//! let model = Gpt2::init(&config, &device)?;
+//! let inputs = ModelInputs::from_ids(&[[1, 2, 3], [4, 5, 6]], &device);
+//!
+//! let mut cache = VectorCache::new(["attn_update_1".parse()?]);
+//! model.walk(&inputs, &mut cache)?; // stops at the last site asked for
+//! assert_eq!(cache.get("attn_update_1".parse()?).map(|v| v.dims()), Some([2, 3, 8]));
+//! # Ok::<(), ns_models::ModelError>(())
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod error;
+
+mod activation;
+mod attention;
+mod inputs;
+mod residual;
+
+mod layers;
+mod transformer;
+
+mod checkpoint;
+mod config;
+
+mod gpt2;
+
+mod any;
+
+pub use activation::Activation;
+pub use any::{AnyModel, MODEL_TYPES};
+pub use attention::{AttentionBias, attend, merge_heads, split_heads};
+pub use checkpoint::{Checkpoint, HfNames, load_weights, save_pretrained, save_tensors, write_atomically};
+pub use config::{Head, InitialValue, read_config};
+pub use error::ModelError;
+pub use gpt2::{Gpt2, Gpt2Config};
+pub use inputs::{Logits, ModelInputs, ModelOutput};
+pub use layers::{LayerKind, MaskableLayer};
+pub use residual::{Component, Ignore, Observer, Site, Vector, VectorCache, Walk};
+pub use transformer::{Context, Transformer, Walked};

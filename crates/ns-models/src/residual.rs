@@ -1,0 +1,185 @@
+//! The residual stream: its sites, and who looks at them.
+
+use std::{collections::BTreeMap, fmt, ops::ControlFlow, str::FromStr};
+
+use burn::tensor::Tensor;
+
+use crate::ModelError;
+
+/// Half of a transformer block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Component {
+    /// Attention with its output projection.
+    Attn,
+    /// The feed-forward part.
+    Mlp,
+}
+
+/// Which vector of a component.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Vector {
+    /// What the component adds to the residual stream.
+    Update,
+    /// The residual stream after that addition (after the LayerNorm in post-LN models).
+    Stream,
+}
+
+/// A place in the residual stream, named `attn_update_1`, `mlp_stream_5` or `embeddings`; ordered as a forward pass
+/// meets them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Site {
+    /// Output of the embeddings: input of block 0.
+    Embeddings,
+    /// A vector of a block.
+    Block {
+        /// Block, from 0.
+        layer: usize,
+        /// Attention or MLP.
+        component: Component,
+        /// Update or stream.
+        vector: Vector,
+    },
+}
+
+impl Site {
+    /// The site `<component>_<vector>_<layer>`.
+    pub fn new(component: Component, vector: Vector, layer: usize) -> Self {
+        Self::Block { layer, component, vector }
+    }
+}
+
+impl fmt::Display for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Attn => "attn",
+            Self::Mlp => "mlp",
+        })
+    }
+}
+
+impl fmt::Display for Vector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Update => "update",
+            Self::Stream => "stream",
+        })
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embeddings => f.write_str("embeddings"),
+            Self::Block { layer, component, vector } => write!(f, "{component}_{vector}_{layer}"),
+        }
+    }
+}
+
+impl FromStr for Site {
+    type Err = ModelError;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        let unknown = || ModelError::NoSuchSite {
+            asked: name.into(),
+            reason: "a site is `embeddings` or `<attn|mlp>_<update|stream>_<layer>`, e.g. `attn_update_0`".into(),
+        };
+        if name == "embeddings" {
+            return Ok(Self::Embeddings);
+        }
+        let mut parts = name.splitn(3, '_');
+        let component = match parts.next() {
+            Some("attn") => Component::Attn,
+            Some("mlp") => Component::Mlp,
+            _ => return Err(unknown()),
+        };
+        let vector = match parts.next() {
+            Some("update") => Vector::Update,
+            Some("stream") => Vector::Stream,
+            _ => return Err(unknown()),
+        };
+        let layer = parts.next().and_then(|layer| layer.parse().ok()).ok_or_else(unknown)?;
+        Ok(Self::new(component, vector, layer))
+    }
+}
+
+/// Go on with this value, or stop the walk.
+pub type Walk = ControlFlow<Site, Tensor<3>>;
+
+/// Somebody who looks at every site that a walk passes.
+pub trait Observer {
+    /// Takes the value at `site`, `[batch, seq, hidden]`, and gives back the value to go on with (the same one, or a
+    /// patch), or stops the walk.
+    fn visit(&mut self, site: Site, value: Tensor<3>) -> Walk;
+}
+
+/// An observer that does nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ignore;
+
+impl Observer for Ignore {
+    fn visit(&mut self, _site: Site, value: Tensor<3>) -> Walk {
+        ControlFlow::Continue(value)
+    }
+}
+
+/// Keeps the vectors of chosen sites, and stops the walk once it has the last of them.
+#[derive(Clone, Debug, Default)]
+pub struct VectorCache {
+    wanted: Vec<Site>,
+    vectors: BTreeMap<Site, Tensor<3>>,
+    to_the_end: bool,
+}
+
+impl VectorCache {
+    /// A cache for these sites; it stops the walk at the last.
+    pub fn new(sites: impl IntoIterator<Item = Site>) -> Self {
+        let mut wanted: Vec<_> = sites.into_iter().collect();
+        wanted.sort_unstable();
+        Self { wanted, ..Self::default() }
+    }
+
+    /// The same, but the walk goes on to the head.
+    pub fn to_the_end(mut self) -> Self {
+        self.to_the_end = true;
+        self
+    }
+
+    /// The vector at `site`, `[batch, seq, hidden]`, if it was asked for and the walk came there.
+    pub fn get(&self, site: Site) -> Option<Tensor<3>> {
+        self.vectors.get(&site).cloned()
+    }
+}
+
+impl Observer for VectorCache {
+    fn visit(&mut self, site: Site, value: Tensor<3>) -> Walk {
+        if self.wanted.contains(&site) {
+            self.vectors.insert(site, value.clone());
+        }
+        if !self.to_the_end && self.wanted.last() == Some(&site) {
+            return ControlFlow::Break(site);
+        }
+        ControlFlow::Continue(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip_and_bad_ones_explain() {
+        for name in ["embeddings", "attn_update_0", "attn_stream_11", "mlp_update_3", "mlp_stream_5"] {
+            assert_eq!(name.parse::<Site>().unwrap().to_string(), name);
+        }
+        for name in ["", "attn", "attn_update", "attn_update_x", "attn_update_-1", "head_update_1"] {
+            assert!(name.parse::<Site>().unwrap_err().to_string().contains("attn_update_0"));
+        }
+    }
+
+    #[test]
+    fn sites_are_ordered_as_a_walk_meets_them() {
+        let sites = ["embeddings", "attn_update_0", "attn_stream_0", "mlp_update_0", "mlp_stream_0", "attn_update_1"];
+        let sites: Vec<Site> = sites.iter().map(|s| s.parse().unwrap()).collect();
+        assert!(sites.is_sorted());
+    }
+}

@@ -1,0 +1,105 @@
+//! The circuit probe (Lepori et al. 2024).
+
+use burn::module::{Module, ModuleDisplay};
+use burn::tensor::Tensor;
+use ns_circuit::{CircuitError, CircuitModel};
+use ns_models::{Site, Transformer};
+
+use crate::{
+    CIRCUIT_LABEL_PADDING, CircuitProbeConfig, ProbeBatch, ProbeError, ProbeLoss, config::check_probe,
+    contrastive_loss, mask_targets,
+};
+
+/// A circuit trained so that its vectors at one site cluster by label.
+///
+/// Its Burn modes are the circuit's: soft masks and the L0 term after `train()`, hard masks and no L0 term after
+/// `valid()`.
+#[derive(Module, Debug)]
+pub struct CircuitProbe<M: Module + ModuleDisplay> {
+    circuit: CircuitModel<M>,
+    #[module(skip)]
+    site: Site,
+    #[module(skip)]
+    loss: ProbeLoss,
+}
+
+/// What a circuit probe makes of a batch.
+#[derive(Clone, Debug)]
+pub struct CircuitProbeOutput {
+    /// The selected vectors at the probed site, `[selected, hidden]`.
+    pub vectors: Tensor<2>,
+    /// The loss, with `l0_lambda · L0` in training, `[1]`.
+    pub loss: Tensor<1>,
+    /// The loss without that term, `[1]`.
+    pub loss_without_l0: Tensor<1>,
+}
+
+impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
+    /// Puts the masks on `model` and freezes it.
+    ///
+    /// # Errors
+    /// [`ProbeError::Config`] unless the base is frozen and exactly one site is read; errors of the masks.
+    pub fn new(config: CircuitProbeConfig, model: M) -> Result<Self, ProbeError> {
+        let site = check_probe(&config.probe_vectors, &config.circuit_config, &config.resid_config, &model)?;
+        let targets = mask_targets(&model);
+        let circuit = CircuitModel::new(config.circuit_config, model, &targets)?;
+        Ok(Self { circuit, site, loss: config.loss })
+    }
+
+    /// The circuit: masks, temperature, ablations, L0.
+    pub fn circuit(&self) -> &CircuitModel<M> {
+        &self.circuit
+    }
+
+    /// The same probe with another circuit, e.g. one with loaded masks.
+    ///
+    /// # Errors
+    /// Whatever `change` gives.
+    pub fn try_with_circuit(
+        self,
+        change: impl FnOnce(CircuitModel<M>) -> Result<CircuitModel<M>, CircuitError>,
+    ) -> Result<Self, ProbeError> {
+        Ok(Self { circuit: change(self.circuit)?, ..self })
+    }
+
+    /// Site that is probed.
+    pub fn site(&self) -> Site {
+        self.site
+    }
+
+    /// The selected vectors of the masked model, `[selected, hidden]`.
+    ///
+    /// # Errors
+    /// Those of the circuit and of the model's inputs.
+    pub fn vectors(&self, batch: &ProbeBatch) -> Result<Tensor<2>, ProbeError> {
+        batch.vectors(self.circuit.model()?, self.site)
+    }
+
+    /// The selected vectors of the model as it was, without gradients, `[selected, hidden]`.
+    ///
+    /// # Errors
+    /// Those of the model's inputs.
+    pub fn unmasked_vectors(&self, batch: &ProbeBatch) -> Result<Tensor<2>, ProbeError> {
+        let batch = ProbeBatch { inputs: batch.inputs.clone().without_autodiff(), ..batch.clone() };
+        batch.vectors(&self.circuit.unmasked(), self.site)
+    }
+
+    /// Vectors and loss.
+    ///
+    /// # Errors
+    /// [`ProbeError::LabelCount`], [`ProbeError::Batch`], and those of the circuit and of the model's inputs.
+    pub fn forward(&self, batch: &ProbeBatch) -> Result<CircuitProbeOutput, ProbeError> {
+        let labels = batch.selected_labels(CIRCUIT_LABEL_PADDING)?;
+        let vectors = self.vectors(batch)?;
+        let others = match self.loss {
+            ProbeLoss::Contrastive => vectors.clone(),
+            ProbeLoss::Linear => self.unmasked_vectors(batch)?,
+        };
+        let loss_without_l0 = contrastive_loss(vectors.clone(), others, &labels)?;
+        let loss = match self.circuit.l0_loss() {
+            Some(l0) => loss_without_l0.clone() + l0,
+            None => loss_without_l0.clone(),
+        };
+        Ok(CircuitProbeOutput { vectors, loss, loss_without_l0 })
+    }
+}

@@ -1,0 +1,96 @@
+//! The loss of circuit probing (Lepori et al. 2024, section 3).
+
+use burn::tensor::{Tensor, TensorData};
+
+use crate::ProbeError;
+
+/// ε of both sums.
+const EPSILON: f64 = 1e-5;
+
+/// `−(1/n) Σ_i ln((ε + Σ_{j≠i, y_j=y_i} e^{−d_ij}) / (ε + Σ_{j≠i} e^{−d_ij}))` with `d_ij = 1 − cos(v_i, h_j)`.
+///
+/// `h` is `v` itself for the contrastive loss, and the unmasked model's vectors for the linear one. A label with a
+/// single member keeps its row, as upstream's code (not its comment) has it. A zero vector has cosine 0 with everything.
+///
+/// # Shapes
+/// - vectors, others: `[n, hidden]`
+/// - labels: `[n]`
+/// - output: `[1]`
+///
+/// # Errors
+/// [`ProbeError::LabelCount`] when there are not as many labels as vectors, [`ProbeError::Batch`] without any.
+pub fn contrastive_loss(vectors: Tensor<2>, others: Tensor<2>, labels: &[i64]) -> Result<Tensor<1>, ProbeError> {
+    let [n, _] = vectors.dims();
+    if labels.len() != n {
+        return Err(ProbeError::LabelCount { tokens: n, labels: labels.len() });
+    }
+    if n == 0 {
+        return Err(ProbeError::Batch {
+            what: "token_mask",
+            found: "no token".into(),
+            expected: "a loss needs at least one".into(),
+        });
+    }
+    let device = vectors.device();
+    let cosine = normalize(vectors).matmul(normalize(others).transpose());
+    let affinity = (cosine - 1.0).exp();
+    let pairs = |wanted: &dyn Fn(usize, usize) -> bool| {
+        let pairs = (0..n * n).map(|pair| f32::from(wanted(pair / n, pair % n))).collect::<Vec<f32>>();
+        Tensor::<2>::from_data(TensorData::new(pairs, [n, n]), &device)
+    };
+    let same = (affinity.clone() * pairs(&|i, j| i != j && labels[i] == labels[j])).sum_dim(1) + EPSILON;
+    let all = (affinity * pairs(&|i, j| i != j)).sum_dim(1) + EPSILON;
+    Ok((all.log() - same.log()).mean())
+}
+
+/// Rows of length one; a zero row stays zero, with zero gradient.
+///
+/// # Shapes
+/// - rows and output: `[n, hidden]`
+pub(crate) fn normalize(rows: Tensor<2>) -> Tensor<2> {
+    let squared_norm = rows.clone().square().sum_dim(1);
+    let is_zero = squared_norm.clone().equal_elem(0.0).float();
+    let inverse_norm = (squared_norm + is_zero.clone()).sqrt().recip() * (is_zero * -1.0 + 1.0);
+    rows * inverse_norm
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Device;
+
+    fn loss(vectors: &[[f32; 2]], labels: &[i64]) -> f64 {
+        let data = TensorData::new(vectors.concat(), [vectors.len(), 2]);
+        let vectors = Tensor::from_data(data, &Device::default());
+        contrastive_loss(vectors.clone(), vectors, labels).unwrap().into_scalar()
+    }
+
+    #[test]
+    fn by_hand() {
+        // Two orthogonal pairs: within a pair cos = 1, across 0.
+        let orthogonal = [[1.0, 0.0], [2.0, 0.0], [0.0, 3.0], [0.0, 1.0]];
+        let across = 2.0 * (-1.0_f64).exp();
+        let expected = ((1.0 + across + EPSILON) / (1.0 + EPSILON)).ln();
+        assert!((loss(&orthogonal, &[0, 0, 1, 1]) - expected).abs() < 1e-6);
+        // Labels across the pairs: numerator e^{-1}.
+        let expected = ((1.0 + across + EPSILON) / ((-1.0_f64).exp() + EPSILON)).ln();
+        assert!((loss(&orthogonal, &[0, 1, 0, 1]) - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_zero_vector_is_finite_forwards_and_backwards() {
+        let device = Device::default().autodiff();
+        let vectors = Tensor::<2>::from_floats([[0.0, 0.0], [1.0, 2.0], [2.0, 1.0]], &device).require_grad();
+        let loss = contrastive_loss(vectors.clone(), vectors.clone(), &[0, 0, 1]).unwrap();
+        assert!(loss.clone().into_scalar::<f64>().is_finite());
+        let gradient = vectors.grad(&loss.backward()).unwrap().into_data();
+        assert!(gradient.iter::<f32>().all(f32::is_finite));
+    }
+
+    #[test]
+    fn counts_must_agree() {
+        let vectors = Tensor::<2>::ones([2, 2], &Device::default());
+        let error = contrastive_loss(vectors.clone(), vectors, &[1]).unwrap_err();
+        assert!(error.to_string().contains("2 vectors, but there are 1 labels"));
+    }
+}

@@ -1,0 +1,59 @@
+//! Probes on the residual stream of a transformer: where in this network is a variable computed?
+//!
+//! A [`CircuitProbe`] (Lepori et al. 2024) learns a mask over the weights of a layer so that what is left of it maps
+//! inputs with the same label to the same direction; a [`SubnetworkProbe`] (Cao et al. 2021) learns the mask together
+//! with a classifier. What the probe found is judged by 1-nearest-neighbour accuracy ([`evaluate_knn`]) and by what the
+//! model can still do without it ([`ns_circuit::Ablation`]).
+//!
+//! ```
+//! use burn::module::Module;
+//! use burn::tensor::Device;
+//! use ns_models::{Gpt2, Gpt2Config, ModelInputs};
+//! use ns_probe::{CircuitProbe, CircuitProbeConfig, ProbeBatch};
+//!
+//! let device = Device::default().autodiff();
+//! let config = Gpt2Config { vocab_size: 10, n_embd: 8, n_layer: 1, n_head: 2, n_positions: 2, ..Default::default() };
+//! let model = Gpt2::init(&config, &device)?;
+//! let probe = CircuitProbe::new(
+//!     CircuitProbeConfig::new("attn_update_0".parse()?, vec!["transformer.h.0.attn.c_attn".into()])?,
+//!     model,
+//! )?;
+//! let batch = ProbeBatch {
+//!     inputs: ModelInputs::from_ids(&[[1, 9], [2, 9], [1, 9]], &device),
+//!     token_mask: vec![false, true, false, true, false, true],
+//!     labels: vec![1, 2, 1],
+//! };
+//! let output = probe.forward(&batch)?;
+//! assert_eq!(output.vectors.dims(), [3, 8]);
+//! # Ok::<(), ns_probe::ProbeError>(())
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod error;
+
+mod config;
+mod targets;
+
+mod residual_model;
+
+mod batch;
+
+mod contrastive;
+
+mod circuit_probe;
+mod subnetwork_probe;
+
+mod knn;
+
+mod verify;
+
+pub use batch::{CIRCUIT_LABEL_PADDING, ProbeBatch, SUBNETWORK_LABEL_PADDING};
+pub use circuit_probe::{CircuitProbe, CircuitProbeOutput};
+pub use config::{CircuitProbeConfig, Labeling, ProbeLoss, ResidualUpdateModelConfig, SubnetworkProbeConfig};
+pub use contrastive::contrastive_loss;
+pub use error::ProbeError;
+pub use knn::{KnnReport, evaluate_knn, nearest_neighbours};
+pub use residual_model::ResidualUpdateModel;
+pub use subnetwork_probe::{SubnetworkProbe, SubnetworkProbeOutput};
+pub use targets::mask_targets;
+pub use verify::{PROBE_CASE_INPUTS, run_probe_case};

@@ -1,0 +1,19 @@
+//! From a model's maskable layers to ns-circuit's targets.
+
+use ns_circuit::{LayerKind, MaskTarget};
+use ns_models::Transformer;
+
+/// The layers of `model` that a mask can be put on, under their HF names.
+pub fn mask_targets<M: Transformer>(model: &M) -> Vec<MaskTarget> {
+    let target = |layer: ns_models::MaskableLayer| MaskTarget {
+        kind: match layer.kind {
+            ns_models::LayerKind::Linear => LayerKind::Linear,
+            ns_models::LayerKind::GptConv1d => LayerKind::GptConv1d,
+            ns_models::LayerKind::Conv1d => LayerKind::Conv1d,
+            ns_models::LayerKind::Conv2d => LayerKind::Conv2d,
+        },
+        name: layer.name,
+        path: layer.path,
+    };
+    model.maskable_layers().into_iter().map(target).collect()
+}

@@ -1,0 +1,115 @@
+//! What a probe case says.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use ns_models::{ModelInputs, Transformer};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+
+use crate::{CircuitProbeConfig, ProbeBatch, ProbeError, SubnetworkProbeConfig};
+
+/// A case, with its probe's configuration.
+pub(super) struct Case {
+    pub(super) kind: ProbeKind,
+    pub(super) optimizer: Optimizer,
+    pub(super) steps: usize,
+    pub(super) initial_temperature: f64,
+    pub(super) temperature_every: usize,
+    pub(super) temperature_factor: f64,
+    label_pad_idx: i64,
+}
+
+#[derive(Clone)]
+pub(super) enum ProbeKind {
+    Circuit(CircuitProbeConfig),
+    Subnetwork(SubnetworkProbeConfig),
+}
+
+/// AdamW as in PyTorch.
+#[derive(Deserialize)]
+pub(super) struct Optimizer {
+    pub(super) lr: f64,
+    pub(super) betas: [f32; 2],
+    pub(super) eps: f32,
+    pub(super) weight_decay: f32,
+}
+
+#[derive(Deserialize)]
+struct CaseFile {
+    kind: String,
+    probe_config: Value,
+    optimizer: Optimizer,
+    steps: usize,
+    initial_temperature: f64,
+    temperature_every: usize,
+    temperature_factor: f64,
+    label_pad_idx: i64,
+}
+
+impl Case {
+    pub(super) fn read(json: &Value) -> Result<Self, ProbeError> {
+        let file: CaseFile = from_json("case.json", json)?;
+        let kind = match file.kind.as_str() {
+            "circuit_probe" => ProbeKind::Circuit(from_json("probe_config", &file.probe_config)?),
+            "subnetwork_probe" => ProbeKind::Subnetwork(from_json("probe_config", &file.probe_config)?),
+            other => {
+                return Err(invalid("kind", other, "it is circuit_probe or subnetwork_probe"));
+            }
+        };
+        Ok(Self {
+            kind,
+            optimizer: file.optimizer,
+            steps: file.steps,
+            initial_temperature: file.initial_temperature,
+            temperature_every: file.temperature_every.max(1),
+            temperature_factor: file.temperature_factor,
+            label_pad_idx: file.label_pad_idx,
+        })
+    }
+}
+
+/// The case's batch, with its padding labels turned into the probe's own.
+pub(super) fn batch<M: Transformer>(
+    case: &Case,
+    tensors: &BTreeMap<String, TensorData>,
+    model: &M,
+) -> Result<ProbeBatch, ProbeError> {
+    let padding = match case.kind {
+        ProbeKind::Circuit(_) => crate::CIRCUIT_LABEL_PADDING,
+        ProbeKind::Subnetwork(_) => crate::SUBNETWORK_LABEL_PADDING,
+    };
+    let device = model.device();
+    let mut inputs = ModelInputs::new(matrix(tensors, "input_ids", &device)?);
+    if tensors.contains_key("attention_mask") {
+        inputs = inputs.with_attention_mask(matrix(tensors, "attention_mask", &device)?);
+    }
+    let token_mask = tensor(tensors, "token_mask")?.iter::<i64>().map(|selected| selected != 0).collect();
+    let labels = tensor(tensors, "labels")?.iter::<i64>();
+    let labels = labels.map(|label| if label == case.label_pad_idx { padding } else { label }).collect();
+    Ok(ProbeBatch { inputs, token_mask, labels })
+}
+
+fn tensor<'a>(tensors: &'a BTreeMap<String, TensorData>, name: &'static str) -> Result<&'a TensorData, ProbeError> {
+    tensors.get(name).ok_or_else(|| invalid("tensors.safetensors", &format!("without {name}"), "the case needs it"))
+}
+
+fn matrix(
+    tensors: &BTreeMap<String, TensorData>,
+    name: &'static str,
+    device: &Device,
+) -> Result<Tensor<2, Int>, ProbeError> {
+    let data = tensor(tensors, name)?;
+    if data.shape().num_dims() != 2 {
+        return Err(invalid(name, &format!("{:?}", data.shape().to_vec()), "its shape is [batch, seq]"));
+    }
+    Ok(Tensor::from_data(data.clone(), device))
+}
+
+fn from_json<T: DeserializeOwned>(field: &'static str, json: &Value) -> Result<T, ProbeError> {
+    T::deserialize(json).map_err(|error| invalid(field, "not readable", &error.to_string()))
+}
+
+fn invalid(field: &'static str, found: &str, expected: &str) -> ProbeError {
+    ProbeError::Config { field, found: found.into(), expected: expected.into() }
+}

@@ -1,0 +1,100 @@
+//! What circuit probes and subnetwork probes have in common for a golden case.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleDisplay};
+use burn::tensor::{Gradients, Tensor, TensorData};
+use ns_circuit::{CircuitModel, L0Statistics};
+use ns_models::Transformer;
+
+use crate::{CircuitProbe, ProbeBatch, ProbeError, SubnetworkProbe};
+
+/// What a forward pass gives.
+pub(super) struct Forward {
+    pub(super) vectors: Tensor<2>,
+    pub(super) loss: Tensor<1>,
+    pub(super) loss_without_l0: Option<Tensor<1>>,
+    pub(super) logits: Option<Tensor<2>>,
+}
+
+/// A probe under test.
+pub(super) trait Subject: Module {
+    type Base: Transformer + ModuleDisplay;
+
+    fn circuit(&self) -> &CircuitModel<Self::Base>;
+    fn forward(&self, batch: &ProbeBatch) -> Result<Forward, ProbeError>;
+    fn load(self, params: BTreeMap<String, TensorData>) -> Result<Self, ProbeError>;
+
+    fn params(&self) -> BTreeMap<String, TensorData> {
+        self.circuit().mask_params()
+    }
+
+    fn gradients(&self, gradients: &Gradients) -> BTreeMap<String, TensorData> {
+        self.circuit().mask_gradients(gradients)
+    }
+
+    fn set_temperature(&self, temperature: f64) -> Result<(), ProbeError> {
+        Ok(self.circuit().set_temperature(temperature as f32)?)
+    }
+
+    fn l0_training(&self) -> Tensor<1> {
+        self.circuit().l0_training()
+    }
+
+    fn l0(&self) -> L0Statistics {
+        self.circuit().l0()
+    }
+}
+
+impl<M: Transformer + ModuleDisplay> Subject for CircuitProbe<M> {
+    type Base = M;
+
+    fn circuit(&self) -> &CircuitModel<M> {
+        CircuitProbe::circuit(self)
+    }
+
+    fn forward(&self, batch: &ProbeBatch) -> Result<Forward, ProbeError> {
+        let output = CircuitProbe::forward(self, batch)?;
+        Ok(Forward {
+            vectors: output.vectors,
+            loss: output.loss,
+            loss_without_l0: Some(output.loss_without_l0),
+            logits: None,
+        })
+    }
+
+    fn load(self, params: BTreeMap<String, TensorData>) -> Result<Self, ProbeError> {
+        self.try_with_circuit(|circuit| circuit.load_mask_params(&params))
+    }
+}
+
+impl<M: Transformer + ModuleDisplay> Subject for SubnetworkProbe<M> {
+    type Base = M;
+
+    fn circuit(&self) -> &CircuitModel<M> {
+        SubnetworkProbe::circuit(self)
+    }
+
+    fn forward(&self, batch: &ProbeBatch) -> Result<Forward, ProbeError> {
+        let output = SubnetworkProbe::forward(self, batch)?;
+        Ok(Forward { vectors: output.vectors, loss: output.loss, loss_without_l0: None, logits: Some(output.logits) })
+    }
+
+    fn load(self, params: BTreeMap<String, TensorData>) -> Result<Self, ProbeError> {
+        let (probe, masks): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            params.into_iter().partition(|(name, _)| name.starts_with("probe."));
+        self.load_probe_params(&probe)?.try_with_circuit(|circuit| circuit.load_mask_params(&masks))
+    }
+
+    fn params(&self) -> BTreeMap<String, TensorData> {
+        let mut params = self.circuit().mask_params();
+        params.extend(self.probe_params());
+        params
+    }
+
+    fn gradients(&self, gradients: &Gradients) -> BTreeMap<String, TensorData> {
+        let mut found = self.circuit().mask_gradients(gradients);
+        found.extend(self.probe_gradients(gradients));
+        found
+    }
+}

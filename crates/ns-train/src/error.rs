@@ -1,0 +1,91 @@
+//! What can go wrong in a run.
+
+use std::path::PathBuf;
+
+use burn::train::checkpoint::CheckpointerError;
+use ns_circuit::CircuitError;
+use ns_models::ModelError;
+use ns_probe::ProbeError;
+
+use crate::figures::FigureError;
+
+/// Error of a recipe, a run or its results.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A file could not be read or written.
+    #[error("cannot {action} `{}`: {source}", path.display())]
+    Io {
+        /// "read", "write", …
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A recipe does not say what it must.
+    #[error("recipe `{}` is not valid: {reason}", path.display())]
+    Recipe {
+        /// The file.
+        path: PathBuf,
+        /// The parser's message, with line and column.
+        reason: String,
+    },
+    /// A setting cannot work.
+    #[error("{setting} is {found}, but {expected}")]
+    Setting {
+        /// Key of the recipe.
+        setting: &'static str,
+        /// Its value.
+        found: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// The folder holds another run.
+    #[error("`{}` holds a run of another recipe or seed; choose another --out, or remove it", folder.display())]
+    OtherRun {
+        /// The run folder.
+        folder: PathBuf,
+    },
+    /// Training went astray.
+    #[error("the loss became {loss} in epoch {epoch}; the checkpoint of epoch {last_good} in `{}` is kept. A smaller learning rate may help", folder.display())]
+    NanLoss {
+        /// The loss.
+        loss: f64,
+        /// Epoch, from 1.
+        epoch: usize,
+        /// Last epoch with a checkpoint, 0 if there is none.
+        last_good: usize,
+        /// The run folder.
+        folder: PathBuf,
+    },
+    /// A checkpoint could not be written or read.
+    #[error("checkpoint of epoch {epoch} in `{}`: {source}", folder.display())]
+    Checkpoint {
+        /// Epoch of the checkpoint.
+        epoch: usize,
+        /// The run folder.
+        folder: PathBuf,
+        /// burn-train's reason.
+        source: CheckpointerError,
+    },
+    /// A figure could not be drawn.
+    #[error(transparent)]
+    Figure(#[from] FigureError),
+    /// The model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The circuit.
+    #[error(transparent)]
+    Circuit(#[from] CircuitError),
+    /// The probe.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+}
+
+impl TrainError {
+    pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { action, path, source }
+    }
+}

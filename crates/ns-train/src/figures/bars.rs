@@ -1,0 +1,134 @@
+//! Groups of vertical bars with their values above them.
+
+use plotters::backend::DrawingBackend;
+use plotters::style::RGBColor;
+
+use super::canvas::{Area, Canvas, Drawn, Label};
+use super::frame::Frame;
+use super::number::drawable;
+use super::text::{fitted, width};
+use super::theme::{GRID, INK, MUTED, TICK, VALUE};
+
+/// Part of a group's width that its bars take.
+const FILLED: f64 = 0.86;
+/// Greatest width of a bar, in pixels, where there are few of them.
+const WIDEST_BAR: f64 = 130.0;
+/// Height that a value needs above its bar.
+const VALUE_HEIGHT: i32 = 26;
+
+/// One bar: a mean, and a whisker of the standard deviation to both sides if there is one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Bar {
+    pub(super) mean: Option<f64>,
+    pub(super) deviation: Option<f64>,
+    pub(super) colour: RGBColor,
+}
+
+/// Bars that belong together, from left to right.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Group<'a> {
+    pub(super) label: &'a str,
+    pub(super) bars: Vec<Bar>,
+    /// A value that a line across all bars marks.
+    pub(super) mark: Option<f64>,
+}
+
+/// Draws `groups` into equal parts of the frame's width, whose vertical axis starts at zero.
+pub(super) fn draw_groups<B: DrawingBackend>(canvas: &mut Canvas<B>, groups: &[Group<'_>], frame: &Frame) -> Drawn<B> {
+    let slot = f64::from(frame.area.width()) / groups.len().max(1) as f64;
+    for (index, group) in groups.iter().enumerate() {
+        let middle = f64::from(frame.area.left) + slot * (index as f64 + 0.5);
+        draw_group(canvas, group, (middle, slot), frame)?;
+    }
+    Ok(())
+}
+
+fn draw_group<B: DrawingBackend>(
+    canvas: &mut Canvas<B>,
+    group: &Group<'_>,
+    (middle, slot): (f64, f64),
+    frame: &Frame,
+) -> Drawn<B> {
+    let count = group.bars.len().max(1) as f64;
+    let bar_width = (slot * FILLED / count).min(WIDEST_BAR);
+    let (left, right) = (middle - bar_width * count / 2.0, middle + bar_width * count / 2.0);
+    let mark = group.mark.filter(|&mark| drawable(mark)).map(|mark| inside(frame, mark));
+    for (index, bar) in group.bars.iter().enumerate() {
+        let start = left + bar_width * index as f64;
+        let span = (start.round() as i32 + 1, (start + bar_width).round() as i32 - 1);
+        draw_bar(canvas, bar, span, mark, frame)?;
+    }
+    if let Some(row) = mark {
+        let ends = (left.round() as i32 - 6, right.round() as i32 + 6);
+        canvas.across(ends, row, 3, INK)?;
+    }
+    let (label, size) = fitted(group.label, TICK, slot - 8.0);
+    let at = (middle.round() as i32, frame.area.bottom + 26);
+    canvas.text(&label, at, Label::new(size).centred())
+}
+
+fn draw_bar<B: DrawingBackend>(
+    canvas: &mut Canvas<B>,
+    bar: &Bar,
+    span: (i32, i32),
+    mark: Option<i32>,
+    frame: &Frame,
+) -> Drawn<B> {
+    let (left, right) = span;
+    let middle = (left + right) / 2;
+    let base = frame.area.bottom;
+    let Some(mean) = bar.mean.filter(|&mean| drawable(mean)) else {
+        return canvas.text("n/a", (middle, base - 16), value_label(right - left).coloured(MUTED));
+    };
+    let mut top = inside(frame, mean);
+    canvas.fill(Area::new((left, top), (right, base)), bar.colour)?;
+    if let Some(deviation) = bar.deviation.filter(|&deviation| drawable(deviation)) {
+        top = draw_whisker(canvas, middle, (mean - deviation.abs(), mean + deviation.abs()), frame)?.min(top);
+    }
+    let at = (middle, value_row(top, mark));
+    canvas.text(&format!("{mean:.3}"), at, value_label(right - left))
+}
+
+/// Draws the line from `low` to `high` with its ends and returns the pixel row of its upper end.
+fn draw_whisker<B: DrawingBackend>(
+    canvas: &mut Canvas<B>,
+    column: i32,
+    (low, high): (f64, f64),
+    frame: &Frame,
+) -> Result<i32, plotters::drawing::DrawingAreaErrorKind<B::ErrorType>> {
+    let (top, bottom) = (inside(frame, high), inside(frame, low));
+    canvas.down(column, (top, bottom), 2, INK)?;
+    canvas.across((column - 8, column + 8), top, 2, INK)?;
+    canvas.across((column - 8, column + 8), bottom, 2, INK)?;
+    Ok(top)
+}
+
+/// The row of a value's text: right above its bar, or above the mark where that would cross the text.
+fn value_row(top: i32, mark: Option<i32>) -> i32 {
+    let top = match mark {
+        Some(mark) if mark <= top && mark > top - VALUE_HEIGHT => mark,
+        _ => top,
+    };
+    top - VALUE_HEIGHT / 2 - 2
+}
+
+/// Text as large as fits between the edges of a bar that is `bar_width` pixels wide.
+fn value_label(bar_width: i32) -> Label {
+    let room = f64::from(bar_width - 4) * VALUE / width("0.000", VALUE);
+    Label::new(VALUE.min(room)).centred()
+}
+
+/// The pixel row of `value`, held within the frame.
+fn inside(frame: &Frame, value: f64) -> i32 {
+    frame.row(value).clamp(frame.area.top, frame.area.bottom)
+}
+
+/// Light lines between the groups, which lead the eye from a label to its bars.
+pub(super) fn draw_separators<B: DrawingBackend>(canvas: &mut Canvas<B>, groups: usize, frame: &Frame) -> Drawn<B> {
+    let area = frame.area;
+    for index in 1..groups {
+        let column = area.left + (f64::from(area.width()) * index as f64 / groups as f64).round() as i32;
+        canvas.down(column, (area.bottom, area.bottom + 12), 2, GRID)?;
+    }
+    Ok(())
+}

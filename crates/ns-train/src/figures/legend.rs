@@ -1,0 +1,102 @@
+//! A legend in a strip of its own above a plot, so that it never covers data.
+
+use plotters::backend::DrawingBackend;
+use plotters::style::RGBColor;
+
+use super::canvas::{Area, Canvas, Drawn, Label, Point};
+use super::text::{fitted, width};
+use super::theme::{INK, NAME};
+
+/// Height of one line of a legend.
+const LINE: i32 = 38;
+/// Width of the sign before a name.
+const SIGN: i32 = 40;
+const SIGN_GAP: i32 = 10;
+const ENTRY_GAP: i32 = 36;
+
+/// How the thing that an entry names is drawn.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Sign {
+    /// A curve.
+    Line,
+    /// A reference line.
+    Dashes,
+    /// A bar.
+    Bar,
+    /// A mark across bars.
+    Mark,
+}
+
+/// One name of a legend.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Entry {
+    pub(super) name: String,
+    pub(super) sign: Sign,
+    pub(super) colour: RGBColor,
+}
+
+impl Entry {
+    pub(super) fn new(name: &str, sign: Sign, colour: RGBColor) -> Self {
+        Self { name: name.to_owned(), sign, colour }
+    }
+}
+
+/// Height of the strip that `entries` need at this `room` of pixels.
+pub(super) fn height(entries: &[Entry], room: i32) -> i32 {
+    places(entries, room).last().map_or(0, |&(_, y)| y + LINE)
+}
+
+/// Draws `entries` into lines from the upper left corner of `area` on.
+pub(super) fn draw<B: DrawingBackend>(canvas: &mut Canvas<B>, entries: &[Entry], area: Area) -> Drawn<B> {
+    for (entry, (x, y)) in entries.iter().zip(places(entries, area.width())) {
+        let (left, middle) = (area.left + x, area.top + y + LINE / 2);
+        draw_sign(canvas, entry, left, middle)?;
+        let (name, size) = fitted(&entry.name, NAME, name_room(area.width()));
+        canvas.text(&name, (left + SIGN + SIGN_GAP, middle), Label::new(size))?;
+    }
+    Ok(())
+}
+
+fn draw_sign<B: DrawingBackend>(canvas: &mut Canvas<B>, entry: &Entry, left: i32, middle: i32) -> Drawn<B> {
+    let span = (left, left + SIGN);
+    match entry.sign {
+        Sign::Line => canvas.across(span, middle, 4, entry.colour),
+        Sign::Dashes => canvas.dashes((left + 4, left + SIGN), middle, entry.colour),
+        Sign::Mark => canvas.across(span, middle, 3, INK),
+        Sign::Bar => canvas.fill(Area::new((left + 10, middle - 12), (left + SIGN, middle + 12)), entry.colour),
+    }
+}
+
+/// The upper left corner of every entry, within a strip of `room` pixels.
+fn places(entries: &[Entry], room: i32) -> Vec<Point> {
+    let (mut x, mut y) = (0, 0);
+    let mut places = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let name = width(&entry.name, NAME).min(name_room(room)).ceil() as i32;
+        let needed = SIGN + SIGN_GAP + name;
+        if x > 0 && x + needed > room {
+            (x, y) = (0, y + LINE);
+        }
+        places.push((x, y));
+        x += needed + ENTRY_GAP;
+    }
+    places
+}
+
+fn name_room(room: i32) -> f64 {
+    f64::from(room - SIGN - SIGN_GAP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::theme::BLUE;
+
+    #[test]
+    fn entries_wrap_when_the_line_is_full() {
+        let entries = vec![Entry::new("train loss", Sign::Line, BLUE); 5];
+        assert_eq!(height(&entries, 2000), LINE);
+        assert_eq!(height(&entries, 300), 5 * LINE);
+        assert_eq!(height(&[], 300), 0);
+    }
+}

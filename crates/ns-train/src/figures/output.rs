@@ -1,0 +1,125 @@
+//! Writing one figure as SVG and PNG.
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
+
+use super::canvas::{Canvas, Drawn};
+use super::error::FigureError;
+
+/// The PNG is drawn this much larger and then averaged, which smooths the edges that plotters leaves jagged.
+const OVERSAMPLING: u32 = 2;
+/// plotters rounds to whole units, so the SVG counts in units finer than a pixel of the figure.
+const UNITS_PER_PIXEL: u32 = 4;
+/// Pixels of the figure for one CSS pixel of the SVG.
+const PIXELS_PER_CSS_PIXEL: u32 = 2;
+
+/// Something that can be drawn on a canvas of the size it asks for.
+pub(super) trait Figure {
+    /// Width and height in pixels.
+    fn size(&self) -> (u32, u32);
+
+    /// Draws everything but the background.
+    fn draw<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B>;
+}
+
+/// Writes `figure` to `<folder>/<stem>.svg` and `<folder>/<stem>.png`.
+///
+/// # Errors
+/// When the stem is no file name, or drawing or writing fails.
+pub(super) fn save(folder: &Path, stem: &str, figure: &impl Figure) -> Result<(), FigureError> {
+    if stem.is_empty() || stem.contains(['/', '\\', '\0']) {
+        return Err(FigureError::InvalidStem { stem: stem.to_owned() });
+    }
+    fs::create_dir_all(folder).map_err(|source| write_error(folder, source))?;
+    save_svg(&folder.join(format!("{stem}.svg")), figure)?;
+    save_png(&folder.join(format!("{stem}.png")), figure)
+}
+
+fn save_svg(path: &Path, figure: &impl Figure) -> Result<(), FigureError> {
+    let (width, height) = figure.size();
+    let fine = (width * UNITS_PER_PIXEL, height * UNITS_PER_PIXEL);
+    let mut svg = String::new();
+    let backend = SVGBackend::with_string(&mut svg, fine);
+    draw_all(Canvas::vector(backend, UNITS_PER_PIXEL as i32), figure).map_err(|source| draw_error(path, source))?;
+    let drawn = format!("width=\"{}\" height=\"{}\"", fine.0, fine.1);
+    let shown = format!("width=\"{}\" height=\"{}\"", width / PIXELS_PER_CSS_PIXEL, height / PIXELS_PER_CSS_PIXEL);
+    let svg = svg.replacen(&drawn, &shown, 1);
+    replace(path, |temporary| fs::write(temporary, &svg).map_err(|source| write_error(path, source)))
+}
+
+fn save_png(path: &Path, figure: &impl Figure) -> Result<(), FigureError> {
+    let size = figure.size();
+    let large = (size.0 * OVERSAMPLING, size.1 * OVERSAMPLING);
+    let mut pixels = vec![255; 3 * large.0 as usize * large.1 as usize];
+    let backend = BitMapBackend::with_buffer(&mut pixels, large);
+    draw_all(Canvas::raster(backend, OVERSAMPLING as i32), figure).map_err(|source| draw_error(path, source))?;
+    let pixels = averaged(&pixels, large.0 as usize);
+    replace(path, |temporary| {
+        let mut backend = BitMapBackend::new(temporary, size);
+        backend
+            .blit_bitmap((0, 0), size, &pixels)
+            .and_then(|()| backend.present())
+            .map_err(|source| draw_error(path, source))
+    })
+}
+
+fn draw_all<B: DrawingBackend>(mut canvas: Canvas<B>, figure: &impl Figure) -> Drawn<B> {
+    canvas.background()?;
+    figure.draw(&mut canvas)?;
+    canvas.finish()
+}
+
+/// The mean over squares of `OVERSAMPLING`² pixels of an RGB image that is `width` pixels wide.
+fn averaged(pixels: &[u8], width: usize) -> Vec<u8> {
+    let block = OVERSAMPLING as usize;
+    let (row, blocks) = (3 * width, width / block);
+    let mut means = Vec::with_capacity(pixels.len() / (block * block));
+    for rows in pixels.chunks_exact(row * block) {
+        for column in 0..blocks {
+            for channel in 0..3 {
+                let first = 3 * block * column + channel;
+                let sum: usize = (0..block * block)
+                    .map(|index| usize::from(rows[first + row * (index / block) + 3 * (index % block)]))
+                    .sum();
+                means.push((sum / (block * block)) as u8);
+            }
+        }
+    }
+    means
+}
+
+/// Lets `write` fill a temporary file beside `path` and renames it to `path`.
+fn replace(path: &Path, write: impl FnOnce(&Path) -> Result<(), FigureError>) -> Result<(), FigureError> {
+    let temporary = temporary_beside(path);
+    let written =
+        write(&temporary).and_then(|()| fs::rename(&temporary, path).map_err(|source| write_error(path, source)));
+    if written.is_err() {
+        // The first error is the one to report; a file that was never made cannot be removed either.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// A hidden name in the same folder that keeps the extension, from which the PNG encoder takes its format.
+fn temporary_beside(path: &Path) -> PathBuf {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let unique = NEXT.fetch_add(1, Ordering::Relaxed);
+    path.with_file_name(format!(".{}-{unique}-{name}", process::id()))
+}
+
+fn write_error(path: &Path, source: std::io::Error) -> FigureError {
+    FigureError::Write { path: path.to_owned(), source }
+}
+
+fn draw_error(path: &Path, source: impl Error + Send + Sync + 'static) -> FigureError {
+    FigureError::Draw { path: path.to_owned(), source: Box::new(source) }
+}
+
+#[cfg(test)]
+pub(super) mod tests;

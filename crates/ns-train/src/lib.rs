@@ -1,0 +1,34 @@
+//! The learner: what is trained, on which data, and what it leaves behind.
+//!
+//! A run is a recipe (TOML) plus a seed. It leaves a folder with the recipe, metrics (JSON lines), checkpoints, results
+//! and figures; killed at any moment it continues from its last checkpoint, and on the same backend it gives the same
+//! numbers again, because shuffles, splits and noise are functions of seed and epoch.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod error;
+
+mod tasks;
+
+mod recipe;
+
+mod interrupt;
+mod progress;
+mod run;
+
+mod learner;
+
+mod initialize;
+mod model_training;
+
+pub mod figures;
+
+pub mod verify;
+
+pub use error::TrainError;
+pub use interrupt::Interrupt;
+pub use learner::{Learner, Metrics, Outcome, Trainee};
+pub use model_training::{ModelTraining, train_model};
+pub use progress::Progress;
+pub use recipe::{OptimizerRecipe, TrainRecipe, load_recipe};
+pub use run::Run;
+pub use tasks::{Arithmetic, Examples, Operation, Split, Variable};

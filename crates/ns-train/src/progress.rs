@@ -1,0 +1,72 @@
+//! Progress: a bar with ETA on a terminal, now and then a line elsewhere.
+
+use std::{
+    io::IsTerminal,
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Time between two lines where there is no terminal.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+/// Progress over a known number of steps, on stderr.
+#[derive(Debug)]
+pub struct Progress {
+    bar: Option<ProgressBar>,
+    label: String,
+    total: usize,
+    first: usize,
+    started: Instant,
+    last_line: Instant,
+}
+
+impl Progress {
+    /// Starts at step `first` of `total`.
+    pub fn new(label: &str, first: usize, total: usize) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| terminal_bar(label, first, total));
+        let now = Instant::now();
+        Self { bar, label: label.into(), total, first, started: now, last_line: now }
+    }
+
+    /// Says that `done` steps are over.
+    pub fn update(&mut self, done: usize, message: &str) {
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(done as u64);
+                bar.set_message(message.to_string());
+            }
+            None if self.last_line.elapsed() >= LINE_EVERY => self.line(done, message),
+            None => {}
+        }
+    }
+
+    /// Ends with a last word.
+    pub fn finish(self, done: usize, message: &str) {
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position(done as u64);
+                bar.finish_with_message(message.to_string());
+            }
+            None => {
+                let seconds = self.started.elapsed().as_secs_f64();
+                eprintln!("{}: {done}/{} in {seconds:.1} s  {message}", self.label, self.total);
+            }
+        }
+    }
+
+    fn line(&mut self, done: usize, message: &str) {
+        self.last_line = Instant::now();
+        let seconds = self.started.elapsed().as_secs_f64();
+        let left = seconds / (done - self.first).max(1) as f64 * self.total.saturating_sub(done) as f64;
+        eprintln!("{}: {done}/{}, {left:.0} s left  {message}", self.label, self.total);
+    }
+}
+
+fn terminal_bar(label: &str, first: usize, total: usize) -> ProgressBar {
+    let bar = ProgressBar::new(total as u64).with_position(first as u64).with_prefix(label.to_string());
+    let template = "{prefix} {bar:24} {pos}/{len} [{elapsed} < {eta}] {msg}";
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.reset_eta();
+    bar
+}

@@ -1,0 +1,101 @@
+//! Recipes: what a run does, as TOML.
+
+use std::path::Path;
+
+use burn::optim::{AdamWConfig, ModuleOptimizer};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{Arithmetic, TrainError};
+
+/// Recipe that trains a model from scratch.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainRecipe {
+    /// Full-batch epochs.
+    pub epochs: usize,
+    /// Epochs between two evaluations on the test split.
+    pub evaluate_every: usize,
+    /// Epochs between two checkpoints.
+    pub checkpoint_every: usize,
+    /// Rows a forward pass; the gradients of all of them are added to the full batch's. Small ones keep the
+    /// activations in the processor's cache.
+    pub micro_batch: usize,
+    /// The data.
+    pub task: Arithmetic,
+    /// The optimiser.
+    pub optimizer: OptimizerRecipe,
+    /// `config.json` of the model.
+    pub model: serde_json::Value,
+}
+
+/// AdamW with a linear warm-up.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OptimizerRecipe {
+    /// Learning rate after the warm-up.
+    pub learning_rate: f64,
+    /// Decoupled weight decay, on every trained tensor.
+    pub weight_decay: f64,
+    /// β₁, β₂.
+    pub betas: [f64; 2],
+    /// Epochs of linear warm-up, starting from a third of the learning rate.
+    pub warmup_epochs: usize,
+}
+
+impl Default for OptimizerRecipe {
+    /// PyTorch's defaults.
+    fn default() -> Self {
+        Self { learning_rate: 1e-3, weight_decay: 1e-2, betas: [0.9, 0.999], warmup_epochs: 0 }
+    }
+}
+
+impl OptimizerRecipe {
+    /// A fresh optimiser.
+    pub fn init(&self) -> ModuleOptimizer {
+        AdamWConfig::new()
+            .with_beta_1(self.betas[0] as f32)
+            .with_beta_2(self.betas[1] as f32)
+            .with_epsilon(1e-8)
+            .with_weight_decay(self.weight_decay as f32)
+            .init()
+    }
+
+    /// Learning rate in an epoch, counted from 0 (PyTorch's `LinearLR(start_factor=1/3)`).
+    pub fn learning_rate_at(&self, epoch: usize) -> f64 {
+        let progress = match self.warmup_epochs {
+            0 => 1.0,
+            epochs => (epoch as f64 / epochs as f64).min(1.0),
+        };
+        self.learning_rate * (1.0 + 2.0 * progress) / 3.0
+    }
+}
+
+/// Reads a recipe.
+///
+/// # Errors
+/// [`TrainError::Io`], [`TrainError::Recipe`] with the place of the mistake.
+pub fn load_recipe<R: DeserializeOwned>(path: &Path) -> Result<R, TrainError> {
+    let text = std::fs::read_to_string(path).map_err(TrainError::io("read", path))?;
+    toml::from_str(&text).map_err(|error| TrainError::Recipe { path: path.into(), reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warm_up_starts_at_a_third() {
+        let recipe = OptimizerRecipe { warmup_epochs: 10, ..Default::default() };
+        assert!((recipe.learning_rate_at(0) - 1e-3 / 3.0).abs() < 1e-12);
+        assert!((recipe.learning_rate_at(5) - 2e-3 / 3.0).abs() < 1e-12);
+        assert_eq!(recipe.learning_rate_at(10), 1e-3);
+        assert_eq!(recipe.learning_rate_at(9999), 1e-3);
+        assert_eq!(OptimizerRecipe::default().learning_rate_at(0), 1e-3);
+    }
+
+    #[test]
+    fn a_misspelt_key_is_named() {
+        let error = toml::from_str::<OptimizerRecipe>("learning_rat = 1.0").unwrap_err().to_string();
+        assert!(error.contains("learning_rat") && error.contains("learning_rate"), "{error}");
+    }
+}

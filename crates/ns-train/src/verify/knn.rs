@@ -1,0 +1,64 @@
+//! Nearest-neighbour cases.
+
+use std::path::Path;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use ns_models::ModelError;
+use ns_probe::nearest_neighbours;
+
+use super::{Comparison, Tensors, compare::Tolerance, compare_all, read_tensors};
+use crate::TrainError;
+
+const INPUTS: [&str; 4] = ["vectors", "labels", "train_idx", "test_idx"];
+
+pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<Comparison>, TrainError> {
+    let mut expected = read_tensors(&folder.join("tensors.safetensors"))?;
+    let produced = produce(&expected, device)?;
+    expected.retain(|name, _| !INPUTS.contains(&name.as_str()));
+    Ok(compare_all(&expected, &produced, |name, _| match name {
+        "accuracy" => Tolerance::Absolute(1e-6),
+        _ => Tolerance::Absolute(0.0),
+    }))
+}
+
+fn produce(tensors: &Tensors, device: &Device) -> Result<Tensors, TrainError> {
+    let (train, test) = (integers(tensors, "train_idx")?, integers(tensors, "test_idx")?);
+    let labels = integers(tensors, "labels")?;
+    let vectors = Tensor::<2>::from_data(tensor(tensors, "vectors", 2)?.clone(), device);
+    let [n, _] = vectors.dims();
+    let out_of_range = train.iter().chain(&test).find(|row| !(0..n as i64).contains(row));
+    if let (Some(row), _) | (None, Some(row)) = (out_of_range, (labels.len() != n).then_some(&-1)) {
+        return Err(invalid(
+            "k-NN case",
+            format!("row {row} and {} labels", labels.len()),
+            format!("there are {n} vectors"),
+        ));
+    }
+    let select = |rows: &[i64]| {
+        let rows = Tensor::<1, Int>::from_data(TensorData::new(rows.to_vec(), [rows.len()]), device);
+        vectors.clone().select(0, rows)
+    };
+    let nearest = nearest_neighbours(select(&train), select(&test))?;
+    let neighbours: Vec<i64> = nearest.into_iter().map(|row| train[row]).collect();
+    let predictions: Vec<i64> = neighbours.iter().map(|row| labels[*row as usize]).collect();
+    let right = predictions.iter().zip(&test).filter(|(label, row)| **label == labels[**row as usize]).count();
+    let accuracy = right as f32 / test.len().max(1) as f32;
+    Ok(Tensors::from([
+        ("neighbour_idx".into(), TensorData::new(neighbours, [test.len()])),
+        ("predictions".into(), TensorData::new(predictions, [test.len()])),
+        ("accuracy".into(), TensorData::from([accuracy])),
+    ]))
+}
+
+fn integers(tensors: &Tensors, name: &'static str) -> Result<Vec<i64>, TrainError> {
+    Ok(tensor(tensors, name, 1)?.iter::<i64>().collect())
+}
+
+fn tensor<'a>(tensors: &'a Tensors, name: &'static str, rank: usize) -> Result<&'a TensorData, TrainError> {
+    let found = tensors.get(name).filter(|data| data.shape().num_dims() == rank);
+    found.ok_or_else(|| invalid(name, "missing or of another rank".into(), format!("it has {rank} dimension(s)")))
+}
+
+fn invalid(what: &'static str, found: String, expected: String) -> TrainError {
+    ModelError::InvalidInput { what, found, expected }.into()
+}
