@@ -1,6 +1,10 @@
 //! Commands over ns-train. `main` parses and dispatches; each command has its file; the work is library code.
 
 mod backend;
+mod bench;
+mod demo;
+mod inspect;
+mod probe;
 mod train;
 mod verify;
 
@@ -20,15 +24,23 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Demo(demo::Demo),
     Train(train::Train),
+    Probe(probe::Probe),
+    Inspect(inspect::Inspect),
     Verify(verify::Verify),
+    Bench(bench::Bench),
 }
 
 fn main() -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
     match Arguments::parse().command {
+        Command::Demo(command) => command.run(),
         Command::Train(command) => command.run(),
+        Command::Probe(command) => command.run(),
+        Command::Inspect(command) => command.run(),
         Command::Verify(command) => command.run(),
+        Command::Bench(command) => command.run(),
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use burn::module::{Flag, Module, Param};
+use burn::module::{Flag, Module, Param, ParamGroup};
 use burn::tensor::{Gradients, Tensor, TensorData};
 
 use crate::ablation::Ablation;
@@ -338,6 +338,11 @@ impl<M: Module> CircuitModel<M> {
                     .map(Slot::hf_mask_shape),
             })
             .collect()
+    }
+
+    /// The masks' own parameters, without the base that they lie on: what a checkpoint of a frozen model needs to hold.
+    pub fn mask_parameters(&self) -> ParamGroup {
+        ParamGroup::from_predicate(format!(".{}.", crate::mask::MASK))
     }
 
     /// The mask parameters, `<layer>.weight_mask_params` and `<layer>.bias_mask_params`, `f32` in Hugging Face's shapes:

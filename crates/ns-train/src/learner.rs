@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, fmt};
 
 use burn::optim::OptimizerRecord;
 use burn::store::ModuleRecord;
+use burn::train::checkpoint::CheckpointerError;
 use serde::{Deserialize, Serialize};
 
 use crate::{Interrupt, Progress, Run, TrainError};
@@ -64,7 +65,10 @@ pub trait Trainee {
     fn records(&self) -> (ModuleRecord, OptimizerRecord);
 
     /// Goes back to a checkpoint.
-    fn restore(&mut self, model: ModuleRecord, optimizer: OptimizerRecord);
+    ///
+    /// # Errors
+    /// When the checkpoint is not this model's.
+    fn restore(&mut self, model: ModuleRecord, optimizer: OptimizerRecord) -> Result<(), CheckpointerError>;
 }
 
 /// How training ended.
@@ -130,7 +134,8 @@ impl Learner {
             return Ok(Vec::new());
         }
         let (model, optimizer, metrics) = run.load_checkpoint(first)?;
-        trainee.restore(model, optimizer);
+        let failed = |source| TrainError::Checkpoint { epoch: first, folder: run.folder().into(), source };
+        trainee.restore(model, optimizer).map_err(failed)?;
         Ok(metrics)
     }
 }

@@ -19,15 +19,24 @@ mod learner;
 
 mod initialize;
 mod model_training;
+mod probe_files;
+mod probe_report;
+mod probe_training;
+
+mod bench;
 
 pub mod figures;
 
 pub mod verify;
 
+pub use bench::{StepTimes, time_probe_steps};
 pub use error::TrainError;
 pub use interrupt::Interrupt;
 pub use learner::{Learner, Metrics, Outcome, Trainee};
 pub use model_training::{ModelTraining, train_model};
+pub use probe_files::{add_results, draw_probes, draw_run, table, write_results};
+pub use probe_report::{ProbeReport, ProbeRow, train_probe};
+pub use probe_training::{EvaluationRecipe, ProbeRecipe, ProbeTraining};
 pub use progress::Progress;
 pub use recipe::{OptimizerRecipe, TrainRecipe, load_recipe};
 pub use run::Run;

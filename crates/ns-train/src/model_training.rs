@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, OptimizerRecord};
 use burn::store::ModuleRecord;
 use burn::tensor::{DType, Device, Int, Tensor, activation::log_softmax};
+use burn::train::checkpoint::CheckpointerError;
 use ns_models::{AnyModel, Ignore, ModelInputs, Transformer};
 use std::ops::ControlFlow;
 
@@ -98,9 +99,10 @@ impl Trainee for ModelTraining {
         (self.model.clone().into_record(), self.optimizer.to_record())
     }
 
-    fn restore(&mut self, model: ModuleRecord, optimizer: OptimizerRecord) {
-        self.model = self.model.clone().load_record(model);
+    fn restore(&mut self, model: ModuleRecord, optimizer: OptimizerRecord) -> Result<(), CheckpointerError> {
+        self.model = self.model.clone().try_load_record(model).map_err(CheckpointerError::Record)?;
         self.optimizer = self.recipe.optimizer.init().load_record(optimizer);
+        Ok(())
     }
 }
 

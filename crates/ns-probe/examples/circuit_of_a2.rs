@@ -1,0 +1,135 @@
+//! Finds the weights that compute a² inside a trained GPT-2, and cuts them out.
+//!
+//! The shipped model has learned `(a² − b²) mod 113`. A circuit probe puts a mask on every neuron of its attention and
+//! trains the masks, and nothing else, until what is left of attention sorts the inputs by a². Two questions follow.
+//! Does the circuit hold a²? Ask for the nearest neighbour of each of its vectors. Does the model need it? Cut it out.
+//!
+//! ```sh
+//! cargo run --release --example circuit_of_a2 [MODEL_FOLDER] [EPOCHS]
+//! ```
+
+use std::path::Path;
+
+use anyhow::ensure;
+use burn::module::Module;
+use burn::optim::{AdamWConfig, GradientsParams};
+use burn::tensor::{Device, Tensor, TensorData};
+use ns_circuit::{Ablation, CircuitConfig, MaskMethod, MaskUnit, rng};
+use ns_models::{Gpt2, Logits, ModelInputs, Transformer};
+use ns_probe::{CircuitProbe, CircuitProbeConfig, ProbeBatch, evaluate_knn};
+
+const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/arithmetic");
+const P: usize = 113;
+const BATCH: usize = 500;
+const FINAL_TEMPERATURE: f32 = 200.0;
+const LEARNING_RATE: f64 = 4e-3;
+
+type Pair = (usize, usize);
+
+fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let folder = arguments.next().unwrap_or_else(|| SHIPPED.into());
+    let epochs = arguments.next().map_or(Ok(24), |epochs| epochs.parse())?;
+
+    // Masks are trained, so the model lives on a device that records gradients.
+    let device = Device::default().autodiff();
+    let model = Gpt2::load(Path::new(&folder), &device)?;
+
+    // All pairs, shuffled and cut in two as they were for the model. Every draw is a function of seed and name.
+    let mut train: Vec<Pair> = (0..P).flat_map(|a| (0..P).map(move |b| (a, b))).collect();
+    rng::shuffle(&mut rng::stream(0, "split", 0, 0), &mut train);
+    let test = train.split_off(train.len() * 6 / 10);
+
+    // One mask a neuron on both layers of attention. The vector to sort is what attention adds to the residual stream.
+    let attention = ["transformer.h.0.attn.c_attn", "transformer.h.0.attn.c_proj"].map(String::from);
+    let config = CircuitProbeConfig {
+        circuit_config: CircuitConfig {
+            mask_method: MaskMethod::ContinuousSparsification { mask_init_value: 0.0 },
+            mask_unit: MaskUnit::Neuron,
+            target_layers: attention.to_vec(),
+            l0_lambda: 1e-6,
+            ..CircuitConfig::default()
+        },
+        ..CircuitProbeConfig::new("attn_update_0".parse()?, attention.to_vec())?
+    };
+    let mut probe = CircuitProbe::new(config, model)?;
+    let mut optimizer = AdamWConfig::new().with_weight_decay(1e-2).init();
+
+    println!("training masks for {epochs} epochs");
+    for epoch in 0..epochs {
+        // A soft mask is σ(temperature · parameter): it hardens as the temperature rises from 1.
+        probe.circuit().set_temperature(FINAL_TEMPERATURE.powf(epoch as f32 / epochs as f32))?;
+        rng::shuffle(&mut rng::stream(0, "order", epoch as u64, 0), &mut train);
+        let mut loss = 0.0;
+        for pairs in train.chunks_exact(BATCH) {
+            let output = probe.forward(&batch(pairs, &device))?;
+            let gradients = GradientsParams::from_grads(output.loss.backward(), &probe);
+            probe = optimizer.step(LEARNING_RATE, probe, gradients);
+            loss = output.loss_without_l0.into_scalar();
+        }
+        if (epoch + 1) % 6 == 0 {
+            let l0 = probe.circuit().l0();
+            println!("  epoch {:>2}  loss {loss:.3}  {} of {} weights", epoch + 1, l0.total, l0.max);
+        }
+    }
+
+    // From here on the masks are hard: a weight is in the circuit or not.
+    let probe = probe.valid();
+    let circuit = probe.circuit();
+    println!("\nthe circuit of a²");
+    for layer in circuit.l0().layers {
+        println!("  {:<28} {:>6} of {:>6} weights", layer.name, layer.l0, layer.max);
+    }
+
+    // 1-NN: one training vector of each class is remembered, the test vectors are classified by them.
+    let (train_labels, test_labels) = (labels(&train), labels(&test));
+    let device = device.without_autodiff();
+    let (train_batch, test_batch) = (batch(&train, &device), batch(&test, &device));
+    let masked = (probe.vectors(&train_batch)?, probe.vectors(&test_batch)?);
+    let unmasked = (probe.unmasked_vectors(&train_batch)?, probe.unmasked_vectors(&test_batch)?);
+    let [masked, unmasked] =
+        [masked, unmasked].map(|(train, test)| evaluate_knn((train, &train_labels), (test, &test_labels), 1, 0));
+    let (masked, unmasked) = (masked?, unmasked?);
+    println!("\ndoes it hold a²? (right by nearest neighbour)");
+    println!("  circuit    {:.3}", masked.test_accuracy);
+    println!("  attention  {:.3}", unmasked.test_accuracy);
+    println!("  guessing   {:.3}", masked.majority);
+
+    println!("\ndoes the model need it? (right answers)");
+    println!("  whole model             {:.3}", accuracy(&circuit.unmasked(), &test, &device)?);
+    circuit.set_ablation(Ablation::ZeroAblate)?;
+    println!("  without the circuit     {:.3}", accuracy(circuit.model()?, &test, &device)?);
+    circuit.set_ablation(Ablation::RandomlySampled)?;
+    println!("  without as much, drawn  {:.3}", accuracy(circuit.model()?, &test, &device)?);
+
+    ensure!(masked.test_accuracy > unmasked.test_accuracy, "the circuit sorts by a² no better than all of attention");
+    Ok(())
+}
+
+/// `a b =`, read at `=`.
+fn batch(pairs: &[Pair], device: &Device) -> ProbeBatch {
+    ProbeBatch {
+        inputs: inputs(pairs, device),
+        token_mask: [false, false, true].repeat(pairs.len()),
+        labels: labels(pairs),
+    }
+}
+
+fn labels(pairs: &[Pair]) -> Vec<i64> {
+    pairs.iter().map(|(a, _)| (a * a % P) as i64).collect()
+}
+
+fn inputs(pairs: &[Pair], device: &Device) -> ModelInputs {
+    let ids: Vec<i64> = pairs.iter().flat_map(|(a, b)| [*a as i64, *b as i64, P as i64]).collect();
+    ModelInputs::new(Tensor::from_data(TensorData::new(ids, [pairs.len(), 3]), device))
+}
+
+/// Share of the pairs for which the model's best guess after `=` is `a² − b²`.
+fn accuracy(model: &Gpt2, pairs: &[Pair], device: &Device) -> anyhow::Result<f64> {
+    let Some(Logits::Tokens(logits)) = model.forward(&inputs(pairs, device))?.logits else {
+        anyhow::bail!("the model has no language-model head");
+    };
+    let guesses = logits.narrow(1, 2, 1).argmax(2).into_data();
+    let right = guesses.iter::<i64>().zip(pairs).filter(|(guess, (a, b))| *guess == ((a * a + P * P - b * b) % P) as i64);
+    Ok(right.count() as f64 / pairs.len() as f64)
+}

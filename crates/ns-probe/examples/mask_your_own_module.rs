@@ -1,0 +1,146 @@
+//! Masks a module of your own: which hidden units does each of two outputs use?
+//!
+//! The network below sees four signs and learns two independent things: whether the first two differ, and whether the
+//! last two do. Nothing tells it which hidden unit is for which. It is then frozen, and for each output a circuit is
+//! learned: the fewest hidden units that still give that output. Nothing here is special to this network: any Burn
+//! module with linear or convolution layers is masked in the same way.
+//!
+//! ```sh
+//! cargo run --release --example mask_your_own_module
+//! ```
+
+use anyhow::ensure;
+use burn::module::{Module, Param};
+use burn::nn::Linear;
+use burn::optim::{AdamWConfig, GradientsParams};
+use burn::tensor::{Device, Tensor, TensorData, activation::relu};
+use ns_circuit::{Ablation, CircuitConfig, CircuitModel, MaskMethod, MaskUnit, discover_targets, rng};
+
+const UNITS: usize = 12;
+const OUTPUTS: [&str; 2] = ["x0 ≠ x1", "x2 ≠ x3"];
+
+/// An ordinary Burn module; it knows nothing of masks.
+#[derive(Module, Debug)]
+struct Network {
+    hidden: Linear,
+    output: Linear,
+}
+
+impl Network {
+    fn new(seed: u64, device: &Device) -> Self {
+        let weight = |name: &str, shape: [usize; 2]| {
+            let mut stream = rng::stream(seed, name, 0, 0);
+            let values: Vec<f32> = (0..shape[0] * shape[1]).map(|_| 0.5 * rng::standard_normal(&mut stream)).collect();
+            Param::from_data(TensorData::new(values, shape), device)
+        };
+        let bias = Param::from_data(TensorData::from([0.0_f32; 2]), device);
+        Self {
+            hidden: Linear { weight: weight("hidden", [4, UNITS]), bias: None },
+            output: Linear { weight: weight("output", [UNITS, 2]), bias: Some(bias) },
+        }
+    }
+
+    /// `[batch, 4]` signs to `[batch, 2]` scores, positive where signs differ.
+    fn forward(&self, signs: Tensor<2>) -> Tensor<2> {
+        self.output.forward(relu(self.hidden.forward(signs)))
+    }
+}
+
+fn main() -> anyhow::Result<()> {
+    let device = Device::default().autodiff();
+    let (signs, answers) = every_input(&device);
+
+    // 1. Train the network as you would without any of this.
+    let mut network = Network::new(0, &device);
+    let mut optimizer = AdamWConfig::new().with_weight_decay(0.1).init();
+    for _ in 0..1000 {
+        let loss = error(network.forward(signs.clone()), answers.clone()).mean();
+        let gradients = GradientsParams::from_grads(loss.backward(), &network);
+        network = optimizer.step(1e-2, network, gradients);
+    }
+    println!("network:        {}", accuracies(&network.valid()));
+
+    // 2. See what can be masked.
+    for target in discover_targets(&network) {
+        println!("maskable layer: {} ({})", target.name, target.kind);
+    }
+
+    // 3. Learn a circuit for each output, look at it, and try the network without it.
+    let mut members = Vec::new();
+    for (wanted, name) in OUTPUTS.iter().enumerate() {
+        let circuit = learn_circuit(&network, wanted)?.valid();
+        let l0 = circuit.l0();
+        println!("\ncircuit of `{name}`: {} of {} weights", l0.total, l0.max);
+        println!("  circuit alone:      {}", accuracies(circuit.model()?));
+        circuit.set_ablation(Ablation::ZeroAblate)?;
+        println!("  all but the circuit: {}", accuracies(circuit.model()?));
+        circuit.set_ablation(Ablation::None)?;
+
+        // A plain `Network` again, with zeros where the mask was zero: save it, serve it, count it.
+        let plain: Network = circuit.materialize_circuit();
+        members.push(column_norms(&plain, 0..4).iter().map(|norm| *norm > 0.0).collect::<Vec<_>>());
+    }
+
+    // 4. The truth, from the trained weights: a unit belongs to the output whose inputs it reads.
+    println!("\nunit   reads x0 x1   reads x2 x3   in circuit");
+    let (first, last) = (column_norms(&network, 0..2), column_norms(&network, 2..4));
+    for unit in 0..UNITS {
+        let names: Vec<&str> = (0..2).filter(|output| members[*output][unit]).map(|output| OUTPUTS[output]).collect();
+        println!("{unit:>4} {:>13.2} {:>13.2}   {}", first[unit], last[unit], names.join(" and "));
+        ensure!(!members[0][unit] || first[unit] > last[unit], "unit {unit} is in the wrong circuit");
+        ensure!(!members[1][unit] || last[unit] > first[unit], "unit {unit} is in the wrong circuit");
+    }
+    Ok(())
+}
+
+/// The fewest hidden units that give one of the outputs: squared error plus the expected number of units (L0).
+fn learn_circuit(network: &Network, wanted: usize) -> anyhow::Result<CircuitModel<Network>> {
+    let config = CircuitConfig {
+        mask_method: MaskMethod::HardConcrete { mask_init_percentage: 0.9 },
+        mask_unit: MaskUnit::Neuron,
+        target_layers: vec!["hidden".into()],
+        l0_lambda: 0.02,
+        ..CircuitConfig::default() // freezes the network, adds the L0 term
+    };
+    let mut circuit = CircuitModel::new(config, network.clone(), &discover_targets(network))?;
+    let (signs, answers) = every_input(&network.hidden.weight.device());
+    let mut optimizer = AdamWConfig::new().with_weight_decay(0.0).init();
+    for step in 0..400 {
+        circuit.begin_step(0, step); // the masks are noisy; the noise is a function of seed, layer and step
+        let scores = circuit.model()?.forward(signs.clone());
+        let mut loss = error(scores, answers.clone()).narrow(1, wanted, 1).mean();
+        if let Some(l0) = circuit.l0_loss() {
+            loss = loss + l0;
+        }
+        let gradients = GradientsParams::from_grads(loss.backward(), &circuit);
+        circuit = optimizer.step(5e-2, circuit, gradients);
+    }
+    Ok(circuit)
+}
+
+/// All 16 rows of four signs, and 1 or −1 for both outputs.
+fn every_input(device: &Device) -> (Tensor<2>, Tensor<2>) {
+    let sign = |row: usize, bit: usize| if row >> bit & 1 == 1 { 1.0_f32 } else { -1.0 };
+    let signs: Vec<f32> = (0..16).flat_map(|row| (0..4).map(move |bit| sign(row, bit))).collect();
+    let answers = signs.chunks(4).flat_map(|x| [-x[0] * x[1], -x[2] * x[3]]).collect::<Vec<_>>();
+    let tensor = |values: Vec<f32>, width| Tensor::from_data(TensorData::new(values, [16, width]), device);
+    (tensor(signs, 4), tensor(answers, 2))
+}
+
+fn error(scores: Tensor<2>, answers: Tensor<2>) -> Tensor<2> {
+    (scores - answers).square()
+}
+
+/// Share of right signs, output by output.
+fn accuracies(network: &Network) -> String {
+    let (signs, answers) = every_input(&network.hidden.weight.device());
+    let right = (network.forward(signs) * answers).greater_elem(0.0).float().mean_dim(0).into_data();
+    let shares: Vec<String> = right.iter::<f32>().zip(OUTPUTS).map(|(r, name)| format!("{name} {r:.2}")).collect();
+    shares.join(", ")
+}
+
+/// How strongly each hidden unit reads some of the inputs.
+fn column_norms(network: &Network, inputs: std::ops::Range<usize>) -> Vec<f32> {
+    let weight = network.hidden.weight.val().slice_dim(0, inputs);
+    weight.square().sum_dim(0).sqrt().into_data().iter().collect()
+}

@@ -1,0 +1,148 @@
+//! What a probe run shows: a table for people, JSON for programs, figures.
+
+use std::path::Path;
+
+use ns_models::write_atomically;
+
+use crate::{
+    ProbeReport, ProbeRow, TrainError,
+    figures::{EpochPoint, ProbeBar, circuit_share, probe_bars, training_curves},
+};
+
+/// Writes `results.json`: a list of rows.
+///
+/// # Errors
+/// [`TrainError::Io`].
+pub fn write_results(folder: &Path, rows: &[ProbeRow]) -> Result<(), TrainError> {
+    std::fs::create_dir_all(folder).map_err(TrainError::io("make", folder))?;
+    let path = folder.join("results.json");
+    let text = serde_json::to_string_pretty(rows).map_err(|error| TrainError::io("write", &path)(error.into()))?;
+    write_atomically(&path, (text + "\n").as_bytes()).map_err(TrainError::io("write", path))
+}
+
+/// Adds rows to the `results.json` of a folder; a row of the same probe and seed is replaced.
+///
+/// # Errors
+/// [`TrainError::Io`], also when the file that is there is no list of rows.
+pub fn add_results(folder: &Path, rows: &[ProbeRow]) -> Result<(), TrainError> {
+    let path = folder.join("results.json");
+    let mut all: Vec<ProbeRow> = match std::fs::read_to_string(&path) {
+        Ok(text) => serde_json::from_str(&text).map_err(|error| TrainError::io("read", &path)(error.into()))?,
+        Err(_) => Vec::new(),
+    };
+    for row in rows {
+        match all.iter_mut().find(|other| other.is_same_probe(row)) {
+            Some(same) => *same = row.clone(),
+            None => all.push(row.clone()),
+        }
+    }
+    write_results(folder, &all)
+}
+
+/// Draws a run's own figures: loss and L0 over the epochs, and the circuit's share of each tensor.
+///
+/// # Errors
+/// [`TrainError::Figure`].
+pub fn draw_run(folder: &Path, report: &ProbeReport) -> Result<(), TrainError> {
+    let row = &report.row;
+    let title = format!("{} in {}, seed {}", row.variable, row.block, row.seed);
+    let point = |metrics: &crate::Metrics| EpochPoint {
+        epoch: metrics.epoch as f64,
+        loss: metrics.loss,
+        test_loss: None,
+        l0: metrics.get("l0"),
+    };
+    let points: Vec<_> = report.metrics.iter().map(point).collect();
+    training_curves(folder, "training", &title, &points, Some(row.l0_max))?;
+    circuit_share(folder, "circuit-share", &title, &report.shares)?;
+    Ok(())
+}
+
+/// Draws 1-NN accuracies and ablations of some probes side by side.
+///
+/// # Errors
+/// [`TrainError::Figure`].
+pub fn draw_probes(folder: &Path, title: &str, rows: &[ProbeRow]) -> Result<(), TrainError> {
+    let bar = |row: &ProbeRow| ProbeBar {
+        label: label(row, rows),
+        knn_test: row.knn_test,
+        knn_unmasked: row.knn_unmasked,
+        majority: row.majority,
+        acc_full: row.acc_full,
+        acc_ablated: row.acc_ablated,
+        acc_random: row.acc_random_mean.zip(row.acc_random_sd),
+    };
+    let bars: Vec<_> = rows.iter().map(bar).collect();
+    probe_bars(folder, "probes", title, &bars)?;
+    Ok(())
+}
+
+/// `a² attn`, with what tells it from other rows of the same variable and block.
+fn label(row: &ProbeRow, rows: &[ProbeRow]) -> String {
+    let same = || rows.iter().filter(|other| (other.variable, &other.block) == (row.variable, &row.block));
+    let mut label = format!("{} {}", row.variable, row.block);
+    if same().any(|other| other.mask_init_value != row.mask_init_value)
+        && let Some(init) = row.mask_init_value
+    {
+        label += &format!(" (from {init:.1})");
+    }
+    if same().any(|other| other.seed != row.seed) {
+        label += &format!(" seed {}", row.seed);
+    }
+    label
+}
+
+/// The table, in Markdown.
+pub fn table(rows: &[ProbeRow]) -> String {
+    let header = [
+        "variable",
+        "block",
+        "seed",
+        "1-NN test",
+        "1-NN dev",
+        "unmasked",
+        "majority",
+        "accuracy",
+        "ablated",
+        "random ablated",
+        "complement ablated",
+        "circuit / max",
+        "masks from",
+    ];
+    let lines: Vec<Vec<String>> = rows.iter().map(cells).collect();
+    let width = |column: usize| {
+        let cells = lines.iter().map(|line| line[column].chars().count());
+        cells.chain([header[column].chars().count()]).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..header.len()).map(width).collect();
+    let line = |cells: &[String]| {
+        let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        format!("| {} |\n", padded.collect::<Vec<_>>().join(" | "))
+    };
+    let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
+    let body: String = lines.iter().map(|cells| line(cells)).collect();
+    line(&header.map(String::from)) + &line(&rule) + &body
+}
+
+fn cells(row: &ProbeRow) -> Vec<String> {
+    let share = |value: f64| format!("{value:.3}");
+    let control = |mean: Option<f64>, sd: Option<f64>, otherwise: &str| match (mean, sd) {
+        (Some(mean), Some(sd)) => format!("{mean:.3} ± {sd:.3}"),
+        _ => otherwise.into(),
+    };
+    vec![
+        row.variable.to_string(),
+        row.block.clone(),
+        row.seed.to_string(),
+        share(row.knn_test),
+        share(row.knn_dev),
+        share(row.knn_unmasked),
+        share(row.majority),
+        share(row.acc_full),
+        share(row.acc_ablated),
+        control(row.acc_random_mean, row.acc_random_sd, "n/a"),
+        control(row.acc_complement_mean, row.acc_complement_sd, "n/a (circuit larger than its complement)"),
+        format!("{} / {}", row.l0, row.l0_max),
+        row.mask_init_value.map_or("n/a".into(), |value| format!("{value:.1}")),
+    ]
+}

@@ -1,0 +1,256 @@
+//! Training a circuit probe on a variable of an arithmetic task.
+
+use std::path::{Path, PathBuf};
+
+use burn::module::Module;
+use burn::optim::{GradientsParams, ModuleOptimizer, OptimizerRecord};
+use burn::store::ModuleRecord;
+use burn::tensor::{Device, Tensor};
+use burn::train::checkpoint::CheckpointerError;
+use ns_circuit::{CircuitConfig, rng};
+use ns_models::{AnyModel, Component, Site};
+use ns_probe::{CircuitProbe, CircuitProbeConfig, ProbeBatch, ProbeLoss, ResidualUpdateModelConfig};
+use serde::{Deserialize, Serialize};
+
+use crate::{Arithmetic, Examples, Metrics, OptimizerRecipe, Split, TrainError, Trainee, Variable};
+
+/// Rows that evaluation runs at once.
+const EVALUATION_BATCH: usize = 1024;
+
+/// Recipe that trains and evaluates a circuit probe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeRecipe {
+    /// Folder of the model; relative to the recipe.
+    pub model: PathBuf,
+    /// What is looked for.
+    pub variable: Variable,
+    /// Where, e.g. `attn_update_0`.
+    pub probe_vectors: String,
+    /// What pulls vectors together.
+    #[serde(default)]
+    pub loss: ProbeLoss,
+    /// Passes over the training split.
+    pub epochs: usize,
+    /// Epochs between two checkpoints.
+    pub checkpoint_every: usize,
+    /// Examples a step; a last short batch is dropped.
+    pub batch_size: usize,
+    /// Temperature after the last epoch; it starts at 1 and grows by the same factor after each.
+    pub final_temperature: f64,
+    /// The data, split as the model's was.
+    pub task: Arithmetic,
+    /// The optimiser of the masks.
+    #[serde(default)]
+    pub optimizer: OptimizerRecipe,
+    /// How the circuit is judged.
+    #[serde(default)]
+    pub evaluation: EvaluationRecipe,
+    /// The masks.
+    pub circuit_config: CircuitConfig,
+}
+
+/// How a circuit is judged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvaluationRecipe {
+    /// Training vectors of each class that 1-NN remembers.
+    pub memory_per_class: usize,
+    /// Random masks of the circuit's size that are ablated for comparison.
+    pub controls: usize,
+}
+
+impl Default for EvaluationRecipe {
+    fn default() -> Self {
+        Self { memory_per_class: 1, controls: 5 }
+    }
+}
+
+impl ProbeRecipe {
+    /// Makes the model's folder relative to the recipe's.
+    pub fn resolve(mut self, recipe: &Path) -> Self {
+        if let Some(folder) = recipe.parent() {
+            self.model = folder.join(&self.model);
+        }
+        self
+    }
+
+    /// The probe's configuration.
+    ///
+    /// # Errors
+    /// [`ns_models::ModelError::NoSuchSite`], [`ns_probe::ProbeError::Config`].
+    pub fn probe_config(&self) -> Result<CircuitProbeConfig, TrainError> {
+        Ok(CircuitProbeConfig {
+            probe_vectors: self.probe_vectors.clone(),
+            circuit_config: self.circuit_config.clone(),
+            resid_config: ResidualUpdateModelConfig::of_site(self.probe_vectors.parse::<Site>()?)?,
+            loss: self.loss,
+        })
+    }
+
+    /// `attn` or `mlp`.
+    pub fn block(&self) -> String {
+        match self.probe_vectors.parse() {
+            Ok(Site::Block { component: Component::Attn, .. }) => "attn".into(),
+            Ok(Site::Block { component: Component::Mlp, .. }) => "mlp".into(),
+            _ => self.probe_vectors.clone(),
+        }
+    }
+
+    /// Checks what serde cannot.
+    ///
+    /// # Errors
+    /// [`TrainError::Setting`].
+    pub fn validate(&self) -> Result<(), TrainError> {
+        self.task.validate()?;
+        let setting = |setting, found: String, expected: &str| {
+            Err(TrainError::Setting { setting, found, expected: expected.into() })
+        };
+        let examples = self.task.split().train.len();
+        if self.batch_size == 0 || self.batch_size > examples {
+            let expected = format!("there are {examples} training examples");
+            return setting("batch_size", self.batch_size.to_string(), &expected);
+        }
+        if !(self.final_temperature.is_finite() && self.final_temperature > 0.0) {
+            return setting("final_temperature", self.final_temperature.to_string(), "it must be positive");
+        }
+        if self.epochs == 0 {
+            return setting("epochs", "0".into(), "it must be at least 1");
+        }
+        if self.circuit_config.target_layers.is_empty() {
+            return setting("circuit_config.target_layers", "empty".into(), "a circuit lies in at least one layer");
+        }
+        Ok(())
+    }
+}
+
+/// A circuit probe on its way.
+pub struct ProbeTraining {
+    recipe: ProbeRecipe,
+    seed: u64,
+    device: Device,
+    probe: CircuitProbe<AnyModel>,
+    optimizer: ModuleOptimizer,
+    split: Split,
+}
+
+impl ProbeTraining {
+    /// Loads the model and puts fresh masks on it; `device` is without autodiff.
+    ///
+    /// # Errors
+    /// [`TrainError::Setting`], and those of the model and the probe.
+    pub fn new(recipe: &ProbeRecipe, seed: u64, device: &Device) -> Result<Self, TrainError> {
+        recipe.validate()?;
+        let device = device.clone().autodiff();
+        let model = AnyModel::load(&recipe.model, &device)?;
+        let probe = CircuitProbe::new(recipe.probe_config()?, model)?;
+        probe.circuit().set_seed(seed);
+        let (optimizer, split) = (recipe.optimizer.init(), recipe.task.split());
+        Ok(Self { recipe: recipe.clone(), seed, device, probe, optimizer, split })
+    }
+
+    /// The recipe.
+    pub fn recipe(&self) -> &ProbeRecipe {
+        &self.recipe
+    }
+
+    /// Seed of shuffles, noise and draws.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The probe as it is now, in training mode.
+    pub fn probe(&self) -> &CircuitProbe<AnyModel> {
+        &self.probe
+    }
+
+    /// The data.
+    pub fn split(&self) -> &Split {
+        &self.split
+    }
+
+    /// Steps an epoch.
+    pub fn steps_per_epoch(&self) -> usize {
+        self.split.train.len() / self.recipe.batch_size
+    }
+
+    /// One step; gives the loss without its L0 term.
+    ///
+    /// # Errors
+    /// Those of the probe.
+    pub fn step(&mut self, epoch: usize, step: usize, examples: &Examples) -> Result<f64, TrainError> {
+        self.probe.circuit().begin_step(epoch as u64, step as u64);
+        let output = self.probe.forward(&self.batch(examples))?;
+        let gradients = GradientsParams::from_grads(output.loss.backward(), &self.probe);
+        let learning_rate = self.recipe.optimizer.learning_rate_at(epoch);
+        self.probe = self.optimizer.step(learning_rate, self.probe.clone(), gradients);
+        Ok(output.loss_without_l0.into_scalar())
+    }
+
+    /// The batches of an epoch: a function of seed and epoch alone.
+    pub fn batches(&self, epoch: usize) -> Vec<Examples> {
+        let mut stream = rng::stream(self.seed, "shuffle", epoch as u64, 0);
+        let order = rng::permutation(&mut stream, self.split.train.len());
+        order.chunks_exact(self.recipe.batch_size).map(|places| self.split.train.select(places)).collect()
+    }
+
+    /// Temperature in an epoch, counted from 0.
+    pub fn temperature_at(&self, epoch: usize) -> f32 {
+        self.recipe.final_temperature.powf(epoch as f64 / self.recipe.epochs as f64) as f32
+    }
+
+    /// Vectors of some examples at the probed site, of the circuit in evaluation mode or of the whole model,
+    /// `[n, hidden]`.
+    ///
+    /// # Errors
+    /// Those of the probe.
+    pub fn evaluation_vectors(&self, examples: &Examples, masked: bool) -> Result<Tensor<2>, TrainError> {
+        let probe = self.probe.valid();
+        let mut vectors = Vec::new();
+        for pairs in examples.pairs.chunks(EVALUATION_BATCH) {
+            let mut batch = self.batch(&Examples { pairs: pairs.into() });
+            batch.inputs = batch.inputs.without_autodiff();
+            vectors.push(if masked { probe.vectors(&batch)? } else { probe.unmasked_vectors(&batch)? });
+        }
+        Ok(Tensor::cat(vectors, 0))
+    }
+
+    /// Inputs, labels, and a token mask that selects the last token.
+    fn batch(&self, examples: &Examples) -> ProbeBatch {
+        let task = self.recipe.task;
+        let context = task.context();
+        ProbeBatch {
+            inputs: task.inputs(examples, &self.device),
+            token_mask: (0..examples.len() * context).map(|place| place % context == context - 1).collect(),
+            labels: task.labels(self.recipe.variable, examples),
+        }
+    }
+}
+
+impl Trainee for ProbeTraining {
+    fn epoch(&mut self, epoch: usize) -> Result<Metrics, TrainError> {
+        let temperature = self.temperature_at(epoch);
+        self.probe.circuit().set_temperature(temperature)?;
+        let batches = self.batches(epoch);
+        let mut total = 0.0;
+        for (step, examples) in batches.iter().enumerate() {
+            total += self.step(epoch, step, examples)?;
+        }
+        let l0 = self.probe.circuit().l0();
+        let metrics = Metrics::new(epoch + 1, total / batches.len() as f64);
+        Ok(metrics.with("l0", l0.total).with("l0_max", l0.max).with("temperature", f64::from(temperature)))
+    }
+
+    fn records(&self) -> (ModuleRecord, OptimizerRecord) {
+        let masks = self.probe.circuit().mask_parameters();
+        (self.probe.clone().into_record_group(masks), self.optimizer.to_record())
+    }
+
+    fn restore(&mut self, model: ModuleRecord, optimizer: OptimizerRecord) -> Result<(), CheckpointerError> {
+        // The frozen base is not in the checkpoint: it is the model that the recipe names.
+        let restored = self.probe.clone().try_load_record(model.allow_partial(true));
+        self.probe = restored.map_err(CheckpointerError::Record)?;
+        self.optimizer = self.recipe.optimizer.init().load_record(optimizer);
+        Ok(())
+    }
+}

@@ -1,0 +1,385 @@
+//! The commands as a user types them: what they print, leave behind and refuse.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+};
+
+use burn::tensor::Device;
+use ns_models::{AnyModel, ModelInputs, Transformer};
+use ns_train::{Interrupt, Metrics, Outcome, Run, TrainRecipe, load_recipe, train_model};
+use serde_json::Value;
+use support::{copy_of_case, golden};
+use tempfile::TempDir;
+
+/// Six epochs of a model that fits in a few kilobytes.
+const RECIPE: &str = r#"
+epochs = 6
+evaluate_every = 2
+checkpoint_every = 2
+micro_batch = 8
+task = { modulus = 5, operation = "sum", train_fraction = 0.6, split_seed = 0 }
+optimizer = { learning_rate = 1e-2, weight_decay = 0.1, betas = [0.9, 0.98], warmup_epochs = 2 }
+
+[model]
+model_type = "gpt2"
+architectures = ["GPT2LMHeadModel"]
+vocab_size = 6
+n_positions = 3
+n_embd = 8
+n_layer = 1
+n_head = 2
+embd_pdrop = 0.0
+attn_pdrop = 0.0
+resid_pdrop = 0.0
+"#;
+
+mod help {
+    use super::*;
+
+    #[test]
+    fn each_command_explains_itself_and_its_argument() {
+        let arguments = BTreeMap::from([("train", "<RECIPE>"), ("probe", "<RECIPE>"), ("verify", "<FOLDER>")]);
+        let commands = commands();
+        for command in ["train", "verify"] {
+            assert!(commands.contains(command), "{commands:?}");
+        }
+        for command in &commands {
+            let help = success(&xtask([command, "--help"]));
+            assert!(help.contains("Usage:"), "{help}");
+            if let Some(argument) = arguments.get(command.as_str()) {
+                assert!(help.contains(argument), "{help}");
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_command_the_commands_are_listed() {
+        let output = xtask([]);
+        assert!(!output.status.success());
+        assert!(error(&output).contains("verify"), "{output:?}");
+    }
+
+    #[test]
+    fn a_misspelt_command_gets_a_hint() {
+        assert!(failure(&xtask(["verfy"])).contains("verify"));
+    }
+
+    /// The names below "Commands:" in the help.
+    fn commands() -> BTreeSet<String> {
+        let help = success(&xtask(["--help"]));
+        let (_, list) = help.split_once("Commands:\n").unwrap();
+        let names = list.lines().take_while(|line| line.starts_with("  ")).filter_map(|line| line.split_whitespace().next());
+        names.filter(|name| *name != "help").map(String::from).collect()
+    }
+}
+
+mod backends {
+    use super::*;
+
+    #[test]
+    fn an_unknown_backend_lists_the_known_ones() {
+        let message = failure(&xtask(["verify", "anywhere", "--backend", "tpu"]));
+        for known in ["tpu", "flex", "ndarray", "wgpu", "cuda"] {
+            assert!(message.contains(known), "{message}");
+        }
+    }
+
+    #[test]
+    #[cfg(not(feature = "wgpu"))]
+    fn a_backend_that_is_not_in_the_build_says_how_to_get_it() {
+        let message = failure(&xtask(["verify", "anywhere", "--backend", "wgpu"]));
+        assert!(message.contains("`wgpu` is not in this build") && message.contains("--features wgpu"), "{message}");
+    }
+}
+
+mod verify {
+    use super::*;
+
+    #[test]
+    fn the_reference_passes_and_json_has_the_agreed_keys() {
+        let folder = tempfile::tempdir().unwrap();
+        let json = folder.path().join("results.jsonl");
+        let printed = success(&xtask(["verify", path(&golden()), "--json", path(&json)]));
+        let text = std::fs::read_to_string(&json).unwrap();
+        let keys = BTreeSet::from(["case", "kind", "status", "tensor", "err", "tol", "tol_kind"]);
+        for line in text.lines() {
+            let object: serde_json::Map<String, Value> = serde_json::from_str(line).unwrap();
+            assert_eq!(object.keys().map(String::as_str).collect::<BTreeSet<_>>(), keys, "{line}");
+            assert!(["models", "masks", "probes", "knn"].contains(&object["kind"].as_str().unwrap()), "{line}");
+            assert_eq!(object["status"], "PASS", "{line}");
+            assert!(["abs", "rel"].contains(&object["tol_kind"].as_str().unwrap()), "{line}");
+            assert!(object["err"].as_f64().unwrap() <= object["tol"].as_f64().unwrap(), "{line}");
+            let case = format!("{}/{}", object["kind"].as_str().unwrap(), object["case"].as_str().unwrap());
+            assert!(printed.contains(&case) && golden().join(&case).is_dir(), "{case}");
+        }
+        let cases = text.lines().count();
+        assert!(printed.contains(&format!("{cases} passed, 0 failed, 0 unsupported")), "{printed}");
+    }
+
+    #[test]
+    fn a_failing_case_is_named_and_the_exit_status_says_so() {
+        let (folder, case) = copy_of_case("knn", "cosine-1nn-2d");
+        std::fs::write(case.join("tensors.safetensors"), "no tensors").unwrap();
+        let json = folder.path().join("results.jsonl");
+        let output = xtask(["verify", path(folder.path()), "--json", path(&json)]);
+        assert!(failure(&output).contains("1 case(s) failed"), "{output:?}");
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(printed.contains("FAIL") && printed.contains("cosine-1nn-2d"), "{printed}");
+        let line: Value = serde_json::from_str(&std::fs::read_to_string(json).unwrap()).unwrap();
+        assert_eq!((&line["status"], &line["tensor"]), (&"FAIL".into(), &Value::Null));
+    }
+
+    #[test]
+    fn a_folder_without_cases_says_how_it_should_look() {
+        let empty = tempfile::tempdir().unwrap();
+        let message = failure(&xtask(["verify", path(empty.path())]));
+        assert!(message.contains("models/<case>") && message.contains(path(empty.path())), "{message}");
+    }
+
+    #[test]
+    fn a_folder_that_does_not_exist_is_named() {
+        assert!(failure(&xtask(["verify", "/no/such/folder"])).contains("/no/such/folder"));
+    }
+
+    #[test]
+    fn an_unwritable_json_file_is_named_before_any_work() {
+        let output = xtask(["verify", path(&golden()), "--json", "/no/such/folder/results.jsonl"]);
+        assert!(failure(&output).contains("/no/such/folder/results.jsonl"));
+        assert!(output.stdout.is_empty());
+    }
+}
+
+mod train {
+    use super::*;
+
+    #[test]
+    fn leaves_metrics_and_a_model() {
+        let work = Work::new(RECIPE);
+        let printed = success(&work.train("run"));
+        assert!(printed.contains("accuracy") && printed.contains("model in"), "{printed}");
+        let metrics = work.metrics("run");
+        assert_eq!(metrics.iter().map(|metrics| metrics.epoch).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
+        assert!(metrics.iter().all(|metrics| metrics.loss.is_finite()));
+        assert!(metrics[5].loss < metrics[0].loss, "{metrics:?}");
+        let evaluated = metrics.iter().filter(|metrics| metrics.get("test_accuracy").is_some()).map(|m| m.epoch);
+        assert_eq!(evaluated.collect::<Vec<_>>(), [2, 4, 6]);
+        let device = Device::default();
+        let model = AnyModel::load(&work.path("run/model"), &device).unwrap();
+        assert_eq!((model.n_layers(), model.hidden_size()), (1, 8));
+        assert!(model.forward(&ModelInputs::from_ids(&[[1, 2, 5]], &device)).unwrap().logits.is_some());
+    }
+
+    #[test]
+    fn the_default_folder_is_named_after_recipe_and_seed() {
+        let work = Work::new(RECIPE);
+        success(&xtask_in(work.folder.path(), ["train", "recipe.toml", "--seed", "3"]));
+        assert!(work.path("runs/recipe-3/model/model.safetensors").is_file());
+    }
+
+    #[test]
+    fn one_seed_one_model() {
+        let work = Work::new(RECIPE);
+        for (run, seed) in [("first", "1"), ("second", "1"), ("other", "2")] {
+            success(&xtask(["train", path(&work.path("recipe.toml")), "--seed", seed, "--out", path(&work.path(run))]));
+        }
+        assert_eq!(work.weights("first"), work.weights("second"));
+        assert_ne!(work.weights("first"), work.weights("other"));
+    }
+
+    #[test]
+    fn an_interrupted_run_ends_byte_for_byte_like_one_that_was_not() {
+        let work = Work::new(RECIPE);
+        success(&work.train("whole"));
+        let recipe: TrainRecipe = load_recipe(&work.path("recipe.toml")).unwrap();
+        let run = Run::open(&work.path("parts"), &recipe, 0).unwrap();
+        let interrupt = Interrupt::default();
+        interrupt.ask(); // each call stops after one epoch
+        for epochs_done in 1..=3 {
+            let (outcome, metrics) = train_model(&recipe, 0, &run, &Device::default(), &interrupt).unwrap();
+            assert_eq!(outcome, Outcome::Interrupted { epochs_done });
+            assert_eq!(metrics.len(), epochs_done);
+            assert!(!work.path("parts/model").exists(), "an unfinished run has no model");
+        }
+        success(&work.train("parts"));
+        assert_eq!(work.weights("parts"), work.weights("whole"));
+        assert_eq!(work.read("parts/metrics.jsonl"), work.read("whole/metrics.jsonl"));
+    }
+
+    #[test]
+    fn a_finished_run_is_not_trained_again() {
+        let work = Work::new(RECIPE);
+        success(&work.train("run"));
+        let (weights, metrics) = (work.weights("run"), work.read("run/metrics.jsonl"));
+        success(&work.train("run"));
+        assert_eq!((work.weights("run"), work.read("run/metrics.jsonl")), (weights, metrics));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn ctrl_c_leaves_a_run_that_continues() {
+        let work = Work::new(&RECIPE.replace("epochs = 6", "epochs = 1000000"));
+        let recipe = work.path("recipe.toml");
+        let mut command = command(work.folder.path(), ["train", path(&recipe), "--out", path(&work.path("run"))]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        while !work.path("run/state.json").exists() {
+            assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+            std::thread::yield_now();
+        }
+        let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        assert!(killed.success());
+        let printed = success(&child.wait_with_output().unwrap());
+        assert!(printed.contains("stopped after epoch"), "{printed}");
+        let state: Value = serde_json::from_str(&work.read("run/state.json")).unwrap();
+        assert_eq!(state["epoch"], work.metrics("run").len());
+        let run = Run::open(&work.path("run"), &load_recipe::<TrainRecipe>(&recipe).unwrap(), 0).unwrap();
+        assert!(run.load_checkpoint(run.checkpointed()).is_ok());
+    }
+
+    #[test]
+    fn another_recipe_or_seed_in_the_same_folder_is_refused() {
+        let work = Work::new(RECIPE);
+        success(&work.train("run"));
+        let weights = work.weights("run");
+        let other_seed =
+            xtask(["train", path(&work.path("recipe.toml")), "--seed", "1", "--out", path(&work.path("run"))]);
+        assert!(failure(&other_seed).contains("holds a run of another recipe or seed"));
+        std::fs::write(work.path("recipe.toml"), RECIPE.replace("epochs = 6", "epochs = 7")).unwrap();
+        let message = failure(&work.train("run"));
+        assert!(message.contains("holds a run of another recipe or seed") && message.contains("--out"), "{message}");
+        assert_eq!(work.weights("run"), weights);
+    }
+
+    #[test]
+    fn a_misspelt_key_is_named_with_those_that_would_be_right() {
+        let message = failure(&Work::new(&RECIPE.replace("weight_decay", "wieght_decay")).train("run"));
+        assert!(message.contains("wieght_decay") && message.contains("`weight_decay`"), "{message}");
+        let message = failure(&Work::new(&RECIPE.replace("epochs = 6", "epoch = 6")).train("run"));
+        assert!(message.contains("`epoch`") && message.contains("`epochs`"), "{message}");
+        let message = failure(&Work::new(&RECIPE.replace("\"sum\"", "\"product\"")).train("run"));
+        assert!(message.contains("product") && message.contains("square_difference"), "{message}");
+    }
+
+    #[test]
+    fn a_recipe_that_does_not_exist_is_named() {
+        let message = failure(&xtask(["train", "/no/such/recipe.toml"]));
+        assert!(message.contains("cannot read `/no/such/recipe.toml`"), "{message}");
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_refused() {
+        for (from, to, expected) in [
+            ("modulus = 5", "modulus = 1", "at least 2"),
+            ("train_fraction = 0.6", "train_fraction = 1.5", "(0, 1]"),
+            ("vocab_size = 6", "vocab_size = 5", "6 tokens"),
+            ("n_head = 2", "n_head = 3", "multiple of n_head = 3"),
+            ("resid_pdrop = 0.0", "resid_pdrop = 0.1", "resid_pdrop"),
+            ("model_type = \"gpt2\"", "model_type = \"gpt5\"", "known are: gpt2"),
+            ("\"GPT2LMHeadModel\"", "\"GPT2Model\"", "language-model head"),
+        ] {
+            assert!(RECIPE.contains(from));
+            let message = failure(&Work::new(&RECIPE.replace(from, to)).train("run"));
+            assert!(message.contains(expected), "{to}: {message}");
+        }
+    }
+
+    #[test]
+    fn an_unwritable_folder_is_named() {
+        let work = Work::new(RECIPE);
+        std::fs::write(work.path("file"), "").unwrap();
+        let message = failure(&work.train("file/run"));
+        assert!(message.contains("cannot make") && message.contains("file/run"), "{message}");
+    }
+
+    #[test]
+    fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint() {
+        let recipe = RECIPE.replace("learning_rate = 1e-2", "learning_rate = 1e30").replace("_every = 2", "_every = 1");
+        let work = Work::new(&recipe);
+        let message = failure(&work.train("run"));
+        assert!(message.contains("the loss became NaN in epoch") && message.contains("is kept"), "{message}");
+        let run = Run::open(&work.path("run"), &load_recipe::<TrainRecipe>(&work.path("recipe.toml")).unwrap(), 0);
+        let run = run.unwrap();
+        assert!(run.checkpointed() > 0 && message.contains(&format!("checkpoint of epoch {}", run.checkpointed())));
+        let (_, _, metrics) = run.load_checkpoint(run.checkpointed()).unwrap();
+        assert_eq!(metrics.len(), run.checkpointed());
+        assert!(metrics.iter().all(|metrics| metrics.loss.is_finite()));
+        assert!(!work.path("run/model").exists());
+    }
+}
+
+/// A folder with a recipe, for runs.
+struct Work {
+    folder: TempDir,
+}
+
+impl Work {
+    fn new(recipe: &str) -> Self {
+        let work = Self { folder: tempfile::tempdir().unwrap() };
+        std::fs::write(work.path("recipe.toml"), recipe).unwrap();
+        work
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn train(&self, run: &str) -> Output {
+        xtask(["train", path(&self.path("recipe.toml")), "--out", path(&self.path(run))])
+    }
+
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn weights(&self, run: &str) -> Vec<u8> {
+        std::fs::read(self.path(run).join("model/model.safetensors")).unwrap()
+    }
+
+    fn metrics(&self, run: &str) -> Vec<Metrics> {
+        let text = self.read(&format!("{run}/metrics.jsonl"));
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn command<const N: usize>(folder: &Path, arguments: [&str; N]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command.args(arguments).current_dir(folder).env_remove("RUST_LOG");
+    command
+}
+
+fn xtask_in<const N: usize>(folder: &Path, arguments: [&str; N]) -> Output {
+    command(folder, arguments).output().unwrap()
+}
+
+/// Runs in a folder that is nobody's, so that nothing of the repository is found by chance.
+fn xtask<const N: usize>(arguments: [&str; N]) -> Output {
+    xtask_in(tempfile::tempdir().unwrap().path(), arguments)
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn error(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// What a command printed, which must have gone well.
+#[track_caller]
+fn success(output: &Output) -> String {
+    assert!(output.status.success(), "{}", error(output));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The message of a command that must have failed, and not by a panic.
+#[track_caller]
+fn failure(output: &Output) -> String {
+    let message = error(output);
+    assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(!message.contains("panicked"), "{message}");
+    message
+}

@@ -1,0 +1,225 @@
+//! The reference data of `tests/golden`, all of it, and that `verify` would notice if something were wrong.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+use std::{collections::BTreeMap, path::Path};
+
+use burn::tensor::{Device, TensorData};
+use ns_circuit::MASK_CASE_INPUTS;
+use ns_models::{Checkpoint, save_tensors};
+use ns_probe::PROBE_CASE_INPUTS;
+use ns_train::verify::{CaseKind, CaseResult, Status, find_cases, run_case};
+use support::{copy_of_case, golden};
+
+type Tensors = BTreeMap<String, TensorData>;
+
+/// Small cases: the tests below run them once for every tensor.
+const MODEL: &str = "gpt2-base-1layer-1head";
+const MASK: &str = "hard_concrete-linear-weight-maskbias";
+const PROBE: &str = "circuit-probe-gpt2-attn-neuron";
+const CLASSIFIER: &str = "subnetwork-probe-gpt2-plain";
+const KNN: &str = "cosine-1nn";
+
+#[test]
+fn every_case_passes() {
+    let cases = find_cases(&golden()).unwrap();
+    let results = cases.iter().map(|(kind, folder)| run_case(*kind, folder, &Device::default()));
+    let failing: Vec<String> = results.filter(|result| result.status != Status::Pass).map(|r| describe(&r)).collect();
+    assert!(failing.is_empty(), "{} of {} cases:\n{}", failing.len(), cases.len(), failing.join("\n"));
+}
+
+#[test]
+fn every_folder_on_disk_is_a_case() {
+    let cases = find_cases(&golden()).unwrap();
+    for kind in CaseKind::ALL {
+        let on_disk = std::fs::read_dir(golden().join(kind.folder())).unwrap().count();
+        let found = cases.iter().filter(|(found, _)| *found == kind).count();
+        assert!(on_disk > 0, "no {kind:?}");
+        assert_eq!(found, on_disk, "{kind:?}");
+    }
+}
+
+#[test]
+fn each_expected_tensor_is_compared() {
+    let cases = [
+        (CaseKind::Models, MODEL, "expected.safetensors"),
+        (CaseKind::Masks, MASK, "tensors.safetensors"),
+        (CaseKind::Probes, PROBE, "tensors.safetensors"),
+        (CaseKind::Probes, CLASSIFIER, "tensors.safetensors"),
+        (CaseKind::Knn, KNN, "tensors.safetensors"),
+    ];
+    for (kind, case, file) in cases {
+        let (_guard, folder) = copy_of_case(kind.folder(), case);
+        let tensors = read(&folder.join(file));
+        let expected: Vec<&String> = tensors.keys().filter(|name| is_expected(kind, name)).collect();
+        assert!(!expected.is_empty(), "{case}");
+        for name in expected {
+            let mut spoilt = tensors.clone();
+            spoilt.insert(name.clone(), with_first(&tensors[name], |value| value + 1.0));
+            save_tensors(&folder.join(file), &spoilt).unwrap();
+            let result = run(kind, &folder);
+            assert!(matches!(result.status, Status::Fail(_)), "{case}: {name} may be anything");
+            // A wrong final mask also shifts what is evaluated with it, by more than the mask's own tolerance.
+            if !name.starts_with("final.") {
+                assert_eq!(result.worst.unwrap().tensor, *name, "{case}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_tolerance_is_the_limit() {
+    let (_guard, folder) = copy_of_case("models", MODEL);
+    let file = folder.join("expected.safetensors");
+    let tensors = read(&file);
+    for (shift, passes) in [(0.5e-4, true), (2e-4, false)] {
+        let mut shifted = tensors.clone();
+        shifted.insert("mlp_update.0".into(), with_first(&tensors["mlp_update.0"], |value| value + shift));
+        save_tensors(&file, &shifted).unwrap();
+        let result = run(CaseKind::Models, &folder);
+        assert_eq!(result.status == Status::Pass, passes, "shifted by {shift}: {}", describe(&result));
+        assert_eq!(result.worst.unwrap().tensor, "mlp_update.0");
+    }
+}
+
+#[test]
+fn an_expected_tensor_that_nobody_produces_fails() {
+    let (_guard, folder) = copy_of_case("models", MODEL);
+    change(&folder.join("expected.safetensors"), |tensors| {
+        tensors.insert("pooler_output".into(), TensorData::from([1.0_f32]));
+    });
+    assert_fails(&run(CaseKind::Models, &folder), "pooler_output expected, but not produced");
+}
+
+#[test]
+fn an_expected_nan_fails() {
+    let (_guard, folder) = copy_of_case("models", MODEL);
+    change(&folder.join("expected.safetensors"), |tensors| {
+        tensors.insert("hidden.0".into(), with_first(&tensors["hidden.0"], |_| f32::NAN));
+    });
+    assert_fails(&run(CaseKind::Models, &folder), "hidden.0 is not finite");
+}
+
+#[test]
+fn an_expected_tensor_of_another_shape_fails() {
+    let (_guard, folder) = copy_of_case("models", MODEL);
+    change(&folder.join("expected.safetensors"), |tensors| {
+        let data = tensors["hidden.0"].clone();
+        let n = data.num_elements();
+        tensors.insert("hidden.0".into(), TensorData::new(data.iter::<f32>().collect::<Vec<f32>>(), [n]));
+    });
+    assert_fails(&run(CaseKind::Models, &folder), "hidden.0 has shape");
+}
+
+#[test]
+fn an_input_that_is_missing_or_unknown_fails_by_name() {
+    let (_guard, folder) = copy_of_case("models", MODEL);
+    let file = folder.join("inputs.safetensors");
+    let ids = read(&file)["input_ids"].clone();
+    change(&file, |tensors| _ = tensors.remove("input_ids"));
+    assert_fails(&run(CaseKind::Models, &folder), "input_ids");
+    change(&file, |tensors| {
+        tensors.insert("token_type_ids".into(), ids.clone());
+        tensors.insert("input_ids".into(), ids);
+    });
+    assert_fails(&run(CaseKind::Models, &folder), "token_type_ids");
+    for (kind, case, input) in [
+        (CaseKind::Masks, MASK, "u_weight"),
+        (CaseKind::Probes, PROBE, "token_mask"),
+        (CaseKind::Knn, KNN, "train_idx"),
+    ] {
+        let (_guard, folder) = copy_of_case(kind.folder(), case);
+        change(&folder.join("tensors.safetensors"), |tensors| _ = tensors.remove(input));
+        assert_fails(&run(kind, &folder), input);
+    }
+}
+
+#[test]
+fn a_case_that_expects_nothing_fails() {
+    let (_guard, folder) = copy_of_case("models", MODEL);
+    change(&folder.join("expected.safetensors"), Tensors::clear);
+    assert_fails(&run(CaseKind::Models, &folder), "expects nothing");
+}
+
+#[test]
+fn a_square_weight_that_lies_the_wrong_way_round_fails() {
+    let (_guard, folder) = copy_of_case("models", "gpt2-lm-square-inner");
+    change(&folder.join("model.safetensors"), |tensors| {
+        let weight = &tensors["transformer.h.0.mlp.c_fc.weight"];
+        let (n, values) = (weight.shape()[0], weight.iter::<f32>().collect::<Vec<f32>>());
+        let transposed: Vec<f32> = (0..n * n).map(|place| values[place % n * n + place / n]).collect();
+        tensors.insert("transformer.h.0.mlp.c_fc.weight".into(), TensorData::new(transposed, [n, n]));
+    });
+    let result = run(CaseKind::Models, &folder);
+    assert!(matches!(result.status, Status::Fail(_)), "{}", describe(&result));
+}
+
+#[test]
+fn only_families_of_the_reference_are_unsupported() {
+    let (_guard, folder) = copy_of_case("models", MODEL);
+    let config = std::fs::read_to_string(folder.join("config.json")).unwrap();
+    assert!(config.contains("\"model_type\": \"gpt2\""));
+    for (model_type, unsupported) in [("bert", true), ("gpt3", false)] {
+        let other = config.replace("\"model_type\": \"gpt2\"", &format!("\"model_type\": \"{model_type}\""));
+        std::fs::write(folder.join("config.json"), other).unwrap();
+        let result = run(CaseKind::Models, &folder);
+        assert_eq!(result.status == Status::Unsupported, unsupported, "{}", describe(&result));
+    }
+}
+
+#[test]
+fn a_broken_case_fails_and_does_not_end_the_program() {
+    let (_guard, folder) = copy_of_case("masks", MASK);
+    std::fs::write(folder.join("case.json"), "{").unwrap();
+    assert_fails(&run(CaseKind::Masks, &folder), "case.json");
+    std::fs::write(folder.join("case.json"), "{}").unwrap();
+    assert!(matches!(run(CaseKind::Masks, &folder).status, Status::Fail(_)));
+    std::fs::remove_file(folder.join("tensors.safetensors")).unwrap();
+    assert!(matches!(run(CaseKind::Masks, &folder).status, Status::Fail(_)));
+}
+
+fn run(kind: CaseKind, folder: &Path) -> CaseResult {
+    run_case(kind, folder, &Device::default())
+}
+
+fn is_expected(kind: CaseKind, name: &str) -> bool {
+    match kind {
+        CaseKind::Models => true,
+        CaseKind::Masks => !MASK_CASE_INPUTS.contains(&name),
+        CaseKind::Probes => !PROBE_CASE_INPUTS.contains(&name) && !name.starts_with("init."),
+        CaseKind::Knn => !["vectors", "labels", "train_idx", "test_idx"].contains(&name),
+    }
+}
+
+fn describe(result: &CaseResult) -> String {
+    let worst = result.worst.as_ref().map(ToString::to_string).unwrap_or_default();
+    format!("{}/{}: {:?} {worst}", result.kind.folder(), result.case, result.status)
+}
+
+#[track_caller]
+fn assert_fails(result: &CaseResult, reason: &str) {
+    match &result.status {
+        Status::Fail(found) => assert!(found.contains(reason), "{found}"),
+        other => panic!("{other:?} where a failure with `{reason}` is expected"),
+    }
+}
+
+fn read(file: &Path) -> Tensors {
+    let checkpoint = Checkpoint::open_file(file).unwrap();
+    let read = |name: &str| (name.to_string(), checkpoint.data(name).unwrap().unwrap());
+    checkpoint.names().map(read).collect()
+}
+
+fn change(file: &Path, change: impl FnOnce(&mut Tensors)) {
+    let mut tensors = read(file);
+    change(&mut tensors);
+    save_tensors(file, &tensors).unwrap();
+}
+
+/// The same tensor with another first element; integers stay integers.
+fn with_first(data: &TensorData, change: impl Fn(f32) -> f32) -> TensorData {
+    let mut values: Vec<f32> = data.iter().collect();
+    values[0] = change(values[0]);
+    TensorData::new(values, data.shape().clone()).convert_dtype(data.dtype())
+}

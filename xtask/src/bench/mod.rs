@@ -1,0 +1,26 @@
+//! `bench …`: speed, as a ratio.
+
+mod peer;
+mod probe;
+
+use clap::{Args, Subcommand};
+
+/// Measure speed, as a ratio to PyTorch where Python has it
+#[derive(Args)]
+pub(crate) struct Bench {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    Probe(probe::BenchProbe),
+}
+
+impl Bench {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        match self.what {
+            What::Probe(probe) => probe.run(),
+        }
+    }
+}

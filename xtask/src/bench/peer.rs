@@ -1,0 +1,68 @@
+//! The same work in Python, measured in the same run.
+
+use std::{path::PathBuf, process::Command};
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// Exit status of a peer script that lacks what it needs.
+const SKIPPED: i32 = 3;
+
+/// Whom to compare with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Peer {
+    /// PyTorch with NeuroSurgeon
+    Python,
+}
+
+/// Where the peer is.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct PeerOptions {
+    /// Do the same work there, too; rounds alternate
+    #[arg(long, value_enum)]
+    peer: Option<Peer>,
+    /// Python with torch, transformers and NeuroSurgeon (tests/peer/README.md)
+    #[arg(long, default_value = "python3")]
+    python: PathBuf,
+    /// Checkout of NeuroSurgeon, where it is not installed
+    #[arg(long)]
+    neurosurgeon: Option<PathBuf>,
+}
+
+/// What a peer script prints.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct PeerTimes {
+    pub(crate) all_ms: Vec<f64>,
+    pub(crate) peak_rss_mb: f64,
+    pub(crate) versions: Value,
+}
+
+impl PeerOptions {
+    /// Runs a script of tests/peer; `None` when no peer is wanted, or (with a line that says SKIPPED) not to be had.
+    pub(crate) fn run(&self, script: &str, arguments: &[&str]) -> anyhow::Result<Option<PeerTimes>> {
+        let Some(Peer::Python) = self.peer else { return Ok(None) };
+        let mut command = Command::new(&self.python);
+        command.arg(format!("tests/peer/{script}")).args(arguments).arg("--json");
+        if let Some(folder) = &self.neurosurgeon {
+            command.arg("--neurosurgeon").arg(folder);
+        }
+        let output = match command.output() {
+            Ok(output) => output,
+            Err(error) => {
+                println!("SKIPPED: cannot run `{}`: {error}", self.python.display());
+                return Ok(None);
+            }
+        };
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        if output.status.code() == Some(SKIPPED) {
+            println!("{}", stdout.lines().chain(stderr.lines()).last().unwrap_or("SKIPPED"));
+            return Ok(None);
+        }
+        anyhow::ensure!(output.status.success(), "tests/peer/{script} failed:\n{stderr}");
+        let line = stdout.lines().last().context("the peer script printed nothing")?;
+        Ok(Some(serde_json::from_str(line).with_context(|| format!("not the peer's JSON: {line}"))?))
+    }
+}

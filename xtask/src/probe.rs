@@ -1,0 +1,78 @@
+//! `probe RECIPE…`: circuit probes, trained, judged and drawn.
+
+use std::path::{Path, PathBuf};
+
+use burn::tensor::Device;
+use clap::Args;
+use ns_train::{
+    Interrupt, ProbeRecipe, ProbeRow, Run, add_results, draw_probes, draw_run, load_recipe, table, train_probe,
+    write_results,
+};
+
+use crate::{backend::BackendOption, train::default_run_folder};
+
+/// Train circuit probes by recipes, e.g. models/arithmetic/probe-a2-attn.toml, and test what they found
+///
+/// The circuit's vectors are judged by 1-nearest-neighbour accuracy, against the unmasked model and the majority class;
+/// then the circuit is cut out of the model, and random masks of the same size for comparison. Each run continues from
+/// its last checkpoint; Ctrl-C leaves one. A run's folder holds results.json, masks.safetensors (NeuroSurgeon's names),
+/// metrics.jsonl and figures (SVG and PNG). Several runs at once share a results.json above their folders, to which
+/// later ones add their rows.
+#[derive(Args)]
+pub(crate) struct Probe {
+    /// The recipes (TOML)
+    #[arg(required = true)]
+    recipes: Vec<PathBuf>,
+    /// Seed of shuffles and draws
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Train with this many seeds, counted up from --seed
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// Folder of the run, or of all of them if there are several [default: runs/<recipe>-<seed>]
+    #[arg(long)]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    backend: BackendOption,
+}
+
+impl Probe {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let device = self.backend.device()?;
+        let jobs: Vec<_> = self.recipes.iter().flat_map(|r| (0..self.seeds).map(move |n| (r, self.seed + n))).collect();
+        let several = jobs.len() > 1;
+        let mut rows = Vec::new();
+        for (recipe, seed) in jobs {
+            let folder = match (&self.out, several) {
+                (None, _) => default_run_folder(recipe, seed),
+                (Some(out), false) => out.clone(),
+                (Some(out), true) => out.join(run_name(recipe, seed)),
+            };
+            rows.push(probe(recipe, seed, &folder, &device)?);
+        }
+        if several {
+            let folder = self.out.unwrap_or_else(|| "runs".into());
+            add_results(&folder, &rows)?;
+            draw_probes(&folder, "Circuit probes", &rows)?;
+        }
+        print!("{}", table(&rows));
+        Ok(())
+    }
+}
+
+/// Trains one probe and leaves everything in its folder.
+pub(crate) fn probe(recipe: &Path, seed: u64, folder: &Path, device: &Device) -> anyhow::Result<ProbeRow> {
+    let parsed = load_recipe::<ProbeRecipe>(recipe)?.resolve(recipe);
+    let run = Run::open(folder, &parsed, seed)?;
+    let Some(report) = train_probe(&parsed, seed, &run, device, &Interrupt::on_signals())? else {
+        anyhow::bail!("stopped; the same command continues from the checkpoint in {}", folder.display());
+    };
+    write_results(folder, std::slice::from_ref(&report.row))?;
+    draw_run(folder, &report)?;
+    draw_probes(folder, "Circuit probe", std::slice::from_ref(&report.row))?;
+    Ok(report.row)
+}
+
+fn run_name(recipe: &Path, seed: u64) -> String {
+    format!("{}-{seed}", recipe.file_stem().unwrap_or_default().to_string_lossy())
+}
