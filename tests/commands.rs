@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod support;
+#[path = "support/work.rs"]
+mod work;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,10 +13,10 @@ use std::{
 
 use burn::tensor::Device;
 use ns_models::{AnyModel, ModelInputs, Transformer};
-use ns_train::{Interrupt, Metrics, Outcome, Run, TrainRecipe, load_recipe, train_model};
+use ns_train::{Interrupt, Outcome, Run, TrainRecipe, load_recipe, train_model};
 use serde_json::Value;
 use support::{copy_of_case, golden};
-use tempfile::TempDir;
+use work::{Work, command, error, failure, path, success, xtask, xtask_in};
 
 /// Six epochs of a model that fits in a few kilobytes.
 const RECIPE: &str = r#"
@@ -43,7 +45,12 @@ mod help {
 
     #[test]
     fn each_command_explains_itself_and_its_argument() {
-        let arguments = BTreeMap::from([("train", "<RECIPE>"), ("probe", "<RECIPE>"), ("verify", "<FOLDER>")]);
+        let arguments = BTreeMap::from([
+            ("train", "<RECIPE>"),
+            ("probe", "<RECIPES>"),
+            ("verify", "<FOLDER>"),
+            ("inspect", "<MODEL>"),
+        ]);
         let commands = commands();
         for command in ["train", "verify"] {
             assert!(commands.contains(command), "{commands:?}");
@@ -73,7 +80,8 @@ mod help {
     fn commands() -> BTreeSet<String> {
         let help = success(&xtask(["--help"]));
         let (_, list) = help.split_once("Commands:\n").unwrap();
-        let names = list.lines().take_while(|line| line.starts_with("  ")).filter_map(|line| line.split_whitespace().next());
+        let names =
+            list.lines().take_while(|line| line.starts_with("  ")).filter_map(|line| line.split_whitespace().next());
         names.filter(|name| *name != "help").map(String::from).collect()
     }
 }
@@ -196,18 +204,22 @@ mod train {
         let work = Work::new(RECIPE);
         success(&work.train("whole"));
         let recipe: TrainRecipe = load_recipe(&work.path("recipe.toml")).unwrap();
-        let run = Run::open(&work.path("parts"), &recipe, 0).unwrap();
         let interrupt = Interrupt::default();
         interrupt.ask(); // each call stops after one epoch
         for epochs_done in 1..=3 {
-            let (outcome, metrics) = train_model(&recipe, 0, &run, &Device::default(), &interrupt).unwrap();
+            let (outcome, metrics) =
+                train_model(&recipe, 0, &work.path("parts"), &Device::default(), &interrupt).unwrap();
             assert_eq!(outcome, Outcome::Interrupted { epochs_done });
             assert_eq!(metrics.len(), epochs_done);
             assert!(!work.path("parts/model").exists(), "an unfinished run has no model");
         }
         success(&work.train("parts"));
         assert_eq!(work.weights("parts"), work.weights("whole"));
-        assert_eq!(work.read("parts/metrics.jsonl"), work.read("whole/metrics.jsonl"));
+        for (resumed, whole) in work.metrics("parts").iter().zip(work.metrics("whole")) {
+            assert_eq!((resumed.epoch, resumed.others.len()), (whole.epoch, whole.others.len()));
+            assert!((resumed.loss - whole.loss).abs() < 1e-12, "{resumed} {whole}");
+        }
+        assert_eq!(work.metrics("parts").len(), 6);
     }
 
     #[test]
@@ -296,90 +308,137 @@ mod train {
     }
 
     #[test]
-    fn a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_checkpoint() {
-        let recipe = RECIPE.replace("learning_rate = 1e-2", "learning_rate = 1e30").replace("_every = 2", "_every = 1");
+    fn a_loss_that_is_no_number_stops_the_run_and_goes_back_before_the_weights_that_gave_it() {
+        let recipe = RECIPE
+            .replace("learning_rate = 1e-2", "learning_rate = 1e30")
+            .replace("checkpoint_every = 2", "checkpoint_every = 1");
         let work = Work::new(&recipe);
         let message = failure(&work.train("run"));
-        assert!(message.contains("the loss became NaN in epoch") && message.contains("is kept"), "{message}");
+        assert!(message.contains("the loss became NaN in epoch 2; no checkpoint in"), "{message}");
         let run = Run::open(&work.path("run"), &load_recipe::<TrainRecipe>(&work.path("recipe.toml")).unwrap(), 0);
-        let run = run.unwrap();
-        assert!(run.checkpointed() > 0 && message.contains(&format!("checkpoint of epoch {}", run.checkpointed())));
-        let (_, _, metrics) = run.load_checkpoint(run.checkpointed()).unwrap();
-        assert_eq!(metrics.len(), run.checkpointed());
-        assert!(metrics.iter().all(|metrics| metrics.loss.is_finite()));
+        assert_eq!(run.unwrap().checkpointed(), 0);
         assert!(!work.path("run/model").exists());
     }
 }
 
-/// A folder with a recipe, for runs.
-struct Work {
-    folder: TempDir,
+mod inspect {
+    use super::*;
+
+    #[test]
+    fn lists_what_can_be_masked_and_read() {
+        let printed = success(&xtask(["inspect", path(&golden().join("models/gpt2-seqcls"))]));
+        for part in ["transformer.h.1.attn.c_attn", "gpt_conv1d", "[32, 96]", "score", "linear", "mlp_stream_1"] {
+            assert!(printed.contains(part), "{part}: {printed}");
+        }
+    }
+
+    #[test]
+    fn names_a_folder_that_holds_no_model() {
+        let message = failure(&xtask(["inspect", "/no/such/model"]));
+        assert!(message.contains("/no/such/model") && message.contains("config.json"), "{message}");
+    }
 }
 
-impl Work {
-    fn new(recipe: &str) -> Self {
-        let work = Self { folder: tempfile::tempdir().unwrap() };
-        std::fs::write(work.path("recipe.toml"), recipe).unwrap();
+mod probe {
+    use super::*;
+
+    /// A probe of the model that [`RECIPE`] trains.
+    const PROBE: &str = r#"
+model = "run/model"
+variable = "a_plus_b"
+probe_vectors = "attn_update_0"
+loss = "contrastive"
+epochs = 4
+checkpoint_every = 1
+batch_size = 8
+final_temperature = 200.0
+task = { modulus = 5, operation = "sum", train_fraction = 0.6, split_seed = 0 }
+optimizer = { learning_rate = 1e-1, weight_decay = 1e-2 }
+evaluation = { memory_per_class = 1, controls = 2 }
+
+[circuit_config]
+mask_method = "continuous_sparsification"
+target_layers = ["transformer.h.0.attn.c_attn"]
+freeze_base = true
+add_l0 = true
+l0_lambda = 1e-6
+mask_hparams = { ablation = "none", mask_unit = "neuron", mask_bias = false, mask_init_value = 0.1 }
+"#;
+
+    fn trained(probe: &str) -> Work {
+        let work = Work::new(RECIPE);
+        success(&work.train("run"));
+        std::fs::write(work.path("probe.toml"), probe).unwrap();
         work
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+    fn run(work: &Work, out: &str) -> Output {
+        xtask(["probe", path(&work.path("probe.toml")), "--out", path(&work.path(out))])
     }
 
-    fn train(&self, run: &str) -> Output {
-        xtask(["train", path(&self.path("recipe.toml")), "--out", path(&self.path(run))])
+    #[test]
+    fn leaves_a_row_of_results_masks_and_figures() {
+        let work = trained(PROBE);
+        let printed = success(&run(&work, "probe"));
+        assert!(printed.contains("a+b") || printed.contains("a_plus_b"), "{printed}");
+        let rows: Vec<BTreeMap<String, Value>> = serde_json::from_str(&work.read("probe/results.json")).unwrap();
+        assert_eq!(rows.len(), 1);
+        for key in [
+            "variable",
+            "block",
+            "seed",
+            "knn_test",
+            "knn_dev",
+            "knn_unmasked",
+            "majority",
+            "acc_full",
+            "acc_ablated",
+            "acc_random_mean",
+            "acc_random_sd",
+            "l0",
+            "l0_max",
+        ] {
+            assert!(rows[0].contains_key(key), "{key}: {rows:?}");
+        }
+        assert_eq!((&rows[0]["variable"], &rows[0]["block"]), (&"a_plus_b".into(), &"attn".into()));
+        assert_eq!(rows[0]["l0_max"].as_f64(), Some(8.0 * 24.0));
+        let masks = ns_models::Checkpoint::open_file(&work.path("probe/masks.safetensors")).unwrap();
+        assert!(masks.names().any(|name| name.contains("transformer.h.0.attn.c_attn")));
+        let files: Vec<PathBuf> = files_below(&work.path("probe"));
+        for ending in ["svg", "png"] {
+            assert!(files.iter().any(|file| file.extension().is_some_and(|found| found == ending)), "{files:?}");
+        }
     }
 
-    fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(self.path(name)).unwrap()
+    #[test]
+    fn gives_the_same_masks_again() {
+        let work = trained(PROBE);
+        for out in ["first", "second"] {
+            success(&run(&work, out));
+        }
+        let read = |name: &str| std::fs::read(work.path(name)).unwrap();
+        assert_eq!(read("first/masks.safetensors"), read("second/masks.safetensors"));
+        assert_eq!(read("first/results.json"), read("second/results.json"));
     }
 
-    fn weights(&self, run: &str) -> Vec<u8> {
-        std::fs::read(self.path(run).join("model/model.safetensors")).unwrap()
+    #[test]
+    fn refuses_what_cannot_be_probed() {
+        for (from, to, expected) in [
+            ("transformer.h.0.attn.c_attn", "transformer.h.0.attn.cattn", "transformer.h.0.attn.c_attn"),
+            ("attn_update_0", "attn_update_1", "1 blocks"),
+            ("\"a_plus_b\"", "\"a_times_b\"", "a_plus_b"),
+            ("run/model", "no/model", "no/model"),
+            ("batch_size", "batchsize", "batch_size"),
+            ("freeze_base = true", "freeze_base = false", "freeze_base"),
+        ] {
+            let work = trained(&PROBE.replace(from, to));
+            let message = failure(&run(&work, "probe"));
+            assert!(message.contains(expected), "{to}: {message}");
+        }
     }
 
-    fn metrics(&self, run: &str) -> Vec<Metrics> {
-        let text = self.read(&format!("{run}/metrics.jsonl"));
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    fn files_below(folder: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
     }
-}
-
-fn command<const N: usize>(folder: &Path, arguments: [&str; N]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
-    command.args(arguments).current_dir(folder).env_remove("RUST_LOG");
-    command
-}
-
-fn xtask_in<const N: usize>(folder: &Path, arguments: [&str; N]) -> Output {
-    command(folder, arguments).output().unwrap()
-}
-
-/// Runs in a folder that is nobody's, so that nothing of the repository is found by chance.
-fn xtask<const N: usize>(arguments: [&str; N]) -> Output {
-    xtask_in(tempfile::tempdir().unwrap().path(), arguments)
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
-
-fn error(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-/// What a command printed, which must have gone well.
-#[track_caller]
-fn success(output: &Output) -> String {
-    assert!(output.status.success(), "{}", error(output));
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-/// The message of a command that must have failed, and not by a panic.
-#[track_caller]
-fn failure(output: &Output) -> String {
-    let message = error(output);
-    assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    assert!(!message.contains("panicked"), "{message}");
-    message
 }

@@ -125,7 +125,7 @@ fn an_input_that_is_missing_or_unknown_fails_by_name() {
     });
     assert_fails(&run(CaseKind::Models, &folder), "token_type_ids");
     for (kind, case, input) in [
-        (CaseKind::Masks, MASK, "u_weight"),
+        (CaseKind::Masks, MASK, "weight_mask_params"),
         (CaseKind::Probes, PROBE, "token_mask"),
         (CaseKind::Knn, KNN, "train_idx"),
     ] {

@@ -8,6 +8,8 @@ mod probe;
 mod train;
 mod verify;
 
+use std::process::ExitCode;
+
 use clap::{Parser, Subcommand};
 
 /// Fresh pages cost more than the arithmetic on them: a mask step is a third faster with this allocator.
@@ -32,10 +34,20 @@ enum Command {
     Bench(bench::Bench),
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
-    match Arguments::parse().command {
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {}", explain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
         Command::Demo(command) => command.run(),
         Command::Train(command) => command.run(),
         Command::Probe(command) => command.run(),
@@ -43,4 +55,13 @@ fn main() -> anyhow::Result<()> {
         Command::Verify(command) => command.run(),
         Command::Bench(command) => command.run(),
     }
+}
+
+/// The error with its causes, each said once: many messages hold their cause already.
+fn explain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+        "" => cause,
+        _ if said.contains(&cause) => said,
+        _ => format!("{said}: {cause}"),
+    })
 }

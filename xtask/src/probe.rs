@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use clap::Args;
 use ns_train::{
-    Interrupt, ProbeRecipe, ProbeRow, Run, add_results, draw_probes, draw_run, load_recipe, table, train_probe,
+    Interrupt, ProbeRecipe, ProbeRow, add_results, draw_probes, draw_run, load_recipe, table, train_probe,
     write_results,
 };
 
@@ -63,8 +63,7 @@ impl Probe {
 /// Trains one probe and leaves everything in its folder.
 pub(crate) fn probe(recipe: &Path, seed: u64, folder: &Path, device: &Device) -> anyhow::Result<ProbeRow> {
     let parsed = load_recipe::<ProbeRecipe>(recipe)?.resolve(recipe);
-    let run = Run::open(folder, &parsed, seed)?;
-    let Some(report) = train_probe(&parsed, seed, &run, device, &Interrupt::on_signals())? else {
+    let Some(report) = train_probe(&parsed, seed, folder, device, &Interrupt::on_signals())? else {
         anyhow::bail!("stopped; the same command continues from the checkpoint in {}", folder.display());
     };
     write_results(folder, std::slice::from_ref(&report.row))?;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ns_train::{Interrupt, Outcome, Run, TrainRecipe, load_recipe, train_model};
+use ns_train::{Interrupt, Outcome, TrainRecipe, load_recipe, train_model};
 
 use crate::backend::BackendOption;
 
@@ -29,9 +29,8 @@ impl Train {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let recipe: TrainRecipe = load_recipe(&self.recipe)?;
         let folder = self.out.unwrap_or_else(|| default_run_folder(&self.recipe, self.seed));
-        let run = Run::open(&folder, &recipe, self.seed)?;
         let device = self.backend.device()?;
-        let (outcome, metrics) = train_model(&recipe, self.seed, &run, &device, &Interrupt::on_signals())?;
+        let (outcome, metrics) = train_model(&recipe, self.seed, &folder, &device, &Interrupt::on_signals())?;
         if let Outcome::Interrupted { epochs_done } = outcome {
             println!("stopped after epoch {epochs_done}; the same command continues from there");
             return Ok(());

@@ -5,7 +5,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
 
 use crate::ablation::Ablation;
-use crate::config::{CircuitConfig, MaskUnit};
+use crate::config::{CircuitConfig, MagnitudeCriterion, MaskMethod, MaskUnit};
 use crate::error::CircuitError;
 use crate::mask::host;
 use crate::testing::{CONCRETE, Net, PRUNE, SPARSE, circuit, config, input, masks, run, with_method, zeros};
@@ -91,6 +91,61 @@ fn a_circuit_larger_than_its_complement_cannot_be_sampled_from_it() {
     assert_eq!(eval.ablation(), Ablation::None, "a failed ablation changes nothing");
     eval.use_masks(false);
     eval.set_ablation(Ablation::ComplementSampled).unwrap(); // nothing is on, so nothing is drawn
+}
+
+/// In the reference a logit of exactly 0 is outside the circuit, yet never sampled from its complement.
+#[test]
+fn a_logit_of_zero_belongs_to_the_complement() {
+    let circuit = circuit(&config());
+    let mut params = circuit.mask_params();
+    for data in params.values_mut() {
+        let mut logits = vec![0.0_f32; data.num_elements()];
+        logits[0] = 1.0;
+        *data = TensorData::new(logits, data.shape().clone());
+    }
+    let eval = circuit.load_mask_params(&params).unwrap().valid();
+    eval.set_ablation(Ablation::ComplementSampled).unwrap();
+    for mask in masks(&eval).values() {
+        assert_eq!(zeros(mask), 1);
+        assert_eq!(mask[0], 1.0);
+    }
+}
+
+/// The threshold is itself an entry here, which the mask keeps (`≥`); the reference's samples leave it out (`>`).
+#[test]
+fn samples_of_a_pruned_layer_are_as_large_as_its_mask() {
+    for criterion in [MagnitudeCriterion::Raw, MagnitudeCriterion::Absolute] {
+        let method = MaskMethod::MagnitudePruning { prune_percentage: 0.6, criterion };
+        let eval = circuit(&with_method(method)).valid();
+        let kept = |masks: &[f32]| masks.len() - zeros(masks);
+        let hard = masks(&eval);
+        assert_eq!(kept(&hard["h.w.weight_mask"]), 15, "ranks 21 to 35 of 36 entries");
+        for ablation in [Ablation::RandomlySampled, Ablation::ComplementSampled] {
+            eval.set_ablation(ablation).unwrap();
+            let sampled = masks(&eval);
+            assert_eq!(zeros(&sampled["h.w.weight_mask"]), 15, "{criterion:?} {ablation}");
+        }
+    }
+}
+
+#[test]
+fn wrapped_runs_where_model_refuses() {
+    let training = circuit(&config());
+    let soft = run(&training);
+    training.valid().set_ablation(Ablation::ZeroAblate).unwrap();
+    assert!(training.model().is_err());
+    assert_eq!(run(&training), soft, "training ignores the ablation");
+
+    // A configured ablation that cannot be drawn, for a circuit that is all of the model.
+    let whole = CircuitConfig { ablation: Ablation::ComplementSampled, ..config() };
+    let mut params = training.mask_params();
+    for data in params.values_mut() {
+        *data = TensorData::full(data.shape().clone(), 1.0_f32);
+    }
+    let eval = circuit(&whole).load_mask_params(&params).unwrap().valid();
+    assert!(matches!(eval.model(), Err(CircuitError::ComplementTooSmall { .. })));
+    eval.wrapped();
+    assert!(masks(&eval).values().all(|mask| zeros(mask) == 0), "the circuit runs without it");
 }
 
 #[test]

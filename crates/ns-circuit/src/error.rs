@@ -19,7 +19,7 @@ pub enum CircuitError {
     },
 
     /// A layer was asked for that is not among the targets, or is not masked.
-    #[error("no layer {asked:?}{}", nearest_names(.nearest))]
+    #[error("no layer {asked:?} that can be masked{}", nearest_names(.nearest))]
     UnknownLayer {
         /// The name as given.
         asked: String,

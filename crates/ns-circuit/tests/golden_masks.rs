@@ -47,7 +47,7 @@ fn difference(name: &str, expected: &TensorData, found: &TensorData, atol: f32) 
 #[test]
 fn all_cases_match() {
     let cases = cases();
-    assert_eq!(cases.len(), 44);
+    assert!(cases.len() >= 44, "only {} cases", cases.len());
     let mut wrong = Vec::new();
     let mut compared = 0;
     for (case, json, tensors) in &cases {

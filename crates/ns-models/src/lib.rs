@@ -26,6 +26,7 @@ mod error;
 mod activation;
 mod attention;
 mod inputs;
+mod loss;
 mod residual;
 
 mod layers;
@@ -38,6 +39,13 @@ mod gpt2;
 
 mod any;
 
+#[cfg(test)]
+mod checkpoint_tests;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod walk_tests;
+
 pub use activation::Activation;
 pub use any::{AnyModel, MODEL_TYPES};
 pub use attention::{AttentionBias, attend, merge_heads, split_heads};
@@ -47,5 +55,6 @@ pub use error::ModelError;
 pub use gpt2::{Gpt2, Gpt2Config};
 pub use inputs::{Logits, ModelInputs, ModelOutput};
 pub use layers::{LayerKind, MaskableLayer};
+pub use loss::cross_entropy;
 pub use residual::{Component, Ignore, Observer, Site, Vector, VectorCache, Walk};
 pub use transformer::{Context, Transformer, Walked};

@@ -12,6 +12,7 @@ use crate::{
 
 /// How a walk ended.
 #[derive(Clone, Debug)]
+#[allow(clippy::large_enum_variant)] // one a walk
 pub enum Walked {
     /// It came to the head.
     Finished(ModelOutput),
@@ -172,6 +173,11 @@ pub trait Transformer: Module {
     fn vectors_at(&self, site: Site, positions: Range<usize>, inputs: &ModelInputs) -> Result<Tensor<3>, ModelError> {
         self.check_site(site)?;
         self.check_inputs(inputs)?;
+        let [_, seq] = inputs.dims();
+        if positions.is_empty() || positions.end > seq {
+            let expected = format!("the sequences have {seq} tokens, counted from 0");
+            return Err(ModelError::InvalidInput { what: "positions", found: format!("{positions:?}"), expected });
+        }
         let hidden = self.embed(inputs);
         let Site::Block { layer, .. } = site else {
             return Ok(hidden.slice_dim(1, positions));
@@ -186,13 +192,13 @@ pub trait Transformer: Module {
         })
     }
 
-    /// Walks from the input of block `layer`: what lies below is not computed again.
+    /// Walks from the input of block `layer` (or, after the last, of the head): what lies below is not computed again.
     ///
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`
     ///
     /// # Errors
-    /// [`ModelError::InvalidInput`].
+    /// [`ModelError::InvalidInput`] for a layer or a shape that the model does not have.
     fn walk_from(
         &self,
         layer: usize,
@@ -200,6 +206,17 @@ pub trait Transformer: Module {
         inputs: &ModelInputs,
         observer: &mut dyn Observer,
     ) -> Result<Walked, ModelError> {
+        let ([batch, seq], n_layers) = (inputs.dims(), self.n_layers());
+        if layer > n_layers {
+            let (found, expected) = (layer.to_string(), format!("the model has {n_layers} blocks, counted from 0"));
+            return Err(ModelError::InvalidInput { what: "start layer", found, expected });
+        }
+        let expected = [batch, seq, self.hidden_size()];
+        if hidden.dims() != expected {
+            let (found, expected) =
+                (format!("{:?}", hidden.dims()), format!("the model and the ids ask for {expected:?}"));
+            return Err(ModelError::InvalidInput { what: "hidden", found, expected });
+        }
         match self.blocks_from(layer, hidden, &self.context(inputs), observer) {
             ControlFlow::Break(site) => Ok(Walked::Stopped(site)),
             ControlFlow::Continue(hidden) => Ok(Walked::Finished(self.head(self.finish(hidden), inputs)?)),

@@ -63,10 +63,14 @@ impl ProbeBatch {
     }
 
     /// Vectors of the tokens that are read, `[selected, hidden]`; positions outside the span of these tokens are not
-    /// computed in the probed block.
+    /// computed in the probed block. A model in evaluation mode takes a training batch, too.
     pub(crate) fn vectors<M: Transformer>(&self, model: &M, site: Site) -> Result<Tensor<2>, ProbeError> {
         let span = self.span();
-        let vectors = model.vectors_at(site, span.clone(), &self.inputs)?;
+        let inputs = match model.device().is_autodiff() {
+            true => self.inputs.clone(),
+            false => self.inputs.clone().without_autodiff(),
+        };
+        let vectors = model.vectors_at(site, span.clone(), &inputs)?;
         let [batch, positions, hidden] = vectors.dims();
         let rows = self.rows_within(&span);
         let vectors = vectors.reshape([batch * positions, hidden]);

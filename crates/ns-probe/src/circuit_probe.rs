@@ -80,7 +80,6 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
     /// # Errors
     /// Those of the model's inputs.
     pub fn unmasked_vectors(&self, batch: &ProbeBatch) -> Result<Tensor<2>, ProbeError> {
-        let batch = ProbeBatch { inputs: batch.inputs.clone().without_autodiff(), ..batch.clone() };
         batch.vectors(&self.circuit.unmasked(), self.site)
     }
 

@@ -47,6 +47,9 @@ mod knn;
 
 mod verify;
 
+#[cfg(test)]
+mod probe_tests;
+
 pub use batch::{CIRCUIT_LABEL_PADDING, ProbeBatch, SUBNETWORK_LABEL_PADDING};
 pub use circuit_probe::{CircuitProbe, CircuitProbeOutput};
 pub use config::{CircuitProbeConfig, Labeling, ProbeLoss, ResidualUpdateModelConfig, SubnetworkProbeConfig};

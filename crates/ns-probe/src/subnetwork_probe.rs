@@ -6,7 +6,7 @@ use burn::module::{Module, ModuleDisplay, Param};
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use ns_circuit::{CircuitError, CircuitModel, rng};
-use ns_models::{Site, Transformer};
+use ns_models::{Site, Transformer, cross_entropy};
 
 use crate::{
     Labeling, ProbeBatch, ProbeError, SUBNETWORK_LABEL_PADDING, SubnetworkProbeConfig, config::check_probe,
@@ -112,6 +112,7 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
         }
         let vectors = batch.vectors(self.circuit.model()?, self.site)?;
         let logits = self.probe.forward(vectors.clone());
+        let labels = Tensor::<1, Int>::from_data(TensorData::new(labels.clone(), [labels.len()]), &logits.device());
         let cross_entropy = cross_entropy(logits.clone(), labels);
         let loss = match self.circuit.l0_loss() {
             Some(l0) => cross_entropy + l0,
@@ -213,11 +214,4 @@ fn trainable_linear(weight: Tensor<2>, bias: Tensor<1>) -> Linear {
     linear.weight = Param::from_tensor(weight.detach());
     linear.bias = Some(Param::from_tensor(bias.detach()));
     linear
-}
-
-/// Mean cross-entropy.
-fn cross_entropy(logits: Tensor<2>, labels: Vec<i64>) -> Tensor<1> {
-    let n = labels.len();
-    let labels = Tensor::<2, Int>::from_data(TensorData::new(labels, [n, 1]), &logits.device());
-    activation::log_softmax(logits, 1).gather(1, labels).mean().neg()
 }

@@ -1,6 +1,6 @@
 //! What can go wrong in a run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::train::checkpoint::CheckpointerError;
 use ns_circuit::CircuitError;
@@ -48,13 +48,13 @@ pub enum TrainError {
         folder: PathBuf,
     },
     /// Training went astray.
-    #[error("the loss became {loss} in epoch {epoch}; the checkpoint of epoch {last_good} in `{}` is kept. A smaller learning rate may help", folder.display())]
+    #[error("the loss became {loss} in epoch {epoch}; {}. A smaller learning rate may help", kept(*last_good, folder))]
     NanLoss {
         /// The loss.
         loss: f64,
         /// Epoch, from 1.
         epoch: usize,
-        /// Last epoch with a checkpoint, 0 if there is none.
+        /// Last epoch with a checkpoint whose weights gave a finite loss, 0 if there is none.
         last_good: usize,
         /// The run folder.
         folder: PathBuf,
@@ -81,6 +81,13 @@ pub enum TrainError {
     /// The probe.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+}
+
+fn kept(last_good: usize, folder: &Path) -> String {
+    match last_good {
+        0 => format!("no checkpoint in `{}` is from before that", folder.display()),
+        epoch => format!("the checkpoint of epoch {epoch} in `{}` is kept", folder.display()),
+    }
 }
 
 impl TrainError {

@@ -22,17 +22,22 @@ pub struct Metrics {
     /// Others.
     #[serde(flatten)]
     pub others: BTreeMap<String, f64>,
+    /// The line that this was read from: a resumed run writes it back to the letter.
+    #[serde(skip)]
+    line: Option<String>,
 }
 
 impl Metrics {
     /// The loss of an epoch.
     pub fn new(epoch: usize, loss: f64) -> Self {
-        Self { epoch, loss, others: BTreeMap::new() }
+        Self { epoch, loss, others: BTreeMap::new(), line: None }
     }
 
-    /// Adds a number.
+    /// Adds a number; one that is not finite is left out, as JSON has none.
     pub fn with(mut self, name: &str, value: f64) -> Self {
-        self.others.insert(name.into(), value);
+        if value.is_finite() {
+            self.others.insert(name.into(), value);
+        }
         self
     }
 
@@ -41,15 +46,19 @@ impl Metrics {
         self.others.get(name).copied()
     }
 
-    pub(crate) fn parse(line: &str) -> Option<Self> {
-        serde_json::from_str(line).ok()
+    pub(crate) fn parse(line: &str) -> serde_json::Result<Self> {
+        let metrics: Self = serde_json::from_str(line)?;
+        Ok(Self { line: Some(line.into()), ..metrics })
     }
 }
 
 impl fmt::Display for Metrics {
     /// One JSON object.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?)
+        match &self.line {
+            Some(line) => f.write_str(line),
+            None => f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?),
+        }
     }
 }
 
@@ -108,14 +117,15 @@ impl Learner {
         for epoch in first..self.epochs {
             let measured = trainee.epoch(epoch)?;
             if !measured.loss.is_finite() {
-                let (loss, epoch, last_good) = (measured.loss, epoch + 1, run.checkpointed());
+                let last_good = run.last_good_checkpoint(epoch)?;
+                let (loss, epoch) = (measured.loss, epoch + 1);
                 return Err(TrainError::NanLoss { loss, epoch, last_good, folder: run.folder().into() });
             }
             progress.update(epoch + 1, &format!("loss {:.4}", measured.loss));
             metrics.push(measured);
             let done = epoch + 1;
             let stop = self.interrupt.asked();
-            if stop || done == self.epochs || done % self.checkpoint_every.max(1) == 0 {
+            if stop || done == self.epochs || done.is_multiple_of(self.checkpoint_every.max(1)) {
                 let (model, optimizer) = trainee.records();
                 run.save_checkpoint(done, model, optimizer, &metrics)?;
             }
@@ -137,5 +147,83 @@ impl Learner {
         let failed = |source| TrainError::Checkpoint { epoch: first, folder: run.folder().into(), source };
         trainee.restore(model, optimizer).map_err(failed)?;
         Ok(metrics)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::module::{Module, Param};
+    use burn::optim::AdamWConfig;
+    use burn::tensor::{Device, Tensor};
+
+    /// Counts its epochs in a weight; its loss becomes NaN in one of them.
+    struct Counter {
+        weight: Param<Tensor<1>>,
+        fails_in: usize,
+    }
+
+    impl Counter {
+        fn new(fails_in: usize) -> Self {
+            Self { weight: Param::from_tensor(Tensor::zeros([1], &Device::default())), fails_in }
+        }
+    }
+
+    impl Trainee for Counter {
+        fn epoch(&mut self, epoch: usize) -> Result<Metrics, TrainError> {
+            self.weight = self.weight.clone().map(|weight| weight + 1.0);
+            let counted: f64 = self.weight.val().into_scalar();
+            assert_eq!(counted as usize, epoch + 1);
+            Ok(Metrics::new(epoch + 1, if epoch == self.fails_in { f64::NAN } else { counted }))
+        }
+
+        fn records(&self) -> (ModuleRecord, OptimizerRecord) {
+            (self.weight.clone().into_record(), AdamWConfig::new().init().to_record())
+        }
+
+        fn restore(&mut self, model: ModuleRecord, _: OptimizerRecord) -> Result<(), CheckpointerError> {
+            self.weight = self.weight.clone().try_load_record(model).map_err(CheckpointerError::Record)?;
+            Ok(())
+        }
+    }
+
+    fn learner() -> Learner {
+        Learner { label: "test".into(), epochs: 7, checkpoint_every: 2, interrupt: Interrupt::default() }
+    }
+
+    fn run(folder: &std::path::Path) -> Run {
+        Run::open(folder, &BTreeMap::from([("recipe", 1)]), 0).unwrap()
+    }
+
+    #[test]
+    fn a_nan_keeps_the_last_checkpoint_whose_loss_was_finite() {
+        // Checkpoints after 2 and 4 epochs; the loss of epoch index 4 judges the weights of checkpoint 4.
+        for (fails_in, last_good) in [(4, 2), (5, 4), (2, 0), (1, 0)] {
+            let folder = tempfile::tempdir().unwrap();
+            let run = run(folder.path());
+            let error = learner().train(&mut Counter::new(fails_in), &run).unwrap_err();
+            assert!(matches!(error, TrainError::NanLoss { last_good: found, .. } if found == last_good), "{error}");
+            let (_, metrics) = learner().train(&mut Counter::new(usize::MAX), &run).unwrap();
+            assert_eq!(metrics.iter().map(|m| m.loss as usize).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6, 7]);
+        }
+    }
+
+    #[test]
+    fn an_interrupted_run_goes_on_where_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = run(folder.path());
+        let asked = learner();
+        asked.interrupt.ask();
+        let (outcome, _) = asked.train(&mut Counter::new(usize::MAX), &run).unwrap();
+        assert_eq!(outcome, Outcome::Interrupted { epochs_done: 1 });
+        let (outcome, metrics) = learner().train(&mut Counter::new(usize::MAX), &run).unwrap();
+        assert_eq!((outcome, metrics.len()), (Outcome::Finished, 7));
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_do_not_break_the_file() {
+        let metrics = Metrics::new(1, 0.5).with("accuracy", 1.0).with("test_loss", f64::NAN);
+        assert_eq!(metrics.to_string(), r#"{"epoch":1,"loss":0.5,"accuracy":1.0}"#);
+        assert_eq!(Metrics::parse(&metrics.to_string()).unwrap().get("accuracy"), Some(1.0));
     }
 }

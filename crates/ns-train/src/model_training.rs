@@ -1,12 +1,13 @@
 //! Training a model on an arithmetic task, full batch (Lepori et al. 2024, experiment 1; after Nanda et al. 2023).
 
+use std::{ops::ControlFlow, path::Path};
+
 use burn::module::Module;
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, OptimizerRecord};
 use burn::store::ModuleRecord;
-use burn::tensor::{DType, Device, Int, Tensor, activation::log_softmax};
+use burn::tensor::{DType, Device, Int, Tensor};
 use burn::train::checkpoint::CheckpointerError;
-use ns_models::{AnyModel, Ignore, ModelInputs, Transformer};
-use std::ops::ControlFlow;
+use ns_models::{AnyModel, Ignore, ModelInputs, Transformer, cross_entropy};
 
 use crate::{
     Arithmetic, Examples, Interrupt, Learner, Metrics, Outcome, Run, Split, TrainError, TrainRecipe, Trainee,
@@ -33,7 +34,8 @@ impl Batch {
     }
 
     fn loss(&self, model: &AnyModel) -> Result<Tensor<1>, TrainError> {
-        Ok(cross_entropy(last_logits(model, &self.inputs)?, self.answers.clone()))
+        let logits = in_double_precision(last_logits(model, &self.inputs)?);
+        Ok(cross_entropy(logits, self.answers.clone()))
     }
 }
 
@@ -85,7 +87,7 @@ impl Trainee for ModelTraining {
         let learning_rate = self.recipe.optimizer.learning_rate_at(epoch);
         self.model = self.optimizer.step(learning_rate, self.model.clone(), accumulator.grads());
         let metrics = Metrics::new(epoch + 1, loss).with("learning_rate", learning_rate);
-        if (epoch + 1) % self.recipe.evaluate_every.max(1) != 0 && epoch + 1 != self.recipe.epochs {
+        if !(epoch + 1).is_multiple_of(self.recipe.evaluate_every.max(1)) && epoch + 1 != self.recipe.epochs {
             return Ok(metrics);
         }
         let model = self.model.valid();
@@ -107,25 +109,26 @@ impl Trainee for ModelTraining {
 }
 
 /// Trains a model in a run folder, resuming if the folder has a checkpoint; a finished run leaves the model in HF
-/// layout in its subfolder `model`.
+/// layout in its subfolder `model`. A recipe that cannot work leaves nothing.
 ///
 /// # Errors
 /// As [`ModelTraining::new`] and [`Learner::train`].
 pub fn train_model(
     recipe: &TrainRecipe,
     seed: u64,
-    run: &Run,
+    folder: &Path,
     device: &Device,
     interrupt: &Interrupt,
 ) -> Result<(Outcome, Vec<Metrics>), TrainError> {
     let mut training = ModelTraining::new(recipe, seed, device)?;
+    let run = Run::open(folder, recipe, seed)?;
     let learner = Learner {
         label: "train".into(),
         epochs: recipe.epochs,
         checkpoint_every: recipe.checkpoint_every,
         interrupt: interrupt.clone(),
     };
-    let (outcome, metrics) = learner.train(&mut training, run)?;
+    let (outcome, metrics) = learner.train(&mut training, &run)?;
     if outcome == Outcome::Finished {
         training.model().save(&run.path("model"))?;
     }
@@ -139,7 +142,7 @@ fn evaluate(model: &AnyModel, batches: &[Batch]) -> Result<(f64, f64), TrainErro
     for batch in batches {
         let logits = last_logits(model, &batch.inputs.clone().without_autodiff())?;
         let answers = batch.answers.clone().inner();
-        let part: f64 = cross_entropy(logits.clone(), answers.clone()).into_scalar();
+        let part: f64 = cross_entropy(in_double_precision(logits.clone()), answers.clone()).into_scalar();
         loss += part * batch.len() as f64;
         right += accuracy(logits, answers) * batch.len() as f64;
     }
@@ -178,18 +181,12 @@ pub(crate) fn last_logits<M: Transformer>(model: &M, inputs: &ModelInputs) -> Re
     Ok(logits.reshape([batch, vocab]))
 }
 
-/// Mean cross-entropy, in f64 where the device has it: near zero loss, f32 gradients are noise.
-///
-/// # Shapes
-/// - logits: `[batch, classes]`
-/// - answers: `[batch]`
-fn cross_entropy(logits: Tensor<2>, answers: Tensor<1, Int>) -> Tensor<1> {
-    let logits = match logits.device().supports_dtype(DType::F64) {
+/// In f64 where the device has it: near a loss of zero, gradients in f32 are noise.
+fn in_double_precision(logits: Tensor<2>) -> Tensor<2> {
+    match logits.device().supports_dtype(DType::F64) {
         true => logits.cast(DType::F64),
         false => logits,
-    };
-    let [batch, _] = logits.dims();
-    log_softmax(logits, 1).gather(1, answers.reshape([batch, 1])).mean().neg()
+    }
 }
 
 /// Share of rows whose highest score is the answer.
@@ -197,4 +194,49 @@ pub(crate) fn accuracy(logits: Tensor<2>, answers: Tensor<1, Int>) -> f64 {
     let [batch, _] = logits.dims();
     let right: i64 = logits.argmax(1).reshape([batch]).equal(answers).int().sum().into_scalar();
     right as f64 / batch as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Operation, OptimizerRecipe};
+
+    pub(crate) fn tiny_recipe(micro_batch: usize) -> TrainRecipe {
+        TrainRecipe {
+            epochs: 3,
+            evaluate_every: 1,
+            checkpoint_every: 1,
+            micro_batch,
+            task: Arithmetic { modulus: 5, operation: Operation::SquareDifference, train_fraction: 0.8, split_seed: 0 },
+            optimizer: OptimizerRecipe::default(),
+            model: serde_json::json!({
+                "model_type": "gpt2", "vocab_size": 6, "n_positions": 3, "n_embd": 8, "n_layer": 1, "n_head": 2,
+                "embd_pdrop": 0.0, "attn_pdrop": 0.0, "resid_pdrop": 0.0,
+            }),
+        }
+    }
+
+    fn losses(micro_batch: usize) -> Vec<f64> {
+        let mut training = ModelTraining::new(&tiny_recipe(micro_batch), 0, &Device::default()).unwrap();
+        (0..3).map(|epoch| training.epoch(epoch).unwrap().loss).collect()
+    }
+
+    #[test]
+    fn micro_batches_add_up_to_the_full_batch() {
+        let full = losses(1000);
+        assert!(full[2] < full[0]);
+        for (whole, parts) in full.iter().zip(losses(3)) {
+            assert!((whole - parts).abs() < 1e-5, "{whole} and {parts}");
+        }
+    }
+
+    #[test]
+    fn a_model_with_dropout_or_too_few_tokens_is_an_error() {
+        for (key, value, said) in [("attn_pdrop", 0.1, "attn_pdrop"), ("vocab_size", 5.0, "6 tokens")] {
+            let mut recipe = tiny_recipe(10);
+            recipe.model[key] = if key == "vocab_size" { 5.into() } else { value.into() };
+            let error = ModelTraining::new(&recipe, 0, &Device::default()).err().unwrap().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
 }

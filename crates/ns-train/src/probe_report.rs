@@ -1,5 +1,7 @@
 //! What a trained circuit is worth: does it hold the variable, and does the model need it?
 
+use std::path::Path;
+
 use burn::module::Module;
 use burn::tensor::Device;
 use ns_circuit::{Ablation, CircuitError, CircuitModel, save_masks};
@@ -78,25 +80,27 @@ pub struct ProbeReport {
 }
 
 /// Trains a probe in a run folder, resuming if the folder has a checkpoint, and judges it. A finished run leaves
-/// `masks.safetensors` and `probe_config.json` in the folder; an interrupted one gives no report.
+/// `masks.safetensors` and `probe_config.json` in the folder; an interrupted one gives no report. A recipe that
+/// cannot work leaves nothing.
 ///
 /// # Errors
 /// As [`ProbeTraining::new`] and [`Learner::train`], and those of the evaluation.
 pub fn train_probe(
     recipe: &ProbeRecipe,
     seed: u64,
-    run: &Run,
+    folder: &Path,
     device: &Device,
     interrupt: &Interrupt,
 ) -> Result<Option<ProbeReport>, TrainError> {
     let mut training = ProbeTraining::new(recipe, seed, device)?;
+    let run = Run::open(folder, recipe, seed)?;
     let learner = Learner {
         label: format!("{} in {}", recipe.variable, recipe.probe_vectors),
         epochs: recipe.epochs,
         checkpoint_every: recipe.checkpoint_every,
         interrupt: interrupt.clone(),
     };
-    let (outcome, metrics) = learner.train(&mut training, run)?;
+    let (outcome, metrics) = learner.train(&mut training, &run)?;
     if outcome != Outcome::Finished {
         return Ok(None);
     }
@@ -151,11 +155,8 @@ fn report(training: &ProbeTraining, metrics: Vec<Metrics>) -> Result<ProbeReport
         },
         mask_quantiles: mask_quantiles(&circuit),
     };
-    let share = |layer: &ns_circuit::LayerL0| LayerShare {
-        name: layer.name.clone(),
-        in_circuit: layer.l0,
-        total: layer.max,
-    };
+    let share =
+        |layer: &ns_circuit::LayerL0| LayerShare { name: layer.name.clone(), in_circuit: layer.l0, total: layer.max };
     Ok(ProbeReport { row, metrics, shares: l0.layers.iter().map(share).collect() })
 }
 

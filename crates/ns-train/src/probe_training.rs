@@ -208,8 +208,7 @@ impl ProbeTraining {
         let probe = self.probe.valid();
         let mut vectors = Vec::new();
         for pairs in examples.pairs.chunks(EVALUATION_BATCH) {
-            let mut batch = self.batch(&Examples { pairs: pairs.into() });
-            batch.inputs = batch.inputs.without_autodiff();
+            let batch = self.batch(&Examples { pairs: pairs.into() });
             vectors.push(if masked { probe.vectors(&batch)? } else { probe.unmasked_vectors(&batch)? });
         }
         Ok(Tensor::cat(vectors, 0))
@@ -252,5 +251,60 @@ impl Trainee for ProbeTraining {
         self.probe = restored.map_err(CheckpointerError::Record)?;
         self.optimizer = self.recipe.optimizer.init().load_record(optimizer);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Operation;
+    use ns_models::{Gpt2, Gpt2Config};
+
+    fn training(folder: &Path, batch_size: usize) -> Result<ProbeTraining, TrainError> {
+        let config =
+            Gpt2Config { vocab_size: 6, n_positions: 3, n_embd: 8, n_layer: 1, n_head: 2, ..Default::default() };
+        Gpt2::init(&config, &Device::default())?.save(folder)?;
+        let recipe = ProbeRecipe {
+            model: folder.into(),
+            variable: Variable::A2,
+            probe_vectors: "attn_update_0".into(),
+            loss: ProbeLoss::Contrastive,
+            epochs: 2,
+            checkpoint_every: 1,
+            batch_size,
+            final_temperature: 100.0,
+            task: Arithmetic { modulus: 5, operation: Operation::Sum, train_fraction: 0.8, split_seed: 0 },
+            optimizer: OptimizerRecipe::default(),
+            evaluation: EvaluationRecipe::default(),
+            circuit_config: CircuitConfig {
+                target_layers: vec!["transformer.h.0.attn.c_attn".into()],
+                ..CircuitConfig::default()
+            },
+        };
+        ProbeTraining::new(&recipe, 0, &Device::default())
+    }
+
+    #[test]
+    fn the_last_short_batch_is_dropped_and_epochs_shuffle_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let training = training(folder.path(), 6).unwrap();
+        let (first, second) = (training.batches(0), training.batches(1));
+        assert_eq!(first.iter().map(Examples::len).collect::<Vec<_>>(), [6, 6, 6]);
+        assert_ne!(first, second);
+        assert_eq!(first, training.batches(0));
+    }
+
+    #[test]
+    fn temperature_grows_by_the_same_factor_after_each_epoch() {
+        let folder = tempfile::tempdir().unwrap();
+        let training = training(folder.path(), 6).unwrap();
+        assert_eq!([0, 1, 2].map(|epoch| training.temperature_at(epoch)), [1.0, 10.0, 100.0]);
+    }
+
+    #[test]
+    fn a_batch_larger_than_the_split_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = training(folder.path(), 21).err().unwrap();
+        assert_eq!(error.to_string(), "batch_size is 21, but there are 20 training examples");
     }
 }

@@ -24,17 +24,21 @@ pub struct Run {
     folder: PathBuf,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
 struct State {
     /// Epochs that the checkpoint has seen.
     epoch: usize,
+    /// The checkpoint before it, 0 if there is none.
+    #[serde(default)]
+    previous: usize,
 }
 
 impl Run {
     /// Opens the folder of a run, or makes it.
     ///
     /// # Errors
-    /// [`TrainError::OtherRun`] when it holds another recipe or seed, [`TrainError::Io`] when it cannot be written.
+    /// [`TrainError::OtherRun`] when it holds a checkpoint of another recipe or seed,
+    /// [`TrainError::Io`] when it cannot be written.
     pub fn open(folder: &Path, recipe: &impl Serialize, seed: u64) -> Result<Self, TrainError> {
         #[derive(Serialize)]
         struct WithSeed<'a, R> {
@@ -46,14 +50,13 @@ impl Run {
         let path = folder.join(RECIPE);
         let text = toml::to_string(&WithSeed { seed, recipe })
             .map_err(|error| TrainError::Recipe { path: path.clone(), reason: error.to_string() })?;
+        let run = Self { folder: folder.into() };
         match std::fs::read_to_string(&path) {
             Ok(found) if found == text => {}
-            Ok(_) => {
-                return Err(TrainError::OtherRun { folder: folder.into() });
-            }
-            Err(_) => write_atomically(&path, text.as_bytes()).map_err(TrainError::io("write", &path))?,
+            Ok(_) if run.checkpointed() > 0 => return Err(TrainError::OtherRun { folder: folder.into() }),
+            _ => write_atomically(&path, text.as_bytes()).map_err(TrainError::io("write", &path))?,
         }
-        Ok(Self { folder: folder.into() })
+        Ok(run)
     }
 
     /// The folder.
@@ -77,11 +80,32 @@ impl Run {
 
     /// Epochs that the last checkpoint has seen, 0 if there is none.
     pub fn checkpointed(&self) -> usize {
-        let state = std::fs::read_to_string(self.path(STATE)).ok();
-        state.and_then(|text| serde_json::from_str::<State>(&text).ok()).map_or(0, |state| state.epoch)
+        self.state().epoch
     }
 
-    /// Writes a checkpoint with the metrics up to it, and removes the one before.
+    fn state(&self) -> State {
+        let text = std::fs::read_to_string(self.path(STATE)).ok();
+        text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+    }
+
+    fn set_state(&self, state: State) -> Result<(), TrainError> {
+        self.write(STATE, &format!("{{\"epoch\": {}, \"previous\": {}}}\n", state.epoch, state.previous))
+    }
+
+    /// The last checkpoint whose weights gave a finite loss, when the epoch after `done` epochs did not: a checkpoint
+    /// right before the failure holds the weights that failed, so the run goes back to the one before.
+    ///
+    /// # Errors
+    /// [`TrainError::Io`].
+    pub(crate) fn last_good_checkpoint(&self, done: usize) -> Result<usize, TrainError> {
+        let state = self.state();
+        if state.epoch == done && done > 0 {
+            self.set_state(State { epoch: state.previous, previous: 0 })?;
+        }
+        Ok(self.checkpointed())
+    }
+
+    /// Writes a checkpoint with the metrics up to it; the one before is kept, older ones are removed.
     ///
     /// # Errors
     /// [`TrainError::Checkpoint`], [`TrainError::Io`].
@@ -92,18 +116,15 @@ impl Run {
         optimizer: OptimizerRecord,
         metrics: &[Metrics],
     ) -> Result<(), TrainError> {
-        let before = self.checkpointed();
+        let before = self.state();
         let failed = |source| TrainError::Checkpoint { epoch, folder: self.folder.clone(), source };
         self.checkpointer("model").save(epoch, model).map_err(failed)?;
         self.checkpointer("optim").save(epoch, optimizer).map_err(failed)?;
         let lines: String = metrics.iter().map(|metrics| format!("{metrics}\n")).collect();
         self.write(METRICS, &lines)?;
-        self.write(STATE, &format!("{{\"epoch\": {epoch}}}\n"))?;
-        if before != epoch && before > 0 {
-            for name in ["model", "optim"] {
-                let checkpointer = self.checkpointer(name);
-                Checkpointer::<ModuleRecord>::delete(&checkpointer, before).map_err(failed)?;
-            }
+        self.set_state(State { epoch, previous: before.epoch })?;
+        for name in ["model", "optim"] {
+            Checkpointer::<ModuleRecord>::delete(&self.checkpointer(name), before.previous).map_err(failed)?;
         }
         Ok(())
     }
@@ -118,7 +139,10 @@ impl Run {
         let optimizer = self.checkpointer("optim").restore(epoch).map_err(failed)?;
         let path = self.path(METRICS);
         let text = std::fs::read_to_string(&path).map_err(TrainError::io("read", &path))?;
-        Ok((model, optimizer, text.lines().filter_map(Metrics::parse).collect()))
+        let metrics = text.lines().map(Metrics::parse).collect::<Result<Vec<_>, _>>();
+        let mut metrics = metrics.map_err(|error| TrainError::io("read", &path)(error.into()))?;
+        metrics.retain(|metrics| metrics.epoch <= epoch);
+        Ok((model, optimizer, metrics))
     }
 
     fn checkpointer(&self, name: &str) -> FileCheckpointer {

@@ -106,8 +106,7 @@ impl Run<'_> {
     /// With the expected final parameters, so that drift in training does not hide what evaluation does.
     fn evaluate<S: Subject>(&self, probe: S) -> Result<Produced, ProbeError> {
         let probe = probe.load(self.with_prefix("final."))?.valid();
-        let batch = ProbeBatch { inputs: self.batch.inputs.clone().without_autodiff(), ..self.batch.clone() };
-        let Forward { vectors, loss, logits, .. } = probe.forward(&batch)?;
+        let Forward { vectors, loss, logits, .. } = probe.forward(&self.batch)?;
         let L0Statistics { total, max, layers } = probe.l0();
         let mut produced = Produced::from([
             ("eval_updates".into(), vectors.into_data()),

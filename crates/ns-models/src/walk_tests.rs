@@ -1,0 +1,287 @@
+//! The walk: what it passes, where it stops, and what a patch does to it.
+
+use std::ops::ControlFlow;
+
+use burn::tensor::{Device, Int, Tensor, TensorData, Tolerance};
+
+use crate::testing::{config, inputs, model, model_of};
+use crate::{
+    AnyModel, Gpt2Config, Ignore, Logits, ModelError, ModelInputs, ModelOutput, Observer, Site, Transformer,
+    VectorCache, Walk, Walked,
+};
+
+/// Notes the sites that a walk passes, and stops it at one.
+#[derive(Default)]
+struct Counter {
+    seen: Vec<Site>,
+    stop_at: Option<Site>,
+}
+
+impl Observer for Counter {
+    fn visit(&mut self, site: Site, value: Tensor<3>) -> Walk {
+        self.seen.push(site);
+        match self.stop_at == Some(site) {
+            true => ControlFlow::Break(site),
+            false => ControlFlow::Continue(value),
+        }
+    }
+}
+
+/// Replaces the vectors of one site, and keeps all of them as the walk goes on with them.
+struct Patch<F> {
+    site: Site,
+    change: F,
+    cache: VectorCache,
+}
+
+impl<F: Fn(Tensor<3>) -> Tensor<3>> Observer for Patch<F> {
+    fn visit(&mut self, site: Site, value: Tensor<3>) -> Walk {
+        let value = if site == self.site { (self.change)(value) } else { value };
+        self.cache.visit(site, value)
+    }
+}
+
+fn site(name: &str) -> Site {
+    name.parse().unwrap()
+}
+
+fn all_sites() -> Vec<Site> {
+    let names = ["attn_update", "attn_stream", "mlp_update", "mlp_stream"];
+    let blocks = (0..2).flat_map(|layer| names.map(|name| site(&format!("{name}_{layer}"))));
+    std::iter::once(Site::Embeddings).chain(blocks).collect()
+}
+
+/// All vectors of a walk, with the output.
+fn cached() -> (VectorCache, ModelOutput) {
+    let mut cache = VectorCache::new(all_sites()).to_the_end();
+    let output = model().walk(&inputs(), &mut cache).unwrap().output().unwrap();
+    (cache, output)
+}
+
+fn patched(site: Site, change: impl Fn(Tensor<3>) -> Tensor<3>) -> (VectorCache, ModelOutput) {
+    let mut patch = Patch { site, change, cache: VectorCache::new(all_sites()).to_the_end() };
+    let output = model().walk(&inputs(), &mut patch).unwrap().output().unwrap();
+    (patch.cache, output)
+}
+
+fn vector(cache: &VectorCache, name: &str) -> TensorData {
+    cache.get(site(name)).unwrap().into_data()
+}
+
+fn logits(output: ModelOutput) -> TensorData {
+    output.logits.unwrap().into_data()
+}
+
+#[test]
+fn a_walk_passes_every_site_once_and_in_order() {
+    let mut counter = Counter::default();
+    model().walk(&inputs(), &mut counter).unwrap();
+    assert_eq!(counter.seen, all_sites());
+    assert_eq!(model().sites(), all_sites());
+}
+
+#[test]
+fn nothing_above_the_stop_is_visited() {
+    for (place, stop_at) in all_sites().into_iter().enumerate() {
+        let mut counter = Counter { stop_at: Some(stop_at), ..Default::default() };
+        let walked = model().walk(&inputs(), &mut counter).unwrap();
+        assert!(matches!(walked, Walked::Stopped(at) if at == stop_at));
+        assert_eq!(counter.seen, all_sites()[..=place]);
+    }
+}
+
+#[test]
+fn a_stopped_walk_has_no_output_and_says_where_it_ended() {
+    let mut cache = VectorCache::new([site("attn_update_0")]);
+    let error = model().walk(&inputs(), &mut cache).unwrap().output().unwrap_err();
+    assert!(error.to_string().contains("stopped at `attn_update_0`"), "{error}");
+}
+
+#[test]
+fn a_cache_holds_exactly_what_was_asked_for() {
+    let wanted = [site("mlp_update_0"), site("embeddings"), site("attn_stream_1"), site("mlp_update_0")];
+    let mut cache = VectorCache::new(wanted);
+    let walked = model().walk(&inputs(), &mut cache).unwrap();
+    assert!(matches!(walked, Walked::Stopped(at) if at == site("attn_stream_1")));
+    for known in all_sites() {
+        let dims = cache.get(known).map(|vectors| vectors.dims());
+        assert_eq!(dims, wanted.contains(&known).then_some([2, 4, 8]), "{known}");
+    }
+}
+
+#[test]
+fn a_cache_that_wants_nothing_lets_the_walk_go_on() {
+    let mut cache = VectorCache::new([]);
+    assert!(model().walk(&inputs(), &mut cache).unwrap().output().is_ok());
+}
+
+#[test]
+fn streams_are_sums_of_updates() {
+    let (cache, _) = cached();
+    let sum =
+        |stream: &str, update: &str| (cache.get(site(stream)).unwrap() + cache.get(site(update)).unwrap()).into_data();
+    for (before, update, after) in [
+        ("embeddings", "attn_update_0", "attn_stream_0"),
+        ("attn_stream_0", "mlp_update_0", "mlp_stream_0"),
+        ("mlp_stream_0", "attn_update_1", "attn_stream_1"),
+        ("attn_stream_1", "mlp_update_1", "mlp_stream_1"),
+    ] {
+        sum(before, update).assert_eq(&vector(&cache, after), true);
+    }
+}
+
+#[test]
+fn a_start_from_a_hidden_state_is_the_whole_walk_bit_for_bit() {
+    let (cache, output) = cached();
+    let whole = logits(output);
+    for (layer, hidden) in [(0, "embeddings"), (1, "mlp_stream_0"), (2, "mlp_stream_1")] {
+        let hidden = cache.get(site(hidden)).unwrap();
+        let walked = model().walk_from(layer, hidden, &inputs(), &mut Ignore).unwrap();
+        logits(walked.output().unwrap()).assert_eq(&whole, true);
+    }
+    let mut counter = Counter::default();
+    model().walk_from(1, cache.get(site("mlp_stream_0")).unwrap(), &inputs(), &mut counter).unwrap();
+    assert_eq!(counter.seen, all_sites()[5..], "what lies below is not computed again");
+}
+
+#[test]
+fn a_start_that_does_not_fit_is_an_error() {
+    let hidden = |dims| Tensor::<3>::zeros(dims, &Device::default());
+    for (layer, dims) in [(3, [2, 4, 8]), (0, [2, 4, 7]), (1, [2, 3, 8]), (1, [1, 4, 8])] {
+        let error = model().walk_from(layer, hidden(dims), &inputs(), &mut Ignore).unwrap_err();
+        assert!(matches!(error, ModelError::InvalidInput { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn a_patch_changes_all_that_follows_and_nothing_before() {
+    let (plain, plain_output) = cached();
+    for (place, patched_site) in all_sites().into_iter().enumerate() {
+        let (cache, output) = patched(patched_site, |value| value.clone() * value + 0.25);
+        for (other, known) in all_sites().into_iter().enumerate() {
+            let same = vector(&cache, &known.to_string()) == vector(&plain, &known.to_string());
+            assert_eq!(same, other < place, "{known} after a patch of {patched_site}");
+        }
+        assert_ne!(logits(output), logits(plain_output.clone()), "{patched_site}");
+    }
+}
+
+#[test]
+fn an_update_that_is_replaced_by_zero_leaves_the_stream() {
+    let (cache, _) = patched(site("mlp_update_0"), |value| value * 0.0);
+    vector(&cache, "mlp_stream_0").assert_eq(&vector(&cache, "attn_stream_0"), true);
+}
+
+#[test]
+fn a_patch_of_one_position_does_not_reach_those_before_it() {
+    let (_, plain_output) = cached();
+    let at_two = |value: Tensor<3>| value.slice_assign([0..2, 2..3, 0..8], Tensor::ones([2, 1, 8], &Device::default()));
+    let (_, output) = patched(site("attn_stream_0"), at_two);
+    let before = |output: ModelOutput| match output.logits {
+        Some(Logits::Tokens(logits)) => logits.slice_dim(1, 0..2).into_data(),
+        other => panic!("{other:?}"),
+    };
+    before(output.clone()).assert_eq(&before(plain_output.clone()), true);
+    assert_ne!(logits(output), logits(plain_output));
+}
+
+#[test]
+fn vectors_at_some_positions_are_a_slice_of_all() {
+    let (cache, _) = cached();
+    for known in all_sites() {
+        for positions in [0..4, 0..1, 1..3, 3..4] {
+            let some = model().vectors_at(known, positions.clone(), &inputs()).unwrap();
+            assert_eq!(some.dims(), [2, positions.len(), 8]);
+            let all = cache.get(known).unwrap().slice_dim(1, positions);
+            some.into_data().assert_approx_eq::<f32>(&all.into_data(), Tolerance::absolute(1e-6));
+        }
+    }
+}
+
+#[test]
+fn positions_outside_the_sequence_are_an_error() {
+    for positions in [0..5, 4..5, 2..2] {
+        let error = model().vectors_at(site("attn_update_1"), positions, &inputs()).unwrap_err();
+        assert!(matches!(error, ModelError::InvalidInput { what: "positions", .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn an_unknown_site_says_which_there_are() {
+    let error = model().vectors_at(site("attn_update_2"), 0..1, &inputs()).unwrap_err();
+    assert!(matches!(error, ModelError::NoSuchSite { .. }), "{error:?}");
+    assert!(error.to_string().contains("`attn_update_2`") && error.to_string().contains("2 blocks"), "{error}");
+    for known in all_sites() {
+        assert!(model().check_site(known).is_ok(), "{known}");
+    }
+}
+
+#[test]
+fn a_base_model_ends_with_its_last_hidden_state() {
+    let base = model_of(&Gpt2Config { architectures: vec!["GPT2Model".into()], ..config() });
+    let output = base.forward(&inputs()).unwrap();
+    assert!(output.logits.is_none());
+    assert_eq!(output.last_hidden_state.dims(), [2, 4, 8]);
+}
+
+#[test]
+fn any_model_walks_as_its_architecture_does() {
+    let any = AnyModel::from(model());
+    let ours = logits(any.forward(&inputs()).unwrap());
+    ours.assert_eq(&logits(model().forward(&inputs()).unwrap()), true);
+    assert_eq!(any.sites(), model().sites());
+    assert_eq!(any.maskable_layers().len(), model().maskable_layers().len());
+}
+
+#[test]
+fn padding_changes_nothing_at_real_positions() {
+    let device = Device::default();
+    let row = |ids: ModelInputs| match model().forward(&ids).unwrap().logits {
+        Some(Logits::Tokens(logits)) => logits.slice_dim(1, 0..3).into_data(),
+        other => panic!("{other:?}"),
+    };
+    let short = row(ModelInputs::from_ids(&[[7, 0, 5]], &device));
+    let mask = Tensor::from_ints([[1, 1, 1, 0]], &device);
+    let padded = row(ModelInputs::from_ids(&[[7, 0, 5, 2]], &device).with_attention_mask(mask));
+    padded.assert_approx_eq::<f32>(&short, Tolerance::absolute(1e-6));
+}
+
+mod inputs_that_do_not_fit {
+    use super::*;
+
+    #[track_caller]
+    fn assert_refused(inputs: &ModelInputs, what: &str, expected: &str) {
+        let error = model().forward(inputs).unwrap_err();
+        let message = error.to_string();
+        assert!(matches!(error, ModelError::InvalidInput { .. }), "{error:?}");
+        assert!(message.contains(what) && message.contains(expected), "{message}");
+        assert!(model().vectors_at(site("attn_update_0"), 0..1, inputs).is_err());
+    }
+
+    #[test]
+    fn ids_outside_the_vocabulary() {
+        let device = Device::default();
+        assert_refused(&ModelInputs::from_ids(&[[1, 2], [3, 8]], &device), "token id is 8", "has 8 tokens");
+        assert_refused(&ModelInputs::from_ids(&[[1, -1]], &device), "token id is -1", "has 8 tokens");
+    }
+
+    #[test]
+    fn sequences_that_are_too_long() {
+        let inputs = ModelInputs::from_ids(&[[1, 2, 3, 4, 5]], &Device::default());
+        assert_refused(&inputs, "sequence length is 5", "4 positions");
+    }
+
+    #[test]
+    fn an_attention_mask_of_another_shape() {
+        let mask = Tensor::<2, Int>::ones([2, 3], &Device::default());
+        assert_refused(&inputs().with_attention_mask(mask), "attention_mask is [2, 3]", "[2, 4]");
+    }
+
+    #[test]
+    fn batches_that_cannot_be_told_from_padding() {
+        let sequences =
+            Gpt2Config { architectures: vec!["GPT2ForSequenceClassification".into()], pad_token_id: None, ..config() };
+        let error = model_of(&sequences).forward(&inputs()).unwrap_err();
+        assert!(error.to_string().contains("pad_token_id"), "{error}");
+    }
+}

@@ -1,0 +1,325 @@
+//! Probes that are configured, fed or run wrongly, and what they say to it.
+
+use burn::module::Module;
+use burn::tensor::Device;
+use ns_circuit::{Ablation, CircuitConfig, CircuitError};
+use ns_models::{AnyModel, Gpt2, Gpt2Config, ModelError, ModelInputs};
+
+use crate::{
+    CircuitProbe, CircuitProbeConfig, Labeling, ProbeBatch, ProbeError, ProbeLoss, ResidualUpdateModel,
+    ResidualUpdateModelConfig, SubnetworkProbe, SubnetworkProbeConfig,
+};
+
+const LAYER: &str = "transformer.h.1.attn.c_attn";
+
+fn model() -> Gpt2 {
+    let config = Gpt2Config { vocab_size: 10, n_embd: 8, n_layer: 2, n_head: 2, n_positions: 3, ..Default::default() };
+    Gpt2::init(&config, &Device::default().autodiff()).unwrap()
+}
+
+fn circuit_config() -> CircuitProbeConfig {
+    CircuitProbeConfig::new("attn_update_1".parse().unwrap(), vec![LAYER.into()]).unwrap()
+}
+
+fn subnetwork_config() -> SubnetworkProbeConfig {
+    let CircuitProbeConfig { probe_vectors, circuit_config, resid_config, .. } = circuit_config();
+    SubnetworkProbeConfig {
+        probe_vectors,
+        n_classes: 3,
+        circuit_config,
+        resid_config,
+        intermediate_size: -1,
+        labeling: Labeling::Sequence,
+    }
+}
+
+/// Three sequences of two tokens; the second is read.
+fn batch(labels: &[i64]) -> ProbeBatch {
+    ProbeBatch {
+        inputs: ModelInputs::from_ids(&[[1, 9], [2, 9], [1, 9]], &Device::default().autodiff()),
+        token_mask: vec![false, true, false, true, false, true],
+        labels: labels.into(),
+    }
+}
+
+/// What both probes say to a configuration that neither can have.
+#[track_caller]
+fn assert_both_refuse(
+    change: impl Fn(&mut String, &mut CircuitConfig, &mut ResidualUpdateModelConfig),
+    parts: &[&str],
+) {
+    let mut circuit = circuit_config();
+    change(&mut circuit.probe_vectors, &mut circuit.circuit_config, &mut circuit.resid_config);
+    let mut subnetwork = subnetwork_config();
+    change(&mut subnetwork.probe_vectors, &mut subnetwork.circuit_config, &mut subnetwork.resid_config);
+    let errors =
+        [CircuitProbe::new(circuit, model()).unwrap_err(), SubnetworkProbe::new(subnetwork, model(), 0).unwrap_err()];
+    for message in errors.map(|error| error.to_string()) {
+        for part in parts {
+            assert!(message.contains(part), "`{part}` is missing in: {message}");
+        }
+    }
+}
+
+mod configuration {
+    use super::*;
+
+    #[test]
+    fn with_a_base_that_is_trained_is_refused() {
+        assert_both_refuse(|_, circuit, _| circuit.freeze_base = false, &["freeze_base", "it must be true"]);
+    }
+
+    #[test]
+    fn that_reads_mlp_and_attention_or_neither_is_refused() {
+        assert_both_refuse(|_, _, resid| resid.mlp = true, &["exactly one of mlp and attn"]);
+        assert_both_refuse(|_, _, resid| resid.attn = false, &["exactly one of mlp and attn"]);
+    }
+
+    #[test]
+    fn that_reads_several_layers_or_none_is_refused() {
+        assert_both_refuse(|_, _, resid| resid.target_layers = vec![0, 1], &["exactly one layer"]);
+        assert_both_refuse(|_, _, resid| resid.target_layers = vec![], &["exactly one layer"]);
+    }
+
+    #[test]
+    fn that_probes_what_it_does_not_read_names_what_it_reads() {
+        assert_both_refuse(|probed, _, _| *probed = "mlp_update_1".into(), &["mlp_update_1", "reads attn_update_1"]);
+        assert_both_refuse(|probed, _, _| *probed = "attn_update_0".into(), &["attn_update_0", "reads attn_update_1"]);
+    }
+
+    #[test]
+    fn that_probes_no_site_says_how_sites_are_named() {
+        for name in ["", "attn_1", "attention_update_1", "attn_update_x"] {
+            assert_both_refuse(|probed, _, _| *probed = name.into(), &["<attn|mlp>_<update|stream>_<layer>"]);
+        }
+    }
+
+    #[test]
+    fn of_another_family_names_the_models() {
+        for family in ["bert", "gpt_neox", "gpt2"] {
+            assert_both_refuse(|_, _, resid| resid.model_type = family.into(), &[family, "the model is a gpt2: `gpt`"]);
+        }
+        let mut config = circuit_config();
+        config.resid_config.model_type = "gpt".into();
+        assert!(CircuitProbe::new(config, model()).is_ok());
+    }
+
+    #[test]
+    fn with_a_layer_out_of_range_counts_the_blocks() {
+        let change = |probed: &mut String, _: &mut CircuitConfig, resid: &mut ResidualUpdateModelConfig| {
+            *probed = "attn_update_2".into();
+            resid.target_layers = vec![2];
+        };
+        assert_both_refuse(change, &["attn_update_2", "2 blocks, counted from 0"]);
+    }
+
+    #[test]
+    fn with_a_layer_that_cannot_be_masked_gives_the_nearest_names() {
+        for unknown in ["transformer.h.1.attn.cattn", "transformer.h.1.attn", "h.1.attn.c_attn"] {
+            let change = |_: &mut String, circuit: &mut CircuitConfig, _: &mut ResidualUpdateModelConfig| {
+                circuit.target_layers = vec![unknown.into()];
+            };
+            assert_both_refuse(change, &[&format!("{unknown:?}"), LAYER]);
+        }
+    }
+
+    #[test]
+    fn with_a_layer_that_is_named_twice_is_refused() {
+        assert_both_refuse(|_, circuit, _| circuit.target_layers = vec![LAYER.into(); 2], &["named twice", LAYER]);
+    }
+
+    #[test]
+    fn of_a_classifier_needs_sizes() {
+        let refused = |config| SubnetworkProbe::new(config, model(), 0).unwrap_err().to_string();
+        let no_classes = refused(SubnetworkProbeConfig { n_classes: 0, ..subnetwork_config() });
+        assert!(no_classes.contains("n_classes is 0"), "{no_classes}");
+        for intermediate_size in [0, -2] {
+            let message = refused(SubnetworkProbeConfig { intermediate_size, ..subnetwork_config() });
+            assert!(message.contains("−1 for a linear probe"), "{message}");
+        }
+    }
+
+    #[test]
+    fn of_the_embeddings_has_no_circuit() {
+        let error = CircuitProbeConfig::new("embeddings".parse().unwrap(), vec![]).unwrap_err();
+        assert!(error.to_string().contains("a site of a block"), "{error}");
+    }
+}
+
+mod python_dumps {
+    use super::*;
+
+    /// As `PretrainedConfig.to_json_string` of the Python class writes it, keys of its own included.
+    const SUBNETWORK: &str = r#"{
+      "return_dict": true, "torchscript": false, "transformers_version": "4.44.2", "architectures": null,
+      "probe_vectors": "attn_update_1", "n_classes": 3, "intermediate_size": 5, "labeling": "token",
+      "circuit_config": {
+        "mask_method": "hard_concrete", "target_layers": ["transformer.h.1.attn.c_attn"], "freeze_base": true,
+        "add_l0": false, "l0_lambda": 1e-06, "id2label": {"0": "LABEL_0"}, "use_cache": true,
+        "mask_hparams": {"ablation": "none", "mask_unit": "neuron", "mask_bias": true, "mask_init_percentage": 0.5}
+      },
+      "resid_config": {"model_type": "gpt", "target_layers": [1], "mlp": false, "attn": true, "updates": true,
+        "stream": false, "circuit": true, "base": false}
+    }"#;
+
+    #[test]
+    fn of_a_subnetwork_probe_build_one() {
+        let config: SubnetworkProbeConfig = serde_json::from_str(SUBNETWORK).unwrap();
+        assert_eq!((config.intermediate_size, config.labeling), (5, Labeling::Token));
+        assert!(!config.circuit_config.add_l0);
+        let probe = SubnetworkProbe::new(config, model(), 0).unwrap();
+        let layers = probe.circuit().layers();
+        assert_eq!((layers.len(), layers[0].name.as_str(), layers[0].has_bias_mask()), (1, LAYER, true));
+        assert_eq!(probe.probe_params()["probe.2.weight"].shape().to_vec(), [3, 5]);
+    }
+
+    #[test]
+    fn survive_a_round_trip() {
+        let config: SubnetworkProbeConfig = serde_json::from_str(SUBNETWORK).unwrap();
+        let again: SubnetworkProbeConfig = serde_json::from_str(&serde_json::to_string(&config).unwrap()).unwrap();
+        assert_eq!(again, config);
+        let config = CircuitProbeConfig { loss: ProbeLoss::Linear, ..circuit_config() };
+        let again: CircuitProbeConfig = serde_json::from_str(&serde_json::to_string(&config).unwrap()).unwrap();
+        assert_eq!(again, config);
+    }
+
+    #[test]
+    fn with_a_value_that_nobody_knows_list_the_known_ones() {
+        let misspelt = SUBNETWORK.replace("\"token\"", "\"tokens\"");
+        let message = serde_json::from_str::<SubnetworkProbeConfig>(&misspelt).unwrap_err().to_string();
+        assert!(message.contains("tokens") && message.contains("`sequence`"), "{message}");
+    }
+}
+
+mod batches {
+    use super::*;
+
+    #[test]
+    fn with_more_or_fewer_labels_than_tokens_are_refused() {
+        let circuit = CircuitProbe::new(circuit_config(), model()).unwrap();
+        let subnetwork = SubnetworkProbe::new(subnetwork_config(), model(), 0).unwrap();
+        for labels in [&[1, 2][..], &[1, 2, 1, 2], &[]] {
+            for error in [circuit.forward(&batch(labels)).unwrap_err(), subnetwork.forward(&batch(labels)).unwrap_err()]
+            {
+                assert!(
+                    matches!(error, ProbeError::LabelCount { tokens: 3, labels: found } if found == labels.len()),
+                    "{error:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn with_a_token_mask_of_another_size_are_refused() {
+        let short = ProbeBatch { token_mask: vec![true; 3], ..batch(&[1, 2, 1]) };
+        let circuit = CircuitProbe::new(circuit_config(), model()).unwrap();
+        assert!(circuit.forward(&short).unwrap_err().to_string().contains("[3, 2]"));
+        let subnetwork = SubnetworkProbe::new(subnetwork_config(), model(), 0).unwrap();
+        assert!(subnetwork.forward(&short).is_err());
+    }
+
+    #[test]
+    fn that_read_no_token_are_refused() {
+        let nothing = ProbeBatch { token_mask: vec![false; 6], ..batch(&[]) };
+        let circuit = CircuitProbe::new(circuit_config(), model()).unwrap();
+        assert!(matches!(circuit.forward(&nothing), Err(ProbeError::Batch { what: "token_mask", .. })));
+        let by_token = SubnetworkProbeConfig { labeling: Labeling::Token, ..subnetwork_config() };
+        let subnetwork = SubnetworkProbe::new(by_token, model(), 0).unwrap();
+        assert!(matches!(subnetwork.forward(&nothing), Err(ProbeError::Batch { what: "token_mask", .. })));
+    }
+
+    #[test]
+    fn with_labels_beyond_the_classes_are_refused() {
+        let probe = SubnetworkProbe::new(subnetwork_config(), model(), 0).unwrap();
+        for label in [3, -1] {
+            let message = probe.forward(&batch(&[0, label, 2])).unwrap_err().to_string();
+            assert!(message.contains(&format!("label is {label}")) && message.contains("3 classes"), "{message}");
+        }
+        assert!(probe.forward(&batch(&[0, 1, 2])).is_ok());
+    }
+
+    #[test]
+    fn with_two_tokens_a_sequence_need_labels_by_token() {
+        let two = ProbeBatch { token_mask: vec![true, true, false, true, false, true], ..batch(&[0, 1, 2, 0]) };
+        let by_sequence = SubnetworkProbe::new(subnetwork_config(), model(), 0).unwrap();
+        assert!(by_sequence.forward(&two).unwrap_err().to_string().contains("2 tokens in sequence 0"));
+        let by_token = SubnetworkProbeConfig { labeling: Labeling::Token, ..subnetwork_config() };
+        let output = SubnetworkProbe::new(by_token, model(), 0).unwrap().forward(&two).unwrap();
+        assert_eq!(output.logits.dims(), [4, 3]);
+    }
+
+    #[test]
+    fn that_the_model_cannot_read_are_refused() {
+        let probe = CircuitProbe::new(circuit_config(), model()).unwrap();
+        let inputs = ModelInputs::from_ids(&[[1, 10], [2, 9], [1, 9]], &Device::default().autodiff());
+        let error = probe.forward(&ProbeBatch { inputs, ..batch(&[1, 2, 1]) }).unwrap_err();
+        assert!(matches!(error, ProbeError::Model(ModelError::InvalidInput { what: "token id", .. })), "{error:?}");
+    }
+}
+
+mod ablations {
+    use super::*;
+
+    #[test]
+    fn while_training_are_refused_by_forward() {
+        let circuit = CircuitProbe::new(circuit_config(), model()).unwrap();
+        circuit.valid().circuit().set_ablation(Ablation::ZeroAblate).unwrap();
+        let error = circuit.forward(&batch(&[1, 2, 1])).unwrap_err();
+        let refused = CircuitError::AblationWhileTraining { ablation: Ablation::ZeroAblate };
+        assert_eq!(error.to_string(), refused.to_string());
+        assert!(matches!(error, ProbeError::Circuit(CircuitError::AblationWhileTraining { .. })));
+
+        let subnetwork = SubnetworkProbe::new(subnetwork_config(), model(), 0).unwrap();
+        subnetwork.valid().circuit().set_ablation(Ablation::ZeroAblate).unwrap();
+        let error = subnetwork.forward(&batch(&[1, 2, 1])).unwrap_err();
+        assert!(matches!(error, ProbeError::Circuit(CircuitError::AblationWhileTraining { .. })), "{error:?}");
+
+        circuit.valid().circuit().set_ablation(Ablation::None).unwrap();
+        assert!(circuit.forward(&batch(&[1, 2, 1])).is_ok(), "training goes on once the ablation is lifted");
+    }
+
+    #[test]
+    fn are_run_by_the_copy_in_evaluation_mode() {
+        let probe = CircuitProbe::new(circuit_config(), model()).unwrap().valid();
+        probe.circuit().set_ablation(Ablation::ZeroAblate).unwrap();
+        let batch = batch(&[1, 2, 1]);
+        let batch = ProbeBatch { inputs: batch.inputs.clone().without_autodiff(), ..batch };
+        assert_eq!(probe.forward(&batch).unwrap().vectors.dims(), [3, 8]);
+    }
+}
+
+mod residual_models {
+    use super::*;
+
+    fn config() -> ResidualUpdateModelConfig {
+        ResidualUpdateModelConfig {
+            model_type: "gpt".into(),
+            target_layers: vec![1, 0],
+            mlp: true,
+            attn: true,
+            updates: true,
+            stream: true,
+        }
+    }
+
+    #[test]
+    fn give_every_vector_that_is_asked_for() {
+        let reader = ResidualUpdateModel::new(&config(), AnyModel::from(model())).unwrap();
+        let vectors = reader.forward(&batch(&[]).inputs).unwrap();
+        assert_eq!(vectors.len(), 8);
+        assert!(vectors.values().all(|vectors| vectors.dims() == [3, 2, 8]));
+        let some = ResidualUpdateModelConfig { target_layers: vec![0], attn: false, stream: false, ..config() };
+        let vectors = ResidualUpdateModel::new(&some, model()).unwrap().forward(&batch(&[]).inputs).unwrap();
+        assert_eq!(vectors.keys().collect::<Vec<_>>(), ["mlp_update_0"]);
+    }
+
+    #[test]
+    fn that_cannot_be_are_refused() {
+        let refused = |config| ResidualUpdateModel::new(&config, model()).unwrap_err().to_string();
+        assert!(refused(ResidualUpdateModelConfig { target_layers: vec![], ..config() }).contains("at least one"));
+        assert!(refused(ResidualUpdateModelConfig { updates: false, stream: false, ..config() }).contains("nothing"));
+        assert!(refused(ResidualUpdateModelConfig { mlp: false, attn: false, ..config() }).contains("nothing"));
+        assert!(refused(ResidualUpdateModelConfig { model_type: "vit".into(), ..config() }).contains("`gpt`"));
+        assert!(refused(ResidualUpdateModelConfig { target_layers: vec![0, 9], ..config() }).contains("2 blocks"));
+    }
+}
