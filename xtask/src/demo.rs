@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use ns_train::{draw_probes, table, write_results};
 
-use crate::{backend::BackendOption, probe::probe};
+use crate::{backend::BackendOption, output::say, probe::probe};
 
 const RECIPES: [&str; 2] = ["probe-a2-attn", "probe-a_plus_b-attn"];
 
@@ -32,9 +32,9 @@ impl Demo {
         let rows = RECIPES.iter().map(run).collect::<anyhow::Result<Vec<_>>>()?;
         write_results(&self.out, &rows)?;
         draw_probes(&self.out, "Is it computed, and is it needed?", &rows)?;
-        println!("{}", table(&rows));
+        say!("{}", table(&rows));
         let [found, control] = &rows[..] else { anyhow::bail!("the demo has two probes") };
-        println!(
+        say!(
             "a²: {:.0} % of the attention weights sort the inputs by a² ({:.1} % right by nearest neighbour); without them \
              the model's accuracy falls from {:.3} to {:.3}.",
             100.0 * found.l0 / found.l0_max,
@@ -42,13 +42,13 @@ impl Demo {
             found.acc_full,
             found.acc_ablated
         );
-        println!(
+        say!(
             "a+b: a circuit of {} weights, {:.1} % right ({:.1} % by chance): the model does not compute it here.",
             control.l0,
             100.0 * control.knn_test,
             100.0 * control.majority
         );
-        println!("\ntable, masks and figures in {}", self.out.display());
+        say!("\ntable, masks and figures in {}", self.out.display());
         Ok(())
     }
 

@@ -4,6 +4,7 @@ mod backend;
 mod bench;
 mod demo;
 mod inspect;
+mod output;
 mod probe;
 mod train;
 mod verify;

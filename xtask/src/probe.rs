@@ -9,7 +9,7 @@ use ns_train::{
     write_results,
 };
 
-use crate::{backend::BackendOption, train::default_run_folder};
+use crate::{backend::BackendOption, output::say, train::default_run_folder};
 
 /// Train circuit probes by recipes, e.g. models/arithmetic/probe-a2-attn.toml, and test what they found
 ///
@@ -55,7 +55,7 @@ impl Probe {
             add_results(&folder, &rows)?;
             draw_probes(&folder, "Circuit probes", &rows)?;
         }
-        print!("{}", table(&rows));
+        say!("{}", table(&rows).trim_end());
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use ns_train::{Interrupt, Outcome, TrainRecipe, load_recipe, train_model};
 
-use crate::backend::BackendOption;
+use crate::{backend::BackendOption, output::say};
 
 /// Train a model by a recipe, e.g. models/arithmetic/train.toml
 ///
@@ -32,19 +32,19 @@ impl Train {
         let device = self.backend.device()?;
         let (outcome, metrics) = train_model(&recipe, self.seed, &folder, &device, &Interrupt::on_signals())?;
         if let Outcome::Interrupted { epochs_done } = outcome {
-            println!("stopped after epoch {epochs_done}; the same command continues from there");
+            say!("stopped after epoch {epochs_done}; the same command continues from there");
             return Ok(());
         }
         if let Some(last) = metrics.last() {
             let accuracy = |name| last.get(name).unwrap_or(f64::NAN);
-            println!(
+            say!(
                 "loss {:.2e}, accuracy {:.4} on the training split and {:.4} on the test split",
                 last.loss,
                 accuracy("train_accuracy"),
                 accuracy("test_accuracy")
             );
         }
-        println!("model in {}", folder.join("model").display());
+        say!("model in {}", folder.join("model").display());
         Ok(())
     }
 }

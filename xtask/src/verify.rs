@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use ns_train::verify::{CaseResult, Status, find_cases, run_case};
 
-use crate::backend::BackendOption;
+use crate::{backend::BackendOption, output::say};
 
 /// Run reference data from PyTorch and compare every tensor, e.g. tests/golden
 ///
@@ -41,12 +41,12 @@ impl Verify {
                 Status::Fail(_) => failed += 1,
                 Status::Unsupported => unsupported += 1,
             }
-            println!("{}", line(&result));
+            say!("{}", line(&result));
             if let Some(file) = &mut json {
                 writeln!(file, "{}", serde_json::to_string(&result)?)?;
             }
         }
-        println!("{passed} passed, {failed} failed, {unsupported} unsupported");
+        say!("{passed} passed, {failed} failed, {unsupported} unsupported");
         anyhow::ensure!(failed == 0, "{failed} case(s) failed");
         Ok(())
     }

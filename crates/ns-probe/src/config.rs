@@ -9,7 +9,7 @@ use crate::ProbeError;
 /// Which vectors of the residual stream are read (`ResidualUpdateModelConfig` of NeuroSurgeon).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResidualUpdateModelConfig {
-    /// `gpt`, `gpt_neox`, `bert` or `vit`; empty means: as the model is.
+    /// `gpt`, `gpt_neox`, `bert` or `vit`, or the model's own `model_type`; empty means: as the model is.
     #[serde(default)]
     pub model_type: String,
     /// Blocks, from 0.
@@ -132,7 +132,8 @@ impl ResidualUpdateModelConfig {
     /// [`ProbeError::Config`], [`ns_models::ModelError::NoSuchSite`].
     pub fn check<M: Transformer>(&self, model: &M) -> Result<(), ProbeError> {
         let family = residual_family(model.model_type());
-        if !self.model_type.is_empty() && self.model_type.replace("gptneox", "gpt_neox") != family {
+        let asked = self.model_type.replace("gptneox", "gpt_neox");
+        if !["", family, model.model_type()].contains(&asked.as_str()) {
             let expected = format!("the model is a {}: `{family}`", model.model_type());
             return Err(invalid("resid_config.model_type", &self.model_type, &expected));
         }

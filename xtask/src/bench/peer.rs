@@ -7,6 +7,8 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::output::say;
+
 /// Exit status of a peer script that lacks what it needs.
 const SKIPPED: i32 = 3;
 
@@ -51,14 +53,14 @@ impl PeerOptions {
         let output = match command.output() {
             Ok(output) => output,
             Err(error) => {
-                println!("SKIPPED: cannot run `{}`: {error}", self.python.display());
+                say!("SKIPPED: cannot run `{}`: {error}", self.python.display());
                 return Ok(None);
             }
         };
         let stderr = String::from_utf8_lossy(&output.stderr);
         let stdout = String::from_utf8_lossy(&output.stdout);
         if output.status.code() == Some(SKIPPED) {
-            println!("{}", stdout.lines().chain(stderr.lines()).last().unwrap_or("SKIPPED"));
+            say!("{}", stdout.lines().chain(stderr.lines()).last().unwrap_or("SKIPPED"));
             return Ok(None);
         }
         anyhow::ensure!(output.status.success(), "tests/peer/{script} failed:\n{stderr}");

@@ -7,7 +7,7 @@ use ns_train::{ProbeRecipe, StepTimes, load_recipe, time_probe_steps};
 use serde_json::json;
 
 use super::peer::PeerOptions;
-use crate::backend::BackendOption;
+use crate::{backend::BackendOption, output::say};
 
 /// Time a training step of a circuit probe, and of the same probe in Python NeuroSurgeon with --peer python
 ///
@@ -44,23 +44,24 @@ impl BenchProbe {
         let (mut ours, mut theirs, mut peak, mut versions) = (Vec::new(), Vec::new(), 0.0_f64, json!(null));
         for round in 1..=self.rounds {
             let times = time_probe_steps(&recipe, self.steps, self.warmup, &device)?;
-            print!("round {round}: {:.2} ms a step", times.median());
+            let mut line = format!("round {round}: {:.2} ms a step", times.median());
             ours.extend(times.milliseconds);
             let arguments = ["--model", &model, "--steps", &steps, "--warmup", &warmup, "--batch", &batch];
             if let Some(times) = self.peer.run("bench_probe.py", &arguments)? {
-                print!(", PyTorch {:.2} ms", StepTimes { milliseconds: times.all_ms.clone() }.median());
+                let median = StepTimes { milliseconds: times.all_ms.clone() }.median();
+                line += &format!(", PyTorch {median:.2} ms");
                 theirs.extend(times.all_ms);
                 (peak, versions) = (peak.max(times.peak_rss_mb), times.versions);
             }
-            println!();
+            say!("{line}");
         }
         let (ours, theirs) = (StepTimes { milliseconds: ours }, StepTimes { milliseconds: theirs });
         let own_peak = peak_memory_mb();
-        println!("median of {} steps: {:.2} ms, peak memory {own_peak:.0} MB", ours.milliseconds.len(), ours.median());
+        say!("median of {} steps: {:.2} ms, peak memory {own_peak:.0} MB", ours.milliseconds.len(), ours.median());
         if !theirs.milliseconds.is_empty() {
             let ratio = ours.median() / theirs.median();
-            println!("PyTorch: {:.2} ms, peak memory {peak:.0} MB, {versions}", theirs.median());
-            println!("ratio ours / PyTorch: {ratio:.2}");
+            say!("PyTorch: {:.2} ms, peak memory {peak:.0} MB, {versions}", theirs.median());
+            say!("ratio ours / PyTorch: {ratio:.2}");
         }
         if let Some(path) = &self.json {
             let measured = json!({
