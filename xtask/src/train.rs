@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ns_train::{Interrupt, Outcome, TrainRecipe, load_recipe, train_model};
+use ns_train::{Interrupt, Outcome, TrainRecipe, draw_training, load_recipe, train_model};
 
 use crate::{backend::BackendOption, output::say};
 
 /// Train a model by a recipe, e.g. models/arithmetic/train.toml
 ///
 /// Continues where it was if the run's folder has a checkpoint; Ctrl-C leaves one. The finished model lies in Hugging
-/// Face's layout in the run's subfolder `model`.
+/// Face's layout in the run's subfolder `model`, the loss in its metrics.jsonl and in a figure (SVG and PNG).
 #[derive(Args)]
 pub(crate) struct Train {
     /// The recipe (TOML)
@@ -35,6 +35,7 @@ impl Train {
             say!("stopped after epoch {epochs_done}; the same command continues from there");
             return Ok(());
         }
+        draw_training(&folder, "Training", &metrics)?;
         if let Some(last) = metrics.last() {
             let accuracy = |name| last.get(name).unwrap_or(f64::NAN);
             say!(

@@ -19,9 +19,11 @@ mod learner;
 
 mod initialize;
 mod model_training;
-mod probe_files;
 mod probe_report;
 mod probe_training;
+
+mod results;
+mod run_figures;
 
 mod bench;
 
@@ -34,10 +36,11 @@ pub use error::TrainError;
 pub use interrupt::Interrupt;
 pub use learner::{Learner, Metrics, Outcome, Trainee};
 pub use model_training::{ModelTraining, train_model};
-pub use probe_files::{add_results, draw_probes, draw_run, table, write_results};
 pub use probe_report::{ProbeReport, ProbeRow, train_probe};
 pub use probe_training::{EvaluationRecipe, ProbeRecipe, ProbeTraining};
 pub use progress::Progress;
 pub use recipe::{OptimizerRecipe, TrainRecipe, load_recipe};
+pub use results::{add_results, table, write_results};
 pub use run::Run;
+pub use run_figures::{draw_probes, draw_run, draw_training};
 pub use tasks::{Arithmetic, Examples, Operation, Split, Variable};

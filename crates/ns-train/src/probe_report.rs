@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::Device;
-use ns_circuit::{Ablation, CircuitError, CircuitModel, save_masks};
+use ns_circuit::{Ablation, CircuitError, CircuitModel, MaskMethod, save_masks};
 use ns_models::{AnyModel, Transformer};
 use ns_probe::evaluate_knn;
 use serde::{Deserialize, Serialize};
@@ -149,10 +149,7 @@ fn report(training: &ProbeTraining, metrics: Vec<Metrics>) -> Result<ProbeReport
         acc_complement_sd: complement.map(|(_, sd)| sd),
         l0: l0.total,
         l0_max: l0.max,
-        mask_init_value: match recipe.circuit_config.mask_method {
-            ns_circuit::MaskMethod::ContinuousSparsification { mask_init_value } => Some(f64::from(mask_init_value)),
-            _ => None,
-        },
+        mask_init_value: mask_init_value(recipe),
         mask_quantiles: mask_quantiles(&circuit),
     };
     let share =
@@ -201,6 +198,14 @@ fn mean_and_sd(values: &[f64]) -> Option<(f64, f64)> {
     let mean = values.iter().sum::<f64>() / n;
     let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
     Some((mean, (squares / (n - 1.0).max(1.0)).sqrt()))
+}
+
+/// The value as the recipe writes it: 0.1, not the nearest f32.
+fn mask_init_value(recipe: &ProbeRecipe) -> Option<f64> {
+    match recipe.circuit_config.mask_method {
+        MaskMethod::ContinuousSparsification { mask_init_value } => mask_init_value.to_string().parse().ok(),
+        _ => None,
+    }
 }
 
 fn mask_quantiles(circuit: &CircuitModel<AnyModel>) -> Vec<f64> {

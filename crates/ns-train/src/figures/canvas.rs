@@ -132,7 +132,18 @@ impl<B: DrawingBackend> Canvas<B> {
                 .map_err(DrawingAreaErrorKind::BackendError);
         }
         let style = ShapeStyle::from(colour).stroke_width(thickness);
-        self.backend.draw_path(points, &style).map_err(DrawingAreaErrorKind::BackendError)
+        if !self.raster {
+            return self.backend.draw_path(points, &style).map_err(DrawingAreaErrorKind::BackendError);
+        }
+        // plotters' bitmaps lengthen the joint of a sharp bend without limit, so each piece is drawn by itself.
+        let joint = ShapeStyle::from(colour).filled();
+        for piece in points.windows(2) {
+            self.backend.draw_path(piece.iter().copied(), &style).map_err(DrawingAreaErrorKind::BackendError)?;
+            self.backend
+                .draw_circle(piece[1], thickness / 2, &joint, true)
+                .map_err(DrawingAreaErrorKind::BackendError)?;
+        }
+        Ok(())
     }
 
     /// A horizontal line of crisp edges.
