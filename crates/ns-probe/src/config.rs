@@ -109,6 +109,11 @@ impl ResidualUpdateModelConfig {
         })
     }
 
+    /// The same with `model_type` filled in, as Python wants it.
+    pub fn named_for<M: Transformer>(self, model: &M) -> Self {
+        Self { model_type: residual_family(model.model_type()).into(), ..self }
+    }
+
     /// The sites that are read, in the order of a forward pass.
     pub fn sites(&self) -> Vec<Site> {
         let components = [(self.attn, Component::Attn), (self.mlp, Component::Mlp)];

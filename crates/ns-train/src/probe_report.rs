@@ -105,8 +105,9 @@ pub fn train_probe(
         return Ok(None);
     }
     save_masks(run.path("masks.safetensors"), training.probe().circuit())?;
-    let config = serde_json::to_string_pretty(&recipe.probe_config()?).unwrap_or_default();
-    run.write("probe_config.json", &config)?;
+    let mut config = recipe.probe_config()?;
+    config.resid_config = config.resid_config.named_for(training.probe().circuit().wrapped());
+    run.write("probe_config.json", &format!("{:#}\n", serde_json::json!(config)))?;
     report(&training, metrics).map(Some)
 }
 
