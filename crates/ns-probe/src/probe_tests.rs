@@ -96,12 +96,14 @@ mod configuration {
 
     #[test]
     fn of_another_family_names_the_models() {
-        for family in ["bert", "gpt_neox", "gpt2"] {
+        for family in ["bert", "gpt_neox", "gpt3"] {
             assert_both_refuse(|_, _, resid| resid.model_type = family.into(), &[family, "the model is a gpt2: `gpt`"]);
         }
-        let mut config = circuit_config();
-        config.resid_config.model_type = "gpt".into();
-        assert!(CircuitProbe::new(config, model()).is_ok());
+        for known in ["", "gpt", "gpt2"] {
+            let mut config = circuit_config();
+            config.resid_config.model_type = known.into();
+            assert!(CircuitProbe::new(config, model()).is_ok(), "{known}");
+        }
     }
 
     #[test]
