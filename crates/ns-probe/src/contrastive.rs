@@ -34,13 +34,24 @@ pub fn contrastive_loss(vectors: Tensor<2>, others: Tensor<2>, labels: &[i64]) -
     let device = vectors.device();
     let cosine = normalize(vectors).matmul(normalize(others).transpose());
     let affinity = (cosine - 1.0).exp();
-    let pairs = |wanted: &dyn Fn(usize, usize) -> bool| {
-        let pairs = (0..n * n).map(|pair| f32::from(wanted(pair / n, pair % n))).collect::<Vec<f32>>();
-        Tensor::<2>::from_data(TensorData::new(pairs, [n, n]), &device)
+    let sum_over = |pairs: Vec<f32>| {
+        let pairs = Tensor::<2>::from_data(TensorData::new(pairs, [n, n]), &device);
+        (affinity.clone() * pairs).sum_dim(1) + EPSILON
     };
-    let same = (affinity.clone() * pairs(&|i, j| i != j && labels[i] == labels[j])).sum_dim(1) + EPSILON;
-    let all = (affinity * pairs(&|i, j| i != j)).sum_dim(1) + EPSILON;
+    let same = sum_over(pairs_with_the_same_label(labels));
+    let all = sum_over(pairs_with_the_same_label(&vec![0; n]));
     Ok((all.log() - same.log()).mean())
+}
+
+/// 1 where row and column have the same label, 0 elsewhere and on the diagonal, `[n · n]`.
+fn pairs_with_the_same_label(labels: &[i64]) -> Vec<f32> {
+    let n = labels.len();
+    let mut pairs = Vec::with_capacity(n * n);
+    for label in labels {
+        pairs.extend(labels.iter().map(|other| f32::from(other == label)));
+    }
+    pairs.iter_mut().step_by(n + 1).for_each(|itself| *itself = 0.0);
+    pairs
 }
 
 /// Rows of length one; a zero row stays zero, with zero gradient.
