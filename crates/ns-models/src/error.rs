@@ -113,6 +113,12 @@ pub enum ModelError {
         /// Type in the file.
         found: String,
     },
+    /// A tensor that fits could not be put into the module.
+    #[error("the checkpoint cannot be loaded into the model: {reason}")]
+    Unloadable {
+        /// burn-store's message.
+        reason: String,
+    },
     /// A residual site that this model does not have.
     #[error("no residual site `{asked}` in this model: {reason}")]
     NoSuchSite {

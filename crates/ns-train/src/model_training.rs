@@ -7,7 +7,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, Optimi
 use burn::store::ModuleRecord;
 use burn::tensor::{DType, Device, Int, Tensor};
 use burn::train::checkpoint::CheckpointerError;
-use ns_models::{AnyModel, Ignore, ModelInputs, Transformer, cross_entropy};
+use ns_models::{AnyModel, Ignore, ModelError, ModelInputs, Transformer, cross_entropy};
 
 use crate::{
     Arithmetic, Examples, Interrupt, Learner, Metrics, Outcome, Run, Split, TrainError, TrainRecipe, Trainee,
@@ -168,8 +168,9 @@ pub(crate) fn last_logits<M: Transformer>(model: &M, inputs: &ModelInputs) -> Re
     model.check_inputs(inputs)?;
     let [batch, seq] = inputs.dims();
     let context = model.context(inputs).only(model.n_layers() - 1, seq - 1..seq);
-    let ControlFlow::Continue(hidden) = model.blocks_from(0, model.embed(inputs), &context, &mut Ignore) else {
-        unreachable!("an observer that ignores everything stops no walk")
+    let hidden = match model.blocks_from(0, model.embed(inputs), &context, &mut Ignore) {
+        ControlFlow::Continue(hidden) => hidden,
+        ControlFlow::Break(at) => return Err(ModelError::StoppedEarly { at }.into()),
     };
     let logits = model.token_logits(model.finish(hidden));
     let logits = logits.ok_or_else(|| TrainError::Setting {

@@ -13,10 +13,9 @@ use crate::{
     Arithmetic, Examples, Interrupt, Learner, Metrics, Outcome, ProbeRecipe, ProbeTraining, Run, TrainError, Variable,
     figures::LayerShare,
     model_training::{accuracy, last_logits},
+    probe_training::EVALUATION_BATCH,
 };
 
-/// Rows that evaluation runs at once.
-const EVALUATION_BATCH: usize = 1024;
 /// Quantiles of the mask parameters that are reported.
 const QUANTILES: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
 

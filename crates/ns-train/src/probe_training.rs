@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Arithmetic, Examples, Metrics, OptimizerRecipe, Split, TrainError, Trainee, Variable};
 
 /// Rows that evaluation runs at once.
-const EVALUATION_BATCH: usize = 1024;
+pub(crate) const EVALUATION_BATCH: usize = 1024;
 
 /// Recipe that trains and evaluates a circuit probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -12,7 +12,7 @@ use crate::{Checkpoint, HfNames, ModelError};
 ///
 /// # Errors
 /// [`ModelError::MissingTensors`], [`ModelError::ExtraTensors`] and [`ModelError::MisshapenTensor`] name what does
-/// not fit; [`ModelError::UnsupportedDtype`] and [`ModelError::NotSafetensors`] as the checkpoint reads.
+/// not fit; [`ModelError::Unloadable`] is what burn-store refuses; [`ModelError::UnsupportedDtype`] and [`ModelError::NotSafetensors`] as the checkpoint reads.
 pub fn load_weights<M: Module>(mut module: M, checkpoint: Checkpoint, names: &HfNames) -> Result<M, ModelError> {
     let checkpoint = checkpoint.with_prefix(names.base_model_prefix);
     let expected = expected_tensors(&module, names);
@@ -30,11 +30,7 @@ pub fn load_weights<M: Module>(mut module: M, checkpoint: Checkpoint, names: &Hf
     }
     let result = module.apply(tensors, None, None, true);
     match result.errors.first() {
-        Some(error) => Err(ModelError::InvalidConfig {
-            field: "model.safetensors",
-            found: "not loadable".into(),
-            expected: error.to_string(),
-        }),
+        Some(error) => Err(ModelError::Unloadable { reason: error.to_string() }),
         None => Ok(module),
     }
 }
