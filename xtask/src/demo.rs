@@ -1,6 +1,6 @@
 //! `demo`: the whole story on the shipped model.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use ns_train::{draw_probes, table, write_results};
@@ -53,6 +53,6 @@ impl Demo {
     }
 
     fn recipe(&self, name: &str) -> PathBuf {
-        Path::new(&self.model).join(format!("{name}.toml"))
+        self.model.join(format!("{name}.toml"))
     }
 }

@@ -9,7 +9,11 @@ use ns_train::{
     write_results,
 };
 
-use crate::{backend::BackendOption, output::say, train::default_run_folder};
+use crate::{
+    backend::BackendOption,
+    output::say,
+    train::{default_run_folder, run_name},
+};
 
 /// Train circuit probes by recipes, e.g. models/arithmetic/probe-a2-attn.toml, and test what they found
 ///
@@ -70,8 +74,4 @@ pub(crate) fn probe(recipe: &Path, seed: u64, folder: &Path, device: &Device) ->
     draw_run(folder, &report)?;
     draw_probes(folder, "Circuit probe", std::slice::from_ref(&report.row))?;
     Ok(report.row)
-}
-
-fn run_name(recipe: &Path, seed: u64) -> String {
-    format!("{}-{seed}", recipe.file_stem().unwrap_or_default().to_string_lossy())
 }

@@ -202,7 +202,7 @@ mod tests {
     use super::*;
     use crate::{Operation, OptimizerRecipe};
 
-    pub(crate) fn tiny_recipe(micro_batch: usize) -> TrainRecipe {
+    fn tiny_recipe(micro_batch: usize) -> TrainRecipe {
         TrainRecipe {
             epochs: 3,
             evaluate_every: 1,
@@ -233,9 +233,9 @@ mod tests {
 
     #[test]
     fn a_model_with_dropout_or_too_few_tokens_is_an_error() {
-        for (key, value, said) in [("attn_pdrop", 0.1, "attn_pdrop"), ("vocab_size", 5.0, "6 tokens")] {
+        for (key, value, said) in [("attn_pdrop", 0.1.into(), "attn_pdrop"), ("vocab_size", 5.into(), "6 tokens")] {
             let mut recipe = tiny_recipe(10);
-            recipe.model[key] = if key == "vocab_size" { 5.into() } else { value.into() };
+            recipe.model[key] = value;
             let error = ModelTraining::new(&recipe, 0, &Device::default()).err().unwrap().to_string();
             assert!(error.contains(said), "{error}");
         }
