@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ns_models::{AnyModel, Site, Transformer};
+use ns_models::{AnyModel, Model, Site, Transformer};
 
 use crate::{backend::BackendOption, output::say};
 
@@ -19,14 +19,27 @@ pub(crate) struct Inspect {
 impl Inspect {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let model = AnyModel::load(&self.model, &self.backend.device()?)?;
-        say!("{}, {} block(s), hidden size {}", model.model_type(), model.n_layers(), model.hidden_size());
         let layers = model.maskable_layers();
+        match &model {
+            AnyModel::Transformer(transformer) => say!(
+                "{}, {}, {} block(s), hidden size {}",
+                model.model_type(),
+                model.head_kind().name(),
+                transformer.n_layers(),
+                transformer.hidden_size()
+            ),
+            AnyModel::ResNet(_) => say!("{}, {}", model.model_type(), model.head_kind().name()),
+        }
         let width = layers.iter().map(|layer| layer.name.len()).max().unwrap_or_default();
         say!("\nmaskable layers (target_layers)");
         for layer in &layers {
             let bias = if layer.bias { "with bias" } else { "no bias" };
             say!("  {:<width$}  {:<10}  {:?}  {bias}", layer.name, layer.kind.name(), layer.shape);
         }
+        let AnyModel::Transformer(model) = model else {
+            say!("\nno residual stream, and so no sites to probe: circuits are trained on the model's own task");
+            return Ok(());
+        };
         say!("\nresidual sites (probe_vectors)");
         for site in model.sites().iter().filter(|site| **site != Site::Embeddings) {
             say!("  {site}");

@@ -4,64 +4,122 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    Context, Gpt2, Gpt2Config, InitialValue, MaskableLayer, ModelError, ModelInputs, ModelOutput, Observer, Site,
-    Transformer, Walk, read_config,
+    Context, Encoder, Gpt2, GptNeo, GptNeoX, Head, InitialValue, Logits, MaskableLayer, Model, ModelError, ModelInputs,
+    ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Vit, Walk, read_config, resnet,
 };
 
-/// Values of `model_type` that are built.
-pub const MODEL_TYPES: [&str; 1] = ["gpt2"];
+/// Declares [`AnyTransformer`]: a variant for each family, with the values of `model_type` that it serves, and the
+/// calls that go to whichever family it is.
+macro_rules! any_transformer {
+    ($($(#[$doc:meta])* $family:ident: $($model_type:literal),+;)+) => {
+        /// Values of `model_type` of the transformers.
+        const TRANSFORMER_TYPES: &[&str] = &[$($($model_type),+),+];
 
-/// The same call on whichever family it is.
-macro_rules! dispatch {
-    ($any:ident, $model:ident => $call:expr) => {
-        match $any {
-            Self::Gpt2($model) => $call,
+        /// A transformer of any family, chosen by its `config.json`.
+        #[derive(Module, Debug)]
+        #[allow(clippy::large_enum_variant)]
+        pub enum AnyTransformer {
+            $($(#[$doc])* $family($family),)+
+        }
+
+        $(impl From<$family> for AnyTransformer {
+            fn from(model: $family) -> Self {
+                Self::$family(model)
+            }
+        })+
+
+        impl AnyTransformer {
+            /// A model of zeros after a `config.json`.
+            ///
+            /// # Errors
+            /// [`ModelError::UnknownModelType`], [`ModelError::NoResidualStream`], [`ModelError::InvalidJson`],
+            /// [`ModelError::InvalidConfig`].
+            pub fn init(config: &Value, device: &Device) -> Result<Self, ModelError> {
+                match model_type(config)? {
+                    $($($model_type)|+ => Ok(Self::$family($family::from_config(config, device)?)),)+
+                    other => Err(no_transformer(other)),
+                }
+            }
+
+            /// Loads a folder as `save_pretrained` writes it.
+            ///
+            /// # Errors
+            /// [`ModelError::UnknownModelType`] for an architecture that is not built, [`ModelError::NoResidualStream`]
+            /// for one that is no transformer, and whatever reading the folder gives.
+            pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
+                match model_type(&read_config(folder)?)? {
+                    $($($model_type)|+ => Ok(Self::$family($family::load(folder, device)?)),)+
+                    other => Err(no_transformer(other)),
+                }
+            }
+
+            /// Loads the base model of a folder, whatever head its checkpoint was saved with.
+            ///
+            /// # Errors
+            /// As [`load`](Self::load).
+            pub fn load_base(folder: &Path, device: &Device) -> Result<Self, ModelError> {
+                match model_type(&read_config(folder)?)? {
+                    $($($model_type)|+ => Ok(Self::$family($family::load_base(folder, device)?)),)+
+                    other => Err(no_transformer(other)),
+                }
+            }
+
+            fn variant(&self) -> &'static str {
+                match self {
+                    $(Self::$family(_) => stringify!($family),)+
+                }
+            }
+        }
+
+        /// The same call on whichever family it is.
+        macro_rules! dispatch {
+            ($any:ident, $model:ident => $call:expr) => {
+                match $any {
+                    $(AnyTransformer::$family($model) => $call,)+
+                }
+            };
         }
     };
 }
 
-/// A model of any family, chosen by its `config.json`.
-#[derive(Module, Debug)]
-#[allow(clippy::large_enum_variant)]
-pub enum AnyModel {
+any_transformer! {
     /// GPT-2.
-    Gpt2(Gpt2),
+    Gpt2: "gpt2";
+    /// GPT-Neo.
+    GptNeo: "gpt_neo";
+    /// GPT-NeoX and Pythia.
+    GptNeoX: "gpt_neox";
+    /// BERT and its relatives.
+    Encoder: "bert", "roberta", "ernie", "electra", "mpnet", "convbert";
+    /// ViT.
+    Vit: "vit";
 }
 
-impl AnyModel {
-    /// A model of zeros after a `config.json`.
-    ///
-    /// # Errors
-    /// [`ModelError::UnknownModelType`], [`ModelError::InvalidJson`], [`ModelError::InvalidConfig`].
-    pub fn init(config: &Value, device: &Device) -> Result<Self, ModelError> {
-        match config["model_type"].as_str() {
-            Some("gpt2") => {
-                let config = Gpt2Config::deserialize(config).map_err(|error| ModelError::InvalidJson {
-                    path: "config.json".into(),
-                    reason: error.to_string(),
-                })?;
-                Ok(Self::Gpt2(Gpt2::init(&config, device)?))
-            }
-            other => Err(unknown_model_type(other)),
-        }
-    }
+/// Values of `model_type` that are built.
+pub fn model_types() -> Vec<&'static str> {
+    [TRANSFORMER_TYPES, &[resnet::MODEL_TYPE]].concat()
+}
 
-    /// Loads a folder as `save_pretrained` writes it.
-    ///
-    /// # Errors
-    /// [`ModelError::UnknownModelType`] for an architecture that is not built, and whatever reading the folder gives.
-    pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
-        let config = read_config(folder)?;
-        match config["model_type"].as_str() {
-            Some("gpt2") => Ok(Self::Gpt2(Gpt2::load(folder, device)?)),
-            other => Err(unknown_model_type(other)),
-        }
-    }
+pub(crate) fn model_type(config: &Value) -> Result<&str, ModelError> {
+    config["model_type"].as_str().ok_or_else(|| unknown_model_type("(none)"))
+}
 
+fn unknown_model_type(found: &str) -> ModelError {
+    ModelError::UnknownModelType { found: found.into(), known: model_types().into_iter().map(String::from).collect() }
+}
+
+/// Why a model is none of [`AnyTransformer`].
+fn no_transformer(model_type: &str) -> ModelError {
+    match model_type {
+        resnet::MODEL_TYPE => ModelError::NoResidualStream { model_type: model_type.into() },
+        other => unknown_model_type(other),
+    }
+}
+
+impl AnyTransformer {
     /// Writes the folder back; `transformers` loads it unchanged.
     ///
     /// # Errors
@@ -71,22 +129,51 @@ impl AnyModel {
     }
 }
 
-fn unknown_model_type(found: Option<&str>) -> ModelError {
-    let found = found.unwrap_or("(none)").into();
-    ModelError::UnknownModelType { found, known: MODEL_TYPES.map(String::from).into() }
+/// The layers of a module that is the variant of an enum.
+pub(crate) fn in_variant(variant: &str, layers: Vec<MaskableLayer>) -> Vec<MaskableLayer> {
+    let in_variant = |layer: MaskableLayer| MaskableLayer { path: format!("{variant}.{}", layer.path), ..layer };
+    layers.into_iter().map(in_variant).collect()
 }
 
-impl From<Gpt2> for AnyModel {
-    fn from(model: Gpt2) -> Self {
-        Self::Gpt2(model)
-    }
-}
-
-impl Transformer for AnyModel {
+impl Model for AnyTransformer {
     fn model_type(&self) -> &'static str {
         dispatch!(self, model => model.model_type())
     }
 
+    fn head_kind(&self) -> Head {
+        dispatch!(self, model => model.head_kind())
+    }
+
+    fn device(&self) -> Device {
+        dispatch!(self, model => model.device())
+    }
+
+    fn maskable_layers(&self) -> Vec<MaskableLayer> {
+        in_variant(self.variant(), dispatch!(self, model => model.maskable_layers()))
+    }
+
+    fn initial_value(&self, path: &str, shape: &[usize]) -> InitialValue {
+        dispatch!(self, model => model.initial_value(path, shape))
+    }
+
+    fn dropout(&self) -> f64 {
+        dispatch!(self, model => model.dropout())
+    }
+
+    fn problem_type(&self) -> Option<ProblemType> {
+        dispatch!(self, model => model.problem_type())
+    }
+
+    fn check_inputs(&self, inputs: &ModelInputs) -> Result<(), ModelError> {
+        dispatch!(self, model => model.check_inputs(inputs))
+    }
+
+    fn logits(&self, inputs: &ModelInputs) -> Result<Option<Logits>, ModelError> {
+        dispatch!(self, model => model.logits(inputs))
+    }
+}
+
+impl Transformer for AnyTransformer {
     fn n_layers(&self) -> usize {
         dispatch!(self, model => model.n_layers())
     }
@@ -95,39 +182,19 @@ impl Transformer for AnyModel {
         dispatch!(self, model => model.hidden_size())
     }
 
-    fn device(&self) -> Device {
-        dispatch!(self, model => model.device())
-    }
-
-    fn maskable_layers(&self) -> Vec<MaskableLayer> {
-        let (variant, layers) = match self {
-            Self::Gpt2(model) => ("Gpt2", model.maskable_layers()),
-        };
-        let in_variant = |layer: MaskableLayer| MaskableLayer { path: format!("{variant}.{}", layer.path), ..layer };
-        layers.into_iter().map(in_variant).collect()
-    }
-
     fn sites(&self) -> Vec<Site> {
         dispatch!(self, model => model.sites())
     }
 
-    fn initial_value(&self, path: &str) -> InitialValue {
-        dispatch!(self, model => model.initial_value(path))
+    fn stream_dims(&self, inputs: &ModelInputs) -> Result<[usize; 2], ModelError> {
+        dispatch!(self, model => model.stream_dims(inputs))
     }
 
-    fn dropout(&self) -> f64 {
-        dispatch!(self, model => model.dropout())
-    }
-
-    fn check_inputs(&self, inputs: &ModelInputs) -> Result<(), ModelError> {
-        dispatch!(self, model => model.check_inputs(inputs))
-    }
-
-    fn context(&self, inputs: &ModelInputs) -> Context {
+    fn context(&self, inputs: &ModelInputs) -> Result<Context, ModelError> {
         dispatch!(self, model => model.context(inputs))
     }
 
-    fn embed(&self, inputs: &ModelInputs) -> Tensor<3> {
+    fn embed(&self, inputs: &ModelInputs) -> Result<Tensor<3>, ModelError> {
         dispatch!(self, model => model.embed(inputs))
     }
 

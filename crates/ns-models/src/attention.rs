@@ -7,12 +7,12 @@ use burn::tensor::{Bool, Device, Int, Tensor, activation::softmax};
 /// What HF adds to the score of a key that a query must not see (`torch.finfo(float32).min`).
 const MASKED: f32 = f32::MIN;
 
-/// Additive mask over attention scores, `[1 or batch, 1, queries, keys]`.
+/// Additive mask over attention scores, `[1 or batch, 1 or heads, 1 or queries, keys]`, or nothing at all.
 ///
 /// As HF does, masked scores become `f32::MIN` and not −∞: a query that may see no key at all attends uniformly
 /// instead of giving NaN.
-#[derive(Clone, Debug)]
-pub struct AttentionBias(Tensor<4>);
+#[derive(Clone, Debug, Default)]
+pub struct AttentionBias(Option<Tensor<4>>);
 
 impl AttentionBias {
     /// Causal mask, and the padding of `attention_mask` if there is one.
@@ -20,27 +20,79 @@ impl AttentionBias {
     /// # Shapes
     /// - attention_mask: `[batch, seq]`, 1 for real tokens
     pub fn causal(seq: usize, attention_mask: Option<&Tensor<2, Int>>, device: &Device) -> Self {
-        let future = Tensor::<2, Bool>::tril_mask([seq, seq], 0, device);
-        let causal = Tensor::<2>::zeros([seq, seq], device).mask_fill(future, MASKED).reshape([1, 1, seq, seq]);
-        Self(match attention_mask {
-            Some(mask) => causal + Self::padding(mask).0,
-            None => causal,
-        })
+        Self::unseen(Tensor::<2, Bool>::tril_mask([seq, seq], 0, device), MASKED).and_padding(attention_mask)
+    }
+
+    /// The same where no query ever sees what comes after it, not even one that may see nothing else: HF's GPT-Neo
+    /// and GPT-NeoX mask the future twice.
+    ///
+    /// # Shapes
+    /// - attention_mask: `[batch, seq]`, 1 for real tokens
+    pub fn strictly_causal(seq: usize, attention_mask: Option<&Tensor<2, Int>>, device: &Device) -> Self {
+        Self::causal(seq, attention_mask, device).and_scores(never_the_future(seq, device))
+    }
+
+    /// Strictly causal mask over the last `window` tokens, the query itself among them, and the padding.
+    ///
+    /// # Shapes
+    /// - attention_mask: `[batch, seq]`, 1 for real tokens
+    pub fn local(seq: usize, window: usize, attention_mask: Option<&Tensor<2, Int>>, device: &Device) -> Self {
+        let too_far = Tensor::<2, Bool>::triu_mask([seq, seq], 1 - window.min(seq) as i64, device);
+        Self::unseen(too_far, MASKED).and_padding(attention_mask).and_scores(never_the_future(seq, device))
+    }
+
+    /// Padding mask alone, for attention in both directions.
+    ///
+    /// # Shapes
+    /// - attention_mask: `[batch, seq]`, 1 for real tokens
+    pub fn padding(attention_mask: Option<&Tensor<2, Int>>) -> Self {
+        Self::default().and_padding(attention_mask)
+    }
+
+    /// The same with a term of its own for each head added.
+    ///
+    /// # Shapes
+    /// - scores: `[1, heads, queries, keys]`
+    pub fn and_scores(self, scores: Tensor<4>) -> Self {
+        Self(Some(match self.0 {
+            Some(bias) => bias + scores,
+            None => scores,
+        }))
     }
 
     /// The mask of these queries alone.
     pub fn of_queries(&self, queries: Range<usize>) -> Self {
-        Self(self.0.clone().slice_dim(2, queries))
+        let of_queries = |bias: Tensor<4>| match bias.dims()[2] {
+            1 => bias,
+            _ => bias.slice_dim(2, queries),
+        };
+        Self(self.0.clone().map(of_queries))
     }
 
-    /// Padding mask alone, for bidirectional attention.
-    ///
-    /// # Shapes
-    /// - attention_mask: `[batch, seq]`, 1 for real tokens
-    pub fn padding(attention_mask: &Tensor<2, Int>) -> Self {
-        let [batch, seq] = attention_mask.dims();
-        Self(((attention_mask.clone().float() * -1.0 + 1.0) * MASKED).reshape([batch, 1, 1, seq]))
+    fn unseen(unseen: Tensor<2, Bool>, score: f32) -> Self {
+        Self(Some(scores_where(unseen, score)))
     }
+
+    fn and_padding(self, attention_mask: Option<&Tensor<2, Int>>) -> Self {
+        let Some(mask) = attention_mask else { return self };
+        let [batch, seq] = mask.dims();
+        self.and_scores(((mask.clone().float() * -1.0 + 1.0) * MASKED).reshape([batch, 1, 1, seq]))
+    }
+}
+
+fn never_the_future(seq: usize, device: &Device) -> Tensor<4> {
+    scores_where(Tensor::<2, Bool>::tril_mask([seq, seq], 0, device), f32::NEG_INFINITY)
+}
+
+/// `score` where `unseen`, 0 elsewhere.
+///
+/// # Shapes
+/// - unseen: `[queries, keys]`
+/// - output: `[1, 1, queries, keys]`
+fn scores_where(unseen: Tensor<2, Bool>, score: f32) -> Tensor<4> {
+    let [queries, keys] = unseen.dims();
+    let zeros = Tensor::<2>::zeros([queries, keys], &unseen.device());
+    zeros.mask_fill(unseen, score).reshape([1, 1, queries, keys])
 }
 
 /// `softmax(scale · q kᵀ + bias) v` (Vaswani et al. 2017, equation 1).
@@ -51,7 +103,33 @@ impl AttentionBias {
 /// - output: `[batch, heads, queries, head_dim]`
 pub fn attend(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, scale: f64, bias: &AttentionBias) -> Tensor<4> {
     let scores = (query * scale).matmul(key.swap_dims(2, 3));
-    softmax(scores + bias.0.clone(), 3).matmul(value)
+    let scores = match &bias.0 {
+        Some(bias) => scores + bias.clone(),
+        None => scores,
+    };
+    softmax(scores, 3).matmul(value)
+}
+
+/// The same from some positions, or all, to the whole sequence.
+///
+/// # Shapes
+/// - query, key, value: `[batch, heads, seq, head_dim]`
+/// - output: `[batch, heads, positions, head_dim]`
+pub fn attend_from(
+    positions: Option<&Range<usize>>,
+    query: Tensor<4>,
+    key: Tensor<4>,
+    value: Tensor<4>,
+    scale: f64,
+    bias: &AttentionBias,
+) -> Tensor<4> {
+    match positions {
+        None => attend(query, key, value, scale, bias),
+        Some(positions) => {
+            let query = query.slice_dim(2, positions.clone());
+            attend(query, key, value, scale, &bias.of_queries(positions.clone()))
+        }
+    }
 }
 
 /// `[batch, seq, hidden]` → `[batch, heads, seq, hidden / heads]`.

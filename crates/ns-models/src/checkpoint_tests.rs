@@ -7,10 +7,10 @@ use serde_json::json;
 use std::path::Path;
 
 use crate::testing::{Tensors, change_config, change_weights, config, model, model_of, read_weights, saved};
-use crate::{AnyModel, Gpt2Config, ModelError, save_tensors};
+use crate::{AnyTransformer, CommonConfig, Gpt2Config, ModelError, Pretrained, save_tensors};
 
-fn load(folder: &Path) -> Result<AnyModel, ModelError> {
-    AnyModel::load(folder, &Device::default())
+fn load(folder: &Path) -> Result<AnyTransformer, ModelError> {
+    AnyTransformer::load(folder, &Device::default())
 }
 
 /// The message of a folder that must be refused.
@@ -215,8 +215,10 @@ mod tensors {
 
     #[test]
     fn of_a_linear_head_are_judged_in_the_files_layout() {
-        let sequences =
-            Gpt2Config { architectures: vec!["GPT2ForSequenceClassification".into()], num_labels: Some(3), ..config() };
+        let sequences = Gpt2Config {
+            common: CommonConfig { num_labels: Some(3), ..CommonConfig::of("GPT2ForSequenceClassification") },
+            ..config()
+        };
         let folder = tempfile::tempdir().unwrap();
         model_of(&sequences).save(folder.path()).unwrap();
         assert_eq!(read_weights(folder.path())["score.weight"].shape().to_vec(), [3, 8]);
@@ -273,7 +275,7 @@ mod layout {
     fn saved_and_loaded_is_the_same_bit_for_bit() {
         for architecture in ["GPT2Model", "GPT2LMHeadModel", "GPT2ForSequenceClassification"] {
             for tie_word_embeddings in [true, false] {
-                let config = Gpt2Config { architectures: vec![architecture.into()], tie_word_embeddings, ..config() };
+                let config = Gpt2Config { common: CommonConfig::of(architecture), tie_word_embeddings, ..config() };
                 let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
                 model_of(&config).save(first.path()).unwrap();
                 load(first.path()).unwrap().save(second.path()).unwrap();
@@ -288,7 +290,7 @@ mod layout {
     #[test]
     fn a_base_model_has_no_prefix_and_a_tied_head_no_tensor() {
         let folder = tempfile::tempdir().unwrap();
-        model_of(&Gpt2Config { architectures: vec!["GPT2Model".into()], ..config() }).save(folder.path()).unwrap();
+        model_of(&Gpt2Config { common: CommonConfig::of("GPT2Model"), ..config() }).save(folder.path()).unwrap();
         assert!(read_weights(folder.path()).keys().all(|name| !name.starts_with("transformer.")));
         assert!(!read_weights(saved().path()).contains_key("lm_head.weight"));
     }
@@ -306,7 +308,7 @@ mod layout {
                 tensors.insert(name.into(), square.clone());
             }
         });
-        let AnyModel::Gpt2(model) = load(folder.path()).unwrap();
+        let AnyTransformer::Gpt2(model) = load(folder.path()).unwrap() else { panic!("another family") };
         let at = |path: &str, row: usize, column: usize| -> f32 {
             in_module(&model, path).iter::<f32>().nth(row * 8 + column).unwrap()
         };
@@ -314,7 +316,7 @@ mod layout {
             (at("transformer.h.0.mlp.c_fc.weight", 0, 1), at("transformer.h.0.mlp.c_fc.weight", 1, 0)),
             (3.0, 0.0)
         );
-        assert_eq!((at("lm_head.weight", 0, 1), at("lm_head.weight", 1, 0)), (0.0, 3.0));
+        assert_eq!((at("head.lm_head.weight", 0, 1), at("head.lm_head.weight", 1, 0)), (0.0, 3.0));
     }
 }
 

@@ -61,6 +61,12 @@ pub enum ModelError {
         /// What is built.
         known: Vec<String>,
     },
+    /// A transformer is asked for, and the model is none.
+    #[error("a model of model_type `{model_type}` has no residual stream; only its layers can be masked")]
+    NoResidualStream {
+        /// The family.
+        model_type: String,
+    },
     /// `architectures` names a head that this family does not have.
     #[error("architecture `{found}` is not supported for model_type `{model_type}`; known are: {}", known.join(", "))]
     UnknownArchitecture {

@@ -1,25 +1,37 @@
 //! What goes into a model and what comes out.
 
+use std::collections::BTreeMap;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::ModelError;
 
-/// A batch of token sequences.
-#[derive(Clone, Debug)]
+/// A batch, under the names of HF's keyword arguments. Which of them a model takes depends on its family; one that
+/// it would not see is an error.
+#[derive(Clone, Debug, Default)]
 pub struct ModelInputs {
     /// Token ids, `[batch, seq]`.
-    pub input_ids: Tensor<2, Int>,
+    pub input_ids: Option<Tensor<2, Int>>,
     /// 1 for real tokens and 0 for padding, `[batch, seq]`; `None` means that all are real.
     pub attention_mask: Option<Tensor<2, Int>>,
+    /// Segment of each token, `[batch, seq]`; `None` means the first.
+    pub token_type_ids: Option<Tensor<2, Int>>,
+    /// ERNIE's task of each token, `[batch, seq]`; `None` means the first.
+    pub task_type_ids: Option<Tensor<2, Int>>,
+    /// Images, `[batch, channels, height, width]`.
+    pub pixel_values: Option<Tensor<4>>,
 }
 
 impl ModelInputs {
+    /// Names of all inputs.
+    pub const NAMES: [&str; 5] = ["input_ids", "attention_mask", "token_type_ids", "task_type_ids", "pixel_values"];
+
     /// Ids without padding.
     ///
     /// # Shapes
     /// - input_ids: `[batch, seq]`
     pub fn new(input_ids: Tensor<2, Int>) -> Self {
-        Self { input_ids, attention_mask: None }
+        Self { input_ids: Some(input_ids), ..Self::default() }
     }
 
     /// A small batch written out.
@@ -28,26 +40,107 @@ impl ModelInputs {
         Self::new(Tensor::from_data(data, device))
     }
 
+    /// Images.
+    ///
+    /// # Shapes
+    /// - pixel_values: `[batch, channels, height, width]`
+    pub fn images(pixel_values: Tensor<4>) -> Self {
+        Self { pixel_values: Some(pixel_values), ..Self::default() }
+    }
+
+    /// The batch among named tensors, e.g. of a safetensors file; other names are passed over.
+    ///
+    /// # Errors
+    /// [`ModelError::InvalidInput`] for a tensor of another rank than its name's.
+    pub fn from_named(tensors: &BTreeMap<String, TensorData>, device: &Device) -> Result<Self, ModelError> {
+        let matrix = |name| -> Result<Option<Tensor<2, Int>>, ModelError> {
+            let data = tensor_of_rank::<2>(tensors, name)?;
+            Ok(data.map(|data| Tensor::from_data(data, device)))
+        };
+        Ok(Self {
+            input_ids: matrix("input_ids")?,
+            attention_mask: matrix("attention_mask")?,
+            token_type_ids: matrix("token_type_ids")?,
+            task_type_ids: matrix("task_type_ids")?,
+            pixel_values: tensor_of_rank::<4>(tensors, "pixel_values")?.map(|data| Tensor::from_data(data, device)),
+        })
+    }
+
     /// Adds an attention mask.
     ///
     /// # Shapes
     /// - attention_mask: `[batch, seq]`
-    pub fn with_attention_mask(mut self, attention_mask: Tensor<2, Int>) -> Self {
-        self.attention_mask = Some(attention_mask);
-        self
+    pub fn with_attention_mask(self, attention_mask: Tensor<2, Int>) -> Self {
+        Self { attention_mask: Some(attention_mask), ..self }
+    }
+
+    /// Adds segments.
+    ///
+    /// # Shapes
+    /// - token_type_ids: `[batch, seq]`
+    pub fn with_token_type_ids(self, token_type_ids: Tensor<2, Int>) -> Self {
+        Self { token_type_ids: Some(token_type_ids), ..self }
+    }
+
+    /// Adds ERNIE's tasks.
+    ///
+    /// # Shapes
+    /// - task_type_ids: `[batch, seq]`
+    pub fn with_task_type_ids(self, task_type_ids: Tensor<2, Int>) -> Self {
+        Self { task_type_ids: Some(task_type_ids), ..self }
     }
 
     /// The same batch on a device without autodiff.
     pub fn without_autodiff(self) -> Self {
-        let inner = |tensor: Tensor<2, Int>| {
-            if tensor.device().is_autodiff() { tensor.inner() } else { tensor }
-        };
-        Self { input_ids: inner(self.input_ids), attention_mask: self.attention_mask.map(inner) }
+        let ids = |tensor: Tensor<2, Int>| if tensor.device().is_autodiff() { tensor.inner() } else { tensor };
+        let images = |tensor: Tensor<4>| if tensor.device().is_autodiff() { tensor.inner() } else { tensor };
+        Self {
+            input_ids: self.input_ids.map(ids),
+            attention_mask: self.attention_mask.map(ids),
+            token_type_ids: self.token_type_ids.map(ids),
+            task_type_ids: self.task_type_ids.map(ids),
+            pixel_values: self.pixel_values.map(images),
+        }
     }
 
-    /// `[batch, seq]`.
-    pub fn dims(&self) -> [usize; 2] {
-        self.input_ids.dims()
+    /// Number of sequences or images.
+    pub fn batch_size(&self) -> usize {
+        let rows = self.input_ids.as_ref().map(|ids| ids.dims()[0]);
+        rows.or_else(|| self.pixel_values.as_ref().map(|images| images.dims()[0])).unwrap_or_default()
+    }
+
+    /// The token ids, `[batch, seq]`.
+    ///
+    /// # Errors
+    /// [`ModelError::InvalidInput`] without them.
+    pub fn tokens(&self) -> Result<&Tensor<2, Int>, ModelError> {
+        self.input_ids.as_ref().ok_or_else(|| invalid("input_ids", "missing", "the model reads tokens"))
+    }
+
+    /// The images, `[batch, channels, height, width]`.
+    ///
+    /// # Errors
+    /// [`ModelError::InvalidInput`] without them.
+    pub fn pixels(&self) -> Result<&Tensor<4>, ModelError> {
+        self.pixel_values.as_ref().ok_or_else(|| invalid("pixel_values", "missing", "the model sees images"))
+    }
+
+    /// Checks that nothing is given that the model would not see.
+    ///
+    /// # Errors
+    /// [`ModelError::InvalidInput`].
+    pub(crate) fn check_only(&self, known: &[&'static str]) -> Result<(), ModelError> {
+        let given = [
+            self.input_ids.is_some(),
+            self.attention_mask.is_some(),
+            self.token_type_ids.is_some(),
+            self.task_type_ids.is_some(),
+            self.pixel_values.is_some(),
+        ];
+        match Self::NAMES.into_iter().zip(given).find(|(name, given)| *given && !known.contains(name)) {
+            Some((name, _)) => Err(invalid(name, "given", format!("the model takes {}", known.join(", ")))),
+            None => Ok(()),
+        }
     }
 
     /// Checks sizes and ids, so that a bad batch is an error here and not a panic in a kernel.
@@ -55,33 +148,95 @@ impl ModelInputs {
     /// # Errors
     /// [`ModelError::InvalidInput`] for an empty batch, a sequence beyond `n_positions`, an id outside
     /// `vocab_size`, or an attention mask of another shape.
-    pub(crate) fn check(&self, vocab_size: usize, n_positions: usize) -> Result<(), ModelError> {
-        let [batch, seq] = self.dims();
-        let invalid = |what, found: String, expected: String| Err(ModelError::InvalidInput { what, found, expected });
+    pub(crate) fn check_tokens(&self, vocab_size: usize, n_positions: usize) -> Result<(), ModelError> {
+        let input_ids = self.tokens()?;
+        let [batch, seq] = input_ids.dims();
         if batch == 0 || seq == 0 {
-            return invalid("input_ids", format!("[{batch}, {seq}]"), "it needs at least one token".into());
+            return Err(invalid("input_ids", format!("[{batch}, {seq}]"), "it needs at least one token"));
         }
         if seq > n_positions {
-            return invalid("sequence length", seq.to_string(), format!("the model has {n_positions} positions"));
+            return Err(invalid("sequence length", seq, format!("the model has {n_positions} positions")));
         }
-        if let Some(mask) = &self.attention_mask
-            && mask.dims() != [batch, seq]
-        {
-            return invalid("attention_mask", format!("{:?}", mask.dims()), format!("input_ids are [{batch}, {seq}]"));
+        self.check_beside("attention_mask", self.attention_mask.as_ref())?;
+        check_ids("token id", input_ids, vocab_size, "the vocabulary has")
+    }
+
+    /// Checks what stands beside the ids: its shape, and that it chooses among `rows` embeddings.
+    ///
+    /// # Errors
+    /// [`ModelError::InvalidInput`].
+    pub(crate) fn check_types(
+        &self,
+        what: &'static str,
+        types: Option<&Tensor<2, Int>>,
+        rows: usize,
+    ) -> Result<(), ModelError> {
+        self.check_beside(what, types)?;
+        types.map_or(Ok(()), |types| check_ids(what, types, rows, "the model has"))
+    }
+
+    fn check_beside(&self, what: &'static str, tensor: Option<&Tensor<2, Int>>) -> Result<(), ModelError> {
+        let expected = self.tokens()?.dims();
+        match tensor.map(Tensor::dims).filter(|found| *found != expected) {
+            Some(found) => Err(invalid(what, format!("{found:?}"), format!("input_ids are {expected:?}"))),
+            None => Ok(()),
         }
-        let ids = self.input_ids.to_data();
-        match ids.iter::<i64>().find(|&id| id < 0 || id >= vocab_size as i64) {
-            Some(id) => invalid("token id", id.to_string(), format!("the vocabulary has {vocab_size} tokens")),
+    }
+
+    /// Checks that images have the size that the model was made for.
+    ///
+    /// # Errors
+    /// [`ModelError::InvalidInput`].
+    pub(crate) fn check_pixels(&self, channels: usize, size: Option<[usize; 2]>) -> Result<(), ModelError> {
+        let [batch, found_channels, height, width] = self.pixels()?.dims();
+        if batch == 0 || height == 0 || width == 0 {
+            let found = format!("[{batch}, {found_channels}, {height}, {width}]");
+            return Err(invalid("pixel_values", found, "it needs at least one image"));
+        }
+        if found_channels != channels {
+            return Err(invalid("number of channels", found_channels, format!("the model sees {channels}")));
+        }
+        match size.filter(|size| *size != [height, width]) {
+            Some([rows, columns]) => {
+                Err(invalid("image size", format!("{height} × {width}"), format!("the model sees {rows} × {columns}")))
+            }
             None => Ok(()),
         }
     }
 }
 
-/// What the head of a model gives.
+fn tensor_of_rank<const D: usize>(
+    tensors: &BTreeMap<String, TensorData>,
+    name: &'static str,
+) -> Result<Option<TensorData>, ModelError> {
+    match tensors.get(name) {
+        Some(data) if data.shape().num_dims() != D => {
+            Err(invalid(name, format!("{:?}", data.shape().to_vec()), format!("it has {D} dimensions")))
+        }
+        data => Ok(data.cloned()),
+    }
+}
+
+fn check_ids(what: &'static str, ids: &Tensor<2, Int>, rows: usize, has: &str) -> Result<(), ModelError> {
+    let ids = ids.to_data();
+    match ids.iter::<i64>().find(|&id| id < 0 || id >= rows as i64) {
+        Some(id) => Err(invalid(what, id, format!("{has} {rows}, counted from 0"))),
+        None => Ok(()),
+    }
+}
+
+/// An input that does not fit.
+pub(crate) fn invalid(what: &'static str, found: impl ToString, expected: impl Into<String>) -> ModelError {
+    ModelError::InvalidInput { what, found: found.to_string(), expected: expected.into() }
+}
+
+/// What a transformer gives.
 #[derive(Clone, Debug)]
 pub struct ModelOutput {
     /// Output of the base model, after the final LayerNorm where there is one, `[batch, seq, hidden]`.
     pub last_hidden_state: Tensor<3>,
+    /// Output of the pooler, where the base model has one, `[batch, hidden]`.
+    pub pooler_output: Option<Tensor<2>>,
     /// Scores of the head, none for a base model.
     pub logits: Option<Logits>,
 }
@@ -89,10 +244,12 @@ pub struct ModelOutput {
 /// Scores of a head.
 #[derive(Clone, Debug)]
 pub enum Logits {
-    /// Position by position, `[batch, seq, classes]`: a language model's.
+    /// Position by position, `[batch, seq, classes]`: a language model's, or of a token classification.
     Tokens(Tensor<3>),
-    /// Once a sequence, `[batch, classes]`.
+    /// Once a sequence or image, `[batch, classes]`.
     Sequences(Tensor<2>),
+    /// One score a position, `[batch, seq]`: ELECTRA's discriminator, whose score is high for a replaced token.
+    Replaced(Tensor<2>),
 }
 
 impl Logits {
@@ -100,7 +257,7 @@ impl Logits {
     pub fn into_data(self) -> TensorData {
         match self {
             Self::Tokens(logits) => logits.into_data(),
-            Self::Sequences(logits) => logits.into_data(),
+            Self::Sequences(logits) | Self::Replaced(logits) => logits.into_data(),
         }
     }
 }

@@ -43,44 +43,63 @@ pub struct MaskableLayer {
     pub bias: bool,
 }
 
-/// All linear and convolution layers of `module`, in the order of its fields, named by their paths.
+/// A maskable layer as it lies in a Burn module.
+pub(crate) struct FoundLayer {
+    /// Path in the module.
+    pub(crate) path: String,
+    /// The same without enum variants, as burn-store names it.
+    pub(crate) plain_path: String,
+    pub(crate) kind: LayerKind,
+    /// Shape of the weight in the checkpoint.
+    pub(crate) shape: Vec<usize>,
+    pub(crate) bias: bool,
+}
+
+/// All linear and convolution layers of `module`, in the order of its fields.
 ///
 /// A Burn `Linear` is HF's `nn.Linear` unless `is_gpt_conv1d` says of its path that it stands for a `Conv1D`.
-pub(crate) fn find_layers<M: Module>(module: &M, is_gpt_conv1d: impl Fn(&str) -> bool) -> Vec<MaskableLayer> {
-    let mut finder = Finder { path: Vec::new(), containers: Vec::new(), layers: Vec::new(), is_gpt_conv1d };
+pub(crate) fn find_layers<M: Module>(module: &M, is_gpt_conv1d: impl Fn(&str) -> bool) -> Vec<FoundLayer> {
+    let mut finder = Finder { path: Vec::new(), layers: Vec::new(), is_gpt_conv1d };
     module.visit(&mut finder);
     finder.layers
 }
 
 struct Finder<F> {
-    path: Vec<String>,
-    containers: Vec<String>,
-    layers: Vec<MaskableLayer>,
+    /// Names on the way to where the visit is, each with the type that has it.
+    path: Vec<(String, String)>,
+    layers: Vec<FoundLayer>,
     is_gpt_conv1d: F,
+}
+
+impl<F> Finder<F> {
+    /// The parts but the last, with or without enum variants.
+    fn layer_path(&self, with_variants: bool) -> String {
+        let layer = self.path.split_last().map_or(&[][..], |(_, layer)| layer);
+        let parts = layer.iter().filter(|(_, container)| with_variants || !container.starts_with("Enum:"));
+        parts.map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(".")
+    }
 }
 
 impl<F: Fn(&str) -> bool> ModuleVisitor for Finder<F> {
     fn enter_module(&mut self, name: &str, container_type: &str) {
-        self.path.push(name.into());
-        self.containers.push(container_type.into());
+        self.path.push((name.into(), container_type.into()));
     }
 
     fn exit_module(&mut self, _name: &str, _container_type: &str) {
         self.path.pop();
-        self.containers.pop();
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        let kind = match self.containers.last().map(String::as_str) {
-            Some("Struct:Linear") => LayerKind::Linear,
-            Some("Struct:Conv1d") => LayerKind::Conv1d,
-            Some("Struct:Conv2d") => LayerKind::Conv2d,
-            _ => return,
-        };
-        let Some((leaf, layer)) = self.path.split_last() else {
+        let Some((leaf, container)) = self.path.last() else {
             return;
         };
-        let path = layer.join(".");
+        let kind = match container.as_str() {
+            "Struct:Linear" => LayerKind::Linear,
+            "Struct:Conv1d" => LayerKind::Conv1d,
+            "Struct:Conv2d" => LayerKind::Conv2d,
+            _ => return,
+        };
+        let (path, plain_path) = (self.layer_path(true), self.layer_path(false));
         if leaf == "bias" {
             if let Some(layer) = self.layers.iter_mut().find(|layer| layer.path == path) {
                 layer.bias = true;
@@ -89,13 +108,13 @@ impl<F: Fn(&str) -> bool> ModuleVisitor for Finder<F> {
         }
         let mut shape = param.lazy_shape().to_vec();
         let kind = match kind {
-            LayerKind::Linear if (self.is_gpt_conv1d)(&path) => LayerKind::GptConv1d,
+            LayerKind::Linear if (self.is_gpt_conv1d)(&plain_path) => LayerKind::GptConv1d,
             LayerKind::Linear => {
                 shape.reverse();
                 LayerKind::Linear
             }
             convolution => convolution,
         };
-        self.layers.push(MaskableLayer { name: path.clone(), path, kind, shape, bias: false });
+        self.layers.push(FoundLayer { path, plain_path, kind, shape, bias: false });
     }
 }

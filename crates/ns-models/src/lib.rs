@@ -7,7 +7,7 @@
 //!
 //! ```
 //! use burn::tensor::Device;
-//! use ns_models::{Gpt2, Gpt2Config, ModelInputs, Transformer, VectorCache};
+//! use ns_models::{Gpt2, Gpt2Config, ModelInputs, Pretrained, Transformer, VectorCache};
 //!
 //! let device = Device::default();
 //! let config = Gpt2Config { vocab_size: 10, n_embd: 8, n_layer: 2, n_head: 2, n_positions: 4, ..Default::default() };
@@ -26,35 +26,56 @@ mod error;
 mod activation;
 mod attention;
 mod inputs;
+mod leaves;
 mod loss;
 mod residual;
+mod rotary;
+mod self_attention;
 
 mod layers;
+mod model;
 mod transformer;
 
 mod checkpoint;
 mod config;
 
+mod decoder_head;
+mod encoder;
 mod gpt2;
+mod gpt_neo;
+mod gpt_neox;
+mod resnet;
+mod vit;
 
 mod any;
+mod any_model;
 
 #[cfg(test)]
 mod checkpoint_tests;
+#[cfg(test)]
+mod family_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod walk_tests;
 
 pub use activation::Activation;
-pub use any::{AnyModel, MODEL_TYPES};
-pub use attention::{AttentionBias, attend, merge_heads, split_heads};
-pub use checkpoint::{Checkpoint, HfNames, load_weights, save_pretrained, save_tensors, write_atomically};
-pub use config::{Head, InitialValue, read_config};
+pub use any::{AnyTransformer, model_types};
+pub use any_model::AnyModel;
+pub use attention::{AttentionBias, attend, attend_from, merge_heads, split_heads};
+pub use checkpoint::{Checkpoint, HfNames, Pretrained, load_weights, save_pretrained, save_tensors, write_atomically};
+pub use config::{CommonConfig, Head, InitialValue, ProblemType, read_config};
+pub use encoder::{Encoder, EncoderConfig, EncoderFamily};
 pub use error::ModelError;
+pub use gpt_neo::{GptNeo, GptNeoAttention, GptNeoConfig};
+pub use gpt_neox::{GptNeoX, GptNeoXConfig};
 pub use gpt2::{Gpt2, Gpt2Config};
 pub use inputs::{Logits, ModelInputs, ModelOutput};
 pub use layers::{LayerKind, MaskableLayer};
-pub use loss::cross_entropy;
+pub use loss::{IGNORED_LABEL, Labels, TaskOutput, cross_entropy, task_loss};
+pub use model::Model;
 pub use residual::{Component, Ignore, Observer, Site, Vector, VectorCache, Walk};
+pub use resnet::{ResNet, ResNetConfig, ResNetLayerType, ResNetOutput};
+pub use rotary::Rotary;
 pub use transformer::{Context, Transformer, Walked};
+pub use vit::{ImageSize, Vit, VitConfig};

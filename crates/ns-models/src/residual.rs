@@ -1,6 +1,11 @@
 //! The residual stream: its sites, and who looks at them.
 
-use std::{collections::BTreeMap, fmt, ops::ControlFlow, str::FromStr};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    ops::{ControlFlow, Range},
+    str::FromStr,
+};
 
 use burn::tensor::Tensor;
 
@@ -120,6 +125,52 @@ impl Observer for Ignore {
     fn visit(&mut self, _site: Site, value: Tensor<3>) -> Walk {
         ControlFlow::Continue(value)
     }
+}
+
+/// A block's residual additions in models whose LayerNorms come first: `x ← x + attention(x)`, `x ← x + mlp(x)`.
+/// Both report the update and the stream after it.
+///
+/// # Shapes
+/// - hidden: `[batch, seq, hidden]`
+/// - attention: `[batch, seq, hidden]` → `[batch, positions, hidden]`, its LayerNorm included
+/// - mlp and output: `[batch, positions, hidden]`
+pub(crate) fn pre_ln_block(
+    layer: usize,
+    hidden: Tensor<3>,
+    positions: Option<&Range<usize>>,
+    observer: &mut dyn Observer,
+    attention: impl FnOnce(Tensor<3>) -> Tensor<3>,
+    mlp: impl FnOnce(Tensor<3>) -> Tensor<3>,
+) -> Walk {
+    let mut add = |component, hidden: Tensor<3>, update: Tensor<3>| -> Walk {
+        let update = observer.visit(Site::new(component, Vector::Update, layer), update)?;
+        observer.visit(Site::new(component, Vector::Stream, layer), hidden + update)
+    };
+    let update = attention(hidden.clone());
+    let hidden = add(Component::Attn, at_positions(hidden, positions), update)?;
+    let update = mlp(hidden.clone());
+    ControlFlow::Continue(add(Component::Mlp, hidden, update)?)
+}
+
+/// Some positions, or all.
+///
+/// # Shapes
+/// - hidden: `[batch, seq, hidden]`
+/// - output: `[batch, positions, hidden]`
+pub(crate) fn at_positions(hidden: Tensor<3>, positions: Option<&Range<usize>>) -> Tensor<3> {
+    match positions {
+        None => hidden,
+        Some(positions) => hidden.slice_dim(1, positions.clone()),
+    }
+}
+
+/// The embeddings, and updates and streams of attention and MLP in each of `n_layers` blocks.
+pub(crate) fn all_sites(n_layers: usize) -> Vec<Site> {
+    let blocks = (0..n_layers).flat_map(|layer| {
+        let components = [Component::Attn, Component::Mlp].into_iter();
+        components.flat_map(move |part| [Vector::Update, Vector::Stream].map(|vector| Site::new(part, vector, layer)))
+    });
+    std::iter::once(Site::Embeddings).chain(blocks).collect()
 }
 
 /// Keeps the vectors of chosen sites, and stops the walk once it has the last of them.

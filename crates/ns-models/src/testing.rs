@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, path::Path};
 
+use burn::module::Module;
 use burn::store::{ModuleSnapshot, bridge};
 use burn::tensor::{Device, TensorData};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Activation, Checkpoint, Gpt2, Gpt2Config, ModelInputs, save_tensors};
+use crate::{Activation, Checkpoint, Gpt2, Gpt2Config, ModelInputs, Pretrained, save_tensors};
 
 pub(crate) type Tensors = BTreeMap<String, TensorData>;
 
@@ -27,14 +28,20 @@ pub(crate) fn config() -> Gpt2Config {
 
 /// A model in which no two weights are the same.
 pub(crate) fn model_of(config: &Gpt2Config) -> Gpt2 {
-    let mut model = Gpt2::init(config, &Device::default()).unwrap();
+    filled(Gpt2::init(config, &Device::default()).unwrap())
+}
+
+/// Values for all parameters, no two the same; variances are above zero.
+pub(crate) fn filled<M: Module>(mut model: M) -> M {
     let mut count = 0;
     let tensors: Vec<_> = model
         .collect(None, None, true)
         .into_iter()
+        .filter(|tensor| tensor.dtype.is_float())
         .map(|tensor| {
             let shape = tensor.shape.to_vec();
-            let values: Vec<f32> = (0..shape.iter().product()).map(|_| next_value(&mut count)).collect();
+            let offset = if tensor.name.ends_with("running_var") { 1.0 } else { 0.0 };
+            let values: Vec<f32> = (0..shape.iter().product()).map(|_| next_value(&mut count) + offset).collect();
             bridge::from_data(TensorData::new(values, shape), tensor.name, None)
         })
         .collect();

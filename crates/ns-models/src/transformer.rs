@@ -2,12 +2,11 @@
 
 use std::ops::{ControlFlow, Range};
 
-use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
 use crate::{
-    AttentionBias, Ignore, InitialValue, Logits, MaskableLayer, ModelError, ModelInputs, ModelOutput, Observer, Site,
-    VectorCache, Walk,
+    AttentionBias, Ignore, Logits, Model, ModelError, ModelInputs, ModelOutput, Observer, Rotary, Site, VectorCache,
+    Walk, inputs::invalid,
 };
 
 /// How a walk ended.
@@ -38,6 +37,10 @@ impl Walked {
 pub struct Context {
     /// Mask over the attention scores.
     pub attention_bias: AttentionBias,
+    /// The same for blocks that see a window of the past only (GPT-Neo).
+    pub local_attention_bias: Option<AttentionBias>,
+    /// Rotation of queries and keys by position (GPT-NeoX).
+    pub rotary: Option<Rotary>,
     /// A block of which only some positions are wanted: its keys and values are those of the whole sequence, but
     /// queries and all that follows are computed there only. Blocks above would miss the rest, so the walk must end
     /// with it.
@@ -45,6 +48,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// What most families need.
+    pub fn new(attention_bias: AttentionBias) -> Self {
+        Self { attention_bias, local_attention_bias: None, rotary: None, narrowed: None }
+    }
+
     /// The same, where only these positions of block `layer` are wanted.
     pub fn only(self, layer: usize, positions: Range<usize>) -> Self {
         Self { narrowed: Some((layer, positions)), ..self }
@@ -60,46 +68,38 @@ impl Context {
 ///
 /// An architecture supplies the steps; from them follow the forward pass, the vector cache, patching, early stop,
 /// and a start from any block.
-pub trait Transformer: Module {
-    /// `model_type` of the config.
-    fn model_type(&self) -> &'static str;
-
+pub trait Transformer: Model {
     /// Number of blocks.
     fn n_layers(&self) -> usize;
 
     /// Width of the residual stream.
     fn hidden_size(&self) -> usize;
 
-    /// Device of the weights.
-    fn device(&self) -> Device;
-
-    /// Layers with a weight that can be masked, in the order of a forward pass.
-    fn maskable_layers(&self) -> Vec<MaskableLayer>;
-
     /// Sites that blocks report, in the order of a forward pass.
     fn sites(&self) -> Vec<Site>;
 
-    /// How HF draws the parameter at a Burn path (without enum variants) in a fresh model.
-    fn initial_value(&self, path: &str) -> InitialValue;
-
-    /// The largest dropout probability of the configuration. The forward pass here has none.
-    fn dropout(&self) -> f64;
-
-    /// Checks the inputs against the model.
+    /// `[batch, seq]` of the residual stream for these inputs.
     ///
     /// # Errors
-    /// [`ModelError::InvalidInput`].
-    fn check_inputs(&self, inputs: &ModelInputs) -> Result<(), ModelError>;
+    /// [`ModelError::InvalidInput`] when the input that the model reads is not there.
+    fn stream_dims(&self, inputs: &ModelInputs) -> Result<[usize; 2], ModelError> {
+        Ok(inputs.tokens()?.dims())
+    }
 
     /// Prepares what all blocks share for this batch.
-    fn context(&self, inputs: &ModelInputs) -> Context;
+    ///
+    /// # Errors
+    /// [`ModelError::InvalidInput`] when the input that the model reads is not there.
+    fn context(&self, inputs: &ModelInputs) -> Result<Context, ModelError>;
 
     /// Embeddings.
     ///
     /// # Shapes
-    /// - input_ids: `[batch, seq]`
     /// - output: `[batch, seq, hidden]`
-    fn embed(&self, inputs: &ModelInputs) -> Tensor<3>;
+    ///
+    /// # Errors
+    /// [`ModelError::InvalidInput`] when the input that the model reads is not there.
+    fn embed(&self, inputs: &ModelInputs) -> Result<Tensor<3>, ModelError>;
 
     /// One block; reports its sites to `observer`.
     ///
@@ -114,11 +114,12 @@ pub trait Transformer: Module {
     /// - hidden and output: `[batch, positions, hidden]`
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3>;
 
-    /// Scores of a head that works position by position (a language model's), `None` without one.
+    /// Scores of a head that works position by position (a language model's or of a token classification), `None`
+    /// without one.
     ///
     /// # Shapes
     /// - last_hidden_state: `[batch, positions, hidden]`
-    /// - output: `[batch, positions, vocab]`
+    /// - output: `[batch, positions, classes]`
     fn token_logits(&self, last_hidden_state: Tensor<3>) -> Option<Tensor<3>>;
 
     /// The head over a whole batch.
@@ -127,7 +128,7 @@ pub trait Transformer: Module {
     /// [`ModelError::InvalidInput`] when the head cannot tell where a sequence ends.
     fn head(&self, last_hidden_state: Tensor<3>, _inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
         let logits = self.token_logits(last_hidden_state.clone()).map(Logits::Tokens);
-        Ok(ModelOutput { last_hidden_state, logits })
+        Ok(ModelOutput { last_hidden_state, pooler_output: None, logits })
     }
 
     /// Checks that the model has `site`.
@@ -157,7 +158,7 @@ pub trait Transformer: Module {
     /// [`ModelError::InvalidInput`].
     fn walk(&self, inputs: &ModelInputs, observer: &mut dyn Observer) -> Result<Walked, ModelError> {
         self.check_inputs(inputs)?;
-        match observer.visit(Site::Embeddings, self.embed(inputs)) {
+        match observer.visit(Site::Embeddings, self.embed(inputs)?) {
             ControlFlow::Break(site) => Ok(Walked::Stopped(site)),
             ControlFlow::Continue(hidden) => self.walk_from(0, hidden, inputs, observer),
         }
@@ -173,16 +174,16 @@ pub trait Transformer: Module {
     fn vectors_at(&self, site: Site, positions: Range<usize>, inputs: &ModelInputs) -> Result<Tensor<3>, ModelError> {
         self.check_site(site)?;
         self.check_inputs(inputs)?;
-        let [_, seq] = inputs.dims();
+        let [_, seq] = self.stream_dims(inputs)?;
         if positions.is_empty() || positions.end > seq {
             let expected = format!("the sequences have {seq} tokens, counted from 0");
-            return Err(ModelError::InvalidInput { what: "positions", found: format!("{positions:?}"), expected });
+            return Err(invalid("positions", format!("{positions:?}"), expected));
         }
-        let hidden = self.embed(inputs);
+        let hidden = self.embed(inputs)?;
         let Site::Block { layer, .. } = site else {
             return Ok(hidden.slice_dim(1, positions));
         };
-        let context = self.context(inputs).only(layer, positions);
+        let context = self.context(inputs)?.only(layer, positions);
         let mut cache = VectorCache::new([site]);
         // The cache stops the walk at the site, whatever comes of it.
         let _stopped = self.blocks_from(0, hidden, &context, &mut cache);
@@ -206,18 +207,16 @@ pub trait Transformer: Module {
         inputs: &ModelInputs,
         observer: &mut dyn Observer,
     ) -> Result<Walked, ModelError> {
-        let ([batch, seq], n_layers) = (inputs.dims(), self.n_layers());
+        let ([batch, seq], n_layers) = (self.stream_dims(inputs)?, self.n_layers());
         if layer > n_layers {
-            let (found, expected) = (layer.to_string(), format!("the model has {n_layers} blocks, counted from 0"));
-            return Err(ModelError::InvalidInput { what: "start layer", found, expected });
+            return Err(invalid("start layer", layer, format!("the model has {n_layers} blocks, counted from 0")));
         }
         let expected = [batch, seq, self.hidden_size()];
         if hidden.dims() != expected {
-            let (found, expected) =
-                (format!("{:?}", hidden.dims()), format!("the model and the ids ask for {expected:?}"));
-            return Err(ModelError::InvalidInput { what: "hidden", found, expected });
+            let found = format!("{:?}", hidden.dims());
+            return Err(invalid("hidden", found, format!("the model and its inputs ask for {expected:?}")));
         }
-        match self.blocks_from(layer, hidden, &self.context(inputs), observer) {
+        match self.blocks_from(layer, hidden, &self.context(inputs)?, observer) {
             ControlFlow::Break(site) => Ok(Walked::Stopped(site)),
             ControlFlow::Continue(hidden) => Ok(Walked::Finished(self.head(self.finish(hidden), inputs)?)),
         }

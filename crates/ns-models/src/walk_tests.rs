@@ -6,8 +6,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData, Tolerance};
 
 use crate::testing::{config, inputs, model, model_of};
 use crate::{
-    AnyModel, Gpt2Config, Ignore, Logits, ModelError, ModelInputs, ModelOutput, Observer, Site, Transformer,
-    VectorCache, Walk, Walked,
+    AnyTransformer, CommonConfig, Gpt2Config, Ignore, Logits, Model, ModelError, ModelInputs, ModelOutput, Observer,
+    Site, Transformer, VectorCache, Walk, Walked,
 };
 
 /// Notes the sites that a walk passes, and stops it at one.
@@ -218,7 +218,7 @@ fn an_unknown_site_says_which_there_are() {
 
 #[test]
 fn a_base_model_ends_with_its_last_hidden_state() {
-    let base = model_of(&Gpt2Config { architectures: vec!["GPT2Model".into()], ..config() });
+    let base = model_of(&Gpt2Config { common: CommonConfig::of("GPT2Model"), ..config() });
     let output = base.forward(&inputs()).unwrap();
     assert!(output.logits.is_none());
     assert_eq!(output.last_hidden_state.dims(), [2, 4, 8]);
@@ -226,7 +226,7 @@ fn a_base_model_ends_with_its_last_hidden_state() {
 
 #[test]
 fn any_model_walks_as_its_architecture_does() {
-    let any = AnyModel::from(model());
+    let any = AnyTransformer::from(model());
     let ours = logits(any.forward(&inputs()).unwrap());
     ours.assert_eq(&logits(model().forward(&inputs()).unwrap()), true);
     assert_eq!(any.sites(), model().sites());
@@ -261,8 +261,8 @@ mod inputs_that_do_not_fit {
     #[test]
     fn ids_outside_the_vocabulary() {
         let device = Device::default();
-        assert_refused(&ModelInputs::from_ids(&[[1, 2], [3, 8]], &device), "token id is 8", "has 8 tokens");
-        assert_refused(&ModelInputs::from_ids(&[[1, -1]], &device), "token id is -1", "has 8 tokens");
+        assert_refused(&ModelInputs::from_ids(&[[1, 2], [3, 8]], &device), "token id is 8", "the vocabulary has 8");
+        assert_refused(&ModelInputs::from_ids(&[[1, -1]], &device), "token id is -1", "the vocabulary has 8");
     }
 
     #[test]
@@ -280,7 +280,7 @@ mod inputs_that_do_not_fit {
     #[test]
     fn batches_that_cannot_be_told_from_padding() {
         let sequences =
-            Gpt2Config { architectures: vec!["GPT2ForSequenceClassification".into()], pad_token_id: None, ..config() };
+            Gpt2Config { common: CommonConfig::of("GPT2ForSequenceClassification"), pad_token_id: None, ..config() };
         let error = model_of(&sequences).forward(&inputs()).unwrap_err();
         assert!(error.to_string().contains("pad_token_id"), "{error}");
     }

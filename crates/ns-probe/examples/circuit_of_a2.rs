@@ -15,7 +15,7 @@ use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
 use ns_circuit::{Ablation, MaskUnit, rng};
-use ns_models::{Gpt2, Logits, ModelInputs, Transformer};
+use ns_models::{Gpt2, Logits, ModelInputs, Pretrained, Transformer};
 use ns_probe::{CircuitProbe, CircuitProbeConfig, ProbeBatch, evaluate_knn};
 
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/arithmetic");

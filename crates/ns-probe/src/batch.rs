@@ -29,13 +29,8 @@ impl ProbeBatch {
     /// # Errors
     /// [`ProbeError::Batch`] for a token mask of another size, [`ProbeError::LabelCount`].
     pub fn selected_labels(&self, padding: i64) -> Result<Vec<i64>, ProbeError> {
-        let [batch, seq] = self.inputs.dims();
-        if self.token_mask.len() != batch * seq {
-            return Err(ProbeError::Batch {
-                what: "token_mask",
-                found: format!("{} entries", self.token_mask.len()),
-                expected: format!("input_ids are [{batch}, {seq}]"),
-            });
+        if let Some(ids) = &self.inputs.input_ids {
+            self.check_mask(ids.dims())?;
         }
         let labels: Vec<i64> = self.labels.iter().copied().filter(|label| *label != padding).collect();
         let tokens = self.token_mask.iter().filter(|selected| **selected).count();
@@ -50,8 +45,7 @@ impl ProbeBatch {
     /// # Errors
     /// [`ProbeError::Batch`].
     pub fn check_one_token_a_sequence(&self) -> Result<(), ProbeError> {
-        let [_, seq] = self.inputs.dims();
-        let counts = self.token_mask.chunks(seq).map(|row| row.iter().filter(|selected| **selected).count());
+        let counts = self.token_mask.chunks(self.seq()).map(|row| row.iter().filter(|selected| **selected).count());
         match counts.enumerate().find(|(_, count)| *count != 1) {
             None => Ok(()),
             Some((row, count)) => Err(ProbeError::Batch {
@@ -65,6 +59,7 @@ impl ProbeBatch {
     /// Vectors of the tokens that are read, `[selected, hidden]`; positions outside the span of these tokens are not
     /// computed in the probed block. A model in evaluation mode takes a training batch, too.
     pub(crate) fn vectors<M: Transformer>(&self, model: &M, site: Site) -> Result<Tensor<2>, ProbeError> {
+        self.check_mask(model.stream_dims(&self.inputs)?)?;
         let span = self.span();
         let inputs = match model.device().is_autodiff() {
             true => self.inputs.clone(),
@@ -81,9 +76,25 @@ impl ProbeBatch {
         Ok(vectors.select(0, rows))
     }
 
+    fn check_mask(&self, [batch, seq]: [usize; 2]) -> Result<(), ProbeError> {
+        if batch > 0 && self.token_mask.len() == batch * seq {
+            return Ok(());
+        }
+        Err(ProbeError::Batch {
+            what: "token_mask",
+            found: format!("{} entries", self.token_mask.len()),
+            expected: format!("the residual stream is [{batch}, {seq}]"),
+        })
+    }
+
+    /// Length of the sequences, by the size of the mask.
+    fn seq(&self) -> usize {
+        (self.token_mask.len() / self.inputs.batch_size().max(1)).max(1)
+    }
+
     /// Smallest range of positions that holds all tokens that are read.
     fn span(&self) -> Range<usize> {
-        let [_, seq] = self.inputs.dims();
+        let seq = self.seq();
         let positions = || self.token_mask.iter().enumerate().filter(|(_, s)| **s).map(|(place, _)| place % seq);
         match (positions().min(), positions().max()) {
             (Some(first), Some(last)) => first..last + 1,
@@ -93,7 +104,7 @@ impl ProbeBatch {
 
     /// Rows of the selected tokens in `[batch · span]`.
     fn rows_within(&self, span: &Range<usize>) -> Vec<i64> {
-        let [_, seq] = self.inputs.dims();
+        let seq = self.seq();
         let places = self.token_mask.iter().enumerate().filter(|(_, selected)| **selected).map(|(place, _)| place);
         places.map(|place| (place / seq * span.len() + place % seq - span.start) as i64).collect()
     }

@@ -8,7 +8,7 @@
 //! ```
 //! use burn::module::Module;
 //! use burn::tensor::Device;
-//! use ns_models::{Gpt2, Gpt2Config, ModelInputs};
+//! use ns_models::{Gpt2, Gpt2Config, ModelInputs, Pretrained};
 //! use ns_probe::{CircuitProbe, CircuitProbeConfig, ProbeBatch};
 //!
 //! let device = Device::default().autodiff();

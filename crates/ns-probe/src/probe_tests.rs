@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::tensor::Device;
 use ns_circuit::{Ablation, CircuitConfig, CircuitError};
-use ns_models::{AnyModel, Gpt2, Gpt2Config, ModelError, ModelInputs};
+use ns_models::{AnyTransformer, Gpt2, Gpt2Config, ModelError, ModelInputs, Pretrained};
 
 use crate::{
     CircuitProbe, CircuitProbeConfig, Labeling, ProbeBatch, ProbeError, ProbeLoss, ResidualUpdateModel,
@@ -306,7 +306,7 @@ mod residual_models {
 
     #[test]
     fn give_every_vector_that_is_asked_for() {
-        let reader = ResidualUpdateModel::new(&config(), AnyModel::from(model())).unwrap();
+        let reader = ResidualUpdateModel::new(&config(), AnyTransformer::from(model())).unwrap();
         let vectors = reader.forward(&batch(&[]).inputs).unwrap();
         assert_eq!(vectors.len(), 8);
         assert!(vectors.values().all(|vectors| vectors.dims() == [3, 2, 8]));

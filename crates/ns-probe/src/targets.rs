@@ -1,10 +1,10 @@
 //! From a model's maskable layers to ns-circuit's targets.
 
 use ns_circuit::{LayerKind, MaskTarget};
-use ns_models::Transformer;
+use ns_models::Model;
 
 /// The layers of `model` that a mask can be put on, under their HF names.
-pub fn mask_targets<M: Transformer>(model: &M) -> Vec<MaskTarget> {
+pub fn mask_targets<M: Model>(model: &M) -> Vec<MaskTarget> {
     let target = |layer: ns_models::MaskableLayer| MaskTarget {
         kind: match layer.kind {
             ns_models::LayerKind::Linear => LayerKind::Linear,

@@ -7,7 +7,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, Optimi
 use burn::store::ModuleRecord;
 use burn::tensor::{DType, Device, Int, Tensor};
 use burn::train::checkpoint::CheckpointerError;
-use ns_models::{AnyModel, Ignore, ModelError, ModelInputs, Transformer, cross_entropy};
+use ns_models::{AnyTransformer, Ignore, Model, ModelError, ModelInputs, Transformer, cross_entropy};
 
 use crate::{
     Arithmetic, Examples, Interrupt, Learner, Metrics, Outcome, Run, Split, TrainError, TrainRecipe, Trainee,
@@ -17,7 +17,7 @@ use crate::{
 /// A model on its way from random weights to a solution.
 pub struct ModelTraining {
     recipe: TrainRecipe,
-    model: AnyModel,
+    model: AnyTransformer,
     optimizer: ModuleOptimizer,
     train: Vec<Batch>,
     test: Vec<Batch>,
@@ -30,10 +30,10 @@ struct Batch {
 
 impl Batch {
     fn len(&self) -> usize {
-        self.inputs.dims()[0]
+        self.inputs.batch_size()
     }
 
-    fn loss(&self, model: &AnyModel) -> Result<Tensor<1>, TrainError> {
+    fn loss(&self, model: &AnyTransformer) -> Result<Tensor<1>, TrainError> {
         let logits = in_double_precision(last_logits(model, &self.inputs)?);
         Ok(cross_entropy(logits, self.answers.clone()))
     }
@@ -48,7 +48,7 @@ impl ModelTraining {
         let task = recipe.task;
         task.validate()?;
         let device = device.clone().autodiff();
-        let model = AnyModel::init(&recipe.model, &device)?;
+        let model = AnyTransformer::init(&recipe.model, &device)?;
         check_fits(&recipe.model, task, &model)?;
         let Split { train, test } = task.split();
         let batches = |examples: &Examples| {
@@ -69,7 +69,7 @@ impl ModelTraining {
     }
 
     /// The model as it is now, without autodiff.
-    pub fn model(&self) -> AnyModel {
+    pub fn model(&self) -> AnyTransformer {
         self.model.valid()
     }
 }
@@ -136,7 +136,7 @@ pub fn train_model(
 }
 
 /// Mean loss and accuracy of a model without autodiff.
-fn evaluate(model: &AnyModel, batches: &[Batch]) -> Result<(f64, f64), TrainError> {
+fn evaluate(model: &AnyTransformer, batches: &[Batch]) -> Result<(f64, f64), TrainError> {
     let rows: usize = batches.iter().map(Batch::len).sum();
     let (mut loss, mut right) = (0.0, 0.0);
     for batch in batches {
@@ -149,7 +149,7 @@ fn evaluate(model: &AnyModel, batches: &[Batch]) -> Result<(f64, f64), TrainErro
     Ok((loss / rows as f64, right / rows as f64))
 }
 
-fn check_fits(config: &serde_json::Value, task: Arithmetic, model: &AnyModel) -> Result<(), TrainError> {
+fn check_fits(config: &serde_json::Value, task: Arithmetic, model: &AnyTransformer) -> Result<(), TrainError> {
     let setting = |setting, found: String, expected: String| Err(TrainError::Setting { setting, found, expected });
     let vocab_size = config["vocab_size"].as_u64().unwrap_or_default() as usize;
     if vocab_size < task.vocab_size() {
@@ -166,9 +166,9 @@ fn check_fits(config: &serde_json::Value, task: Arithmetic, model: &AnyModel) ->
 /// Scores after the last token, `[batch, vocab]`. No other position of the last block is computed.
 pub(crate) fn last_logits<M: Transformer>(model: &M, inputs: &ModelInputs) -> Result<Tensor<2>, TrainError> {
     model.check_inputs(inputs)?;
-    let [batch, seq] = inputs.dims();
-    let context = model.context(inputs).only(model.n_layers() - 1, seq - 1..seq);
-    let hidden = match model.blocks_from(0, model.embed(inputs), &context, &mut Ignore) {
+    let [batch, seq] = model.stream_dims(inputs)?;
+    let context = model.context(inputs)?.only(model.n_layers() - 1, seq - 1..seq);
+    let hidden = match model.blocks_from(0, model.embed(inputs)?, &context, &mut Ignore) {
         ControlFlow::Continue(hidden) => hidden,
         ControlFlow::Break(at) => return Err(ModelError::StoppedEarly { at }.into()),
     };

@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::module::Module;
 use burn::tensor::Device;
 use ns_circuit::{Ablation, CircuitError, CircuitModel, MaskMethod, save_masks};
-use ns_models::{AnyModel, Transformer};
+use ns_models::{AnyTransformer, Model};
 use ns_probe::evaluate_knn;
 use serde::{Deserialize, Serialize};
 
@@ -123,7 +123,7 @@ fn report(training: &ProbeTraining, metrics: Vec<Metrics>) -> Result<ProbeReport
     let (masked, unmasked) = (knn(true)?, knn(false)?);
 
     let circuit = training.probe().circuit().valid();
-    let model_accuracy = |model: &AnyModel| model_accuracy(model, recipe.task, &split.test);
+    let model_accuracy = |model: &AnyTransformer| model_accuracy(model, recipe.task, &split.test);
     let acc_full = model_accuracy(&circuit.unmasked())?;
     circuit.set_ablation(Ablation::ZeroAblate)?;
     let acc_ablated = model_accuracy(circuit.model()?)?;
@@ -158,7 +158,7 @@ fn report(training: &ProbeTraining, metrics: Vec<Metrics>) -> Result<ProbeReport
 }
 
 /// Share of the examples whose answer the model gives.
-fn model_accuracy(model: &AnyModel, task: Arithmetic, examples: &Examples) -> Result<f64, TrainError> {
+fn model_accuracy(model: &AnyTransformer, task: Arithmetic, examples: &Examples) -> Result<f64, TrainError> {
     let device = model.device();
     let mut right = 0.0;
     for pairs in examples.pairs.chunks(EVALUATION_BATCH) {
@@ -172,10 +172,10 @@ fn model_accuracy(model: &AnyModel, task: Arithmetic, examples: &Examples) -> Re
 /// Mean and standard deviation of the accuracy over random masks of the circuit's size; `None` without controls, or
 /// when the circuit is larger than what the masks are drawn from.
 fn controls(
-    circuit: &CircuitModel<AnyModel>,
+    circuit: &CircuitModel<AnyTransformer>,
     ablation: Ablation,
     n: usize,
-    accuracy: &dyn Fn(&AnyModel) -> Result<f64, TrainError>,
+    accuracy: &dyn Fn(&AnyTransformer) -> Result<f64, TrainError>,
 ) -> Result<Option<(f64, f64)>, TrainError> {
     match circuit.set_ablation(ablation) {
         Err(CircuitError::ComplementTooSmall { .. }) => return Ok(None),
@@ -208,7 +208,7 @@ fn mask_init_value(recipe: &ProbeRecipe) -> Option<f64> {
     }
 }
 
-fn mask_quantiles(circuit: &CircuitModel<AnyModel>) -> Vec<f64> {
+fn mask_quantiles(circuit: &CircuitModel<AnyTransformer>) -> Vec<f64> {
     let params = circuit.mask_params();
     let mut values: Vec<f64> = params.values().flat_map(|data| data.iter::<f64>().collect::<Vec<_>>()).collect();
     values.sort_by(f64::total_cmp);

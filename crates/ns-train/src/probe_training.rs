@@ -8,7 +8,7 @@ use burn::store::ModuleRecord;
 use burn::tensor::{Device, Tensor};
 use burn::train::checkpoint::CheckpointerError;
 use ns_circuit::{CircuitConfig, rng};
-use ns_models::{AnyModel, Component, Site};
+use ns_models::{AnyTransformer, Component, Site};
 use ns_probe::{CircuitProbe, CircuitProbeConfig, ProbeBatch, ProbeLoss, ResidualUpdateModelConfig};
 use serde::{Deserialize, Serialize};
 
@@ -129,7 +129,7 @@ pub struct ProbeTraining {
     recipe: ProbeRecipe,
     seed: u64,
     device: Device,
-    probe: CircuitProbe<AnyModel>,
+    probe: CircuitProbe<AnyTransformer>,
     optimizer: ModuleOptimizer,
     split: Split,
 }
@@ -142,7 +142,7 @@ impl ProbeTraining {
     pub fn new(recipe: &ProbeRecipe, seed: u64, device: &Device) -> Result<Self, TrainError> {
         recipe.validate()?;
         let device = device.clone().autodiff();
-        let model = AnyModel::load(&recipe.model, &device)?;
+        let model = AnyTransformer::load(&recipe.model, &device)?;
         let probe = CircuitProbe::new(recipe.probe_config()?, model)?;
         probe.circuit().set_seed(seed);
         let (optimizer, split) = (recipe.optimizer.init(), recipe.task.split());
@@ -160,7 +160,7 @@ impl ProbeTraining {
     }
 
     /// The probe as it is now, in training mode.
-    pub fn probe(&self) -> &CircuitProbe<AnyModel> {
+    pub fn probe(&self) -> &CircuitProbe<AnyTransformer> {
         &self.probe
     }
 
@@ -258,7 +258,7 @@ impl Trainee for ProbeTraining {
 mod tests {
     use super::*;
     use crate::Operation;
-    use ns_models::{Gpt2, Gpt2Config};
+    use ns_models::{Gpt2, Gpt2Config, Pretrained};
 
     fn training(folder: &Path, batch_size: usize) -> Result<ProbeTraining, TrainError> {
         let config =

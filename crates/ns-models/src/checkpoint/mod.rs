@@ -1,11 +1,13 @@
 //! Model folders: reading and writing. No other module touches files, but for `config.json`.
 
 mod names;
+mod pretrained;
 mod read;
 mod weights;
 mod write;
 
 pub use names::HfNames;
+pub use pretrained::Pretrained;
 pub use read::Checkpoint;
 pub use weights::load_weights;
 pub use write::{save_pretrained, save_tensors, write_atomically};

@@ -8,7 +8,7 @@ use std::{
 use burn::store::{ModuleStore, SafetensorsStore, SafetensorsStoreError, bridge, burn_pack};
 use burn::tensor::{DType, TensorData};
 
-use crate::ModelError;
+use crate::{HfNames, ModelError};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -117,12 +117,27 @@ impl Checkpoint {
         Ok(Some(data.convert_dtype(DType::F32)))
     }
 
-    /// Adds `prefix` to every key unless one has it already.
-    pub(crate) fn with_prefix(self, prefix: &str) -> Self {
-        if prefix.is_empty() || self.tensors.keys().any(|key| key.starts_with(prefix)) {
-            return self;
-        }
-        Self { tensors: self.tensors.into_iter().map(|(key, entry)| (format!("{prefix}{key}"), entry)).collect() }
+    /// The same under the keys that a model with these names has: the prefix of the base model is added where a
+    /// model with a head reads a bare base model's file, and taken away (with all that is the head's) in the other
+    /// case, as `from_pretrained` does. Older files call the parameters of norms gamma and beta.
+    pub(crate) fn for_model(self, names: &HfNames) -> Self {
+        let prefix = format!("{}.", names.base.1);
+        let has_prefix = self.tensors.keys().any(|key| key.starts_with(&prefix));
+        let rename = |key: &str| match (names.has_head, has_prefix) {
+            (true, false) => Some(format!("{prefix}{key}")),
+            (false, true) => key.strip_prefix(&prefix).map(String::from),
+            _ => Some(key.into()),
+        };
+        let tensors = self.tensors.into_iter();
+        Self { tensors: tensors.filter_map(|(key, entry)| Some((modern(rename(&key)?), entry))).collect() }
+    }
+}
+
+fn modern(key: String) -> String {
+    match key.rsplit_once('.') {
+        Some((norm, "gamma")) => format!("{norm}.weight"),
+        Some((norm, "beta")) => format!("{norm}.bias"),
+        _ => key,
     }
 }
 

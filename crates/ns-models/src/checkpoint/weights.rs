@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::Module;
-use burn::store::{ModuleSnapshot, bridge};
+use burn::store::{ModuleSnapshot, bridge, burn_pack};
 use burn::tensor::TensorData;
 
 use crate::{Checkpoint, HfNames, ModelError};
@@ -14,7 +14,7 @@ use crate::{Checkpoint, HfNames, ModelError};
 /// [`ModelError::MissingTensors`], [`ModelError::ExtraTensors`] and [`ModelError::MisshapenTensor`] name what does
 /// not fit; [`ModelError::Unloadable`] is what burn-store refuses; [`ModelError::UnsupportedDtype`] and [`ModelError::NotSafetensors`] as the checkpoint reads.
 pub fn load_weights<M: Module>(mut module: M, checkpoint: Checkpoint, names: &HfNames) -> Result<M, ModelError> {
-    let checkpoint = checkpoint.with_prefix(names.base_model_prefix);
+    let checkpoint = checkpoint.for_model(names);
     let expected = expected_tensors(&module, names);
     check_names(&checkpoint, &expected, names)?;
     let mut tensors = Vec::with_capacity(expected.len());
@@ -43,9 +43,9 @@ struct Expected {
 
 /// What the module wants, by HF name, with shapes in HF layout.
 fn expected_tensors<M: Module>(module: &M, names: &HfNames) -> BTreeMap<String, Expected> {
-    let collected = module.collect(None, None, true);
-    let expected = collected.into_iter().map(|tensor| {
-        let transposed = names.is_transposed(&tensor.name);
+    let transposed = names.transposed(module);
+    let expected = parameters(module).into_iter().map(|tensor| {
+        let transposed = transposed.contains(&tensor.name);
         let mut shape = tensor.shape.to_vec();
         if transposed {
             shape.reverse();
@@ -53,6 +53,12 @@ fn expected_tensors<M: Module>(module: &M, names: &HfNames) -> BTreeMap<String, 
         (names.name(&tensor.name), Expected { path: tensor.name, shape, transposed })
     });
     expected.collect()
+}
+
+/// The float tensors of a module: its parameters, and the statistics of its batch norms.
+pub(super) fn parameters<M: Module>(module: &M) -> Vec<burn_pack::Tensor> {
+    let tensors = module.collect(None, None, true).into_iter();
+    tensors.filter(|tensor| tensor.dtype.is_float()).collect()
 }
 
 fn check_names(

@@ -7,12 +7,12 @@ use std::{
 };
 
 use burn::module::Module;
-use burn::store::{ModuleSnapshot, bridge};
+use burn::store::bridge;
 use burn::tensor::{DType, TensorData};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
 
-use super::weights::transpose;
+use super::weights::{parameters, transpose};
 use crate::{HfNames, ModelError};
 
 /// Writes `config.json` and `model.safetensors` (f32) into `folder`, which is made if need be; each file is whole or
@@ -28,11 +28,16 @@ pub fn save_pretrained<M: Module>(
 ) -> Result<(), ModelError> {
     std::fs::create_dir_all(folder).map_err(|source| io_error(folder, source))?;
     let mut tensors = BTreeMap::new();
-    for tensor in module.collect(None, None, true) {
+    let transposed = names.transposed(module);
+    for tensor in parameters(module) {
         let (path, name) = (tensor.name.clone(), names.name(&tensor.name));
         let data =
             bridge::into_data(tensor).map_err(|error| io_error(folder, std::io::Error::other(error.to_string())))?;
-        tensors.insert(name, if names.is_transposed(&path) { transpose(data) } else { data });
+        if let Some(norm) = name.strip_suffix("running_mean") {
+            // PyTorch's batch norms count batches, too; `transformers` would miss the count.
+            tensors.insert(format!("{norm}num_batches_tracked"), TensorData::new(vec![0_i64], [0; 0]));
+        }
+        tensors.insert(name, if transposed.contains(&path) { transpose(data) } else { data });
     }
     save_tensors(&folder.join("model.safetensors"), &tensors)?;
     let text = format!("{config:#}\n");

@@ -3,11 +3,11 @@
 use std::ops::Range;
 
 use burn::module::Module;
-use burn::nn::{Initializer, Linear, LinearConfig};
+use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 
 use super::Gpt2Config;
-use crate::{AttentionBias, attend, merge_heads, split_heads};
+use crate::{AttentionBias, attend_from, leaves::linear, merge_heads, split_heads};
 
 /// Causal self-attention.
 #[derive(Module, Debug)]
@@ -25,8 +25,8 @@ impl Gpt2Attention {
         let by_size = if config.scale_attn_weights { head_dim.powf(-0.5) } else { 1.0 };
         let by_layer = if config.scale_attn_by_inverse_layer_idx { 1.0 / (layer + 1) as f64 } else { 1.0 };
         Self {
-            c_attn: conv1d(hidden, 3 * hidden, device),
-            c_proj: conv1d(hidden, hidden, device),
+            c_attn: linear(hidden, 3 * hidden, device),
+            c_proj: linear(hidden, hidden, device),
             n_heads: config.n_head,
             scale: by_size * by_layer,
         }
@@ -44,13 +44,7 @@ impl Gpt2Attention {
         bias: &AttentionBias,
     ) -> Tensor<3> {
         let [query, key, value] = self.query_key_value(hidden);
-        let attended = match positions {
-            None => attend(query, key, value, self.scale, bias),
-            Some(positions) => {
-                let query = query.slice_dim(2, positions.clone());
-                attend(query, key, value, self.scale, &bias.of_queries(positions.clone()))
-            }
-        };
+        let attended = attend_from(positions, query, key, value, self.scale, bias);
         self.c_proj.forward(merge_heads(attended))
     }
 
@@ -59,9 +53,4 @@ impl Gpt2Attention {
         let fused = self.c_attn.forward(hidden);
         [0, 1, 2].map(|part| split_heads(fused.clone().narrow(2, part * width, width), self.n_heads))
     }
-}
-
-/// HF's `Conv1D`: a linear layer whose weight lies `[in, out]` in the checkpoint, as Burn keeps it.
-pub(super) fn conv1d(input: usize, output: usize, device: &Device) -> Linear {
-    LinearConfig::new(input, output).with_initializer(Initializer::Zeros).init(device)
 }

@@ -1,16 +1,17 @@
 //! A pre-LN block, HF's `GPT2Block`.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::Range;
 
 use burn::module::Module;
-use burn::nn::{LayerNorm, LayerNormConfig, Linear};
+use burn::nn::{LayerNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
-use super::{
-    Gpt2Config,
-    attention::{Gpt2Attention, conv1d},
+use super::{Gpt2Config, attention::Gpt2Attention};
+use crate::{
+    Activation, AttentionBias, Observer, Walk,
+    leaves::{layer_norm, linear},
+    residual::pre_ln_block,
 };
-use crate::{Activation, AttentionBias, Component, Observer, Site, Vector, Walk};
 
 #[derive(Module, Debug)]
 pub(crate) struct Gpt2Block {
@@ -31,14 +32,14 @@ struct Gpt2Mlp {
 impl Gpt2Block {
     pub(crate) fn init(config: &Gpt2Config, layer: usize, device: &Device) -> Self {
         let mlp = Gpt2Mlp {
-            c_fc: conv1d(config.n_embd, config.inner_size(), device),
-            c_proj: conv1d(config.inner_size(), config.n_embd, device),
+            c_fc: linear(config.n_embd, config.inner_size(), device),
+            c_proj: linear(config.inner_size(), config.n_embd, device),
             activation: config.activation_function,
         };
         Self {
-            ln_1: layer_norm(config, device),
+            ln_1: layer_norm(config.n_embd, config.layer_norm_epsilon, device),
             attn: Gpt2Attention::init(config, layer, device),
-            ln_2: layer_norm(config, device),
+            ln_2: layer_norm(config.n_embd, config.layer_norm_epsilon, device),
             mlp,
         }
     }
@@ -56,18 +57,9 @@ impl Gpt2Block {
         bias: &AttentionBias,
         observer: &mut dyn Observer,
     ) -> Walk {
-        let mut add = |component, hidden: Tensor<3>, update: Tensor<3>| -> Walk {
-            let update = observer.visit(Site::new(component, Vector::Update, layer), update)?;
-            observer.visit(Site::new(component, Vector::Stream, layer), hidden + update)
-        };
-        let update = self.attn.forward(self.ln_1.forward(hidden.clone()), positions, bias);
-        let hidden = match positions {
-            None => hidden,
-            Some(positions) => hidden.slice_dim(1, positions.clone()),
-        };
-        let hidden = add(Component::Attn, hidden, update)?;
-        let update = self.mlp.forward(self.ln_2.forward(hidden.clone()));
-        ControlFlow::Continue(add(Component::Mlp, hidden, update)?)
+        let attention = |hidden| self.attn.forward(self.ln_1.forward(hidden), positions, bias);
+        let mlp = |hidden| self.mlp.forward(self.ln_2.forward(hidden));
+        pre_ln_block(layer, hidden, positions, observer, attention, mlp)
     }
 }
 
@@ -75,8 +67,4 @@ impl Gpt2Mlp {
     fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.c_proj.forward(self.activation.forward(self.c_fc.forward(hidden)))
     }
-}
-
-pub(super) fn layer_norm(config: &Gpt2Config, device: &Device) -> LayerNorm {
-    LayerNormConfig::new(config.n_embd).with_epsilon(config.layer_norm_epsilon).init(device)
 }

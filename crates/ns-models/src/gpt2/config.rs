@@ -1,36 +1,33 @@
 //! HF's `GPT2Config`.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use crate::{Activation, Head, InitialValue, ModelError};
+use crate::{
+    Activation, CommonConfig, Head, InitialValue, ModelError,
+    config::{check_absent, check_multiple, check_sizes},
+};
 
-const MODEL_TYPE: &str = "gpt2";
-const HEADS: [(&str, Head); 3] = [
-    ("GPT2Model", Head::None),
+pub(super) const MODEL_TYPE: &str = "gpt2";
+const HEADS: [(&str, Head); 4] = [
     ("GPT2LMHeadModel", Head::Lm),
+    ("GPT2Model", Head::None),
     ("GPT2ForSequenceClassification", Head::SequenceClassification),
+    ("GPT2ForTokenClassification", Head::TokenClassification),
 ];
 
 /// Configuration of a GPT-2, with the fields and defaults of HF's `GPT2Config`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Gpt2Config {
-    /// Class names; the first chooses the head.
-    pub architectures: Vec<String>,
     /// Number of token embeddings.
     pub vocab_size: usize,
     /// Longest sequence.
-    #[serde(alias = "max_position_embeddings")]
     pub n_positions: usize,
     /// Width of the residual stream.
-    #[serde(alias = "hidden_size")]
     pub n_embd: usize,
     /// Number of blocks.
-    #[serde(alias = "num_hidden_layers")]
     pub n_layer: usize,
     /// Attention heads a block.
-    #[serde(alias = "num_attention_heads")]
     pub n_head: usize,
     /// Width of the MLP; four times `n_embd` if none is given.
     pub n_inner: Option<usize>,
@@ -56,21 +53,14 @@ pub struct Gpt2Config {
     pub resid_pdrop: f64,
     /// Token that ends the text of a padded sequence, for classification.
     pub pad_token_id: Option<i64>,
-    /// Number of classes, where `id2label` does not tell.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub num_labels: Option<usize>,
-    /// Names of the classes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub id2label: Option<Map<String, Value>>,
-    /// Everything else in the file, written back as it was.
+    /// The class, its labels, and everything else in the file.
     #[serde(flatten)]
-    pub other: Map<String, Value>,
+    pub common: CommonConfig,
 }
 
 impl Default for Gpt2Config {
     fn default() -> Self {
         Self {
-            architectures: vec!["GPT2LMHeadModel".into()],
             vocab_size: 50257,
             n_positions: 1024,
             n_embd: 768,
@@ -88,9 +78,7 @@ impl Default for Gpt2Config {
             attn_pdrop: 0.1,
             resid_pdrop: 0.1,
             pad_token_id: None,
-            num_labels: None,
-            id2label: None,
-            other: Map::new(),
+            common: CommonConfig::default(),
         }
     }
 }
@@ -101,25 +89,12 @@ impl Gpt2Config {
     /// # Errors
     /// [`ModelError::UnknownArchitecture`].
     pub fn head(&self) -> Result<Head, ModelError> {
-        let Some(name) = self.architectures.first() else {
-            return Ok(Head::Lm);
-        };
-        let known = HEADS.iter().find(|(known, _)| known == name);
-        known.map(|(_, head)| *head).ok_or_else(|| ModelError::UnknownArchitecture {
-            model_type: MODEL_TYPE.into(),
-            found: name.clone(),
-            known: HEADS.map(|(name, _)| name.into()).into(),
-        })
+        self.common.head(MODEL_TYPE, &HEADS)
     }
 
     /// Width of the MLP.
     pub fn inner_size(&self) -> usize {
         self.n_inner.unwrap_or(4 * self.n_embd)
-    }
-
-    /// Number of classes of a classification head; HF's default is 2.
-    pub fn n_labels(&self) -> usize {
-        self.id2label.as_ref().map(Map::len).or(self.num_labels).unwrap_or(2)
     }
 
     /// Checks that the sizes describe a model.
@@ -128,40 +103,25 @@ impl Gpt2Config {
     /// [`ModelError::InvalidConfig`], [`ModelError::UnknownArchitecture`].
     pub fn validate(&self) -> Result<(), ModelError> {
         self.head()?;
-        let sizes = [
+        check_sizes(&[
             ("vocab_size", self.vocab_size),
             ("n_positions", self.n_positions),
             ("n_embd", self.n_embd),
             ("n_layer", self.n_layer),
             ("n_head", self.n_head),
             ("n_inner", self.inner_size()),
-            ("num_labels", self.n_labels()),
-        ];
-        let invalid =
-            |field, found: String, expected: String| Err(ModelError::InvalidConfig { field, found, expected });
-        if let Some((field, _)) = sizes.into_iter().find(|(_, size)| *size == 0) {
-            return invalid(field, "0".into(), "it must be at least 1".into());
-        }
-        if !self.n_embd.is_multiple_of(self.n_head) {
-            let expected = format!("it must be a multiple of n_head = {}", self.n_head);
-            return invalid("n_embd", self.n_embd.to_string(), expected);
-        }
-        if self.add_cross_attention {
-            return invalid("add_cross_attention", "true".into(), "cross-attention is not supported".into());
-        }
-        Ok(())
+            ("num_labels", self.common.n_labels()),
+        ])?;
+        check_multiple(("n_embd", self.n_embd), ("n_head", self.n_head))?;
+        check_absent("add_cross_attention", self.add_cross_attention, "cross-attention is not supported")
     }
 
     /// How HF's `_init_weights` draws the parameter at a Burn path: `Normal(0, initializer_range)` for weights and
     /// embeddings, divided by `√(2 n_layer)` for the projections onto the residual stream; zero biases.
     pub fn initial_value(&self, path: &str) -> InitialValue {
-        match path.rsplit_once('.') {
-            Some((_, "gamma")) => InitialValue::Constant(1.0),
-            Some((_, "bias" | "beta")) => InitialValue::Constant(0.0),
-            Some((layer, _)) if layer.ends_with("c_proj") => {
-                InitialValue::Normal { std: self.initializer_range / (2.0 * self.n_layer as f64).sqrt() }
-            }
-            _ => InitialValue::Normal { std: self.initializer_range },
+        match path.ends_with("c_proj.weight") {
+            true => InitialValue::Normal { std: self.initializer_range / (2.0 * self.n_layer as f64).sqrt() },
+            false => InitialValue::usual(path, self.initializer_range),
         }
     }
 }
@@ -183,7 +143,7 @@ mod tests {
         assert!(uneven.validate().unwrap_err().to_string().contains("multiple of n_head = 4"));
         let empty = Gpt2Config { n_layer: 0, ..Default::default() };
         assert!(empty.validate().unwrap_err().to_string().contains("n_layer is 0"));
-        let other = Gpt2Config { architectures: vec!["GPT2DoubleHeadsModel".into()], ..Default::default() };
+        let other = Gpt2Config { common: CommonConfig::of("GPT2DoubleHeadsModel"), ..Default::default() };
         assert!(other.validate().unwrap_err().to_string().contains("GPT2ForSequenceClassification"));
     }
 }

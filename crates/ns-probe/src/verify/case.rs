@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::TensorData;
 use ns_models::{ModelInputs, Transformer};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -79,11 +79,7 @@ pub(super) fn batch<M: Transformer>(
         ProbeKind::Circuit(_) => crate::CIRCUIT_LABEL_PADDING,
         ProbeKind::Subnetwork(_) => crate::SUBNETWORK_LABEL_PADDING,
     };
-    let device = model.device();
-    let mut inputs = ModelInputs::new(matrix(tensors, "input_ids", &device)?);
-    if tensors.contains_key("attention_mask") {
-        inputs = inputs.with_attention_mask(matrix(tensors, "attention_mask", &device)?);
-    }
+    let inputs = ModelInputs::from_named(tensors, &model.device())?;
     let token_mask = tensor(tensors, "token_mask")?.iter::<i64>().map(|selected| selected != 0).collect();
     let labels = tensor(tensors, "labels")?.iter::<i64>();
     let labels = labels.map(|label| if label == case.label_pad_idx { padding } else { label }).collect();
@@ -92,18 +88,6 @@ pub(super) fn batch<M: Transformer>(
 
 fn tensor<'a>(tensors: &'a BTreeMap<String, TensorData>, name: &'static str) -> Result<&'a TensorData, ProbeError> {
     tensors.get(name).ok_or_else(|| invalid("tensors.safetensors", &format!("without {name}"), "the case needs it"))
-}
-
-fn matrix(
-    tensors: &BTreeMap<String, TensorData>,
-    name: &'static str,
-    device: &Device,
-) -> Result<Tensor<2, Int>, ProbeError> {
-    let data = tensor(tensors, name)?;
-    if data.shape().num_dims() != 2 {
-        return Err(invalid(name, &format!("{:?}", data.shape().to_vec()), "its shape is [batch, seq]"));
-    }
-    Ok(Tensor::from_data(data.clone(), device))
 }
 
 fn from_json<T: DeserializeOwned>(field: &'static str, json: &Value) -> Result<T, ProbeError> {

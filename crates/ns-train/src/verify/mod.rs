@@ -21,10 +21,6 @@ pub use compare::{Comparison, ToleranceKind};
 
 use crate::TrainError;
 
-/// Families of the reference that are not built yet.
-const PLANNED: [&str; 10] =
-    ["gpt_neo", "gpt_neox", "bert", "roberta", "ernie", "electra", "mpnet", "convbert", "vit", "resnet"];
-
 /// Folder that a case lies in, and with it what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -61,8 +57,6 @@ pub enum Status {
     Pass,
     /// One was not or does not, for this reason.
     Fail(String),
-    /// The architecture is not built yet.
-    Unsupported,
 }
 
 /// Result of one case.
@@ -97,7 +91,6 @@ impl Serialize for CaseResult {
             status: match self.status {
                 Status::Pass => "PASS",
                 Status::Fail(_) => "FAIL",
-                Status::Unsupported => "UNSUPPORTED",
             },
             tensor: worst.map(|worst| worst.tensor.as_str()),
             err: worst.and_then(|worst| worst.error),
@@ -148,9 +141,6 @@ pub fn run_case(kind: CaseKind, folder: &Path, device: &Device) -> CaseResult {
     let comparisons = catch_unwind(AssertUnwindSafe(run));
     let (status, worst) = match comparisons {
         Ok(Ok(comparisons)) => judge(comparisons),
-        Ok(Err(TrainError::Model(ModelError::UnknownModelType { found, .. }))) if PLANNED.contains(&found.as_str()) => {
-            (Status::Unsupported, None)
-        }
         Ok(Err(error)) => (Status::Fail(error.to_string()), None),
         Err(_) => (Status::Fail("it panicked".into()), None),
     };

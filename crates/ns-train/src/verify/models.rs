@@ -1,48 +1,61 @@
-//! Model cases: outputs, hidden states and the vector cache.
+//! Model cases: outputs, hidden states, the vector cache, and the loss of a head.
 
 use std::path::Path;
 
-use burn::tensor::{Device, Int, Tensor};
-use ns_models::{AnyModel, Component, ModelError, ModelInputs, Site, Transformer, Vector, VectorCache};
+use burn::tensor::{Device, Tensor, TensorData};
+use ns_models::{
+    AnyModel, Component, Labels, Logits, Model, ModelError, ModelInputs, ResNet, Site, Transformer, Vector, VectorCache,
+};
 
 use super::{Comparison, Tensors, compare::Tolerance, compare_all, read_json, read_tensors};
 use crate::TrainError;
+
+/// Families whose `output_hidden_states` of HF end with the normed last hidden state.
+const NORMED_LAST: [&str; 3] = ["gpt2", "gpt_neo", "gpt_neox"];
 
 pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<Comparison>, TrainError> {
     let case = read_json(&folder.join("case.json"))?;
     let model = AnyModel::load(folder, device)?;
     let inputs = read_inputs(&folder.join("inputs.safetensors"), device)?;
-    let expected = read_tensors(&folder.join("expected.safetensors"))?;
-    let tolerance = case["atol"].as_f64().unwrap_or(1e-4);
-    Ok(compare_all(&expected, &produce(&model, &inputs)?, |_, _| Tolerance::Absolute(tolerance)))
-}
-
-/// Reads what a case gives; a tensor that the model would not see is an error.
-fn read_inputs(path: &Path, device: &Device) -> Result<ModelInputs, TrainError> {
-    let mut tensors = read_tensors(path)?;
-    let mut matrix = |name: &'static str| -> Result<Option<Tensor<2, Int>>, TrainError> {
-        let Some(data) = tensors.remove(name) else {
-            return Ok(None);
-        };
-        match data.shape().num_dims() {
-            2 => Ok(Some(Tensor::from_data(data, device))),
-            _ => Err(invalid(name, format!("{:?}", data.shape().to_vec()), "its shape is [batch, seq]")),
-        }
+    let mut expected = read_tensors(&folder.join("expected.safetensors"))?;
+    let mut produced = match &model {
+        AnyModel::Transformer(model) => transformer_tensors(model, &inputs)?,
+        AnyModel::ResNet(model) => resnet_tensors(model, &inputs)?,
     };
-    let ids = matrix("input_ids")?;
-    let mask = matrix("attention_mask")?;
-    if let Some(name) = tensors.keys().next() {
-        return Err(invalid("inputs", name.clone(), "this architecture does not take it"));
+    let losses = folder.join("loss.safetensors");
+    if losses.exists() {
+        let mut losses = read_tensors(&losses)?;
+        let labels = losses.remove("labels").ok_or_else(|| invalid("loss.safetensors", "without labels"))?;
+        let loss = model.task_output(&inputs, &read_labels(labels, &model, device)?)?.loss;
+        produced.insert("loss".into(), loss.into_data());
+        expected.extend(losses);
     }
-    let ids = ids.ok_or_else(|| invalid("inputs", "no input_ids".into(), "the model needs them"))?;
-    let inputs = ModelInputs::new(ids);
-    Ok(match mask {
-        Some(mask) => inputs.with_attention_mask(mask),
-        None => inputs,
-    })
+    let tolerance = case["atol"].as_f64().unwrap_or(1e-4);
+    Ok(compare_all(&expected, &produced, |_, _| Tolerance::Absolute(tolerance)))
 }
 
-fn produce(model: &AnyModel, inputs: &ModelInputs) -> Result<Tensors, TrainError> {
+/// Reads what a case gives; a tensor that no model would see is an error.
+fn read_inputs(path: &Path, device: &Device) -> Result<ModelInputs, TrainError> {
+    let tensors = read_tensors(path)?;
+    match tensors.keys().find(|name| !ModelInputs::NAMES.contains(&name.as_str())) {
+        Some(name) => Err(invalid("inputs", name)),
+        None => Ok(ModelInputs::from_named(&tensors, device)?),
+    }
+}
+
+/// Labels as the head takes them: HF tells them by their type and shape, too.
+fn read_labels<M: Model>(labels: TensorData, model: &M, device: &Device) -> Result<Labels, TrainError> {
+    let shape = labels.shape().to_vec();
+    match (shape.as_slice(), labels.dtype().is_float()) {
+        ([_], false) => Ok(Labels::Classes(Tensor::from_data(labels, device))),
+        ([_, _], false) => Ok(Labels::Tokens(Tensor::from_data(labels, device))),
+        ([batch], true) => Ok(Labels::Values(Tensor::<1>::from_data(labels, device).reshape([*batch, 1]))),
+        ([_, _], true) => Ok(Labels::Values(Tensor::from_data(labels, device))),
+        _ => Err(invalid("labels", &format!("{shape:?} for a {}", model.head_kind().name()))),
+    }
+}
+
+fn transformer_tensors<M: Transformer>(model: &M, inputs: &ModelInputs) -> Result<Tensors, TrainError> {
     let mut cache = VectorCache::new(model.sites()).to_the_end();
     let output = model.walk(inputs, &mut cache)?.output()?;
     let mut produced = Tensors::new();
@@ -63,13 +76,29 @@ fn produce(model: &AnyModel, inputs: &ModelInputs) -> Result<Tensors, TrainError
         }
     }
     let last = output.last_hidden_state.into_data();
-    // HF's GPT models report their last hidden state after the final LayerNorm.
-    produced.insert(format!("hidden.{}", model.n_layers()), last.clone());
+    if NORMED_LAST.contains(&model.model_type()) {
+        produced.insert(format!("hidden.{}", model.n_layers()), last.clone());
+    }
     produced.insert("last_hidden_state".into(), last);
+    produced.extend(output.pooler_output.map(|pooled| ("pooler_output".into(), pooled.into_data())));
+    produced.extend(output.logits.map(|logits: Logits| ("logits".into(), logits.into_data())));
+    Ok(produced)
+}
+
+fn resnet_tensors(model: &ResNet, inputs: &ModelInputs) -> Result<Tensors, TrainError> {
+    let output = model.forward(inputs)?;
+    let mut produced = Tensors::new();
+    for (stage, hidden) in output.hidden_states.into_iter().enumerate() {
+        let hidden = hidden.into_data();
+        produced.insert("last_hidden_state".into(), hidden.clone());
+        produced.insert(format!("hidden.{stage}"), hidden);
+    }
+    produced.insert("pooler_output".into(), output.pooler_output.into_data());
     produced.extend(output.logits.map(|logits| ("logits".into(), logits.into_data())));
     Ok(produced)
 }
 
-fn invalid(what: &'static str, found: String, expected: &str) -> TrainError {
-    ModelError::InvalidInput { what, found, expected: expected.into() }.into()
+fn invalid(what: &'static str, found: &str) -> TrainError {
+    let expected = "that is not how a case looks".into();
+    ModelError::InvalidInput { what, found: found.into(), expected }.into()
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::tensor::{Device, TensorData};
-use ns_models::AnyModel;
+use ns_models::AnyTransformer;
 use ns_probe::{PROBE_CASE_INPUTS, run_probe_case};
 
 use super::{
@@ -15,7 +15,7 @@ use crate::TrainError;
 
 pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<Comparison>, TrainError> {
     let case = read_json(&folder.join("case.json"))?;
-    let model = AnyModel::load(folder, &device.clone().autodiff())?;
+    let model = AnyTransformer::load(folder, &device.clone().autodiff())?;
     let mut expected = read_tensors(&folder.join("tensors.safetensors"))?;
     let mut produced = run_probe_case(&case, &expected, model)?;
     expected.retain(|name, _| !PROBE_CASE_INPUTS.contains(&name.as_str()) && !name.starts_with("init."));

@@ -1,0 +1,193 @@
+//! One door to every model, transformer or not.
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::tensor::Device;
+use serde_json::Value;
+
+use crate::{
+    AnyTransformer, Head, InitialValue, Logits, MaskableLayer, Model, ModelError, ModelInputs, Pretrained, ProblemType,
+    ResNet,
+    any::{in_variant, model_type},
+    read_config, resnet,
+};
+
+/// A model of any family, chosen by its `config.json`.
+#[derive(Module, Debug)]
+#[allow(clippy::large_enum_variant)]
+pub enum AnyModel {
+    /// A transformer, with a residual stream.
+    Transformer(AnyTransformer),
+    /// A ResNet, with none.
+    ResNet(ResNet),
+}
+
+/// The same call on whichever model it is.
+macro_rules! dispatch {
+    ($any:ident, $model:ident => $call:expr) => {
+        match $any {
+            AnyModel::Transformer($model) => $call,
+            AnyModel::ResNet($model) => $call,
+        }
+    };
+}
+
+impl From<AnyTransformer> for AnyModel {
+    fn from(model: AnyTransformer) -> Self {
+        Self::Transformer(model)
+    }
+}
+
+impl From<ResNet> for AnyModel {
+    fn from(model: ResNet) -> Self {
+        Self::ResNet(model)
+    }
+}
+
+impl AnyModel {
+    /// A model of zeros after a `config.json`.
+    ///
+    /// # Errors
+    /// [`ModelError::UnknownModelType`], [`ModelError::InvalidJson`], [`ModelError::InvalidConfig`].
+    pub fn init(config: &Value, device: &Device) -> Result<Self, ModelError> {
+        match model_type(config)? {
+            resnet::MODEL_TYPE => Ok(ResNet::from_config(config, device)?.into()),
+            _ => Ok(AnyTransformer::init(config, device)?.into()),
+        }
+    }
+
+    /// Loads a folder as `save_pretrained` writes it.
+    ///
+    /// # Errors
+    /// [`ModelError::UnknownModelType`] for an architecture that is not built, and whatever reading the folder gives.
+    pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
+        match model_type(&read_config(folder)?)? {
+            resnet::MODEL_TYPE => Ok(ResNet::load(folder, device)?.into()),
+            _ => Ok(AnyTransformer::load(folder, device)?.into()),
+        }
+    }
+
+    /// Writes the folder back; `transformers` loads it unchanged.
+    ///
+    /// # Errors
+    /// [`ModelError::Io`].
+    pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
+        dispatch!(self, model => model.save(folder))
+    }
+
+    /// The model, if it has a residual stream.
+    ///
+    /// # Errors
+    /// [`ModelError::NoResidualStream`].
+    pub fn transformer(self) -> Result<AnyTransformer, ModelError> {
+        match self {
+            Self::Transformer(model) => Ok(model),
+            Self::ResNet(model) => Err(ModelError::NoResidualStream { model_type: model.model_type().into() }),
+        }
+    }
+}
+
+impl Model for AnyModel {
+    fn model_type(&self) -> &'static str {
+        dispatch!(self, model => model.model_type())
+    }
+
+    fn head_kind(&self) -> Head {
+        dispatch!(self, model => model.head_kind())
+    }
+
+    fn device(&self) -> Device {
+        dispatch!(self, model => model.device())
+    }
+
+    fn maskable_layers(&self) -> Vec<MaskableLayer> {
+        match self {
+            Self::Transformer(model) => in_variant("Transformer", model.maskable_layers()),
+            Self::ResNet(model) => in_variant("ResNet", model.maskable_layers()),
+        }
+    }
+
+    fn initial_value(&self, path: &str, shape: &[usize]) -> InitialValue {
+        dispatch!(self, model => model.initial_value(path, shape))
+    }
+
+    fn dropout(&self) -> f64 {
+        dispatch!(self, model => model.dropout())
+    }
+
+    fn problem_type(&self) -> Option<ProblemType> {
+        dispatch!(self, model => model.problem_type())
+    }
+
+    fn check_inputs(&self, inputs: &ModelInputs) -> Result<(), ModelError> {
+        dispatch!(self, model => model.check_inputs(inputs))
+    }
+
+    fn logits(&self, inputs: &ModelInputs) -> Result<Option<Logits>, ModelError> {
+        dispatch!(self, model => model.logits(inputs))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::find_layers;
+    use serde_json::json;
+
+    fn configs() -> [Value; 3] {
+        [
+            json!({"model_type": "vit", "image_size": 4, "patch_size": 2, "hidden_size": 4, "num_attention_heads": 2,
+                "num_hidden_layers": 1, "intermediate_size": 4}),
+            json!({"model_type": "gpt2", "n_embd": 4, "n_head": 2, "n_layer": 1, "n_positions": 4, "vocab_size": 5}),
+            json!({"model_type": "resnet", "embedding_size": 4, "hidden_sizes": [4], "depths": [1]}),
+        ]
+    }
+
+    #[test]
+    fn a_folder_comes_back_as_the_family_that_it_was() {
+        let device = Device::default();
+        for config in configs() {
+            let folder = tempfile::tempdir().unwrap();
+            AnyModel::init(&config, &device).unwrap().save(folder.path()).unwrap();
+            let model = AnyModel::load(folder.path(), &device).unwrap();
+            assert_eq!(config["model_type"], model.model_type());
+        }
+    }
+
+    #[test]
+    fn paths_of_maskable_layers_lead_through_the_variants() {
+        for config in configs() {
+            let model = AnyModel::init(&config, &Device::default()).unwrap();
+            let paths: Vec<_> = model.maskable_layers().into_iter().map(|layer| layer.path).collect();
+            let found: Vec<_> = find_layers(&model, |_| false).into_iter().map(|layer| layer.path).collect();
+            assert_eq!(paths, found);
+        }
+    }
+
+    #[test]
+    fn a_resnet_is_no_transformer_and_says_why() {
+        let device = Device::default();
+        let [vit, _, resnet] = configs();
+        assert!(AnyModel::init(&vit, &device).unwrap().transformer().is_ok());
+        let model = AnyModel::init(&resnet, &device).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        model.save(folder.path()).unwrap();
+        let errors = [
+            model.transformer().unwrap_err(),
+            AnyTransformer::init(&resnet, &device).unwrap_err(),
+            AnyTransformer::load(folder.path(), &device).unwrap_err(),
+            AnyTransformer::load_base(folder.path(), &device).unwrap_err(),
+        ];
+        for error in errors {
+            assert!(matches!(error, ModelError::NoResidualStream { .. }), "{error:?}");
+            assert!(error.to_string().contains("`resnet` has no residual stream"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_model_type_lists_transformers_and_others() {
+        let error = AnyModel::init(&json!({"model_type": "llama"}), &Device::default()).unwrap_err();
+        assert!(error.to_string().contains("vit") && error.to_string().contains("resnet"), "{error}");
+    }
+}

@@ -1,0 +1,117 @@
+//! Heads of the GPT families: next token, one class a sequence (read at its last token), one class a token.
+
+use burn::module::{Module, Param};
+use burn::nn::Linear;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use crate::{Head, Logits, ModelError, ModelInputs, ModelOutput, inputs::invalid, leaves::linear_with};
+
+/// The head of a decoder.
+#[derive(Module, Debug)]
+pub(crate) struct DecoderHead {
+    /// Present only where it is not tied to the token embedding.
+    lm_head: Option<Linear>,
+    score: Option<Linear>,
+    classifier: Option<Linear>,
+    #[module(skip)]
+    kind: Head,
+    #[module(skip)]
+    pad_token_id: Option<i64>,
+}
+
+/// Sizes of a [`DecoderHead`].
+pub(crate) struct DecoderHeadConfig {
+    pub(crate) kind: Head,
+    pub(crate) hidden_size: usize,
+    pub(crate) vocab_size: usize,
+    pub(crate) n_labels: usize,
+    pub(crate) tied: bool,
+    pub(crate) pad_token_id: Option<i64>,
+}
+
+impl DecoderHeadConfig {
+    pub(crate) fn init(&self, device: &Device) -> DecoderHead {
+        let linear = |wanted: bool, output: usize, bias: bool| {
+            wanted.then(|| linear_with(bias, self.hidden_size, output, device))
+        };
+        DecoderHead {
+            lm_head: linear(self.kind == Head::Lm && !self.tied, self.vocab_size, false),
+            score: linear(self.kind == Head::SequenceClassification, self.n_labels, false),
+            classifier: linear(self.kind == Head::TokenClassification, self.n_labels, true),
+            kind: self.kind,
+            pad_token_id: self.pad_token_id,
+        }
+    }
+}
+
+impl DecoderHead {
+    pub(crate) fn kind(&self) -> Head {
+        self.kind
+    }
+
+    /// Whether the language model's head is the token embedding.
+    pub(crate) fn is_tied(&self) -> bool {
+        self.lm_head.is_none()
+    }
+
+    /// Scores position by position.
+    ///
+    /// # Shapes
+    /// - last_hidden_state: `[batch, positions, hidden]`
+    /// - embedding: `[vocab, hidden]`
+    /// - output: `[batch, positions, classes]`
+    pub(crate) fn token_logits(&self, last_hidden_state: Tensor<3>, embedding: &Param<Tensor<2>>) -> Option<Tensor<3>> {
+        match self.kind {
+            Head::Lm => Some(match &self.lm_head {
+                Some(lm_head) => lm_head.forward(last_hidden_state),
+                None => burn::tensor::module::linear(last_hidden_state, embedding.val().transpose(), None),
+            }),
+            _ => Some(self.classifier.as_ref()?.forward(last_hidden_state)),
+        }
+    }
+
+    /// The head over a whole batch.
+    ///
+    /// # Shapes
+    /// - last_hidden_state: `[batch, seq, hidden]`
+    /// - embedding: `[vocab, hidden]`
+    ///
+    /// # Errors
+    /// [`ModelError::InvalidInput`] when sequences of a batch cannot be told from their padding.
+    pub(crate) fn output(
+        &self,
+        last_hidden_state: Tensor<3>,
+        inputs: &ModelInputs,
+        embedding: &Param<Tensor<2>>,
+    ) -> Result<ModelOutput, ModelError> {
+        let logits = match &self.score {
+            None => self.token_logits(last_hidden_state.clone(), embedding).map(Logits::Tokens),
+            Some(score) => {
+                let [batch, _, hidden] = last_hidden_state.dims();
+                let positions = self.last_token_positions(inputs.tokens()?)?;
+                let positions = positions.reshape([batch, 1, 1]).expand([batch, 1, hidden]);
+                let last = last_hidden_state.clone().gather(1, positions).reshape([batch, hidden]);
+                Some(Logits::Sequences(score.forward(last)))
+            }
+        };
+        Ok(ModelOutput { last_hidden_state, pooler_output: None, logits })
+    }
+
+    /// Position, in each row, of the token before the first padding token; the last one where there is none
+    /// (`argmax(ids == pad) − 1` modulo the sequence length, as HF computes it).
+    fn last_token_positions(&self, input_ids: &Tensor<2, Int>) -> Result<Tensor<1, Int>, ModelError> {
+        let [batch, seq] = input_ids.dims();
+        if self.pad_token_id.is_none() && batch > 1 {
+            let expected = "sequences cannot be told apart from padding: config.json has no pad_token_id";
+            return Err(invalid("batch size", batch, expected));
+        }
+        let last_before_padding = |row: &[i64]| match row.iter().position(|id| Some(*id) == self.pad_token_id) {
+            None | Some(0) => seq as i64 - 1,
+            Some(first) => first as i64 - 1,
+        };
+        let ids = input_ids.to_data();
+        let ids: Vec<i64> = ids.iter().collect();
+        let positions: Vec<i64> = ids.chunks(seq).map(last_before_padding).collect();
+        Ok(Tensor::from_data(TensorData::new(positions, [batch]), &input_ids.device()))
+    }
+}

@@ -1,0 +1,55 @@
+//! A block's attention with its output projection.
+
+use std::ops::Range;
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use super::{EncoderConfig, EncoderFamily, layer::ResidualOutput, span_convolution::SpanConvolution};
+use crate::{
+    AttentionBias,
+    residual::at_positions,
+    self_attention::{SelfAttention, SelfAttentionConfig},
+};
+
+#[derive(Module, Debug)]
+pub(super) struct EncoderAttention {
+    self_attention: SelfAttention,
+    /// ConvBERT's, whose output stands beside that of the heads; HF keeps its layers among those of `self`.
+    span: Option<SpanConvolution>,
+    pub(super) output: ResidualOutput,
+}
+
+impl EncoderAttention {
+    pub(super) fn init(config: &EncoderConfig, device: &Device) -> Self {
+        let hidden_size = config.hidden_size;
+        let convolves = config.model_type == EncoderFamily::ConvBert;
+        let all_heads = if convolves { hidden_size / 2 } else { hidden_size };
+        let heads = SelfAttentionConfig { hidden_size, all_heads, n_heads: config.attending_heads(), bias: true };
+        Self {
+            self_attention: heads.init(device),
+            span: convolves.then(|| SpanConvolution::init(config, all_heads, device)),
+            output: ResidualOutput::init(hidden_size, 1, config, device),
+        }
+    }
+
+    /// What is added to the residual stream, at some positions or all.
+    ///
+    /// # Shapes
+    /// - hidden: `[batch, seq, hidden]`
+    /// - output: `[batch, positions, hidden]`
+    pub(super) fn update(
+        &self,
+        hidden: Tensor<3>,
+        positions: Option<&Range<usize>>,
+        bias: &AttentionBias,
+    ) -> Tensor<3> {
+        let Some(span) = &self.span else {
+            return self.output.update(self.self_attention.forward(hidden, positions, bias));
+        };
+        let query = self.self_attention.query(hidden.clone());
+        let attended = self.self_attention.forward_query(query.clone(), hidden.clone(), positions, bias);
+        let convolved = at_positions(span.forward(hidden, query), positions);
+        self.output.update(Tensor::cat(vec![attended, convolved], 2))
+    }
+}

@@ -1,0 +1,89 @@
+//! A post-LN block, HF's `BertLayer`.
+
+use std::ops::ControlFlow;
+
+use burn::module::Module;
+use burn::nn::LayerNorm;
+use burn::tensor::{Device, Tensor};
+
+use super::{EncoderConfig, attention::EncoderAttention, feed_forward::FeedForward};
+use crate::{Activation, Component, Context, Observer, Site, Vector, Walk, leaves::layer_norm, residual::at_positions};
+
+#[derive(Module, Debug)]
+pub(super) struct EncoderLayer {
+    attention: EncoderAttention,
+    intermediate: Intermediate,
+    output: ResidualOutput,
+}
+
+#[derive(Module, Debug)]
+struct Intermediate {
+    dense: FeedForward,
+    #[module(skip)]
+    activation: Activation,
+}
+
+/// A projection onto the residual stream, and the LayerNorm after the addition.
+#[derive(Module, Debug)]
+pub(super) struct ResidualOutput {
+    dense: FeedForward,
+    layer_norm: LayerNorm,
+}
+
+impl EncoderLayer {
+    pub(super) fn init(config: &EncoderConfig, device: &Device) -> Self {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        Self {
+            attention: EncoderAttention::init(config, device),
+            intermediate: Intermediate {
+                dense: FeedForward::init(hidden, inner, config.num_groups, device),
+                activation: config.hidden_act,
+            },
+            output: ResidualOutput::init(inner, config.num_groups, config, device),
+        }
+    }
+
+    /// # Shapes
+    /// - hidden: `[batch, seq, hidden]`
+    /// - output: `[batch, positions, hidden]`
+    pub(super) fn forward(
+        &self,
+        layer: usize,
+        hidden: Tensor<3>,
+        context: &Context,
+        observer: &mut dyn Observer,
+    ) -> Walk {
+        let positions = context.positions_of(layer);
+        let mut add = |component, output: &ResidualOutput, hidden: Tensor<3>, update: Tensor<3>| -> Walk {
+            let update = observer.visit(Site::new(component, Vector::Update, layer), update)?;
+            observer.visit(Site::new(component, Vector::Stream, layer), output.stream(hidden, update))
+        };
+        let update = self.attention.update(hidden.clone(), positions, &context.attention_bias);
+        let hidden = add(Component::Attn, &self.attention.output, at_positions(hidden, positions), update)?;
+        let update = self.output.update(self.intermediate.forward(hidden.clone()));
+        ControlFlow::Continue(add(Component::Mlp, &self.output, hidden, update)?)
+    }
+}
+
+impl Intermediate {
+    fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.activation.forward(self.dense.forward(hidden))
+    }
+}
+
+impl ResidualOutput {
+    pub(super) fn init(input: usize, groups: usize, config: &EncoderConfig, device: &Device) -> Self {
+        Self {
+            dense: FeedForward::init(input, config.hidden_size, groups, device),
+            layer_norm: layer_norm(config.hidden_size, config.layer_norm_eps, device),
+        }
+    }
+
+    pub(super) fn update(&self, x: Tensor<3>) -> Tensor<3> {
+        self.dense.forward(x)
+    }
+
+    fn stream(&self, hidden: Tensor<3>, update: Tensor<3>) -> Tensor<3> {
+        self.layer_norm.forward(update + hidden)
+    }
+}

@@ -1,0 +1,243 @@
+//! The base model, its heads, and its checkpoint's keys.
+
+use burn::module::Module;
+use burn::nn::{Embedding, Linear};
+use burn::tensor::{Device, Tensor, activation::tanh};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{
+    EncoderConfig, EncoderFamily, embeddings::Embeddings, head::EncoderHead, layer::EncoderLayer,
+    relative_position::relative_scores,
+};
+use crate::{
+    AttentionBias, Context, Head, HfNames, InitialValue, Logits, MaskableLayer, Model, ModelError, ModelInputs,
+    ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Walk,
+    leaves::{embedding, linear},
+    residual::all_sites,
+};
+
+/// Buffers of older checkpoints, and the next-sentence head of BERT's pretraining, which no class here has.
+const IGNORED_ENDINGS: [&str; 6] = [
+    "embeddings.position_ids",
+    "embeddings.token_type_ids",
+    "cls.seq_relationship.weight",
+    "cls.seq_relationship.bias",
+    "cls.predictions.decoder.bias",
+    "lm_head.decoder.bias",
+];
+const POOLER_ENDINGS: [&str; 2] = [".pooler.dense.weight", ".pooler.dense.bias"];
+
+/// BERT or a relative, with the head that its configuration names.
+#[derive(Module, Debug)]
+pub struct Encoder {
+    base: EncoderBase,
+    head: Option<EncoderHead>,
+    #[module(skip)]
+    head_kind: Head,
+    #[module(skip)]
+    config: EncoderConfig,
+}
+
+#[derive(Module, Debug)]
+struct EncoderBase {
+    embeddings: Embeddings,
+    /// Where embeddings are of another width than the residual stream (ELECTRA, ConvBERT).
+    embeddings_project: Option<Linear>,
+    encoder: EncoderStack,
+    pooler: Option<Pooler>,
+}
+
+#[derive(Module, Debug)]
+struct EncoderStack {
+    layer: Vec<EncoderLayer>,
+    /// MPNet's.
+    relative_attention_bias: Option<Embedding>,
+}
+
+#[derive(Module, Debug)]
+struct Pooler {
+    dense: Linear,
+}
+
+impl EncoderBase {
+    fn init(config: &EncoderConfig, has_pooler: bool, device: &Device) -> Self {
+        let (width, hidden) = (config.embedding_width(), config.hidden_size);
+        let relative = config.model_type == EncoderFamily::MpNet;
+        let relative_table = || embedding(config.relative_attention_num_buckets, config.num_attention_heads, device);
+        Self {
+            embeddings: Embeddings::init(config, device),
+            embeddings_project: (width != hidden).then(|| linear(width, hidden, device)),
+            encoder: EncoderStack {
+                layer: (0..config.num_hidden_layers).map(|_| EncoderLayer::init(config, device)).collect(),
+                relative_attention_bias: relative.then(relative_table),
+            },
+            pooler: has_pooler.then(|| Pooler { dense: linear(hidden, hidden, device) }),
+        }
+    }
+}
+
+impl Pretrained for Encoder {
+    type Config = EncoderConfig;
+
+    fn init(config: &EncoderConfig, device: &Device) -> Result<Self, ModelError> {
+        config.validate()?;
+        let head_kind = config.head()?;
+        let pooled = config.model_type.differences().pooled.contains(&head_kind);
+        let has_pooler = pooled && !(head_kind == Head::None && config.add_pooling_layer == Some(false));
+        Ok(Self {
+            base: EncoderBase::init(config, has_pooler, device),
+            head: EncoderHead::init(config, device)?,
+            head_kind,
+            config: config.clone(),
+        })
+    }
+
+    /// Fields that the file lacks have the family's defaults.
+    fn read_config(config: &Value) -> serde_json::Result<EncoderConfig> {
+        let family = EncoderFamily::deserialize(&config["model_type"])?;
+        let mut whole = serde_json::to_value(family.default_config())?;
+        if let (Some(whole), Some(given)) = (whole.as_object_mut(), config.as_object()) {
+            whole.extend(given.iter().map(|(key, value)| (key.clone(), value.clone())));
+        }
+        EncoderConfig::deserialize(whole)
+    }
+
+    fn base_class(config: &Value) -> &'static str {
+        let family = EncoderFamily::deserialize(&config["model_type"]).unwrap_or_default();
+        family.differences().heads[0].0
+    }
+
+    fn config(&self) -> &EncoderConfig {
+        &self.config
+    }
+
+    fn hf_names(&self) -> HfNames {
+        let family = self.config.model_type.differences();
+        let mut renamed = family.renamed.to_vec();
+        renamed.extend(match &self.head {
+            Some(EncoderHead::MaskedLm(_)) => family.masked_lm_names,
+            Some(EncoderHead::Linear(_) | EncoderHead::Dense(_)) => &[("head", "classifier")],
+            Some(EncoderHead::Discriminator(_)) => &[("head", "discriminator_predictions")],
+            None => &[][..],
+        });
+        let mut ignored_endings = IGNORED_ENDINGS.to_vec();
+        if self.base.pooler.is_none() {
+            ignored_endings.extend(POOLER_ENDINGS);
+        }
+        HfNames {
+            base: ("base", family.model_type),
+            has_head: self.head.is_some(),
+            renamed,
+            ignored_endings,
+            ignored_keys: if self.config.tie_word_embeddings { family.tied.to_vec() } else { Vec::new() },
+            ..HfNames::default()
+        }
+    }
+}
+
+impl Model for Encoder {
+    fn model_type(&self) -> &'static str {
+        self.config.model_type.model_type()
+    }
+
+    fn head_kind(&self) -> Head {
+        self.head_kind
+    }
+
+    fn device(&self) -> Device {
+        self.base.embeddings.word_embeddings().weight.lazy_device()
+    }
+
+    fn maskable_layers(&self) -> Vec<MaskableLayer> {
+        self.hf_names().maskable_layers(self)
+    }
+
+    fn initial_value(&self, path: &str, _shape: &[usize]) -> InitialValue {
+        InitialValue::usual(path, self.config.initializer_range)
+    }
+
+    fn dropout(&self) -> f64 {
+        self.config.hidden_dropout_prob.max(self.config.attention_probs_dropout_prob)
+    }
+
+    fn problem_type(&self) -> Option<ProblemType> {
+        self.config.common.problem_type
+    }
+
+    fn check_inputs(&self, inputs: &ModelInputs) -> Result<(), ModelError> {
+        self.base.embeddings.check(inputs)
+    }
+
+    fn logits(&self, inputs: &ModelInputs) -> Result<Option<Logits>, ModelError> {
+        Ok(self.forward(inputs)?.logits)
+    }
+}
+
+impl Transformer for Encoder {
+    fn n_layers(&self) -> usize {
+        self.base.encoder.layer.len()
+    }
+
+    fn hidden_size(&self) -> usize {
+        self.config.hidden_size
+    }
+
+    fn sites(&self) -> Vec<Site> {
+        all_sites(self.n_layers())
+    }
+
+    fn context(&self, inputs: &ModelInputs) -> Result<Context, ModelError> {
+        let [_, seq] = inputs.tokens()?.dims();
+        let padding = AttentionBias::padding(inputs.attention_mask.as_ref());
+        Ok(Context::new(match &self.base.encoder.relative_attention_bias {
+            Some(table) => padding.and_scores(relative_scores(table, seq)),
+            None => padding,
+        }))
+    }
+
+    fn embed(&self, inputs: &ModelInputs) -> Result<Tensor<3>, ModelError> {
+        let embedded = self.base.embeddings.forward(inputs)?;
+        Ok(match &self.base.embeddings_project {
+            Some(project) => project.forward(embedded),
+            None => embedded,
+        })
+    }
+
+    fn block(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk {
+        self.base.encoder.layer[layer].forward(layer, hidden, context, observer)
+    }
+
+    fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
+        hidden
+    }
+
+    fn token_logits(&self, last_hidden_state: Tensor<3>) -> Option<Tensor<3>> {
+        match &self.head {
+            Some(EncoderHead::MaskedLm(head)) => {
+                Some(head.forward(last_hidden_state, &self.base.embeddings.word_embeddings().weight))
+            }
+            Some(EncoderHead::Linear(classifier)) if self.head_kind == Head::TokenClassification => {
+                Some(classifier.forward(last_hidden_state))
+            }
+            _ => None,
+        }
+    }
+
+    fn head(&self, last_hidden_state: Tensor<3>, _inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
+        let [batch, _, hidden] = last_hidden_state.dims();
+        let first = last_hidden_state.clone().slice_dim(1, 0..1).reshape([batch, hidden]);
+        let pooler_output = self.base.pooler.as_ref().map(|pooler| tanh(pooler.dense.forward(first.clone())));
+        let logits = match (&self.head, &pooler_output) {
+            (Some(EncoderHead::Linear(classifier)), Some(pooled)) => {
+                Some(Logits::Sequences(classifier.forward(pooled.clone())))
+            }
+            (Some(EncoderHead::Dense(head)), _) => Some(Logits::Sequences(head.forward(first))),
+            (Some(EncoderHead::Discriminator(head)), _) => {
+                Some(Logits::Replaced(head.forward(last_hidden_state.clone())))
+            }
+            _ => self.token_logits(last_hidden_state.clone()).map(Logits::Tokens),
+        };
+        Ok(ModelOutput { last_hidden_state, pooler_output, logits })
+    }
+}

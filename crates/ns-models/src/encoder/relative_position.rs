@@ -1,0 +1,52 @@
+//! MPNet's relative positions: a score of its own for each head and distance, shared by all blocks.
+
+use burn::nn::Embedding;
+use burn::tensor::{Int, Tensor, TensorData};
+
+/// Buckets of distances. HF's `compute_position_bias` uses 32 whatever `relative_attention_num_buckets` says, which
+/// only sizes the table.
+pub(super) const N_BUCKETS: usize = 32;
+/// Distance from which on all share the last bucket.
+const MAX_DISTANCE: f32 = 128.0;
+
+/// Scores to add, by the distance of key and query.
+///
+/// # Shapes
+/// - output: `[1, heads, seq, seq]`
+pub(super) fn relative_scores(table: &Embedding, seq: usize) -> Tensor<4> {
+    let position = |i| (0..seq).map(move |j| bucket(j as i64 - i as i64));
+    let buckets: Vec<i64> = (0..seq).flat_map(position).collect();
+    let device = table.weight.lazy_device();
+    let buckets = Tensor::<2, Int>::from_data(TensorData::new(buckets, [seq, seq]), &device);
+    table.forward(buckets).permute([2, 0, 1]).unsqueeze()
+}
+
+/// Bucket of a key this far behind (+) or before (−) the query: single distances first, then ranges that grow
+/// (Raffel et al. 2020, as HF's `relative_position_bucket` computes it, in f32).
+fn bucket(distance: i64) -> i64 {
+    let half = N_BUCKETS as i64 / 2;
+    let exact = half / 2;
+    let side = if distance > 0 { half } else { 0 };
+    let far = distance.abs();
+    if far < exact {
+        return side + far;
+    }
+    let range = (far as f32 / exact as f32).ln() / (MAX_DISTANCE / exact as f32).ln() * (half - exact) as f32;
+    side + (exact + range as i64).min(half - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_grow_with_distance() {
+        let before = [(0, 0), (7, 7), (8, 8), (11, 8), (12, 9), (16, 10), (23, 11), (32, 12), (46, 13), (64, 14)];
+        for (distance, expected) in before {
+            assert_eq!(bucket(-distance), expected, "{distance} before");
+            let behind = if distance == 0 { 0 } else { expected + 16 };
+            assert_eq!(bucket(distance), behind, "{distance} behind");
+        }
+        assert_eq!([bucket(-91), bucket(-127), bucket(-1000), bucket(1000)], [15, 15, 15, 31]);
+    }
+}

@@ -1,0 +1,241 @@
+//! What holds for every family: walks, positions, folders, names, errors.
+
+use std::collections::BTreeSet;
+
+use burn::tensor::{Device, Int, Tensor, Tolerance};
+use serde_json::{Value, json};
+
+use crate::testing::{filled, read_weights};
+use crate::{
+    AnyTransformer, Head, Ignore, Labels, Model, ModelError, ModelInputs, Observer, Site, Transformer, VectorCache,
+    Walk,
+};
+
+const SEQ: usize = 5;
+
+/// Configurations, small and with no two sizes the same where a family allows it.
+fn configs() -> Vec<Value> {
+    let encoder = |model_type: &str, class: &str, extra: Value| {
+        let sizes = json!({
+            "model_type": model_type, "architectures": [class], "vocab_size": 11, "hidden_size": 8,
+            "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12,
+            "max_position_embeddings": 9, "num_labels": 3, "pad_token_id": 1,
+        });
+        merged(sizes, extra)
+    };
+    let decoder = |model_type: &str, class: &str, extra: Value| {
+        let neo =
+            json!({"num_layers": 2, "num_heads": 2, "attention_types": [[["global", "local"], 1]], "window_size": 2});
+        encoder(model_type, class, merged(neo, extra))
+    };
+    vec![
+        json!({
+            "model_type": "gpt2", "architectures": ["GPT2ForTokenClassification"], "vocab_size": 11, "n_embd": 8,
+            "n_layer": 2, "n_head": 2, "n_inner": 12, "n_positions": 9, "num_labels": 3,
+        }),
+        decoder("gpt_neo", "GPTNeoForCausalLM", json!({})),
+        decoder("gpt_neox", "GPTNeoXForSequenceClassification", json!({"rotary_pct": 0.5})),
+        decoder("gpt_neox", "GPTNeoXForCausalLM", json!({"use_parallel_residual": false, "rotary_pct": 1.0})),
+        encoder("bert", "BertForSequenceClassification", json!({})),
+        encoder("roberta", "RobertaForMaskedLM", json!({})),
+        encoder("ernie", "ErnieForTokenClassification", json!({"use_task_id": true})),
+        encoder("electra", "ElectraForPreTraining", json!({"embedding_size": 6})),
+        encoder("mpnet", "MPNetForSequenceClassification", json!({})),
+        encoder(
+            "convbert",
+            "ConvBertForMaskedLM",
+            json!({"embedding_size": 6, "conv_kernel_size": 3, "num_groups": 2}),
+        ),
+        json!({
+            "model_type": "vit", "architectures": ["ViTForImageClassification"], "hidden_size": 8,
+            "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12, "image_size": 4,
+            "patch_size": 2, "num_channels": 3, "num_labels": 3,
+        }),
+    ]
+}
+
+fn merged(mut base: Value, extra: Value) -> Value {
+    let (into, from) = (base.as_object_mut().unwrap(), extra.as_object().unwrap().clone());
+    into.extend(from);
+    base
+}
+
+fn model(config: &Value) -> AnyTransformer {
+    filled(AnyTransformer::init(config, &Device::default()).unwrap())
+}
+
+/// Two sequences, the second padded; or two images.
+fn inputs(model: &AnyTransformer) -> ModelInputs {
+    let device = Device::default();
+    if model.model_type() == "vit" {
+        let values = Tensor::<1, Int>::arange(0..96, &device).float().reshape([2, 3, 4, 4]);
+        return ModelInputs::images((values * 0.7).sin());
+    }
+    let mask = Tensor::from_ints([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]], &device);
+    ModelInputs::from_ids(&[[2, 3, 4, 10, 6], [7, 0, 5, 1, 1]], &device).with_attention_mask(mask)
+}
+
+#[derive(Default)]
+struct Seen(Vec<Site>);
+
+impl Observer for Seen {
+    fn visit(&mut self, site: Site, value: Tensor<3>) -> Walk {
+        self.0.push(site);
+        Walk::Continue(value)
+    }
+}
+
+#[test]
+fn every_walk_passes_the_sites_that_the_model_names() {
+    for config in configs() {
+        let model = model(&config);
+        let mut seen = Seen::default();
+        model.walk(&inputs(&model), &mut seen).unwrap().output().unwrap();
+        assert_eq!(seen.0, model.sites(), "{config}");
+        assert!(seen.0.is_sorted(), "{config}");
+    }
+}
+
+#[test]
+fn a_walk_stops_at_each_site_and_positions_are_a_slice() {
+    for config in configs() {
+        let model = model(&config);
+        let inputs = inputs(&model);
+        let mut all = VectorCache::new(model.sites()).to_the_end();
+        model.walk(&inputs, &mut all).unwrap();
+        for site in model.sites() {
+            assert!(model.walk(&inputs, &mut VectorCache::new([site])).unwrap().output().is_err(), "{site}");
+            for positions in [0..SEQ, 1..3, 4..5] {
+                let some = model.vectors_at(site, positions.clone(), &inputs).unwrap();
+                let slice = all.get(site).unwrap().slice_dim(1, positions);
+                some.into_data().assert_approx_eq::<f32>(&slice.into_data(), Tolerance::absolute(1e-5));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_start_from_a_hidden_state_gives_the_same_scores() {
+    for config in configs() {
+        let model = model(&config);
+        let inputs = inputs(&model);
+        let whole = model.logits(&inputs).unwrap().unwrap().into_data();
+        let starts = [(0, "embeddings"), (1, "mlp_stream_0"), (2, "mlp_stream_1")];
+        let mut cache = VectorCache::new(starts.map(|(_, site)| site.parse().unwrap())).to_the_end();
+        model.walk(&inputs, &mut cache).unwrap();
+        for (layer, site) in starts {
+            let hidden = cache.get(site.parse().unwrap()).unwrap();
+            let output = model.walk_from(layer, hidden, &inputs, &mut Ignore).unwrap().output().unwrap();
+            output.logits.unwrap().into_data().assert_eq(&whole, true);
+        }
+    }
+}
+
+#[test]
+fn a_saved_folder_is_read_back_bit_for_bit() {
+    for config in configs() {
+        let (model, folder) = (model(&config), tempfile::tempdir().unwrap());
+        model.save(folder.path()).unwrap();
+        let again = AnyTransformer::load(folder.path(), &Device::default()).unwrap();
+        let logits = |model: &AnyTransformer| model.logits(&inputs(model)).unwrap().unwrap().into_data();
+        logits(&again).assert_eq(&logits(&model), true);
+        let base = AnyTransformer::load_base(folder.path(), &Device::default()).unwrap();
+        assert_eq!(base.head_kind(), Head::None, "{config}");
+        let last = |model: &AnyTransformer| model.forward(&inputs(model)).unwrap().last_hidden_state.into_data();
+        last(&base).assert_eq(&last(&model), true);
+    }
+}
+
+#[test]
+fn maskable_layers_are_named_as_in_the_checkpoint() {
+    for config in configs() {
+        let (model, folder) = (model(&config), tempfile::tempdir().unwrap());
+        model.save(folder.path()).unwrap();
+        let weights = read_weights(folder.path());
+        let mut named = BTreeSet::new();
+        for layer in model.maskable_layers() {
+            let weight = weights.get(&format!("{}.weight", layer.name)).expect(&layer.name);
+            assert_eq!(weight.shape().to_vec(), layer.shape, "{}", layer.name);
+            assert_eq!(weights.contains_key(&format!("{}.bias", layer.name)), layer.bias, "{}", layer.name);
+            assert!(named.insert(layer.name));
+        }
+        assert!(named.len() >= 8, "{config}: {named:?}");
+    }
+}
+
+#[test]
+fn a_head_has_a_loss_and_refuses_labels_of_another_kind() {
+    for config in configs() {
+        let model = model(&config);
+        let inputs = inputs(&model);
+        let device = Device::default();
+        let tokens = Labels::Tokens(Tensor::from_ints([[0, 1, 1, 0, 1], [1, 0, 1, -100, -100]], &device));
+        let binary = Labels::Tokens(Tensor::from_ints([[0, 1, 1, 0, 1], [1, 0, 1, 0, 0]], &device));
+        let classes = Labels::Classes(Tensor::from_ints([2, 0], &device));
+        let (right, wrong) = match model.head_kind() {
+            Head::SequenceClassification | Head::ImageClassification => (classes, tokens),
+            Head::ReplacedTokenDetection => (binary, classes),
+            _ => (tokens, classes),
+        };
+        let loss: f32 = model.task_output(&inputs, &right).unwrap().loss.into_scalar();
+        assert!(loss.is_finite() && loss > 0.0, "{config}: {loss}");
+        assert!(matches!(model.task_output(&inputs, &wrong), Err(ModelError::InvalidInput { .. })), "{config}");
+    }
+}
+
+#[test]
+fn inputs_of_another_kind_are_refused_by_name() {
+    let device = Device::default();
+    let images = ModelInputs::images(Tensor::zeros([2, 3, 4, 4], &device));
+    let ids = ModelInputs::from_ids(&[[2, 3], [4, 5]], &device);
+    for config in configs() {
+        let model = model(&config);
+        let (wrong, name) = match model.model_type() {
+            "vit" => (&ids, "input_ids"),
+            _ => (&images, "pixel_values"),
+        };
+        let message = model.logits(wrong).unwrap_err().to_string();
+        assert!(message.contains(name), "{config}: {message}");
+        if model.model_type() == "vit" {
+            continue;
+        }
+        let ids = |ids: [[i64; 10]; 1]| model.logits(&ModelInputs::from_ids(&ids, &device)).unwrap_err().to_string();
+        assert!(ids([[2; 10]]).contains("sequence length is 10") || model.model_type() == "gpt_neox", "{config}");
+        let unknown = ModelInputs::from_ids(&[[2, 11]], &device);
+        assert!(model.logits(&unknown).unwrap_err().to_string().contains("token id is 11"), "{config}");
+    }
+}
+
+#[test]
+fn sizes_that_do_not_divide_are_configuration_errors() {
+    for config in configs() {
+        let (width, heads) =
+            if config["model_type"] == "gpt2" { ("n_embd", "n_head") } else { ("hidden_size", "num_attention_heads") };
+        let heads = if config["model_type"] == "gpt_neo" { "num_heads" } else { heads };
+        for changes in [json!({width: 7}), json!({heads: 3}), json!({heads: 0})] {
+            let error = AnyTransformer::init(&merged(config.clone(), changes), &Device::default()).unwrap_err();
+            assert!(matches!(error, ModelError::InvalidConfig { .. }), "{error}");
+        }
+        let other = merged(config.clone(), json!({"architectures": ["SomethingElse"]}));
+        let error = AnyTransformer::init(&other, &Device::default()).unwrap_err();
+        assert!(matches!(error, ModelError::UnknownArchitecture { .. }), "{error}");
+    }
+}
+
+#[test]
+fn options_that_are_not_built_are_refused() {
+    let refused = |model_type: &str, changes: Value| {
+        let config = configs().into_iter().find(|config| config["model_type"] == model_type).unwrap();
+        let error = AnyTransformer::init(&merged(config, changes.clone()), &Device::default()).unwrap_err();
+        assert!(matches!(error, ModelError::InvalidConfig { .. }), "{changes}: {error}");
+    };
+    refused("bert", json!({"position_embedding_type": "relative_key"}));
+    refused("bert", json!({"is_decoder": true}));
+    refused("bert", json!({"add_cross_attention": true}));
+    refused("mpnet", json!({"relative_attention_num_buckets": 16}));
+    refused("convbert", json!({"conv_kernel_size": 4}));
+    refused("convbert", json!({"num_groups": 3}));
+    refused("gpt_neo", json!({"attention_types": [[["global"], 1]]}));
+    refused("gpt_neox", json!({"rope_scaling": {"type": "linear", "factor": 2.0}}));
+    refused("gpt_neox", json!({"rotary_pct": 0.3, "hidden_size": 24}));
+}

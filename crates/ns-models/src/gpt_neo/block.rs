@@ -1,0 +1,97 @@
+//! HF's `GPTNeoBlock`.
+
+use std::ops::Range;
+
+use burn::module::Module;
+use burn::nn::{LayerNorm, Linear};
+use burn::tensor::{Device, Tensor};
+
+use super::GptNeoConfig;
+use crate::{
+    Activation, AttentionBias, Observer, Walk, attend_from,
+    leaves::{layer_norm, linear, linear_with},
+    merge_heads,
+    residual::pre_ln_block,
+    split_heads,
+};
+
+#[derive(Module, Debug)]
+pub(super) struct GptNeoBlock {
+    ln_1: LayerNorm,
+    /// HF keeps the projections one level deeper, at `attn.attention`.
+    attn: GptNeoSelfAttention,
+    ln_2: LayerNorm,
+    mlp: GptNeoMlp,
+}
+
+#[derive(Module, Debug)]
+struct GptNeoSelfAttention {
+    k_proj: Linear,
+    v_proj: Linear,
+    q_proj: Linear,
+    out_proj: Linear,
+    n_heads: usize,
+}
+
+#[derive(Module, Debug)]
+struct GptNeoMlp {
+    c_fc: Linear,
+    c_proj: Linear,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl GptNeoBlock {
+    pub(super) fn init(config: &GptNeoConfig, device: &Device) -> Self {
+        let hidden = config.hidden_size;
+        let projection = || linear_with(false, hidden, hidden, device);
+        Self {
+            ln_1: layer_norm(hidden, config.layer_norm_epsilon, device),
+            attn: GptNeoSelfAttention {
+                k_proj: projection(),
+                v_proj: projection(),
+                q_proj: projection(),
+                out_proj: linear(hidden, hidden, device),
+                n_heads: config.num_heads,
+            },
+            ln_2: layer_norm(hidden, config.layer_norm_epsilon, device),
+            mlp: GptNeoMlp {
+                c_fc: linear(hidden, config.inner_size(), device),
+                c_proj: linear(config.inner_size(), hidden, device),
+                activation: config.activation_function,
+            },
+        }
+    }
+
+    /// The block at some positions, or all.
+    ///
+    /// # Shapes
+    /// - hidden: `[batch, seq, hidden]`
+    /// - output: `[batch, positions, hidden]`
+    pub(super) fn forward(
+        &self,
+        layer: usize,
+        hidden: Tensor<3>,
+        positions: Option<&Range<usize>>,
+        bias: &AttentionBias,
+        observer: &mut dyn Observer,
+    ) -> Walk {
+        let attention = |hidden| self.attn.forward(self.ln_1.forward(hidden), positions, bias);
+        let mlp = |hidden| self.mlp.forward(self.ln_2.forward(hidden));
+        pre_ln_block(layer, hidden, positions, observer, attention, mlp)
+    }
+}
+
+impl GptNeoSelfAttention {
+    fn forward(&self, hidden: Tensor<3>, positions: Option<&Range<usize>>, bias: &AttentionBias) -> Tensor<3> {
+        let heads = |projection: &Linear| split_heads(projection.forward(hidden.clone()), self.n_heads);
+        let [query, key, value] = [&self.q_proj, &self.k_proj, &self.v_proj].map(heads);
+        self.out_proj.forward(merge_heads(attend_from(positions, query, key, value, 1.0, bias)))
+    }
+}
+
+impl GptNeoMlp {
+    fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.c_proj.forward(self.activation.forward(self.c_fc.forward(hidden)))
+    }
+}

@@ -1,0 +1,165 @@
+//! The base model, its heads, and its checkpoint's keys.
+
+use burn::module::Module;
+use burn::nn::{Embedding, LayerNorm};
+use burn::tensor::{Device, Tensor};
+use serde_json::Value;
+
+use super::{GptNeoXConfig, block::GptNeoXBlock, config::MODEL_TYPE};
+use crate::{
+    AttentionBias, Component, Context, Head, HfNames, InitialValue, Logits, MaskableLayer, Model, ModelError,
+    ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Rotary, Site, Transformer, Vector, Walk,
+    decoder_head::{DecoderHead, DecoderHeadConfig},
+    leaves::{embedding, layer_norm},
+    residual::all_sites,
+};
+
+/// Causal masks and rotations that older checkpoints store as buffers.
+const BUFFERS: [&str; 3] = [".attention.bias", ".attention.masked_bias", ".attention.rotary_emb.inv_freq"];
+
+/// GPT-NeoX with the head that its configuration names.
+#[derive(Module, Debug)]
+pub struct GptNeoX {
+    gpt_neox: GptNeoXBase,
+    head: DecoderHead,
+    #[module(skip)]
+    config: GptNeoXConfig,
+}
+
+#[derive(Module, Debug)]
+struct GptNeoXBase {
+    embed_in: Embedding,
+    layers: Vec<GptNeoXBlock>,
+    final_layer_norm: LayerNorm,
+}
+
+impl Pretrained for GptNeoX {
+    type Config = GptNeoXConfig;
+
+    const ALIASES: &[(&str, &str)] = &[("rope_theta", "rotary_emb_base")];
+
+    fn init(config: &GptNeoXConfig, device: &Device) -> Result<Self, ModelError> {
+        config.validate()?;
+        let hidden_size = config.hidden_size;
+        let head = DecoderHeadConfig {
+            kind: config.head()?,
+            hidden_size,
+            vocab_size: config.vocab_size,
+            n_labels: config.common.n_labels(),
+            tied: config.tie_word_embeddings,
+            pad_token_id: config.pad_token_id,
+        };
+        Ok(Self {
+            gpt_neox: GptNeoXBase {
+                embed_in: embedding(config.vocab_size, hidden_size, device),
+                layers: (0..config.num_hidden_layers).map(|_| GptNeoXBlock::init(config, device)).collect(),
+                final_layer_norm: layer_norm(hidden_size, config.layer_norm_eps, device),
+            },
+            head: head.init(device),
+            config: config.clone(),
+        })
+    }
+
+    fn config(&self) -> &GptNeoXConfig {
+        &self.config
+    }
+
+    fn base_class(_config: &Value) -> &'static str {
+        "GPTNeoXModel"
+    }
+
+    fn hf_names(&self) -> HfNames {
+        HfNames {
+            base: ("gpt_neox", "gpt_neox"),
+            has_head: self.head_kind() != Head::None,
+            renamed: vec![("head.lm_head", "embed_out"), ("head", "")],
+            ignored_endings: BUFFERS.into(),
+            ignored_keys: if self.head.is_tied() { vec!["embed_out.weight"] } else { Vec::new() },
+            ..HfNames::default()
+        }
+    }
+}
+
+impl Model for GptNeoX {
+    fn model_type(&self) -> &'static str {
+        MODEL_TYPE
+    }
+
+    fn head_kind(&self) -> Head {
+        self.head.kind()
+    }
+
+    fn device(&self) -> Device {
+        self.gpt_neox.embed_in.weight.lazy_device()
+    }
+
+    fn maskable_layers(&self) -> Vec<MaskableLayer> {
+        self.hf_names().maskable_layers(self)
+    }
+
+    fn initial_value(&self, path: &str, _shape: &[usize]) -> InitialValue {
+        InitialValue::usual(path, self.config.initializer_range)
+    }
+
+    fn dropout(&self) -> f64 {
+        self.config.attention_dropout.max(self.config.hidden_dropout)
+    }
+
+    fn problem_type(&self) -> Option<ProblemType> {
+        self.config.common.problem_type
+    }
+
+    fn check_inputs(&self, inputs: &ModelInputs) -> Result<(), ModelError> {
+        inputs.check_only(&["input_ids", "attention_mask"])?;
+        inputs.check_tokens(self.config.vocab_size, self.config.max_position_embeddings)
+    }
+
+    fn logits(&self, inputs: &ModelInputs) -> Result<Option<Logits>, ModelError> {
+        Ok(self.forward(inputs)?.logits)
+    }
+}
+
+impl Transformer for GptNeoX {
+    fn n_layers(&self) -> usize {
+        self.gpt_neox.layers.len()
+    }
+
+    fn hidden_size(&self) -> usize {
+        self.config.hidden_size
+    }
+
+    fn sites(&self) -> Vec<Site> {
+        let is_between =
+            |site: &Site| matches!(site, Site::Block { component: Component::Attn, vector: Vector::Stream, .. });
+        let sites = all_sites(self.n_layers()).into_iter();
+        sites.filter(|site| !(self.config.use_parallel_residual && is_between(site))).collect()
+    }
+
+    fn context(&self, inputs: &ModelInputs) -> Result<Context, ModelError> {
+        let ([_, seq], device, config) = (inputs.tokens()?.dims(), self.device(), &self.config);
+        let context = Context::new(AttentionBias::strictly_causal(seq, inputs.attention_mask.as_ref(), &device));
+        let rotary = config.rotary_size();
+        let rotary = (rotary > 0).then(|| Rotary::new(seq, rotary, config.rotary_emb_base, &device));
+        Ok(Context { rotary, ..context })
+    }
+
+    fn embed(&self, inputs: &ModelInputs) -> Result<Tensor<3>, ModelError> {
+        Ok(self.gpt_neox.embed_in.forward(inputs.tokens()?.clone()))
+    }
+
+    fn block(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk {
+        self.gpt_neox.layers[layer].forward(layer, hidden, context, observer)
+    }
+
+    fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.gpt_neox.final_layer_norm.forward(hidden)
+    }
+
+    fn token_logits(&self, last_hidden_state: Tensor<3>) -> Option<Tensor<3>> {
+        self.head.token_logits(last_hidden_state, &self.gpt_neox.embed_in.weight)
+    }
+
+    fn head(&self, last_hidden_state: Tensor<3>, inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
+        self.head.output(last_hidden_state, inputs, &self.gpt_neox.embed_in.weight)
+    }
+}

@@ -1,0 +1,67 @@
+//! Rotary position embeddings (Su et al. 2021), as GPT-NeoX has them.
+
+use std::ops::Range;
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+/// Cosines and sines that turn the first `rotary` entries of each head by position.
+#[derive(Clone, Debug)]
+pub struct Rotary {
+    /// `[1, 1, seq, rotary]`.
+    cos: Tensor<4>,
+    sin: Tensor<4>,
+}
+
+impl Rotary {
+    /// Angles `position · base^(−2 i / rotary)` for the first `seq` positions; `rotary` is even.
+    pub fn new(seq: usize, rotary: usize, base: f64, device: &Device) -> Self {
+        // HF computes frequencies and angles in f32; so do we, to the last bit that matters at large positions.
+        let frequencies: Vec<f32> =
+            (0..rotary / 2).map(|i| 1.0 / (base as f32).powf((2 * i) as f32 / rotary as f32)).collect();
+        let angles = (0..seq).flat_map(|position| frequencies.iter().map(move |f| position as f32 * f));
+        let angles: Vec<f32> = angles.collect();
+        let table = |of: fn(f32) -> f32| {
+            let rows = angles.chunks(rotary / 2).flat_map(|row| row.iter().chain(row));
+            let values: Vec<f32> = rows.map(|angle| of(*angle)).collect();
+            Tensor::from_data(TensorData::new(values, [1, 1, seq, rotary]), device)
+        };
+        Self { cos: table(f32::cos), sin: table(f32::sin) }
+    }
+
+    /// The rotation of these positions alone.
+    pub fn of_positions(&self, positions: Range<usize>) -> Self {
+        Self { cos: self.cos.clone().slice_dim(2, positions.clone()), sin: self.sin.clone().slice_dim(2, positions) }
+    }
+
+    /// Turns the first entries of each head; the rest stays.
+    ///
+    /// # Shapes
+    /// - x and output: `[batch, heads, seq, head_dim]`
+    pub fn turn(&self, x: Tensor<4>) -> Tensor<4> {
+        let ([_, _, _, head_dim], [_, _, _, rotary]) = (x.dims(), self.cos.dims());
+        let turned = x.clone().narrow(3, 0, rotary);
+        let half = rotary / 2;
+        let swapped =
+            Tensor::cat(vec![turned.clone().narrow(3, half, half).neg(), turned.clone().narrow(3, 0, half)], 3);
+        let turned = turned * self.cos.clone() + swapped * self.sin.clone();
+        match head_dim == rotary {
+            true => turned,
+            false => Tensor::cat(vec![turned, x.narrow(3, rotary, head_dim - rotary)], 3),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::Tolerance;
+
+    #[test]
+    fn position_zero_stays_and_others_turn_in_pairs_of_halves() {
+        let rotary = Rotary::new(2, 2, 10_000.0, &Device::default());
+        let x = Tensor::<4>::from_floats([[[[1.0, 2.0, 9.0], [1.0, 2.0, 9.0]]]], &Device::default());
+        let (sin, cos) = 1.0_f32.sin_cos();
+        let expected = [[[[1.0, 2.0, 9.0], [cos - 2.0 * sin, 2.0 * cos + sin, 9.0]]]];
+        rotary.turn(x).into_data().assert_approx_eq::<f32>(&expected.into(), Tolerance::default());
+    }
+}

@@ -1,0 +1,79 @@
+//! Attention with a projection each for query, key and value: the BERT families' and ViT's.
+
+use std::ops::Range;
+
+use burn::module::Module;
+use burn::nn::Linear;
+use burn::tensor::{Device, Tensor};
+
+use crate::{AttentionBias, attend_from, leaves::linear_with, merge_heads, split_heads};
+
+/// Projections to heads, and attention among them; the output projection is the block's.
+#[derive(Module, Debug)]
+pub(crate) struct SelfAttention {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    n_heads: usize,
+}
+
+/// Sizes of a [`SelfAttention`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SelfAttentionConfig {
+    pub(crate) hidden_size: usize,
+    /// Width of all heads together.
+    pub(crate) all_heads: usize,
+    pub(crate) n_heads: usize,
+    pub(crate) bias: bool,
+}
+
+impl SelfAttentionConfig {
+    pub(crate) fn init(self, device: &Device) -> SelfAttention {
+        let projection = || linear_with(self.bias, self.hidden_size, self.all_heads, device);
+        SelfAttention { query: projection(), key: projection(), value: projection(), n_heads: self.n_heads }
+    }
+}
+
+impl SelfAttention {
+    /// The query before it is split into heads.
+    ///
+    /// # Shapes
+    /// - hidden: `[batch, seq, hidden]`
+    /// - output: `[batch, seq, all_heads]`
+    pub(crate) fn query(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.query.forward(hidden)
+    }
+
+    /// Attends from some positions, or all, to the whole sequence.
+    ///
+    /// # Shapes
+    /// - hidden: `[batch, seq, hidden]`
+    /// - output: `[batch, positions, all_heads]`
+    pub(crate) fn forward(
+        &self,
+        hidden: Tensor<3>,
+        positions: Option<&Range<usize>>,
+        bias: &AttentionBias,
+    ) -> Tensor<3> {
+        let query = self.query(hidden.clone());
+        self.forward_query(query, hidden, positions, bias)
+    }
+
+    /// The same with a query that was computed before.
+    ///
+    /// # Shapes
+    /// - query: `[batch, seq, all_heads]`
+    pub(crate) fn forward_query(
+        &self,
+        query: Tensor<3>,
+        hidden: Tensor<3>,
+        positions: Option<&Range<usize>>,
+        bias: &AttentionBias,
+    ) -> Tensor<3> {
+        let heads = |projected: Tensor<3>| split_heads(projected, self.n_heads);
+        let query = heads(query);
+        let [_, _, _, head_dim] = query.dims();
+        let (key, value) = (heads(self.key.forward(hidden.clone())), heads(self.value.forward(hidden)));
+        merge_heads(attend_from(positions, query, key, value, (head_dim as f64).powf(-0.5), bias))
+    }
+}

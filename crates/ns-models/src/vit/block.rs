@@ -1,0 +1,70 @@
+//! HF's `ViTLayer`.
+
+use burn::module::Module;
+use burn::nn::{LayerNorm, Linear};
+use burn::tensor::{Device, Tensor};
+
+use super::VitConfig;
+use crate::{
+    Activation, Context, Observer, Walk,
+    leaves::{layer_norm, linear},
+    residual::pre_ln_block,
+    self_attention::{SelfAttention, SelfAttentionConfig},
+};
+
+#[derive(Module, Debug)]
+pub(super) struct VitBlock {
+    layernorm_before: LayerNorm,
+    attention: SelfAttention,
+    attention_output: Linear,
+    layernorm_after: LayerNorm,
+    intermediate: Linear,
+    output: Linear,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl VitBlock {
+    pub(super) fn init(config: &VitConfig, device: &Device) -> Self {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let attention = SelfAttentionConfig {
+            hidden_size: hidden,
+            all_heads: hidden,
+            n_heads: config.num_attention_heads,
+            bias: config.qkv_bias,
+        };
+        Self {
+            layernorm_before: layer_norm(hidden, config.layer_norm_eps, device),
+            attention: attention.init(device),
+            attention_output: linear(hidden, hidden, device),
+            layernorm_after: layer_norm(hidden, config.layer_norm_eps, device),
+            intermediate: linear(hidden, inner, device),
+            output: linear(inner, hidden, device),
+            activation: config.hidden_act,
+        }
+    }
+
+    /// The block at some positions, or all.
+    ///
+    /// # Shapes
+    /// - hidden: `[batch, seq, hidden]`
+    /// - output: `[batch, positions, hidden]`
+    pub(super) fn forward(
+        &self,
+        layer: usize,
+        hidden: Tensor<3>,
+        context: &Context,
+        observer: &mut dyn Observer,
+    ) -> Walk {
+        let positions = context.positions_of(layer);
+        let attention = |hidden| {
+            let normed = self.layernorm_before.forward(hidden);
+            self.attention_output.forward(self.attention.forward(normed, positions, &context.attention_bias))
+        };
+        let mlp = |hidden| {
+            let normed = self.layernorm_after.forward(hidden);
+            self.output.forward(self.activation.forward(self.intermediate.forward(normed)))
+        };
+        pre_ln_block(layer, hidden, positions, observer, attention, mlp)
+    }
+}

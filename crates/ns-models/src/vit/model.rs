@@ -1,0 +1,175 @@
+//! The base model, its head, and its checkpoint's keys.
+
+use burn::module::Module;
+use burn::nn::{LayerNorm, Linear};
+use burn::tensor::{Device, Tensor};
+use serde_json::Value;
+
+use super::{VitConfig, block::VitBlock, config::MODEL_TYPE, embeddings::VitEmbeddings};
+use crate::{
+    AttentionBias, Context, Head, HfNames, InitialValue, Logits, MaskableLayer, Model, ModelError, ModelInputs,
+    ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Walk,
+    leaves::{layer_norm, linear},
+    residual::all_sites,
+};
+
+/// HF's names of what lies flat here.
+const RENAMED: [(&str, &str); 7] = [
+    ("embeddings.projection", "embeddings.patch_embeddings.projection"),
+    ("layers", "encoder.layer"),
+    ("attention", "attention.attention"),
+    ("attention_output", "attention.output.dense"),
+    ("intermediate", "intermediate.dense"),
+    ("output", "output.dense"),
+    ("pooler", "pooler.dense"),
+];
+/// What masked images are trained with.
+const MASK_TOKEN: &str = "embeddings.mask_token";
+/// A pooler that the file has and the class has not.
+const POOLER: [&str; 2] = ["pooler.dense.weight", "pooler.dense.bias"];
+
+/// ViT with the head that its configuration names.
+#[derive(Module, Debug)]
+pub struct Vit {
+    vit: VitBase,
+    classifier: Option<Linear>,
+    #[module(skip)]
+    kind: Head,
+    #[module(skip)]
+    config: VitConfig,
+}
+
+#[derive(Module, Debug)]
+struct VitBase {
+    embeddings: VitEmbeddings,
+    layers: Vec<VitBlock>,
+    layernorm: LayerNorm,
+    pooler: Option<Linear>,
+}
+
+impl Pretrained for Vit {
+    type Config = VitConfig;
+
+    fn init(config: &VitConfig, device: &Device) -> Result<Self, ModelError> {
+        config.validate()?;
+        let (kind, hidden_size) = (config.head()?, config.hidden_size);
+        let has_classifier = kind == Head::ImageClassification;
+        let has_pooler = !has_classifier && config.add_pooling_layer;
+        Ok(Self {
+            vit: VitBase {
+                embeddings: VitEmbeddings::init(config, device),
+                layers: (0..config.num_hidden_layers).map(|_| VitBlock::init(config, device)).collect(),
+                layernorm: layer_norm(hidden_size, config.layer_norm_eps, device),
+                pooler: has_pooler.then(|| linear(hidden_size, hidden_size, device)),
+            },
+            classifier: has_classifier.then(|| linear(hidden_size, config.common.n_labels(), device)),
+            kind,
+            config: config.clone(),
+        })
+    }
+
+    fn config(&self) -> &VitConfig {
+        &self.config
+    }
+
+    fn base_class(_config: &Value) -> &'static str {
+        "ViTModel"
+    }
+
+    fn hf_names(&self) -> HfNames {
+        let pooler = if self.vit.pooler.is_none() { &POOLER[..] } else { &[] };
+        HfNames {
+            base: ("vit", "vit"),
+            has_head: self.kind != Head::None,
+            renamed: RENAMED.into(),
+            ignored_endings: [&[MASK_TOKEN], pooler].concat(),
+            ..HfNames::default()
+        }
+    }
+}
+
+impl Model for Vit {
+    fn model_type(&self) -> &'static str {
+        MODEL_TYPE
+    }
+
+    fn head_kind(&self) -> Head {
+        self.kind
+    }
+
+    fn device(&self) -> Device {
+        self.vit.embeddings.cls_token.lazy_device()
+    }
+
+    fn maskable_layers(&self) -> Vec<MaskableLayer> {
+        self.hf_names().maskable_layers(self)
+    }
+
+    fn initial_value(&self, path: &str, _shape: &[usize]) -> InitialValue {
+        // HF draws from a normal cut at ±2, which at any usual width is none.
+        InitialValue::usual(path, self.config.initializer_range)
+    }
+
+    fn dropout(&self) -> f64 {
+        self.config.hidden_dropout_prob.max(self.config.attention_probs_dropout_prob)
+    }
+
+    fn problem_type(&self) -> Option<ProblemType> {
+        self.config.common.problem_type
+    }
+
+    fn check_inputs(&self, inputs: &ModelInputs) -> Result<(), ModelError> {
+        inputs.check_only(&["pixel_values"])?;
+        inputs.check_pixels(self.config.num_channels, Some(self.config.image_size.height_and_width()))
+    }
+
+    fn logits(&self, inputs: &ModelInputs) -> Result<Option<Logits>, ModelError> {
+        Ok(self.forward(inputs)?.logits)
+    }
+}
+
+impl Transformer for Vit {
+    fn n_layers(&self) -> usize {
+        self.vit.layers.len()
+    }
+
+    fn hidden_size(&self) -> usize {
+        self.config.hidden_size
+    }
+
+    fn sites(&self) -> Vec<Site> {
+        all_sites(self.n_layers())
+    }
+
+    fn stream_dims(&self, inputs: &ModelInputs) -> Result<[usize; 2], ModelError> {
+        let [batch, ..] = inputs.pixels()?.dims();
+        Ok([batch, self.config.n_positions()])
+    }
+
+    fn context(&self, _inputs: &ModelInputs) -> Result<Context, ModelError> {
+        Ok(Context::new(AttentionBias::default()))
+    }
+
+    fn embed(&self, inputs: &ModelInputs) -> Result<Tensor<3>, ModelError> {
+        Ok(self.vit.embeddings.forward(inputs.pixels()?.clone()))
+    }
+
+    fn block(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk {
+        self.vit.layers[layer].forward(layer, hidden, context, observer)
+    }
+
+    fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
+        self.vit.layernorm.forward(hidden)
+    }
+
+    fn token_logits(&self, _last_hidden_state: Tensor<3>) -> Option<Tensor<3>> {
+        None
+    }
+
+    fn head(&self, last_hidden_state: Tensor<3>, _inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
+        let cls_token = || -> Tensor<2> { last_hidden_state.clone().slice_dim(1, 0..1).squeeze_dim(1) };
+        let pooler_output = self.vit.pooler.as_ref().map(|pooler| pooler.forward(cls_token()).tanh());
+        let logits = self.classifier.as_ref().map(|classifier| Logits::Sequences(classifier.forward(cls_token())));
+        Ok(ModelOutput { last_hidden_state, pooler_output, logits })
+    }
+}
