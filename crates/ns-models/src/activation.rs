@@ -3,6 +3,8 @@
 use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
 
+use crate::kernels::{Gate, gated};
+
 /// An activation function, named as in `config.json` (`activation_function`, `hidden_act`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -48,15 +50,15 @@ impl Activation {
     /// - input and output: `[…]`
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
-            Self::Gelu => activation::gelu(x),
-            Self::GeluNew => activation::gelu_approximate(x),
-            Self::Gelu10 => activation::gelu(x).clamp(-10.0, 10.0),
-            Self::QuickGelu => x.clone() * activation::sigmoid(x * 1.702),
+            Self::Gelu => gated(x, Gate::Erf),
+            Self::GeluNew => gated(x, Gate::Tanh),
+            Self::Gelu10 => gated(x, Gate::Erf).clamp(-10.0, 10.0),
+            Self::QuickGelu => gated(x, Gate::Logistic(1.702)),
             Self::Relu => activation::relu(x),
             Self::Relu2 => activation::relu(x).square(),
             Self::Relu6 => activation::relu6(x),
             Self::LeakyRelu => activation::leaky_relu(x, 0.01),
-            Self::Silu => activation::silu(x),
+            Self::Silu => gated(x, Gate::Logistic(1.0)),
             Self::Mish => activation::mish(x),
             Self::Sigmoid => activation::sigmoid(x),
             Self::Tanh => activation::tanh(x),

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Bool, Device, Int, Tensor, activation::softmax};
+use burn::tensor::{Bool, Device, Int, Tensor};
+
+use crate::kernels::biased_softmax;
 
 /// What HF adds to the score of a key that a query must not see (`torch.finfo(float32).min`).
 const MASKED: f32 = f32::MIN;
@@ -102,12 +104,9 @@ fn scores_where(unseen: Tensor<2, Bool>, score: f32) -> Tensor<4> {
 /// - key, value: `[batch, heads, keys, head_dim]`
 /// - output: `[batch, heads, queries, head_dim]`
 pub fn attend(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, scale: f64, bias: &AttentionBias) -> Tensor<4> {
-    let scores = (query * scale).matmul(key.swap_dims(2, 3));
-    let scores = match &bias.0 {
-        Some(bias) => scores + bias.clone(),
-        None => scores,
-    };
-    softmax(scores, 3).matmul(value)
+    let scores = query.matmul(key.swap_dims(2, 3));
+    let bias = bias.0.clone().unwrap_or_else(|| Tensor::zeros([1; 4], &scores.device()));
+    biased_softmax(scores, bias, scale).matmul(value)
 }
 
 /// The same from some positions, or all, to the whole sequence.

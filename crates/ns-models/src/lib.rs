@@ -23,6 +23,8 @@
 
 mod error;
 
+mod kernels;
+
 mod activation;
 mod attention;
 mod inputs;
