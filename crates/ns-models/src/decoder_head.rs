@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::{Head, Logits, ModelError, ModelInputs, ModelOutput, inputs::invalid, leaves::linear_with};
+use crate::{Head, Logits, ModelError, ModelInputs, ModelOutput, inputs::invalid, leaves::linear_with, rows};
 
 /// The head of a decoder.
 #[derive(Module, Debug)]
@@ -63,10 +63,10 @@ impl DecoderHead {
     pub(crate) fn token_logits(&self, last_hidden_state: Tensor<3>, embedding: &Param<Tensor<2>>) -> Option<Tensor<3>> {
         match self.kind {
             Head::Lm => Some(match &self.lm_head {
-                Some(lm_head) => lm_head.forward(last_hidden_state),
-                None => burn::tensor::module::linear(last_hidden_state, embedding.val().transpose(), None),
+                Some(lm_head) => rows::linear(lm_head, last_hidden_state),
+                None => rows::project(last_hidden_state, embedding.val().transpose()),
             }),
-            _ => Some(self.classifier.as_ref()?.forward(last_hidden_state)),
+            _ => Some(rows::linear(self.classifier.as_ref()?, last_hidden_state)),
         }
     }
 

@@ -32,6 +32,7 @@ mod leaves;
 mod loss;
 mod residual;
 mod rotary;
+mod rows;
 mod self_attention;
 
 mod layers;

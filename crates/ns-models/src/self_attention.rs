@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 
-use crate::{AttentionBias, attend_from, leaves::linear_with, merge_heads, split_heads};
+use crate::{AttentionBias, attend_from, leaves::linear_with, merge_heads, rows, split_heads};
 
 /// Projections to heads, and attention among them; the output projection is the block's.
 #[derive(Module, Debug)]
@@ -41,7 +41,7 @@ impl SelfAttention {
     /// - hidden: `[batch, seq, hidden]`
     /// - output: `[batch, seq, all_heads]`
     pub(crate) fn query(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.query.forward(hidden)
+        rows::linear(&self.query, hidden)
     }
 
     /// Attends from some positions, or all, to the whole sequence.
@@ -73,7 +73,7 @@ impl SelfAttention {
         let heads = |projected: Tensor<3>| split_heads(projected, self.n_heads);
         let query = heads(query);
         let [_, _, _, head_dim] = query.dims();
-        let (key, value) = (heads(self.key.forward(hidden.clone())), heads(self.value.forward(hidden)));
+        let (key, value) = (heads(rows::linear(&self.key, hidden.clone())), heads(rows::linear(&self.value, hidden)));
         merge_heads(attend_from(positions, query, key, value, (head_dim as f64).powf(-0.5), bias))
     }
 }

@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::nn::{Initializer, Linear};
 use burn::tensor::{Device, Tensor};
 
-use crate::leaves::linear;
+use crate::{leaves::linear, rows};
 
 /// A layer of the MLP. HF builds the grouped kind as `GroupedLinearLayer`, which no mask can be put on, as in
 /// NeuroSurgeon.
@@ -38,7 +38,7 @@ impl FeedForward {
     /// - output: `[batch, seq, output]`
     pub(super) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         match self {
-            Self::Dense(linear) => linear.forward(x),
+            Self::Dense(linear) => rows::linear(linear, x),
             Self::Grouped(grouped) => grouped.forward(x),
         }
     }

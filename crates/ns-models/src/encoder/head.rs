@@ -2,12 +2,13 @@
 
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, LayerNorm, Linear};
-use burn::tensor::{Device, Tensor, module};
+use burn::tensor::{Device, Tensor};
 
 use super::{EncoderConfig, family::SequenceHead};
 use crate::{
     Activation, Head, ModelError,
     leaves::{layer_norm, linear, linear_with},
+    rows,
 };
 
 /// What sits on the base model.
@@ -93,12 +94,12 @@ impl MaskedLmHead {
     /// - embedding: `[vocab, embedding]`
     /// - output: `[batch, positions, vocab]`
     pub(super) fn forward(&self, hidden: Tensor<3>, embedding: &Param<Tensor<2>>) -> Tensor<3> {
-        let hidden = self.norm.forward(self.activation.forward(self.dense.forward(hidden)));
+        let hidden = self.norm.forward(self.activation.forward(rows::linear(&self.dense, hidden)));
         let weight = match &self.decoder {
             Some(decoder) => decoder.weight.val(),
             None => embedding.val().transpose(),
         };
-        module::linear(hidden, weight, Some(self.bias.val()))
+        rows::project(hidden, weight) + self.bias.val().unsqueeze()
     }
 }
 
@@ -117,7 +118,7 @@ impl DiscriminatorHead {
     /// - output: `[batch, seq]`
     pub(super) fn forward(&self, hidden: Tensor<3>) -> Tensor<2> {
         let [batch, seq, _] = hidden.dims();
-        let scores = self.dense_prediction.forward(self.activation.forward(self.dense.forward(hidden)));
+        let scores = rows::linear(&self.dense_prediction, self.activation.forward(rows::linear(&self.dense, hidden)));
         scores.reshape([batch, seq])
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Walk,
     leaves::{embedding, linear},
     residual::all_sites,
+    rows,
 };
 
 /// Buffers of older checkpoints, and the next-sentence head of BERT's pretraining, which no class here has.
@@ -199,7 +200,7 @@ impl Transformer for Encoder {
     fn embed(&self, inputs: &ModelInputs) -> Result<Tensor<3>, ModelError> {
         let embedded = self.base.embeddings.forward(inputs)?;
         Ok(match &self.base.embeddings_project {
-            Some(project) => project.forward(embedded),
+            Some(project) => rows::linear(project, embedded),
             None => embedded,
         })
     }
@@ -218,7 +219,7 @@ impl Transformer for Encoder {
                 Some(head.forward(last_hidden_state, &self.base.embeddings.word_embeddings().weight))
             }
             Some(EncoderHead::Linear(classifier)) if self.head_kind == Head::TokenClassification => {
-                Some(classifier.forward(last_hidden_state))
+                Some(rows::linear(classifier, last_hidden_state))
             }
             _ => None,
         }

@@ -7,7 +7,7 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 
 use super::Gpt2Config;
-use crate::{AttentionBias, attend_from, leaves::linear, merge_heads, split_heads};
+use crate::{AttentionBias, attend_from, leaves::linear, merge_heads, rows, split_heads};
 
 /// Causal self-attention.
 #[derive(Module, Debug)]
@@ -45,12 +45,11 @@ impl Gpt2Attention {
     ) -> Tensor<3> {
         let [query, key, value] = self.query_key_value(hidden);
         let attended = attend_from(positions, query, key, value, self.scale, bias);
-        self.c_proj.forward(merge_heads(attended))
+        rows::linear(&self.c_proj, merge_heads(attended))
     }
 
     fn query_key_value(&self, hidden: Tensor<3>) -> [Tensor<4>; 3] {
-        let [_, _, width] = hidden.dims();
-        let fused = self.c_attn.forward(hidden);
-        [0, 1, 2].map(|part| split_heads(fused.clone().narrow(2, part * width, width), self.n_heads))
+        let heads = split_heads(rows::linear(&self.c_attn, hidden), 3 * self.n_heads);
+        [0, 1, 2].map(|part| heads.clone().narrow(1, part * self.n_heads, self.n_heads))
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     Activation, AttentionBias, Observer, Walk,
     leaves::{layer_norm, linear},
     residual::pre_ln_block,
+    rows,
 };
 
 #[derive(Module, Debug)]
@@ -65,6 +66,6 @@ impl Gpt2Block {
 
 impl Gpt2Mlp {
     fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.c_proj.forward(self.activation.forward(self.c_fc.forward(hidden)))
+        rows::linear(&self.c_proj, self.activation.forward(rows::linear(&self.c_fc, hidden)))
     }
 }

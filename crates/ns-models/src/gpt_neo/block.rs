@@ -12,7 +12,7 @@ use crate::{
     leaves::{layer_norm, linear, linear_with},
     merge_heads,
     residual::pre_ln_block,
-    split_heads,
+    rows, split_heads,
 };
 
 #[derive(Module, Debug)]
@@ -84,14 +84,14 @@ impl GptNeoBlock {
 
 impl GptNeoSelfAttention {
     fn forward(&self, hidden: Tensor<3>, positions: Option<&Range<usize>>, bias: &AttentionBias) -> Tensor<3> {
-        let heads = |projection: &Linear| split_heads(projection.forward(hidden.clone()), self.n_heads);
+        let heads = |projection: &Linear| split_heads(rows::linear(projection, hidden.clone()), self.n_heads);
         let [query, key, value] = [&self.q_proj, &self.k_proj, &self.v_proj].map(heads);
-        self.out_proj.forward(merge_heads(attend_from(positions, query, key, value, 1.0, bias)))
+        rows::linear(&self.out_proj, merge_heads(attend_from(positions, query, key, value, 1.0, bias)))
     }
 }
 
 impl GptNeoMlp {
     fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.c_proj.forward(self.activation.forward(self.c_fc.forward(hidden)))
+        rows::linear(&self.c_proj, self.activation.forward(rows::linear(&self.c_fc, hidden)))
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     leaves::{layer_norm, linear, linear_with},
     merge_heads,
     residual::{at_positions, pre_ln_block},
+    rows,
 };
 
 #[derive(Module, Debug)]
@@ -107,14 +108,14 @@ impl GptNeoXAttention {
         };
         let scale = (head_dim as f64).powf(-0.5);
         let attended = attend_from(positions, turn(query), turn(key), value, scale, &context.attention_bias);
-        self.dense.forward(merge_heads(attended))
+        rows::linear(&self.dense, merge_heads(attended))
     }
 
     /// Splits the fused projection, whose rows go head by head.
     fn query_key_value(&self, hidden: Tensor<3>) -> [Tensor<4>; 3] {
         let [batch, seq, width] = hidden.dims();
         let head_dim = width / self.n_heads;
-        let fused = self.query_key_value.forward(hidden);
+        let fused = rows::linear(&self.query_key_value, hidden);
         let heads = fused.reshape([batch, seq, self.n_heads, 3 * head_dim]).swap_dims(1, 2);
         [0, 1, 2].map(|part| heads.clone().narrow(3, part * head_dim, head_dim))
     }
@@ -122,6 +123,6 @@ impl GptNeoXAttention {
 
 impl GptNeoXMlp {
     fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
-        self.dense_4h_to_h.forward(self.activation.forward(self.dense_h_to_4h.forward(hidden)))
+        rows::linear(&self.dense_4h_to_h, self.activation.forward(rows::linear(&self.dense_h_to_4h, hidden)))
     }
 }

@@ -13,7 +13,7 @@ fn points() -> Vec<f32> {
 }
 
 fn tensor<const D: usize>(values: &[f32], shape: [usize; D]) -> Tensor<D> {
-    Tensor::from_data(TensorData::new(values.to_vec(), shape), &Device::flex())
+    Tensor::from_data(TensorData::new(values.to_vec(), shape), &Device::default())
 }
 
 fn tensor_f64<const D: usize>(values: impl IntoIterator<Item = f64>, shape: [usize; D], device: &Device) -> Tensor<D> {
@@ -45,7 +45,7 @@ mod activations {
 
     #[test]
     fn values_and_derivatives_over_the_whole_range() {
-        let (points, device) = (points(), Device::flex().autodiff());
+        let (points, device) = (points(), Device::default().autodiff());
         let n = points.len();
         for gate in GATES {
             let (y, dy) = gated_with_gradient(tensor(&points, [n]).autodiff(), gate);
@@ -58,7 +58,7 @@ mod activations {
 
     #[test]
     fn portable_derivatives_are_those_of_differences() {
-        let (device, step) = (Device::flex().autodiff(), 1e-6);
+        let (device, step) = (Device::default().autodiff(), 1e-6);
         let points: Vec<f64> = (-60..=60).map(|i| f64::from(i) * 0.1).collect();
         let at = |shift: f64, gate| {
             let x = tensor_f64(points.iter().map(|x| x + shift), [points.len()], &device);
@@ -76,7 +76,7 @@ mod activations {
     fn small_values_keep_their_relative_precision() {
         for gate in GATES {
             let y = values(gated(tensor(&[-3.0, -1e-3, 1e-3, 1e-20], [4]), gate));
-            let expected = values(gated(tensor_f64([-3.0, -1e-3, 1e-3, 1e-20], [4], &Device::flex()), gate));
+            let expected = values(gated(tensor_f64([-3.0, -1e-3, 1e-3, 1e-20], [4], &Device::default()), gate));
             for (y, expected) in y.iter().zip(expected) {
                 assert!((y / expected - 1.0).abs() < 3e-6, "{gate:?}: {y}, expected {expected}");
             }
@@ -103,7 +103,7 @@ mod activations {
         let part = gated(shaped.clone().narrow(0, 2, 3), Gate::Erf);
         assert_eq!(values(part), flat[2 * 105..5 * 105]);
         assert_eq!(values(shaped)[..], points.iter().map(|x| f64::from(*x)).collect::<Vec<_>>()[..], "it was changed");
-        assert_eq!(gated(Tensor::<2>::zeros([0, 3], &Device::flex()), Gate::Tanh).dims(), [0, 3]);
+        assert_eq!(gated(Tensor::<2>::zeros([0, 3], &Device::default()), Gate::Tanh).dims(), [0, 3]);
     }
 
     #[test]
@@ -113,7 +113,7 @@ mod activations {
             pool.install(|| {
                 let points = points();
                 let scores = tensor(&points[..28_000], [1, 4, 100, 70]);
-                let bias = Tensor::zeros([1, 1, 1, 70], &Device::flex());
+                let bias = Tensor::zeros([1, 1, 1, 70], &Device::default());
                 let y = gated(tensor(&points, [points.len()]), Gate::Erf);
                 (values(y), values(biased_softmax(scores, bias, 0.3)))
             })
@@ -154,13 +154,13 @@ mod attention {
     #[test]
     fn rows_of_any_length_sum_to_one() {
         for keys in [1, 2, 15, 16, 17, 197] {
-            let p = biased_softmax(spread([1, 2, 3, keys], 50.0), Tensor::zeros([1, 1, 1, keys], &Device::flex()), 1.0);
+            let p = biased_softmax(spread([1, 2, 3, keys], 50.0), Tensor::zeros([1, 1, 1, keys], &Device::default()), 1.0);
             for sum in values(p.sum_dim(3)) {
                 assert!((sum - 1.0).abs() < 1e-6, "{keys} keys: {sum}");
             }
         }
-        let empty = Tensor::<4>::zeros([1, 2, 0, 4], &Device::flex());
-        assert_eq!(biased_softmax(empty, Tensor::zeros([1, 1, 1, 4], &Device::flex()), 1.0).dims(), [1, 2, 0, 4]);
+        let empty = Tensor::<4>::zeros([1, 2, 0, 4], &Device::default());
+        assert_eq!(biased_softmax(empty, Tensor::zeros([1, 1, 1, 4], &Device::default()), 1.0).dims(), [1, 2, 0, 4]);
     }
 
     #[test]
@@ -192,8 +192,8 @@ mod attention {
 
     #[test]
     fn other_number_types_go_the_portable_way() {
-        let scores = tensor_f64([1.0, 2.0], [1, 1, 1, 2], &Device::flex());
-        let p = biased_softmax(scores, tensor_f64([0.0, 0.0], [1, 1, 1, 2], &Device::flex()), 2.0);
+        let scores = tensor_f64([1.0, 2.0], [1, 1, 1, 2], &Device::default());
+        let p = biased_softmax(scores, tensor_f64([0.0, 0.0], [1, 1, 1, 2], &Device::default()), 2.0);
         assert_eq!(p.dtype(), DType::F64);
         let expected = 1.0 / (1.0 + (-2.0_f64).exp());
         assert!((values(p)[1] - expected).abs() < 1e-15);

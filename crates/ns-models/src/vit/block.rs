@@ -9,6 +9,7 @@ use crate::{
     Activation, Context, Observer, Walk,
     leaves::{layer_norm, linear},
     residual::pre_ln_block,
+    rows,
     self_attention::{SelfAttention, SelfAttentionConfig},
 };
 
@@ -59,11 +60,11 @@ impl VitBlock {
         let positions = context.positions_of(layer);
         let attention = |hidden| {
             let normed = self.layernorm_before.forward(hidden);
-            self.attention_output.forward(self.attention.forward(normed, positions, &context.attention_bias))
+            rows::linear(&self.attention_output, self.attention.forward(normed, positions, &context.attention_bias))
         };
         let mlp = |hidden| {
             let normed = self.layernorm_after.forward(hidden);
-            self.output.forward(self.activation.forward(self.intermediate.forward(normed)))
+            rows::linear(&self.output, self.activation.forward(rows::linear(&self.intermediate, normed)))
         };
         pre_ln_block(layer, hidden, positions, observer, attention, mlp)
     }

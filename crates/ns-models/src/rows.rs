@@ -1,0 +1,51 @@
+//! Linear layers at every position of a batch of sequences, as one product.
+
+use burn::nn::Linear;
+use burn::tensor::{Tensor, module};
+
+/// A linear layer at every position.
+///
+/// # Shapes
+/// - x: `[batch, seq, input]`
+/// - output: `[batch, seq, output]`
+pub(crate) fn linear(layer: &Linear, x: Tensor<3>) -> Tensor<3> {
+    by_rows(x, |rows| layer.forward(rows))
+}
+
+/// `x · weight` at every position, without a copy of a weight that is a view.
+///
+/// # Shapes
+/// - x: `[batch, seq, input]`
+/// - weight: `[input, output]`
+/// - output: `[batch, seq, output]`
+pub(crate) fn project(x: Tensor<3>, weight: Tensor<2>) -> Tensor<3> {
+    by_rows(x, |rows| module::linear(rows, weight, None))
+}
+
+/// Burn keeps a batch whose sequences are a multiple of 32 long as so many products, each of which reads the whole
+/// weight. One product over the rows of all sequences takes three quarters of the time.
+fn by_rows(x: Tensor<3>, f: impl FnOnce(Tensor<2>) -> Tensor<2>) -> Tensor<3> {
+    let [batch, seq, input] = x.dims();
+    let rows = f(x.reshape([batch * seq, input]));
+    let [_, output] = rows.dims();
+    rows.reshape([batch, seq, output])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::nn::LinearConfig;
+    use burn::tensor::{Device, Int, Tolerance};
+
+    #[test]
+    fn is_the_layer_at_every_position() {
+        let device = Device::default();
+        let layer = LinearConfig::new(3, 5).init(&device);
+        let x = Tensor::<1, Int>::arange(0..2 * 32 * 3, &device).float().reshape([2, 32, 3]) * 0.01;
+        let expected = layer.forward(x.clone()).into_data();
+        linear(&layer, x.clone()).into_data().assert_approx_eq::<f32>(&expected, Tolerance::default());
+        let transposed = layer.weight.val().transpose().mul_scalar(1.0).transpose();
+        let bias = layer.bias.as_ref().unwrap().val().reshape([1, 1, 5]);
+        (project(x, transposed) + bias).into_data().assert_approx_eq::<f32>(&expected, Tolerance::default());
+    }
+}
