@@ -1,9 +1,12 @@
 //! Probes that are configured, fed or run wrongly, and what they say to it.
 
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use ns_circuit::{Ablation, CircuitConfig, CircuitError};
-use ns_models::{AnyTransformer, Gpt2, Gpt2Config, ModelError, ModelInputs, Pretrained};
+use ns_models::{
+    AnyTransformer, Gpt2, Gpt2Config, GptNeoX, GptNeoXConfig, ImageSize, ModelError, ModelInputs, Pretrained, Vit,
+    VitConfig,
+};
 
 use crate::{
     CircuitProbe, CircuitProbeConfig, Labeling, ProbeBatch, ProbeError, ProbeLoss, ResidualUpdateModel,
@@ -59,6 +62,46 @@ fn assert_both_refuse(
             assert!(message.contains(part), "`{part}` is missing in: {message}");
         }
     }
+}
+
+/// A GPT-NeoX of one block.
+fn gpt_neox(use_parallel_residual: bool) -> GptNeoX {
+    let config = GptNeoXConfig {
+        vocab_size: 10,
+        hidden_size: 8,
+        num_hidden_layers: 1,
+        num_attention_heads: 2,
+        intermediate_size: 8,
+        max_position_embeddings: 3,
+        rotary_pct: 0.5,
+        use_parallel_residual,
+        ..Default::default()
+    };
+    GptNeoX::init(&config, &Device::default().autodiff()).unwrap()
+}
+
+fn neox_config(model_type: &str, site: &str) -> CircuitProbeConfig {
+    let layer = "gpt_neox.layers.0.attention.query_key_value".into();
+    let mut config = CircuitProbeConfig::new(site.parse().unwrap(), vec![layer]).unwrap();
+    config.resid_config.model_type = model_type.into();
+    config
+}
+
+#[test]
+fn both_spellings_of_gpt_neox_are_read() {
+    for model_type in ["gptneox", "gpt_neox", ""] {
+        assert!(CircuitProbe::new(neox_config(model_type, "attn_update_0"), gpt_neox(true)).is_ok(), "{model_type}");
+    }
+    let error = CircuitProbe::new(neox_config("bert", "attn_update_0"), gpt_neox(true)).unwrap_err();
+    assert!(error.to_string().contains("gpt_neox"), "{error}");
+}
+
+#[test]
+fn a_parallel_block_has_no_stream_between() {
+    let error = CircuitProbe::new(neox_config("", "attn_stream_0"), gpt_neox(true)).unwrap_err();
+    assert!(error.to_string().contains("attn_stream_0") && error.to_string().contains("mlp_stream_0"), "{error}");
+    let probe = CircuitProbe::new(neox_config("", "attn_stream_0"), gpt_neox(false)).unwrap();
+    assert_eq!(probe.forward(&batch(&[1, 2, 1])).unwrap().vectors.dims(), [3, 8]);
 }
 
 mod configuration {
@@ -195,6 +238,36 @@ mod python_dumps {
 
 mod batches {
     use super::*;
+
+    #[test]
+    fn of_images_have_positions_too() {
+        let device = Device::default().autodiff();
+        let sizes = VitConfig {
+            hidden_size: 8,
+            num_hidden_layers: 1,
+            num_attention_heads: 2,
+            intermediate_size: 8,
+            image_size: ImageSize::Square(4),
+            patch_size: ImageSize::Square(2),
+            ..Default::default()
+        };
+        let layer = "encoder.layer.0.attention.output.dense";
+        let mut config = subnetwork_config();
+        config.probe_vectors = "attn_update_0".into();
+        config.resid_config.target_layers = vec![0];
+        config.circuit_config.target_layers = vec![layer.into()];
+        let probe = SubnetworkProbe::new(config, Vit::init(&sizes, &device).unwrap(), 0).unwrap();
+        // Two images of four patches behind the class token, which is read.
+        let images = |token_mask: Vec<bool>| ProbeBatch {
+            inputs: ModelInputs::images(Tensor::ones([2, 3, 4, 4], &device)),
+            token_mask,
+            labels: vec![0, 2],
+        };
+        let first = [true, false, false, false, false];
+        assert_eq!(probe.forward(&images([first, first].concat())).unwrap().logits.dims(), [2, 3]);
+        let short = probe.forward(&images(vec![true, false, true, false])).unwrap_err();
+        assert!(short.to_string().contains("[2, 5]"), "{short}");
+    }
 
     #[test]
     fn with_more_or_fewer_labels_than_tokens_are_refused() {

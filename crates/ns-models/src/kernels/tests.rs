@@ -154,7 +154,8 @@ mod attention {
     #[test]
     fn rows_of_any_length_sum_to_one() {
         for keys in [1, 2, 15, 16, 17, 197] {
-            let p = biased_softmax(spread([1, 2, 3, keys], 50.0), Tensor::zeros([1, 1, 1, keys], &Device::default()), 1.0);
+            let p =
+                biased_softmax(spread([1, 2, 3, keys], 50.0), Tensor::zeros([1, 1, 1, keys], &Device::default()), 1.0);
             for sum in values(p.sum_dim(3)) {
                 assert!((sum - 1.0).abs() < 1e-6, "{keys} keys: {sum}");
             }
