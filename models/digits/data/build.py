@@ -1,0 +1,25 @@
+#!/usr/bin/env python3
+"""Makes digits.csv out of scikit-learn's copy of the digits.
+
+    pip install scikit-learn==1.9.1
+    python3 build.py
+"""
+import csv
+import pathlib
+
+from sklearn.datasets import load_digits
+
+
+def main():
+    digits = load_digits()
+    rows = digits.data.astype(int)
+    assert (rows == digits.data).all() and rows.shape == (1797, 64)
+    with open(pathlib.Path(__file__).with_name("digits.csv"), "w", encoding="ascii", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["label"] + [f"p{place}" for place in range(64)])
+        for label, pixels in zip(digits.target.tolist(), rows.tolist()):
+            writer.writerow([label] + pixels)
+
+
+if __name__ == "__main__":
+    main()
