@@ -67,6 +67,16 @@ macro_rules! any_transformer {
                 }
             }
 
+            /// This model with the base model's weights of a folder, as [`Pretrained::with_base_weights`].
+            ///
+            /// # Errors
+            /// Whatever reading the folder gives.
+            pub fn with_base_weights(self, folder: &Path) -> Result<Self, ModelError> {
+                match self {
+                    $(Self::$family(model) => Ok(Self::$family(model.with_base_weights(folder)?)),)+
+                }
+            }
+
             fn variant(&self) -> &'static str {
                 match self {
                     $(Self::$family(_) => stringify!($family),)+

@@ -57,6 +57,17 @@ impl AnyModel {
         }
     }
 
+    /// This model with the base model's weights of a folder, as [`Pretrained::with_base_weights`].
+    ///
+    /// # Errors
+    /// Whatever reading the folder gives.
+    pub fn with_base_weights(self, folder: &Path) -> Result<Self, ModelError> {
+        match self {
+            Self::Transformer(model) => Ok(Self::Transformer(model.with_base_weights(folder)?)),
+            Self::ResNet(model) => Ok(Self::ResNet(model.with_base_weights(folder)?)),
+        }
+    }
+
     /// Loads a folder as `save_pretrained` writes it.
     ///
     /// # Errors

@@ -66,7 +66,7 @@ pub use activation::Activation;
 pub use any::{AnyTransformer, model_types};
 pub use any_model::AnyModel;
 pub use attention::{AttentionBias, attend, attend_from, merge_heads, split_heads};
-pub use checkpoint::{Checkpoint, HfNames, Pretrained, load_weights, save_pretrained, save_tensors, write_atomically};
+pub use checkpoint::{Checkpoint, HfNames, Pretrained, load_base_weights, load_weights, save_pretrained, save_tensors, write_atomically};
 pub use config::{CommonConfig, Head, InitialValue, ProblemType, read_config};
 pub use encoder::{Encoder, EncoderConfig, EncoderFamily};
 pub use error::ModelError;

@@ -41,6 +41,58 @@ pub enum TrainError {
         /// What would be right.
         expected: String,
     },
+    /// A data file is not in the format that its name says.
+    #[error("cannot read `{}`: {reason}", path.display())]
+    DataFormat {
+        /// The file.
+        path: PathBuf,
+        /// What stands in the way, with the line.
+        reason: String,
+    },
+    /// A data file lacks a column.
+    #[error("`{}` has no column `{column}`; it has {}", path.display(), quoted(found))]
+    DataColumn {
+        /// The file.
+        path: PathBuf,
+        /// The column that a recipe names.
+        column: String,
+        /// Its columns.
+        found: Vec<String>,
+    },
+    /// A data file holds something that cannot be used.
+    #[error("`{}`{}: {what} is {found}, but {expected}", path.display(), at(*line))]
+    Data {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1, where it is about one.
+        line: Option<usize>,
+        /// "a row", "a pixel", …
+        what: &'static str,
+        /// What is there.
+        found: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// A row has a class that does not exist: no training row has it, or the recipe does not name it.
+    #[error("`{}`, line {line}: there is no class `{class}`; the classes are {}", path.display(), quoted(classes))]
+    UnknownClass {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// The row's class, or its index.
+        class: String,
+        /// The classes.
+        classes: Vec<String>,
+    },
+    /// A class cannot be learned.
+    #[error("no training row of `{}` has the class `{class}`", path.display())]
+    UntrainedClass {
+        /// The file.
+        path: PathBuf,
+        /// The class.
+        class: String,
+    },
     /// The folder holds another run.
     #[error("`{}` holds a run of another recipe or seed; choose another --out, or remove it", folder.display())]
     OtherRun {
@@ -88,6 +140,14 @@ fn kept(last_good: usize, folder: &Path) -> String {
         0 => format!("no checkpoint in `{}` is from before that", folder.display()),
         epoch => format!("the checkpoint of epoch {epoch} in `{}` is kept", folder.display()),
     }
+}
+
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn at(line: Option<usize>) -> String {
+    line.map(|line| format!(", line {line}")).unwrap_or_default()
 }
 
 impl TrainError {

@@ -9,6 +9,8 @@ mod error;
 
 mod tasks;
 
+mod data;
+
 mod recipe;
 
 mod interrupt;
@@ -32,6 +34,10 @@ pub mod figures;
 pub mod verify;
 
 pub use bench::{StepTimes, time_probe_steps};
+pub use data::{
+    ImageRecipe, LabelledImages, Normalization, RowSplit, SplitRecipe, Table, TextClassification, TextRecipe,
+    WordLabels, WordRecipe,
+};
 pub use error::TrainError;
 pub use interrupt::Interrupt;
 pub use learner::{Learner, Metrics, Outcome, Trainee};

@@ -9,5 +9,5 @@ mod write;
 pub use names::HfNames;
 pub use pretrained::Pretrained;
 pub use read::Checkpoint;
-pub use weights::load_weights;
+pub use weights::{load_base_weights, load_weights};
 pub use write::{save_pretrained, save_tensors, write_atomically};

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{Checkpoint, HfNames, load_weights, save_pretrained};
+use super::{Checkpoint, HfNames, load_base_weights, load_weights, save_pretrained};
 use crate::{Model, ModelError, read_config};
 
 /// A family whose folders `save_pretrained` of HF writes and `from_pretrained` reads.
@@ -75,6 +75,16 @@ pub trait Pretrained: Model {
         config["add_pooling_layer"] =
             Checkpoint::open_folder(folder)?.names().any(|key| key.contains("pooler.")).into();
         load_as(folder, &config, device)
+    }
+
+    /// This model with the base model's weights of a folder, whatever head its checkpoint was saved with; the head
+    /// stays as it is.
+    ///
+    /// # Errors
+    /// As [`load_base_weights`].
+    fn with_base_weights(self, folder: &Path) -> Result<Self, ModelError> {
+        let names = self.hf_names();
+        load_base_weights(self, Checkpoint::open_folder(folder)?, &names)
     }
 
     /// Writes the folder back; `transformers` loads it unchanged.

@@ -13,10 +13,38 @@ use crate::{Checkpoint, HfNames, ModelError};
 /// # Errors
 /// [`ModelError::MissingTensors`], [`ModelError::ExtraTensors`] and [`ModelError::MisshapenTensor`] name what does
 /// not fit; [`ModelError::Unloadable`] is what burn-store refuses; [`ModelError::UnsupportedDtype`] and [`ModelError::NotSafetensors`] as the checkpoint reads.
-pub fn load_weights<M: Module>(mut module: M, checkpoint: Checkpoint, names: &HfNames) -> Result<M, ModelError> {
+pub fn load_weights<M: Module>(module: M, checkpoint: Checkpoint, names: &HfNames) -> Result<M, ModelError> {
     let checkpoint = checkpoint.for_model(names);
     let expected = expected_tensors(&module, names);
     check_names(&checkpoint, &expected, names)?;
+    fill(module, &checkpoint, expected)
+}
+
+/// Fills the parameters of the base model alone, whatever head the checkpoint was saved with; the head stays as it is,
+/// and so does a pooler that is not in the file.
+///
+/// # Errors
+/// As [`load_weights`].
+pub fn load_base_weights<M: Module>(module: M, checkpoint: Checkpoint, names: &HfNames) -> Result<M, ModelError> {
+    let checkpoint = checkpoint.for_model(names);
+    let prefix = format!("{}.", names.base.1);
+    let expected = expected_tensors(&module, names).into_iter().filter(|(name, _)| {
+        let left_out = name.contains("pooler.") && checkpoint.shape(name).is_none();
+        (!names.has_head || name.starts_with(&prefix)) && !left_out
+    });
+    let expected: BTreeMap<_, _> = expected.collect();
+    let missing: Vec<String> = expected.keys().filter(|name| checkpoint.shape(name).is_none()).cloned().collect();
+    match missing.is_empty() {
+        true => fill(module, &checkpoint, expected),
+        false => Err(ModelError::MissingTensors { names: missing, nearest: None }),
+    }
+}
+
+fn fill<M: Module>(
+    mut module: M,
+    checkpoint: &Checkpoint,
+    expected: BTreeMap<String, Expected>,
+) -> Result<M, ModelError> {
     let mut tensors = Vec::with_capacity(expected.len());
     for (name, Expected { path, shape, transposed }) in expected {
         let Some(data) = checkpoint.float_data(&name)? else {

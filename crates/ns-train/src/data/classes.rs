@@ -1,0 +1,135 @@
+//! Class names ↔ class indices.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{RowSplit, table::Table};
+use crate::TrainError;
+
+/// Indices of a column's classes, and the names that they stand for.
+///
+/// Classes that are not given are those of the training rows, sorted: as numbers if all are numbers, else by name.
+/// Where they are given, a label may be their name or, if no name is a number, their place, counted from 0.
+pub(super) fn read_labels(
+    table: &Table,
+    column: &str,
+    given: Option<&[String]>,
+    split: &RowSplit,
+) -> Result<(Vec<usize>, Vec<String>), TrainError> {
+    let names = table.column(column)?;
+    let classes = match given {
+        Some(classes) => checked(classes)?,
+        None => sorted(split.train.iter().map(|row| names[*row])),
+    };
+    let places = places(&classes, given.is_some());
+    let labels = names.iter().enumerate().map(|(row, name)| {
+        places.get(*name).copied().ok_or_else(|| TrainError::UnknownClass {
+            path: table.path().into(),
+            line: table.line(row),
+            class: (*name).into(),
+            classes: classes.clone(),
+        })
+    });
+    let labels = labels.collect::<Result<Vec<usize>, TrainError>>()?;
+    let trained: BTreeSet<usize> = split.train.iter().map(|row| labels[*row]).collect();
+    match (0..classes.len()).find(|class| !trained.contains(class)) {
+        Some(class) => Err(TrainError::UntrainedClass { path: table.path().into(), class: classes[class].clone() }),
+        None => Ok((labels, classes)),
+    }
+}
+
+fn checked(classes: &[String]) -> Result<Vec<String>, TrainError> {
+    let different: BTreeSet<&String> = classes.iter().collect();
+    match different.len() == classes.len() && !classes.is_empty() {
+        true => Ok(classes.to_vec()),
+        false => Err(TrainError::Setting {
+            setting: "classes",
+            found: format!("[{}]", classes.join(", ")),
+            expected: "it must name each class once, or be left out".into(),
+        }),
+    }
+}
+
+fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut classes: Vec<&str> = names.collect::<BTreeSet<_>>().into_iter().collect();
+    let numbers: Option<Vec<i64>> = classes.iter().map(|name| name.parse().ok()).collect();
+    if numbers.is_some() {
+        classes.sort_by_key(|name| name.parse::<i64>().unwrap_or_default());
+    }
+    classes.into_iter().map(Into::into).collect()
+}
+
+fn places(classes: &[String], given: bool) -> BTreeMap<String, usize> {
+    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+    if given && classes.iter().all(|name| name.parse::<i64>().is_err()) {
+        places.extend((0..classes.len()).map(|place| (place.to_string(), place)));
+    }
+    places.extend(classes.iter().enumerate().map(|(place, name)| (name.clone(), place)));
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{SplitRecipe, fixtures::file};
+    use super::*;
+
+    type Labels = (Vec<usize>, Vec<String>);
+
+    fn labels(names: &str, given: Option<&[&str]>) -> Result<Labels, TrainError> {
+        let rows: String = names.split(' ').map(|row| row.replace(':', ",") + "\n").collect();
+        let (_folder, path) = file("a.csv", format!("label,split\n{rows}"));
+        let table = Table::read(&path).unwrap();
+        let split = SplitRecipe::Column("split".into()).split(&table).unwrap();
+        let given: Option<Vec<String>> = given.map(|names| names.iter().map(ToString::to_string).collect());
+        read_labels(&table, "label", given.as_deref(), &split)
+    }
+
+    fn found(names: &str, given: Option<&[&str]>) -> (Vec<usize>, String) {
+        let (labels, classes) = labels(names, given).unwrap();
+        (labels, classes.join(" "))
+    }
+
+    #[test]
+    fn classes_are_sorted_unless_given() {
+        assert_eq!(found("b:train a:train c:train a:test", None), (vec![1, 0, 2, 0], "a b c".into()));
+        assert_eq!(found("10:train 9:train -1:train 10:test", None), (vec![2, 1, 0, 2], "-1 9 10".into()));
+        assert_eq!(found("10:train 9:train x:train", None), (vec![0, 1, 2], "10 9 x".into()));
+        assert_eq!(found("b:train a:train", Some(&["b", "a"])), (vec![0, 1], "b a".into()));
+    }
+
+    #[test]
+    fn given_classes_have_places() {
+        assert_eq!(found("1:train 0:train b:test", Some(&["b", "a"])), (vec![1, 0, 0], "b a".into()));
+        assert_eq!(found("2:train 1:train", Some(&["1", "2"])), (vec![1, 0], "1 2".into()));
+    }
+
+    #[test]
+    fn a_label_out_of_range_and_an_unknown_class_are_found() {
+        for (names, given, name, at) in [
+            ("0:train 1:train 2:train", Some(&["a", "b"][..]), "2", 4),
+            ("0:train 1:train -1:test", Some(&["a", "b"]), "-1", 4),
+            ("1:train 2:train 0:train", Some(&["1", "2"]), "0", 4),
+            ("a:train c:train", Some(&["a", "b"]), "c", 3),
+            ("a:train z:test b:train", None, "z", 3),
+        ] {
+            let error = labels(names, given).unwrap_err();
+            assert!(
+                matches!(&error, TrainError::UnknownClass { line, class, classes, .. }
+                    if *line == at && class == name && classes.len() <= 2),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_class_must_be_trained() {
+        let error = labels("a:train b:train c:test", Some(&["a", "b", "c"])).unwrap_err();
+        assert!(matches!(&error, TrainError::UntrainedClass { class, .. } if class == "c"), "{error}");
+    }
+
+    #[test]
+    fn a_list_of_classes_names_each_once() {
+        for classes in [&["a", "a"][..], &[]] {
+            assert!(matches!(labels("a:train", Some(classes)), Err(TrainError::Setting { setting: "classes", .. })));
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! Grey images, each with a class, as rows of pixels.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{RowSplit, SplitRecipe, Table, beside, classes::read_labels, label_column, shuffled};
+use crate::TrainError;
+
+/// Where images and their classes are, and how a model sees them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageRecipe {
+    /// CSV or JSON lines; relative to the recipe.
+    pub path: PathBuf,
+    /// What columns of pixels start with: `p` for `p0`, `p1`, …, row by row from the top left.
+    #[serde(default = "pixel_columns")]
+    pub pixels: String,
+    /// Height and width of the file's images.
+    pub shape: [usize; 2],
+    /// Value of a pixel that becomes 1; 0 stays 0.
+    pub maximum: f32,
+    /// Height and width that the model sees, by nearest neighbour; left out, the file's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<[usize; 2]>,
+    /// Channels that the model sees, all the same before normalisation.
+    #[serde(default = "one")]
+    pub channels: usize,
+    /// Moves and scales the pixels; left out, they lie in 0..1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalization: Option<Normalization>,
+    /// Column of the class.
+    #[serde(default = "label_column")]
+    pub label: String,
+    /// Which rows train.
+    pub split: SplitRecipe,
+    /// Names of the classes in the order of their indices; left out, those of the training rows, sorted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<String>>,
+}
+
+/// `(pixel − mean) / std`, channel by channel; HF's `image_mean` and `image_std`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Normalization {
+    /// One a channel.
+    pub mean: Vec<f32>,
+    /// One a channel, above 0.
+    pub std: Vec<f32>,
+}
+
+fn pixel_columns() -> String {
+    "p".into()
+}
+
+fn one() -> usize {
+    1
+}
+
+/// Grey images, each with a class. They are kept as small as in the file; [`LabelledImages::pixel_values`] enlarges.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LabelledImages {
+    /// Index of each image's class.
+    pub labels: Vec<usize>,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// Which images train.
+    pub split: RowSplit,
+    /// Grey values in 0..1, `[n, height, width]` of the file.
+    grey: Vec<f32>,
+    shape: [usize; 2],
+    size: [usize; 2],
+    /// Mean and standard deviation of each channel.
+    channels: Vec<(f32, f32)>,
+}
+
+impl ImageRecipe {
+    /// Makes the path relative to the recipe's.
+    pub fn resolve(self, recipe: &Path) -> Self {
+        Self { path: beside(recipe, &self.path), ..self }
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`TrainError::Setting`].
+    pub fn validate(&self) -> Result<(), TrainError> {
+        let setting = |setting, found: String, expected: &str| {
+            Err(TrainError::Setting { setting, found, expected: expected.into() })
+        };
+        if self.shape.contains(&0) {
+            return setting("shape", format!("{:?}", self.shape), "an image must have a pixel");
+        }
+        if let Some(size) = self.size.filter(|size| size[0] < self.shape[0] || size[1] < self.shape[1]) {
+            return setting("size", format!("{size:?}"), "images can be enlarged only");
+        }
+        if !(self.maximum > 0.0 && self.maximum.is_finite()) {
+            return setting("maximum", self.maximum.to_string(), "it must be above 0");
+        }
+        if self.channels == 0 {
+            return setting("channels", "0".into(), "it must be at least 1");
+        }
+        let Some(Normalization { mean, std }) = &self.normalization else {
+            return self.split.validate();
+        };
+        if mean.len() != self.channels || mean.iter().any(|mean| !mean.is_finite()) {
+            return setting("normalization.mean", format!("{mean:?}"), "it must be one number a channel");
+        }
+        if std.len() != self.channels || std.iter().any(|std| !(*std > 0.0 && std.is_finite())) {
+            return setting("normalization.std", format!("{std:?}"), "it must be one number above 0 a channel");
+        }
+        self.split.validate()
+    }
+
+    /// Reads the images.
+    ///
+    /// # Errors
+    /// As [`ImageRecipe::validate`], [`Table::read`], [`Table::column`] and [`SplitRecipe::split`];
+    /// [`TrainError::Data`] for a pixel that is no number in `0..=maximum`; [`TrainError::UnknownClass`],
+    /// [`TrainError::UntrainedClass`].
+    pub fn read(&self) -> Result<LabelledImages, TrainError> {
+        self.validate()?;
+        let table = Table::read(&self.path)?;
+        let split = self.split.split(&table)?;
+        let (labels, classes) = read_labels(&table, &self.label, self.classes.as_deref(), &split)?;
+        let channels = match &self.normalization {
+            Some(Normalization { mean, std }) => mean.iter().copied().zip(std.iter().copied()).collect(),
+            None => vec![(0.0, 1.0); self.channels],
+        };
+        let (shape, size) = (self.shape, self.size.unwrap_or(self.shape));
+        Ok(LabelledImages { labels, classes, split, grey: self.grey(&table)?, shape, size, channels })
+    }
+
+    fn grey(&self, table: &Table) -> Result<Vec<f32>, TrainError> {
+        let pixels = self.shape[0] * self.shape[1];
+        let mut grey = vec![0.0; table.len() * pixels];
+        for place in 0..pixels {
+            for (row, value) in table.column(&format!("{}{place}", self.pixels))?.into_iter().enumerate() {
+                let number = value.parse::<f32>().ok().filter(|number| (0.0..=self.maximum).contains(number));
+                grey[row * pixels + place] = number.ok_or_else(|| {
+                    let expected = format!("it must be a number from 0 to {}", self.maximum);
+                    table.invalid(row, "a pixel", format!("`{value}`"), expected)
+                })? / self.maximum;
+            }
+        }
+        Ok(grey)
+    }
+}
+
+impl LabelledImages {
+    /// Number of images.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Channels, height and width that a model sees.
+    pub fn image_shape(&self) -> [usize; 3] {
+        [self.channels.len(), self.size[0], self.size[1]]
+    }
+
+    /// Images as a model sees them, one after the other, enlarged and normalised.
+    ///
+    /// # Shapes
+    /// - output: `[rows, channels, height, width]`
+    ///
+    /// # Panics
+    /// For a row that there is not.
+    pub fn pixel_values(&self, rows: &[usize]) -> Vec<f32> {
+        let [channels, height, width] = self.image_shape();
+        let mut values = Vec::with_capacity(rows.len() * channels * height * width);
+        for row in rows {
+            for (mean, std) in &self.channels {
+                values.extend(self.places().map(|place| (self.grey[row * self.pixels() + place] - mean) / std));
+            }
+        }
+        values
+    }
+
+    /// The control: the same labels on other images of the same split.
+    pub fn shuffled(&self, seed: u64) -> Self {
+        Self { labels: shuffled::permuted(&self.labels, &self.split, seed), ..self.clone() }
+    }
+
+    fn pixels(&self) -> usize {
+        self.shape[0] * self.shape[1]
+    }
+
+    /// For each pixel that is seen, the nearest one of the file: row `⌊i · h / H⌋`, as PyTorch's `nearest`.
+    fn places(&self) -> impl Iterator<Item = usize> {
+        let ([height, width], [rows, columns]) = (self.size, self.shape);
+        (0..height).flat_map(move |y| (0..width).map(move |x| y * rows / height * columns + x * columns / width))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{counts, file, shipped};
+    use super::*;
+
+    const DIGITS: &str = "path = \"data/digits.csv\"\nshape = [8, 8]\nmaximum = 16.0\n\
+                          split = { seeded = { train_fraction = 0.8, seed = 0 } }";
+
+    fn digits() -> ImageRecipe {
+        toml::from_str::<ImageRecipe>(DIGITS).unwrap().resolve(&shipped("digits/train.toml"))
+    }
+
+    /// Two images, 2 high and 3 wide.
+    fn small() -> (tempfile::TempDir, ImageRecipe) {
+        let (folder, path) = file("a.csv", "p0,p1,p2,p3,p4,p5,label\n0,1,2,3,4,4,b\n4,3,2,1,0,0,a\n");
+        let split = SplitRecipe::Seeded { train_fraction: 1.0, seed: 0 };
+        (folder, ImageRecipe { path, shape: [2, 3], maximum: 4.0, split, ..digits() })
+    }
+
+    #[test]
+    fn pixels_lie_in_0_to_1() {
+        let (_folder, recipe) = small();
+        let images = recipe.read().unwrap();
+        assert_eq!((images.len(), images.is_empty(), images.image_shape()), (2, false, [1, 2, 3]));
+        assert_eq!((&images.labels[..], &images.classes[..]), (&[1, 0][..], &["a".to_string(), "b".into()][..]));
+        assert_eq!(images.pixel_values(&[1]), [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]);
+        assert_eq!(images.pixel_values(&[1, 0])[6..], [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn enlarged_repeated_and_normalised() {
+        let (_folder, recipe) = small();
+        let normalization = Some(Normalization { mean: vec![0.5, 0.0], std: vec![0.5, 0.25] });
+        let images = ImageRecipe { size: Some([3, 4]), channels: 2, normalization, ..recipe }.read().unwrap();
+        assert_eq!(images.image_shape(), [2, 3, 4]);
+        // Rows 0, 0, 1 and columns 0, 0, 1, 2 of the file's image.
+        let first = [-1.0, -1.0, -0.5, 0.0, -1.0, -1.0, -0.5, 0.0, 0.5, 0.5, 1.0, 1.0];
+        let second = [0.0, 0.0, 1.0, 2.0, 0.0, 0.0, 1.0, 2.0, 3.0, 3.0, 4.0, 4.0];
+        assert_eq!(images.pixel_values(&[0]), [first, second].concat());
+    }
+
+    #[test]
+    fn settings_that_cannot_work_are_named() {
+        let (_folder, good) = small();
+        let normal = |mean: &[f32], std: &[f32]| Some(Normalization { mean: mean.into(), std: std.into() });
+        for (bad, name) in [
+            (ImageRecipe { shape: [0, 3], ..good.clone() }, "shape"),
+            (ImageRecipe { size: Some([1, 3]), ..good.clone() }, "size"),
+            (ImageRecipe { maximum: 0.0, ..good.clone() }, "maximum"),
+            (ImageRecipe { channels: 0, ..good.clone() }, "channels"),
+            (ImageRecipe { normalization: normal(&[0.5, 0.5], &[0.5]), ..good.clone() }, "normalization.mean"),
+            (ImageRecipe { normalization: normal(&[0.5], &[0.0]), ..good.clone() }, "normalization.std"),
+            (
+                ImageRecipe { split: SplitRecipe::Seeded { train_fraction: 2.0, seed: 0 }, ..good.clone() },
+                "split.seeded.train_fraction",
+            ),
+        ] {
+            assert!(matches!(bad.read(), Err(TrainError::Setting { setting, .. }) if setting == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_pixel_that_is_none_and_a_missing_one_are_found() {
+        let (_folder, recipe) = small();
+        let low = ImageRecipe { maximum: 3.0, ..recipe.clone() }.read().unwrap_err();
+        assert!(
+            matches!(&low, TrainError::Data { line: Some(3), what: "a pixel", found, .. } if found == "`4`"),
+            "{low}"
+        );
+        let large = ImageRecipe { shape: [2, 4], ..recipe }.read();
+        assert!(matches!(large, Err(TrainError::DataColumn { column, .. }) if column == "p6"));
+        for value in ["x", "-1", "NaN", ""] {
+            let (_folder, path) = file("a.csv", format!("p0,label\n1,a\n{value},b\n"));
+            let error = ImageRecipe { path, shape: [1, 1], ..small().1 }.read().unwrap_err();
+            assert!(matches!(&error, TrainError::Data { line: Some(3), what: "a pixel", .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_digits() {
+        let images = digits().read().unwrap();
+        assert_eq!(images.len(), 1797);
+        assert_eq!((images.split.train.len(), images.split.test.len()), (1437, 360));
+        assert_eq!(images.classes.concat(), "0123456789");
+        let all: Vec<usize> = (0..1797).collect();
+        assert_eq!(counts(&images.labels, &all, 10), [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
+        let pixels = images.pixel_values(&all);
+        assert_eq!(pixels.len(), 1797 * 64);
+        assert!(pixels.iter().all(|pixel| (0.0..=1.0).contains(pixel)));
+        assert_eq!(pixels[..8], [0.0, 0.0, 5.0, 13.0, 9.0, 1.0, 0.0, 0.0].map(|pixel| pixel / 16.0));
+        let control = images.shuffled(1);
+        assert_eq!(counts(&control.labels, &all, 10), counts(&images.labels, &all, 10));
+        assert_ne!(control.labels, images.labels);
+    }
+}

@@ -1,0 +1,145 @@
+//! Which rows train and which test.
+
+use ns_circuit::rng;
+use serde::{Deserialize, Serialize};
+
+use super::table::{Table, invalid};
+use crate::TrainError;
+
+/// What tells training rows from test rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum SplitRecipe {
+    /// A column of the table, which says `train` or `test`: `split = { column = "split" }`.
+    Column(String),
+    /// Chance: `split = { seeded = { train_fraction = 0.8, seed = 0 } }`.
+    Seeded {
+        /// Share of the rows that is trained on, rounded down.
+        train_fraction: f64,
+        /// Seed. A probe must split as its model did.
+        seed: u64,
+    },
+}
+
+/// Numbers of rows, apart for training and testing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RowSplit {
+    /// Rows to train on.
+    pub train: Vec<usize>,
+    /// The rest.
+    pub test: Vec<usize>,
+}
+
+impl SplitRecipe {
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// [`TrainError::Setting`].
+    pub fn validate(&self) -> Result<(), TrainError> {
+        match self {
+            Self::Seeded { train_fraction, .. } if !(*train_fraction > 0.0 && *train_fraction <= 1.0) => {
+                Err(TrainError::Setting {
+                    setting: "split.seeded.train_fraction",
+                    found: train_fraction.to_string(),
+                    expected: "it must lie in (0, 1]".into(),
+                })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Splits the rows of a table: in the file's order by a column, in random order by chance.
+    ///
+    /// # Errors
+    /// As [`SplitRecipe::validate`] and [`Table::column`]; [`TrainError::Data`] for another word than `train` and
+    /// `test`, and when no row trains.
+    pub fn split(&self, table: &Table) -> Result<RowSplit, TrainError> {
+        self.validate()?;
+        let split = match self {
+            Self::Column(column) => by_column(table, column)?,
+            Self::Seeded { train_fraction, seed } => by_chance(table.len(), *train_fraction, *seed),
+        };
+        match split.train.is_empty() {
+            true => Err(invalid(table.path(), None, "the number of training rows", "0", "it must be at least 1")),
+            false => Ok(split),
+        }
+    }
+}
+
+fn by_column(table: &Table, column: &str) -> Result<RowSplit, TrainError> {
+    let mut split = RowSplit::default();
+    for (row, side) in table.column(column)?.into_iter().enumerate() {
+        match side {
+            "train" => split.train.push(row),
+            "test" => split.test.push(row),
+            _ => return Err(table.invalid(row, "its split", format!("`{side}`"), "it must be `train` or `test`")),
+        }
+    }
+    Ok(split)
+}
+
+fn by_chance(rows: usize, train_fraction: f64, seed: u64) -> RowSplit {
+    let mut train = rng::permutation(&mut rng::stream(seed, "split", 0, 0), rows);
+    let test = train.split_off((rows as f64 * train_fraction) as usize);
+    RowSplit { train, test }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::file;
+    use super::*;
+
+    fn split(recipe: &SplitRecipe, contents: &str) -> Result<RowSplit, TrainError> {
+        let (_folder, path) = file("a.csv", contents);
+        recipe.split(&Table::read(&path).unwrap())
+    }
+
+    const ROWS: &str = "x,side\n0,train\n1,test\n2,train\n3,test\n4,test\n";
+
+    #[test]
+    fn a_column_says_which_is_which() {
+        let column = SplitRecipe::Column("side".into());
+        assert_eq!(split(&column, ROWS).unwrap(), RowSplit { train: vec![0, 2], test: vec![1, 3, 4] });
+        let error = split(&column, "x,side\n0,train\n1,dev\n").unwrap_err();
+        assert!(
+            matches!(&error, TrainError::Data { line: Some(3), what: "its split", found, .. } if found == "`dev`"),
+            "{error}"
+        );
+        assert!(matches!(split(&column, "x,side\n0,test\n"), Err(TrainError::Data { line: None, .. })));
+        assert!(matches!(split(&SplitRecipe::Column("y".into()), ROWS), Err(TrainError::DataColumn { .. })));
+    }
+
+    #[test]
+    fn chance_has_every_row_once() {
+        let seeded = |train_fraction, seed| SplitRecipe::Seeded { train_fraction, seed };
+        let halves = split(&seeded(0.5, 0), ROWS).unwrap();
+        assert_eq!((halves.train.len(), halves.test.len()), (2, 3));
+        let mut all = [halves.train.clone(), halves.test.clone()].concat();
+        all.sort_unstable();
+        assert_eq!(all, [0, 1, 2, 3, 4]);
+        assert_eq!(split(&seeded(0.5, 0), ROWS).unwrap(), halves);
+        assert!((1..5).any(|seed| split(&seeded(0.5, seed), ROWS).unwrap() != halves));
+        for fraction in [0.0, 1.1, -1.0, f64::NAN] {
+            assert!(matches!(split(&seeded(fraction, 0), ROWS), Err(TrainError::Setting { .. })));
+        }
+        assert!(matches!(split(&seeded(0.1, 0), ROWS), Err(TrainError::Data { .. })));
+    }
+
+    #[test]
+    fn recipes_name_one_way() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Recipe {
+            split: SplitRecipe,
+        }
+        let recipe = |text: &str| toml::from_str::<Recipe>(text).map(|recipe| recipe.split);
+        assert_eq!(recipe("split = { column = \"side\" }").unwrap(), SplitRecipe::Column("side".into()));
+        assert_eq!(
+            recipe("split = { seeded = { train_fraction = 0.8, seed = 3 } }").unwrap(),
+            SplitRecipe::Seeded { train_fraction: 0.8, seed: 3 }
+        );
+        let error = recipe("split = { seeded = { train_fraction = 0.8, sed = 3 } }").unwrap_err().to_string();
+        assert!(error.contains("sed") && error.contains("seed"), "{error}");
+        assert!(recipe("split = { colum = \"side\" }").is_err());
+    }
+}

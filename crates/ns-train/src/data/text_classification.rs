@@ -1,0 +1,122 @@
+//! Texts, each with a class.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{RowSplit, SplitRecipe, Table, beside, classes::read_labels, label_column, shuffled, text_column};
+use crate::TrainError;
+
+/// Where texts and their classes are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextRecipe {
+    /// CSV or JSON lines; relative to the recipe.
+    pub path: PathBuf,
+    /// Column of the text.
+    #[serde(default = "text_column")]
+    pub text: String,
+    /// Column of the class.
+    #[serde(default = "label_column")]
+    pub label: String,
+    /// Which rows train.
+    pub split: SplitRecipe,
+    /// Names of the classes in the order of their indices; left out, those of the training rows, sorted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<String>>,
+}
+
+/// Texts, each with a class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextClassification {
+    /// The texts.
+    pub texts: Vec<String>,
+    /// Index of each text's class.
+    pub labels: Vec<usize>,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// Which texts train.
+    pub split: RowSplit,
+}
+
+impl TextRecipe {
+    /// Makes the path relative to the recipe's.
+    pub fn resolve(self, recipe: &Path) -> Self {
+        Self { path: beside(recipe, &self.path), ..self }
+    }
+
+    /// Reads the texts.
+    ///
+    /// # Errors
+    /// As [`Table::read`], [`Table::column`] and [`SplitRecipe::split`]; [`TrainError::UnknownClass`],
+    /// [`TrainError::UntrainedClass`].
+    pub fn read(&self) -> Result<TextClassification, TrainError> {
+        let table = Table::read(&self.path)?;
+        let split = self.split.split(&table)?;
+        let (labels, classes) = read_labels(&table, &self.label, self.classes.as_deref(), &split)?;
+        let texts = table.column(&self.text)?.into_iter().map(Into::into).collect();
+        Ok(TextClassification { texts, labels, classes, split })
+    }
+}
+
+impl TextClassification {
+    /// The control: the same labels on other texts of the same split.
+    pub fn shuffled(&self, seed: u64) -> Self {
+        Self { labels: shuffled::permuted(&self.labels, &self.split, seed), ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{counts, file, shipped};
+    use super::*;
+    use std::collections::BTreeSet;
+
+    fn glosses() -> TextClassification {
+        let recipe: TextRecipe = toml::from_str("path = \"glosses.csv\"\nsplit = { column = \"split\" }").unwrap();
+        recipe.resolve(&shipped("wordnet/train.toml")).read().unwrap()
+    }
+
+    #[test]
+    fn columns_are_named_by_the_recipe() {
+        let (_folder, path) = file("a.jsonl", "{\"s\": \"x\", \"y\": 1}\n{\"s\": \"z\", \"y\": 0}\n");
+        let recipe = TextRecipe {
+            path,
+            text: "s".into(),
+            label: "y".into(),
+            split: SplitRecipe::Seeded { train_fraction: 1.0, seed: 0 },
+            classes: Some(vec!["no".into(), "yes".into()]),
+        };
+        let data = recipe.read().unwrap();
+        assert_eq!((data.texts, data.labels), (vec!["x".to_string(), "z".into()], vec![1, 0]));
+        let missing = TextRecipe { text: "t".into(), ..recipe };
+        assert!(matches!(missing.read(), Err(TrainError::DataColumn { .. })));
+    }
+
+    #[test]
+    fn a_misspelt_key_is_named() {
+        let error = toml::from_str::<TextRecipe>("path = \"a.csv\"\nlabels = \"y\"").unwrap_err().to_string();
+        assert!(error.contains("labels"), "{error}");
+    }
+
+    #[test]
+    fn the_glosses_are_balanced_and_apart() {
+        let data = glosses();
+        let names = "animal artifact body feeling food location person plant substance time";
+        assert_eq!(data.classes, names.split(' ').map(|name| format!("noun.{name}")).collect::<Vec<_>>());
+        assert_eq!(counts(&data.labels, &data.split.train, 10), [150; 10]);
+        assert_eq!(counts(&data.labels, &data.split.test, 10), [50; 10]);
+        assert_eq!(data.texts.iter().collect::<BTreeSet<_>>().len(), 2000);
+        assert!(data.texts.iter().all(|text| (4..=25).contains(&text.split_whitespace().count())));
+    }
+
+    #[test]
+    fn the_control_moves_labels_only() {
+        let data = glosses();
+        let control = data.shuffled(0);
+        assert_eq!(counts(&control.labels, &control.split.test, 10), [50; 10]);
+        let kept = data.labels.iter().zip(&control.labels).filter(|(left, right)| left == right).count();
+        assert!((120..300).contains(&kept), "{kept} of 2000");
+        assert_eq!(TextClassification { labels: data.labels.clone(), ..control }, data);
+    }
+}

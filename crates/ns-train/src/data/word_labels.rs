@@ -1,0 +1,214 @@
+//! Words in sentences, each with a class: what a probe on token vectors is asked.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{RowSplit, SplitRecipe, Table, beside, classes::read_labels, label_column, shuffled, text_column};
+use crate::TrainError;
+
+/// Where sentences, their words and classes are.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WordRecipe {
+    /// CSV or JSON lines; relative to the recipe.
+    pub path: PathBuf,
+    /// Column of the sentence.
+    #[serde(default = "text_column")]
+    pub text: String,
+    /// Column of the byte at which the word starts.
+    #[serde(default = "start_column")]
+    pub start: String,
+    /// Column of the byte at which it has ended.
+    #[serde(default = "end_column")]
+    pub end: String,
+    /// Column of the word's type, e.g. its lemma.
+    #[serde(default = "word_column")]
+    pub word: String,
+    /// Column of the class.
+    #[serde(default = "label_column")]
+    pub label: String,
+    /// Which rows train.
+    pub split: SplitRecipe,
+    /// Names of the classes in the order of their indices; left out, those of the training rows, sorted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<Vec<String>>,
+}
+
+fn start_column() -> String {
+    "start".into()
+}
+
+fn end_column() -> String {
+    "end".into()
+}
+
+fn word_column() -> String {
+    "word".into()
+}
+
+/// Words in sentences, each with a class.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WordLabels {
+    /// The sentences.
+    pub texts: Vec<String>,
+    /// Bytes of the word in each sentence.
+    pub spans: Vec<Range<usize>>,
+    /// Type of each word, in lower case.
+    pub words: Vec<String>,
+    /// Index of each word's class.
+    pub labels: Vec<usize>,
+    /// Names of the classes.
+    pub classes: Vec<String>,
+    /// Which rows train.
+    pub split: RowSplit,
+}
+
+impl WordRecipe {
+    /// Makes the path relative to the recipe's.
+    pub fn resolve(self, recipe: &Path) -> Self {
+        Self { path: beside(recipe, &self.path), ..self }
+    }
+
+    /// Reads the words.
+    ///
+    /// # Errors
+    /// As [`Table::read`], [`Table::column`] and [`SplitRecipe::split`]; [`TrainError::Data`] for a span that cuts no
+    /// word out of its sentence; [`TrainError::UnknownClass`], [`TrainError::UntrainedClass`].
+    pub fn read(&self) -> Result<WordLabels, TrainError> {
+        let table = Table::read(&self.path)?;
+        let split = self.split.split(&table)?;
+        let (labels, classes) = read_labels(&table, &self.label, self.classes.as_deref(), &split)?;
+        let texts: Vec<String> = table.column(&self.text)?.into_iter().map(Into::into).collect();
+        let spans = self.spans(&table, &texts)?;
+        let words = table.column(&self.word)?.into_iter().map(str::to_lowercase).collect();
+        Ok(WordLabels { texts, spans, words, labels, classes, split })
+    }
+
+    fn spans(&self, table: &Table, texts: &[String]) -> Result<Vec<Range<usize>>, TrainError> {
+        let (starts, ends) = (table.column(&self.start)?, table.column(&self.end)?);
+        let bytes = starts.into_iter().zip(ends).zip(texts).enumerate();
+        bytes.map(|(row, ((start, end), text))| span(table, row, start, end, text)).collect()
+    }
+}
+
+fn span(table: &Table, row: usize, start: &str, end: &str, text: &str) -> Result<Range<usize>, TrainError> {
+    let span = start.parse().ok().zip(end.parse().ok()).map(|(start, end)| start..end);
+    span.filter(|span| text.get(span.clone()).is_some_and(|word| !word.is_empty())).ok_or_else(|| {
+        let expected = format!("it must cut a word out of the text's {} bytes, between characters", text.len());
+        table.invalid(row, "the word's span", format!("{start}..{end}"), expected)
+    })
+}
+
+impl WordLabels {
+    /// The word of a row, as it is written there; none of a row that there is not.
+    pub fn word_at(&self, row: usize) -> Option<&str> {
+        self.texts.get(row)?.get(self.spans.get(row)?.clone())
+    }
+
+    /// The control task: a class for each word *type*, drawn as the training classes are distributed. It can be
+    /// memorised for the types of the training rows, and says nothing about others.
+    pub fn shuffled(&self, seed: u64) -> Self {
+        Self { labels: shuffled::by_type(&self.labels, &self.words, &self.split, seed), ..self.clone() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixtures::{counts, file, shipped};
+    use super::*;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    fn examples() -> WordLabels {
+        let recipe: WordRecipe = toml::from_str("path = \"examples.csv\"\nsplit = { column = \"split\" }").unwrap();
+        recipe.resolve(&shipped("wordnet/probe.toml")).read().unwrap()
+    }
+
+    fn read(rows: &str) -> Result<WordLabels, TrainError> {
+        let (_folder, path) = file("a.csv", format!("text,start,end,label,word\n{rows}"));
+        toml::from_str::<WordRecipe>("path = \"\"\nsplit = { seeded = { train_fraction = 1.0, seed = 0 } }")
+            .map(|recipe| WordRecipe { path, ..recipe })
+            .unwrap()
+            .read()
+    }
+
+    #[test]
+    fn spans_are_bytes() {
+        let data = read("the café is dear,4,9,noun,Café\nthe café is dear,13,17,adj,dear\n").unwrap();
+        assert_eq!((data.word_at(0), data.word_at(1), data.word_at(2)), (Some("café"), Some("dear"), None));
+        assert_eq!((data.words, data.labels), (vec!["café".to_string(), "dear".into()], vec![1, 0]));
+    }
+
+    #[test]
+    fn a_span_that_cuts_no_word_is_found() {
+        for span in ["4,8", "4,99", "9,4", "4,4", "-1,3", "x,3", "3,"] {
+            let error = read(&format!("fine,0,4,a,fine\nthe café,{span},a,b\n")).unwrap_err();
+            assert!(matches!(&error, TrainError::Data { line: Some(3), what: "the word's span", .. }), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_examples_are_balanced() {
+        let data = examples();
+        assert_eq!(data.classes, ["adjective", "adverb", "noun", "verb"]);
+        assert_eq!(counts(&data.labels, &data.split.train, 4), [700; 4]);
+        assert_eq!(counts(&data.labels, &data.split.test, 4), [200; 4]);
+        assert_eq!(data.texts.iter().collect::<BTreeSet<_>>().len(), 3600);
+        assert!(data.texts.iter().all(|text| (3..=20).contains(&text.split_whitespace().count())));
+    }
+
+    #[test]
+    fn the_examples_spans_cut_words() {
+        let data = examples();
+        for row in 0..data.texts.len() {
+            let (text, span) = (&data.texts[row], &data.spans[row]);
+            let letter = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+            let word = data.word_at(row).unwrap();
+            assert!(word.bytes().all(|byte| byte.is_ascii_alphabetic()), "{text}: {word}");
+            let before = span.start.checked_sub(1).and_then(|place| text.as_bytes().get(place));
+            assert!(!letter(before) && !letter(text.as_bytes().get(span.end)), "{text}: {word}");
+        }
+    }
+
+    #[test]
+    fn no_type_and_no_form_of_the_examples_is_on_both_sides() {
+        let data = examples();
+        let types = |rows: &[usize]| rows.iter().map(|row| data.words[*row].clone()).collect::<BTreeSet<_>>();
+        let forms =
+            |rows: &[usize]| rows.iter().map(|row| data.word_at(*row).unwrap().to_lowercase()).collect::<BTreeSet<_>>();
+        let (train, test) = (types(&data.split.train), types(&data.split.test));
+        assert_eq!((train.len(), test.len()), (1425, 422));
+        assert!(train.is_disjoint(&test));
+        assert!(forms(&data.split.train).is_disjoint(&forms(&data.split.test)));
+    }
+
+    #[test]
+    fn a_fair_share_of_the_examples_is_ambiguous() {
+        let data = examples();
+        for (rows, expected) in [(&data.split.train, (280, 1172)), (&data.split.test, (69, 298))] {
+            let mut parts: BTreeMap<&str, (BTreeSet<usize>, usize)> = BTreeMap::new();
+            for row in rows {
+                let (labels, count) = parts.entry(&data.words[*row]).or_default();
+                labels.insert(data.labels[*row]);
+                *count += 1;
+            }
+            let several: Vec<usize> =
+                parts.values().filter(|(labels, _)| labels.len() > 1).map(|part| part.1).collect();
+            assert_eq!((several.len(), several.iter().sum::<usize>()), expected);
+        }
+    }
+
+    #[test]
+    fn the_control_has_one_class_a_type() {
+        let data = examples();
+        let control = data.shuffled(0);
+        let mut classes: BTreeMap<&str, usize> = BTreeMap::new();
+        for (word, label) in control.words.iter().zip(&control.labels) {
+            assert_eq!(classes.entry(word).or_insert(*label), label, "{word}");
+        }
+        assert!(counts(&control.labels, &control.split.train, 4).iter().all(|rows| (600..800).contains(rows)));
+        let kept = data.labels.iter().zip(&control.labels).filter(|(left, right)| left == right).count();
+        assert!((750..1050).contains(&kept), "{kept} of 3600");
+    }
+}
