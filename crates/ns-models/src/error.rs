@@ -143,6 +143,14 @@ pub enum ModelError {
         /// What would be right.
         expected: String,
     },
+    /// The tokenizer of a model folder is absent, is not valid, or cannot do what was asked.
+    #[error("cannot use the tokenizer `{}`: {reason}", path.display())]
+    Tokenizer {
+        /// `tokenizer.json`.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// A walk was stopped before the head, so it has no output.
     #[error("the walk was stopped at `{at}`, before the head: there is no output")]
     StoppedEarly {

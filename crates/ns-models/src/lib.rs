@@ -41,6 +41,10 @@ mod transformer;
 
 mod checkpoint;
 mod config;
+mod json;
+
+mod pooling;
+mod text;
 
 mod decoder_head;
 mod encoder;
@@ -80,5 +84,8 @@ pub use model::Model;
 pub use residual::{Component, Ignore, Observer, Site, Vector, VectorCache, Walk};
 pub use resnet::{ResNet, ResNetConfig, ResNetLayerType, ResNetOutput};
 pub use rotary::Rotary;
+pub use loss::cross_entropy;
+pub use pooling::{cosine_similarity, mean_pool};
+pub use text::{EncodedText, Part, TextBatch, TextToken, TextTokenizer, Word};
 pub use transformer::{Context, Transformer, Walked};
 pub use vit::{ImageSize, Vit, VitConfig};
