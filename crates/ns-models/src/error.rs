@@ -151,6 +151,32 @@ pub enum ModelError {
         /// What is wrong, and what to do.
         reason: String,
     },
+    /// `preprocessor_config.json` is absent or says what cannot be.
+    #[error("cannot use the image processor `{}`: {reason}", path.display())]
+    ImageProcessor {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// `preprocessor_config.json` names an image processor that is not built.
+    #[error("image processor `{found}` of `{}` is not supported; known are: {}", path.display(), known.join(", "))]
+    UnknownImageProcessor {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        found: String,
+        /// What is built.
+        known: Vec<String>,
+    },
+    /// A file is no image that a model can see.
+    #[error("cannot read `{}` as an image: {reason}", path.display())]
+    Image {
+        /// The file.
+        path: PathBuf,
+        /// What the reader found.
+        reason: String,
+    },
     /// A walk was stopped before the head, so it has no output.
     #[error("the walk was stopped at `{at}`, before the head: there is no output")]
     StoppedEarly {

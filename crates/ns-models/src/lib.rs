@@ -43,6 +43,7 @@ mod checkpoint;
 mod config;
 mod json;
 
+mod images;
 mod pooling;
 mod text;
 
@@ -77,6 +78,7 @@ pub use error::ModelError;
 pub use gpt_neo::{GptNeo, GptNeoAttention, GptNeoConfig};
 pub use gpt_neox::{GptNeoX, GptNeoXConfig};
 pub use gpt2::{Gpt2, Gpt2Config};
+pub use images::ImagePreprocessor;
 pub use inputs::{Logits, ModelInputs, ModelOutput};
 pub use layers::{LayerKind, MaskableLayer};
 pub use loss::{IGNORED_LABEL, Labels, TaskOutput, cross_entropy, task_loss};

@@ -1,0 +1,410 @@
+//! `preprocessor_config.json`: which steps an image goes through.
+//!
+//! | processor | size | then |
+//! |---|---|---|
+//! | ViT | exactly `size` | |
+//! | DeiT | exactly `size` | the middle `crop_size` |
+//! | CLIP, BiT | the shorter edge, or exactly | the middle `crop_size` |
+//! | ConvNext, also of ResNet | below 384: the shorter edge to `size / crop_pct`; else exactly | below 384: the middle |
+//!
+//! All of them rescale and normalise afterwards. Defaults are those of the classes in transformers 4.44.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::resize::Filter;
+use crate::{
+    ModelError,
+    json::{read_object, read_optional},
+};
+
+const FILE: &str = "preprocessor_config.json";
+
+/// Edges beyond this are a mistake in the file, not a model.
+const LARGEST_EDGE: f64 = 16384.0;
+
+/// From here on ConvNext's processor resizes without a crop.
+const CONVNEXT_UNCROPPED: usize = 384;
+
+const HALVES: [f64; 3] = [0.5; 3];
+const OPENAI_CLIP_MEAN: [f64; 3] = [0.48145466, 0.4578275, 0.40821073];
+const OPENAI_CLIP_STD: [f64; 3] = [0.26862954, 0.26130258, 0.27577711];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Family {
+    Vit,
+    Deit,
+    Clip,
+    ConvNext,
+}
+
+const PROCESSORS: [(&str, Family); 10] = [
+    ("ViTImageProcessor", Family::Vit),
+    ("ViTImageProcessorFast", Family::Vit),
+    ("ViTFeatureExtractor", Family::Vit),
+    ("ConvNextImageProcessor", Family::ConvNext),
+    ("ConvNextFeatureExtractor", Family::ConvNext),
+    ("DeiTImageProcessor", Family::Deit),
+    ("DeiTFeatureExtractor", Family::Deit),
+    ("CLIPImageProcessor", Family::Clip),
+    ("CLIPFeatureExtractor", Family::Clip),
+    ("BitImageProcessor", Family::Clip),
+];
+
+/// Families of models, for files that are too old to name their processor.
+const MODEL_TYPES: [(&str, Family); 4] =
+    [("vit", Family::Vit), ("deit", Family::Deit), ("convnext", Family::ConvNext), ("resnet", Family::ConvNext)];
+
+/// How large an image is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Size {
+    /// `[height, width]`, whatever its shape was.
+    Exact([usize; 2]),
+    /// Keeping its shape.
+    ShortestEdge(usize),
+}
+
+/// What is done to an image, in this order.
+#[derive(Clone, Debug)]
+pub(super) struct Steps {
+    pub(super) channels: usize,
+    pub(super) resize: Option<(Size, Filter)>,
+    /// `[height, width]` of the middle that is kept.
+    pub(super) crop: Option<[usize; 2]>,
+    /// What each of the 256 values becomes, a table a channel.
+    pub(super) tables: Vec<[f32; 256]>,
+}
+
+impl Steps {
+    /// Reads `preprocessor_config.json`, and `num_channels` of `config.json`.
+    ///
+    /// # Errors
+    /// [`ModelError::ImageProcessor`], [`ModelError::UnknownImageProcessor`], [`ModelError::Io`],
+    /// [`ModelError::InvalidJson`].
+    pub(super) fn read(folder: &Path) -> Result<Self, ModelError> {
+        let path = folder.join(FILE);
+        let absent = || ModelError::ImageProcessor {
+            path: path.clone(),
+            reason: "there is no such file, and images need it: it says how they are resized and normalised. Python \
+                     writes it with `AutoImageProcessor.from_pretrained(name).save_pretrained(folder)`"
+                .into(),
+        };
+        let json = read_object(&path)?.ok_or_else(absent)?;
+        let model = read_optional(&folder.join("config.json"))?;
+        Reader { path: &path, json: &json }.steps(&model)
+    }
+}
+
+struct Reader<'a> {
+    path: &'a Path,
+    json: &'a Value,
+}
+
+impl Reader<'_> {
+    fn steps(&self, model: &Value) -> Result<Steps, ModelError> {
+        let family = self.family(model)?;
+        let channels = match model["num_channels"].as_u64().unwrap_or(3) {
+            channels @ (1 | 3) => channels as usize,
+            other => return Err(self.error(format!("the model's num_channels is {other}; images have 1 or 3"))),
+        };
+        let (resize, crop) = match self.flag("do_resize")? {
+            true => {
+                let (size, crop) = self.resized(family)?;
+                (Some((size, self.filter(family)?)), crop)
+            }
+            false => (None, None),
+        };
+        let crop = match family {
+            Family::Deit | Family::Clip if self.flag("do_center_crop")? => Some(self.crop_size()?),
+            _ => crop,
+        };
+        let tables = self.tables(family, channels)?;
+        Ok(Steps { channels, resize, crop, tables })
+    }
+
+    fn family(&self, model: &Value) -> Result<Family, ModelError> {
+        let name =
+            ["image_processor_type", "feature_extractor_type"].into_iter().find_map(|key| self.json[key].as_str());
+        let (asked, known): (_, &[_]) = match name {
+            Some(name) => (name, &PROCESSORS),
+            None => (model["model_type"].as_str().unwrap_or("(none)"), &MODEL_TYPES),
+        };
+        known.iter().find(|(name, _)| *name == asked).map(|(_, family)| *family).ok_or_else(|| {
+            ModelError::UnknownImageProcessor {
+                path: self.path.into(),
+                found: name.unwrap_or("(none)").into(),
+                known: PROCESSORS.iter().map(|(name, _)| name.to_string()).collect(),
+            }
+        })
+    }
+
+    /// The size, and the crop that ConvNext's processor makes part of the resize.
+    fn resized(&self, family: Family) -> Result<(Size, Option<[usize; 2]>), ModelError> {
+        match (family, self.size("size", family)?) {
+            (Family::ConvNext, Size::ShortestEdge(edge)) if edge < CONVNEXT_UNCROPPED => {
+                // HF: `int(shortest_edge / crop_pct)`.
+                let enlarged = edge as f64 / self.number("crop_pct", 224.0 / 256.0)?;
+                Ok((Size::ShortestEdge(self.edge("size / crop_pct", enlarged)?), Some([edge, edge])))
+            }
+            (Family::ConvNext, Size::ShortestEdge(edge)) => Ok((Size::Exact([edge, edge]), None)),
+            (Family::ConvNext, Size::Exact(_)) => Err(self.error("size must be a shortest_edge")),
+            (Family::Vit | Family::Deit, Size::ShortestEdge(_)) => {
+                Err(self.error("size must have a height and a width"))
+            }
+            (_, size) => Ok((size, None)),
+        }
+    }
+
+    fn size(&self, key: &str, family: Family) -> Result<Size, ModelError> {
+        let value = &self.json[key];
+        let square = matches!(family, Family::Vit | Family::Deit);
+        let one_edge = |edge| if square { Size::Exact([edge, edge]) } else { Size::ShortestEdge(edge) };
+        match value {
+            Value::Null => Ok(match family {
+                Family::Vit => Size::Exact([224, 224]),
+                Family::Deit => Size::Exact([256, 256]),
+                Family::Clip => Size::ShortestEdge(224),
+                Family::ConvNext => Size::ShortestEdge(384),
+            }),
+            Value::Number(edge) => Ok(one_edge(self.edge(key, edge.as_f64().unwrap_or(f64::NAN))?)),
+            Value::Object(_) if value["shortest_edge"].is_number() => {
+                Ok(Size::ShortestEdge(self.edge(key, value["shortest_edge"].as_f64().unwrap_or(f64::NAN))?))
+            }
+            _ => self.height_and_width(key).map(Size::Exact),
+        }
+    }
+
+    fn crop_size(&self) -> Result<[usize; 2], ModelError> {
+        match &self.json["crop_size"] {
+            Value::Null => Ok([224, 224]),
+            Value::Number(edge) => {
+                let edge = self.edge("crop_size", edge.as_f64().unwrap_or(f64::NAN))?;
+                Ok([edge, edge])
+            }
+            _ => self.height_and_width("crop_size"),
+        }
+    }
+
+    fn height_and_width(&self, key: &str) -> Result<[usize; 2], ModelError> {
+        let value = &self.json[key];
+        let edges = match value.as_array().map(Vec::as_slice) {
+            Some([height, width]) => [height.as_f64(), width.as_f64()],
+            _ => [value["height"].as_f64(), value["width"].as_f64()],
+        };
+        let [Some(height), Some(width)] = edges else {
+            return Err(self.error(format!("{key} is {value}, and neither a number nor a height and a width")));
+        };
+        Ok([self.edge(key, height)?, self.edge(key, width)?])
+    }
+
+    fn edge(&self, key: &str, edge: f64) -> Result<usize, ModelError> {
+        match (1.0..=LARGEST_EDGE).contains(&edge) {
+            true => Ok(edge as usize),
+            false => Err(self.error(format!("{key} is {edge}, but an edge has 1 to {LARGEST_EDGE} pixels"))),
+        }
+    }
+
+    fn filter(&self, family: Family) -> Result<Filter, ModelError> {
+        let value = &self.json["resample"];
+        if value.is_null() {
+            return Ok(if matches!(family, Family::Vit | Family::ConvNext) {
+                Filter::Bilinear
+            } else {
+                Filter::Bicubic
+            });
+        }
+        value
+            .as_u64()
+            .and_then(Filter::from_code)
+            .ok_or_else(|| self.error(format!("resample is {value}; Pillow's filters have the numbers 0 to 5")))
+    }
+
+    /// What a value becomes, with the roundings that NumPy makes on the way.
+    fn tables(&self, family: Family, channels: usize) -> Result<Vec<[f32; 256]>, ModelError> {
+        let factor = match self.flag("do_rescale")? {
+            true => self.number("rescale_factor", 1.0 / 255.0)?,
+            false => 1.0,
+        };
+        let (means, stds) = match (self.flag("do_normalize")?, family) {
+            (false, _) => (vec![0.0; channels], vec![1.0; channels]),
+            (true, Family::Clip) => (
+                self.each("image_mean", &OPENAI_CLIP_MEAN, channels)?,
+                self.each("image_std", &OPENAI_CLIP_STD, channels)?,
+            ),
+            (true, _) => (self.each("image_mean", &HALVES, channels)?, self.each("image_std", &HALVES, channels)?),
+        };
+        if stds.contains(&0.0) {
+            return Err(self.error("image_std has a 0, and images are divided by it"));
+        }
+        let rescaled = |value: usize| (value as f64 * factor) as f32;
+        let table = |(mean, std): (f64, f64)| std::array::from_fn(|value| (rescaled(value) - mean as f32) / std as f32);
+        Ok(means.into_iter().zip(stds).map(table).collect())
+    }
+
+    /// A number a channel, written as a list or once for all.
+    fn each(&self, key: &str, default: &[f64], channels: usize) -> Result<Vec<f64>, ModelError> {
+        let numbers = match &self.json[key] {
+            Value::Null => default.to_vec(),
+            Value::Array(numbers) => numbers.iter().map(|number| number.as_f64().unwrap_or(f64::NAN)).collect(),
+            number => vec![number.as_f64().unwrap_or(f64::NAN); channels],
+        };
+        match numbers.len() == channels && numbers.iter().all(|number| number.is_finite()) {
+            true => Ok(numbers),
+            false => Err(self.error(format!("{key} must be {channels} number(s), one a channel"))),
+        }
+    }
+
+    fn flag(&self, key: &str) -> Result<bool, ModelError> {
+        match &self.json[key] {
+            Value::Null => Ok(true),
+            Value::Bool(flag) => Ok(*flag),
+            other => Err(self.error(format!("{key} is {other}, and neither true nor false"))),
+        }
+    }
+
+    fn number(&self, key: &str, default: f64) -> Result<f64, ModelError> {
+        match &self.json[key] {
+            Value::Null => Ok(default),
+            value => value.as_f64().ok_or_else(|| self.error(format!("{key} is {value}, and no number"))),
+        }
+    }
+
+    fn error(&self, reason: impl Into<String>) -> ModelError {
+        ModelError::ImageProcessor { path: self.path.into(), reason: reason.into() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(json: Value, model: Value) -> Result<Steps, ModelError> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(FILE), json.to_string()).unwrap();
+        std::fs::write(folder.path().join("config.json"), model.to_string()).unwrap();
+        Steps::read(folder.path())
+    }
+
+    fn steps(mut json: Value, processor: &str) -> Steps {
+        json["image_processor_type"] = processor.into();
+        read(json, json!({})).unwrap()
+    }
+
+    #[test]
+    fn vit_is_resized_exactly_and_never_cropped() {
+        let default = steps(json!({"do_center_crop": true}), "ViTImageProcessor");
+        assert_eq!(default.resize, Some((Size::Exact([224, 224]), Filter::Bilinear)));
+        assert_eq!((default.crop, default.channels), (None, 3));
+        for (size, expected) in
+            [(json!(30), [30, 30]), (json!([20, 30]), [20, 30]), (json!({"height": 20, "width": 30}), [20, 30])]
+        {
+            let steps = steps(json!({"size": size, "resample": 3}), "ViTFeatureExtractor");
+            assert_eq!(steps.resize, Some((Size::Exact(expected), Filter::Bicubic)));
+        }
+    }
+
+    #[test]
+    fn convnext_crops_below_384_and_warps_from_there_on() {
+        let resized = |json| {
+            let steps = steps(json, "ConvNextImageProcessor");
+            (steps.resize.unwrap().0, steps.crop)
+        };
+        assert_eq!(resized(json!({})), (Size::Exact([384, 384]), None));
+        assert_eq!(resized(json!({"size": 224})), (Size::ShortestEdge(256), Some([224, 224])));
+        let half = json!({"size": {"shortest_edge": 33}, "crop_pct": 0.5});
+        assert_eq!(resized(half), (Size::ShortestEdge(66), Some([33, 33])));
+        assert_eq!(resized(json!({"size": 383, "crop_pct": 0.95})), (Size::ShortestEdge(403), Some([383, 383])));
+        assert!(steps(json!({"size": 224, "do_resize": false}), "ConvNextImageProcessor").crop.is_none());
+    }
+
+    #[test]
+    fn clip_and_deit_crop_after_the_resize() {
+        let clip = steps(json!({"size": 32, "crop_size": 24}), "CLIPImageProcessor");
+        assert_eq!(clip.resize, Some((Size::ShortestEdge(32), Filter::Bicubic)));
+        assert_eq!(clip.crop, Some([24, 24]));
+        assert_eq!(clip.tables[0][0], -(0.481_454_66 / 0.268_629_54_f32));
+        let deit = steps(json!({"do_center_crop": false}), "DeiTImageProcessor");
+        assert_eq!((deit.resize, deit.crop), (Some((Size::Exact([256, 256]), Filter::Bicubic)), None));
+    }
+
+    #[test]
+    fn values_are_rescaled_and_normalised_where_asked() {
+        let value = |json: Value, value: usize| steps(json, "ViTImageProcessor").tables[1][value];
+        assert_eq!(value(json!({}), 255), 1.0);
+        assert_eq!(value(json!({}), 0), -1.0);
+        assert_eq!(value(json!({"do_normalize": false}), 51), 0.2);
+        assert_eq!(value(json!({"do_normalize": false, "rescale_factor": 0.5}), 51), 25.5);
+        assert_eq!(value(json!({"do_normalize": false, "do_rescale": false}), 51), 51.0);
+        assert_eq!(value(json!({"do_rescale": false, "image_mean": [1, 2, 3], "image_std": 2}), 51), 24.5);
+    }
+
+    #[test]
+    fn an_old_file_without_a_processor_goes_by_the_model() {
+        assert!(matches!(
+            read(json!({"size": 224}), json!({"model_type": "resnet"})).unwrap().resize,
+            Some((Size::ShortestEdge(256), _))
+        ));
+    }
+
+    #[test]
+    fn a_model_of_one_channel_has_one_mean() {
+        let gray = read(
+            json!({"image_processor_type": "ViTImageProcessor", "image_mean": [0.5], "image_std": [0.5]}),
+            json!({"num_channels": 1}),
+        );
+        assert_eq!(gray.unwrap().tables.len(), 1);
+    }
+
+    #[test]
+    fn an_unknown_processor_lists_the_known_ones() {
+        let error = read(json!({"image_processor_type": "DonutImageProcessor"}), json!({})).unwrap_err();
+        let message = error.to_string();
+        assert!(message.contains("Donut") && message.contains("ConvNextFeatureExtractor"), "{message}");
+        assert!(matches!(read(json!({}), json!({})), Err(ModelError::UnknownImageProcessor { .. })));
+    }
+
+    #[test]
+    fn an_absent_file_says_what_it_is() {
+        let error = Steps::read(tempfile::tempdir().unwrap().path()).unwrap_err().to_string();
+        assert!(error.contains("preprocessor_config.json") && error.contains("resized and normalised"), "{error}");
+    }
+
+    #[test]
+    fn values_that_cannot_be_are_errors() {
+        let vit = "ViTImageProcessor";
+        let convnext = "ConvNextImageProcessor";
+        for (processor, key, value) in [
+            (vit, "size", json!(0)),
+            (vit, "size", json!(1e9)),
+            (vit, "size", json!("large")),
+            (vit, "size", json!({"height": 3})),
+            (vit, "size", json!({"shortest_edge": 3})),
+            (convnext, "size", json!({"height": 3, "width": 3})),
+            (convnext, "crop_pct", json!("some")),
+            (vit, "resample", json!(9)),
+            (vit, "image_mean", json!([0.5])),
+            (vit, "image_mean", json!(["a", "b", "c"])),
+            (vit, "image_std", json!([1, 1, 0])),
+            (vit, "do_resize", json!("yes")),
+            (vit, "rescale_factor", json!([1])),
+            ("CLIPImageProcessor", "crop_size", json!({"height": 3})),
+        ] {
+            // Below 384, so that `crop_pct` is read; a later `size` takes its place.
+            let mut config = json!({"image_processor_type": processor, "size": 224});
+            config[key] = value.clone();
+            let error = read(config, json!({})).err();
+            let reason = match error {
+                Some(ModelError::ImageProcessor { reason, .. }) => reason,
+                other => panic!("{key} = {value}: {other:?}"),
+            };
+            assert!(reason.contains(key.split('_').next_back().unwrap()) || reason.contains("edge"), "{key}: {reason}");
+        }
+        let zero = json!({"image_processor_type": convnext, "size": 224, "crop_pct": 0});
+        assert!(matches!(read(zero, json!({})), Err(ModelError::ImageProcessor { .. })));
+        let four = read(json!({"image_processor_type": vit}), json!({"num_channels": 4}));
+        assert!(matches!(four, Err(ModelError::ImageProcessor { .. })));
+    }
+}
