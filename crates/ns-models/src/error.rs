@@ -177,6 +177,14 @@ pub enum ModelError {
         /// What the reader found.
         reason: String,
     },
+    /// A name that is neither a folder nor a model of the Hub, or one that cannot be downloaded.
+    #[error("cannot find the model `{name}`: {reason}")]
+    ModelNotFound {
+        /// What was asked for.
+        name: String,
+        /// Where it was looked for, and what to do.
+        reason: String,
+    },
     /// A walk was stopped before the head, so it has no output.
     #[error("the walk was stopped at `{at}`, before the head: there is no output")]
     StoppedEarly {

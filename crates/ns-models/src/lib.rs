@@ -41,6 +41,7 @@ mod transformer;
 
 mod checkpoint;
 mod config;
+mod hub;
 mod json;
 
 mod images;
@@ -78,6 +79,7 @@ pub use error::ModelError;
 pub use gpt_neo::{GptNeo, GptNeoAttention, GptNeoConfig};
 pub use gpt_neox::{GptNeoX, GptNeoXConfig};
 pub use gpt2::{Gpt2, Gpt2Config};
+pub use hub::resolve_model;
 pub use images::ImagePreprocessor;
 pub use inputs::{Logits, ModelInputs, ModelOutput};
 pub use layers::{LayerKind, MaskableLayer};
