@@ -1,6 +1,9 @@
 //! The commands as a user types them: what they print, leave behind and refuse.
 #![allow(clippy::unwrap_used)]
 
+#[path = "commands/texts.rs"]
+mod texts;
+
 mod support;
 #[path = "support/work.rs"]
 mod work;

@@ -3,6 +3,8 @@
 mod backend;
 mod bench;
 mod demo;
+mod embed;
+mod fetch;
 mod inspect;
 mod output;
 mod probe;
@@ -31,6 +33,8 @@ enum Command {
     Train(train::Train),
     Probe(probe::Probe),
     Inspect(inspect::Inspect),
+    Fetch(fetch::Fetch),
+    Embed(embed::Embed),
     Verify(verify::Verify),
     Bench(bench::Bench),
 }
@@ -53,6 +57,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Train(command) => command.run(),
         Command::Probe(command) => command.run(),
         Command::Inspect(command) => command.run(),
+        Command::Fetch(command) => command.run(),
+        Command::Embed(command) => command.run(),
         Command::Verify(command) => command.run(),
         Command::Bench(command) => command.run(),
     }
