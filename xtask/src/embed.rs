@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use burn::tensor::{Device, Tensor};
 use clap::Args;
-use ns_models::{AnyModel, TextBatch, TextTokenizer, Transformer, cosine_similarity, mean_pool, resolve_model};
+use ns_models::{AnyTransformer, TextBatch, TextTokenizer, Transformer, cosine_similarity, mean_pool, resolve_model};
 
 use crate::{backend::BackendOption, output::say};
 
@@ -81,8 +81,7 @@ fn tokenizer(folder: &Path) -> anyhow::Result<TextTokenizer> {
 }
 
 fn embed(folder: &Path, batch: &TextBatch, device: &Device) -> anyhow::Result<Tensor<2>> {
-    // Here `AnyTransformer::load_base` takes over when BERT is built: a base model needs no head.
-    let model = AnyModel::load(folder, device)?;
+    let model = AnyTransformer::load_base(folder, device)?;
     let output = model.forward(&batch.inputs)?;
     let mask = batch.inputs.attention_mask.clone().context("texts are encoded with an attention mask")?;
     Ok(mean_pool(output.last_hidden_state, mask))

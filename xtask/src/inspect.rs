@@ -1,24 +1,22 @@
 //! `inspect MODEL`: what can be masked and read.
 
-use std::path::PathBuf;
-
 use clap::Args;
-use ns_models::{AnyModel, Model, Site, Transformer};
+use ns_models::{AnyModel, Model, Site, Transformer, resolve_model};
 
 use crate::{backend::BackendOption, output::say};
 
 /// List the maskable layers of a model folder, with kind and shape, and its residual sites
 #[derive(Args)]
 pub(crate) struct Inspect {
-    /// Folder with config.json and model.safetensors, e.g. models/arithmetic
-    model: PathBuf,
+    /// Folder with config.json and model.safetensors, e.g. models/arithmetic, or the name of a model in the Hub's cache
+    model: String,
     #[command(flatten)]
     backend: BackendOption,
 }
 
 impl Inspect {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let model = AnyModel::load(&self.model, &self.backend.device()?)?;
+        let model = AnyModel::load(&resolve_model(&self.model)?, &self.backend.device()?)?;
         let layers = model.maskable_layers();
         match &model {
             AnyModel::Transformer(transformer) => say!(

@@ -72,7 +72,9 @@ pub use activation::Activation;
 pub use any::{AnyTransformer, model_types};
 pub use any_model::AnyModel;
 pub use attention::{AttentionBias, attend, attend_from, merge_heads, split_heads};
-pub use checkpoint::{Checkpoint, HfNames, Pretrained, load_base_weights, load_weights, save_pretrained, save_tensors, write_atomically};
+pub use checkpoint::{
+    Checkpoint, HfNames, Pretrained, load_base_weights, load_weights, save_pretrained, save_tensors, write_atomically,
+};
 pub use config::{CommonConfig, Head, InitialValue, ProblemType, read_config};
 pub use encoder::{Encoder, EncoderConfig, EncoderFamily};
 pub use error::ModelError;
@@ -85,11 +87,10 @@ pub use inputs::{Logits, ModelInputs, ModelOutput};
 pub use layers::{LayerKind, MaskableLayer};
 pub use loss::{IGNORED_LABEL, Labels, TaskOutput, cross_entropy, task_loss};
 pub use model::Model;
+pub use pooling::{cosine_similarity, mean_pool};
 pub use residual::{Component, Ignore, Observer, Site, Vector, VectorCache, Walk};
 pub use resnet::{ResNet, ResNetConfig, ResNetLayerType, ResNetOutput};
 pub use rotary::Rotary;
-pub use loss::cross_entropy;
-pub use pooling::{cosine_similarity, mean_pool};
 pub use text::{EncodedText, Part, TextBatch, TextToken, TextTokenizer, Word};
 pub use transformer::{Context, Transformer, Walked};
 pub use vit::{ImageSize, Vit, VitConfig};

@@ -38,7 +38,7 @@ fn rows(tensor: &Tensor<2, Int>) -> Vec<Vec<i64>> {
 }
 
 fn ids(inputs: &ModelInputs) -> Vec<Vec<i64>> {
-    rows(&inputs.input_ids)
+    rows(inputs.tokens().unwrap())
 }
 
 fn tokens(batch: &TextBatch, row: usize) -> Vec<&str> {
