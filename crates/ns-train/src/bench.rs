@@ -1,10 +1,12 @@
-//! Timing of training steps.
+//! Timing of training steps and forward passes.
 
 use std::time::Instant;
 
 use burn::tensor::Device;
+use ns_models::{AnyModel, ModelInputs, Transformer};
+use serde_json::Value;
 
-use crate::{ProbeRecipe, ProbeTraining, TrainError};
+use crate::{ProbeRecipe, ProbeTraining, TrainError, initialize::initialize};
 
 /// Times of single steps.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,6 +54,40 @@ pub fn time_probe_steps(
     }
     milliseconds.drain(..warmup);
     Ok(StepTimes { milliseconds })
+}
+
+/// A model with fresh weights, and a batch, to time plain forward passes with.
+#[derive(Debug)]
+pub struct ForwardBench {
+    model: AnyModel,
+    inputs: ModelInputs,
+    device: Device,
+}
+
+impl ForwardBench {
+    /// The model of a `config.json`, for a batch on `device`.
+    ///
+    /// # Errors
+    /// As [`AnyModel::init`].
+    pub fn new(config: &Value, inputs: ModelInputs, device: &Device) -> Result<Self, TrainError> {
+        Ok(Self { model: initialize(AnyModel::init(config, device)?, 0), inputs, device: device.clone() })
+    }
+
+    /// Milliseconds of one forward pass.
+    ///
+    /// # Errors
+    /// [`ns_models::ModelError::InvalidInput`] for a batch that the model does not take.
+    ///
+    /// # Panics
+    /// When the device cannot execute what it was given, as every read of Burn's does.
+    pub fn time(&self) -> Result<f64, TrainError> {
+        let start = Instant::now();
+        let output = self.model.forward(&self.inputs)?;
+        self.device.sync().unwrap_or_else(|error| panic!("the device cannot finish a forward pass: {error}"));
+        let elapsed = start.elapsed();
+        drop(output);
+        Ok(elapsed.as_secs_f64() * 1e3)
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! `bench …`: speed, as a ratio.
 
+mod forward;
 mod peer;
 mod probe;
 
@@ -14,12 +15,14 @@ pub(crate) struct Bench {
 
 #[derive(Subcommand)]
 enum What {
+    Forward(forward::BenchForward),
     Probe(probe::BenchProbe),
 }
 
 impl Bench {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.what {
+            What::Forward(forward) => forward.run(),
             What::Probe(probe) => probe.run(),
         }
     }

@@ -1,6 +1,10 @@
 //! The same work in Python, measured in the same run.
 
-use std::{path::PathBuf, process::Command};
+use std::{
+    io::{BufRead, BufReader, Lines, Write},
+    path::PathBuf,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -15,7 +19,7 @@ const SKIPPED: i32 = 3;
 /// Whom to compare with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Peer {
-    /// PyTorch with NeuroSurgeon
+    /// PyTorch
     Python,
 }
 
@@ -41,7 +45,60 @@ pub(crate) struct PeerTimes {
     pub(crate) versions: Value,
 }
 
+/// A peer script that does the work once for each line that it reads, so that both sides can take turns.
+pub(crate) struct PeerProcess {
+    child: Child,
+    questions: ChildStdin,
+    answers: Lines<BufReader<ChildStdout>>,
+}
+
+impl PeerProcess {
+    /// The script's next line of JSON.
+    pub(crate) fn read(&mut self) -> anyhow::Result<Value> {
+        let line = self.answers.next().context("the peer script ended early; its message is above")??;
+        serde_json::from_str(&line).with_context(|| format!("not the peer's JSON: {line}"))
+    }
+
+    /// Lets the script do the work once, and reads its line.
+    pub(crate) fn ask(&mut self) -> anyhow::Result<Value> {
+        writeln!(self.questions)?;
+        self.read()
+    }
+}
+
+impl Drop for PeerProcess {
+    /// Leaves no process behind, whatever happened to it.
+    fn drop(&mut self) {
+        let _gone_already = self.child.kill();
+        let _gone_already = self.child.wait();
+    }
+}
+
 impl PeerOptions {
+    /// Starts a script of tests/peer that takes turns; `None` when no peer is wanted, or (with a line that says
+    /// SKIPPED) not to be had. Its first line is read and handed back.
+    pub(crate) fn start(&self, script: &str, arguments: &[&str]) -> anyhow::Result<Option<(PeerProcess, Value)>> {
+        let Some(Peer::Python) = self.peer else { return Ok(None) };
+        let mut command = Command::new(&self.python);
+        command.arg(format!("tests/peer/{script}")).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => {
+                say!("SKIPPED: cannot run `{}`: {error}", self.python.display());
+                return Ok(None);
+            }
+        };
+        let (questions, answers) = (child.stdin.take(), child.stdout.take());
+        let (questions, answers) = questions.zip(answers).context("the peer script has no pipes")?;
+        let mut peer = PeerProcess { child, questions, answers: BufReader::new(answers).lines() };
+        match peer.read() {
+            Ok(first) => Ok(Some((peer, first))),
+            // The script said itself, on stderr, what it lacks.
+            Err(_) if peer.child.wait()?.code() == Some(SKIPPED) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Runs a script of tests/peer; `None` when no peer is wanted, or (with a line that says SKIPPED) not to be had.
     pub(crate) fn run(&self, script: &str, arguments: &[&str]) -> anyhow::Result<Option<PeerTimes>> {
         let Some(Peer::Python) = self.peer else { return Ok(None) };

@@ -1,0 +1,134 @@
+//! `bench forward`: a plain forward pass.
+
+use std::{path::PathBuf, thread::sleep, time::Duration};
+
+use anyhow::Context;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use clap::{Args, ValueEnum};
+use ns_models::ModelInputs;
+use ns_train::{ForwardBench, StepTimes};
+use serde_json::{Value, json};
+
+use super::peer::{PeerOptions, PeerProcess};
+use crate::{backend::BackendOption, output::say};
+
+/// Forward passes before the clock starts.
+const WARMUP: usize = 2;
+/// Idle threads of either side spin for a while before they sleep; the other side should not pay for it.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// Time a plain forward pass, and the same in transformers with --peer python
+///
+/// Models have random weights and need no files. Passes of both alternate in one run, because times on a shared
+/// machine mean little and ratios more.
+#[derive(Args)]
+pub(crate) struct BenchForward {
+    /// What to time; may be repeated [default: all]
+    #[arg(long, value_enum)]
+    shape: Vec<Shape>,
+    /// Timed passes of each side
+    #[arg(long, default_value_t = 9)]
+    rounds: usize,
+    /// Write everything that was measured to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    peer: PeerOptions,
+    #[command(flatten)]
+    backend: BackendOption,
+}
+
+/// A model and a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Shape {
+    /// GPT-2 small with its language model's head, 8 sequences of 64 tokens
+    Gpt2Small,
+    /// MiniLM (BERT with 6 layers of 384), 32 sequences of 32 tokens
+    Minilm,
+}
+
+impl Shape {
+    fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
+    }
+
+    /// Sizes of the inputs, `[batch, seq]`.
+    fn dims(self) -> [usize; 2] {
+        match self {
+            Self::Gpt2Small => [8, 64],
+            Self::Minilm => [32, 32],
+        }
+    }
+
+    fn config(self) -> Value {
+        match self {
+            Self::Gpt2Small => json!({
+                "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 50257, "n_positions": 1024,
+                "n_embd": 768, "n_layer": 12, "n_head": 12, "activation_function": "gelu_new",
+            }),
+            Self::Minilm => json!({
+                "model_type": "bert", "architectures": ["BertModel"], "vocab_size": 30522,
+                "max_position_embeddings": 512, "type_vocab_size": 2, "hidden_size": 384, "num_hidden_layers": 6,
+                "num_attention_heads": 12, "intermediate_size": 1536, "hidden_act": "gelu",
+            }),
+        }
+    }
+
+    /// Token ids that are all over the place.
+    fn inputs(self, device: &Device) -> ModelInputs {
+        let [batch, seq] = self.dims();
+        let ids = (0..batch * seq).map(|i| (i * 7919 % 30_011) as i64).collect();
+        ModelInputs::new(Tensor::<2, Int>::from_data(TensorData::new(ids, [batch, seq]), device))
+    }
+}
+
+impl BenchForward {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let shapes = if self.shape.is_empty() { Shape::value_variants() } else { &self.shape };
+        let device = self.backend.device()?;
+        let measured: Vec<Value> =
+            shapes.iter().map(|shape| self.measure(*shape, &device)).collect::<anyhow::Result<_>>()?;
+        if let Some(path) = &self.json {
+            std::fs::write(path, format!("{:#}\n", json!(measured)))?;
+        }
+        Ok(())
+    }
+
+    /// Times one shape on both sides, in turns.
+    fn measure(&self, shape: Shape, device: &Device) -> anyhow::Result<Value> {
+        let config = shape.config();
+        let bench = ForwardBench::new(&config, shape.inputs(device), device)?;
+        let dims: Vec<String> = shape.dims().iter().map(usize::to_string).collect();
+        let arguments = ["--config", &config.to_string(), "--dims", &dims.join(",")];
+        let (mut peer, versions) = match self.peer.start("bench_forward.py", &arguments)? {
+            Some((peer, first)) => (Some(peer), first["versions"].clone()),
+            None => (None, Value::Null),
+        };
+        let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+        for _ in 0..WARMUP + self.rounds {
+            sleep(PAUSE);
+            ours.push(bench.time()?);
+            if let Some(peer) = &mut peer {
+                sleep(PAUSE);
+                theirs.push(time_of(peer)?);
+            }
+        }
+        let timed = |mut all: Vec<f64>| StepTimes { milliseconds: all.split_off(WARMUP.min(all.len())) };
+        let (ours, theirs) = (timed(ours), timed(theirs));
+        let mut line = format!("{}: {:.1} ms", shape.name(), ours.median());
+        if peer.is_some() {
+            line += &format!(", transformers {:.1} ms, ratio {:.2}", theirs.median(), ours.median() / theirs.median());
+        }
+        say!("{line}");
+        Ok(json!({
+            "shape": shape.name(),
+            "dims": shape.dims(),
+            "ours": { "median_ms": ours.median(), "all_ms": ours.milliseconds },
+            "peer": { "median_ms": theirs.median(), "all_ms": theirs.milliseconds, "versions": versions },
+        }))
+    }
+}
+
+fn time_of(peer: &mut PeerProcess) -> anyhow::Result<f64> {
+    peer.ask()?["ms"].as_f64().context("the peer's JSON has no `ms`")
+}
