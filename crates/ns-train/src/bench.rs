@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use burn::tensor::Device;
-use ns_models::{AnyModel, ModelInputs, Transformer};
+use ns_models::{AnyModel, Model, ModelInputs};
 use serde_json::Value;
 
 use crate::{ProbeRecipe, ProbeTraining, TrainError, initialize::initialize};
@@ -82,7 +82,7 @@ impl ForwardBench {
     /// When the device cannot execute what it was given, as every read of Burn's does.
     pub fn time(&self) -> Result<f64, TrainError> {
         let start = Instant::now();
-        let output = self.model.forward(&self.inputs)?;
+        let output = self.model.logits(&self.inputs)?;
         self.device.sync().unwrap_or_else(|error| panic!("the device cannot finish a forward pass: {error}"));
         let elapsed = start.elapsed();
         drop(output);

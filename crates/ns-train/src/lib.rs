@@ -33,11 +33,11 @@ pub mod figures;
 
 pub mod verify;
 
+pub use bench::{ForwardBench, StepTimes, time_probe_steps};
 pub use data::{
     ImageRecipe, LabelledImages, Normalization, RowSplit, SplitRecipe, Table, TextClassification, TextRecipe,
     WordLabels, WordRecipe,
 };
-pub use bench::{ForwardBench, StepTimes, time_probe_steps};
 pub use error::TrainError;
 pub use interrupt::Interrupt;
 pub use learner::{Learner, Metrics, Outcome, Trainee};

@@ -45,6 +45,8 @@ enum Shape {
     Gpt2Small,
     /// MiniLM (BERT with 6 layers of 384), 32 sequences of 32 tokens
     Minilm,
+    /// ViT base with its classifier, 4 images of 224 × 224 pixels in patches of 16
+    VitBase,
 }
 
 impl Shape {
@@ -52,11 +54,12 @@ impl Shape {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// Sizes of the inputs, `[batch, seq]`.
-    fn dims(self) -> [usize; 2] {
+    /// Sizes of the inputs, `[batch, seq]` or `[batch, channels, height, width]`.
+    fn dims(self) -> &'static [usize] {
         match self {
-            Self::Gpt2Small => [8, 64],
-            Self::Minilm => [32, 32],
+            Self::Gpt2Small => &[8, 64],
+            Self::Minilm => &[32, 32],
+            Self::VitBase => &[4, 3, 224, 224],
         }
     }
 
@@ -71,14 +74,24 @@ impl Shape {
                 "max_position_embeddings": 512, "type_vocab_size": 2, "hidden_size": 384, "num_hidden_layers": 6,
                 "num_attention_heads": 12, "intermediate_size": 1536, "hidden_act": "gelu",
             }),
+            Self::VitBase => json!({
+                "model_type": "vit", "architectures": ["ViTForImageClassification"], "hidden_size": 768,
+                "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072, "hidden_act": "gelu",
+                "image_size": 224, "patch_size": 16, "num_channels": 3, "num_labels": 1000,
+            }),
         }
     }
 
-    /// Token ids that are all over the place.
+    /// Token ids or pixels that are all over the place.
     fn inputs(self, device: &Device) -> ModelInputs {
-        let [batch, seq] = self.dims();
-        let ids = (0..batch * seq).map(|i| (i * 7919 % 30_011) as i64).collect();
-        ModelInputs::new(Tensor::<2, Int>::from_data(TensorData::new(ids, [batch, seq]), device))
+        let dims = self.dims();
+        let ids = (0..dims.iter().product::<usize>()).map(|i| (i * 7919 % 30_011) as i64);
+        if self != Self::VitBase {
+            let ids = TensorData::new(ids.collect::<Vec<_>>(), dims.to_vec());
+            return ModelInputs::new(Tensor::<2, Int>::from_data(ids, device));
+        }
+        let pixels: Vec<f32> = ids.map(|id| id as f32 / 15_005.5 - 1.0).collect();
+        ModelInputs::images(Tensor::from_data(TensorData::new(pixels, dims.to_vec()), device))
     }
 }
 
