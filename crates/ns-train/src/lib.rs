@@ -24,6 +24,10 @@ mod model_training;
 mod probe_report;
 mod probe_training;
 
+mod ablation_study;
+mod task_recipe;
+mod task_training;
+
 mod results;
 mod run_figures;
 
@@ -33,10 +37,11 @@ pub mod figures;
 
 pub mod verify;
 
+pub use ablation_study::{AblationReport, AblationRow, AblationStudy, Behaviour, Controls};
 pub use bench::{ForwardBench, StepTimes, time_probe_steps};
 pub use data::{
-    ImageRecipe, LabelledImages, Normalization, RowSplit, SplitRecipe, Table, TextClassification, TextRecipe,
-    WordLabels, WordRecipe,
+    DataRecipe, ImageRecipe, LabelledImages, Normalization, RowSplit, SplitRecipe, Table, TaskBatch, TaskData,
+    TextClassification, TextRecipe, WordLabels, WordRecipe,
 };
 pub use error::TrainError;
 pub use interrupt::Interrupt;
@@ -49,4 +54,6 @@ pub use recipe::{OptimizerRecipe, TrainRecipe, load_recipe};
 pub use results::{add_results, table, write_results};
 pub use run::Run;
 pub use run_figures::{draw_probes, draw_run, draw_training};
+pub use task_recipe::{ModelSource, TaskRecipe};
+pub use task_training::TaskTraining;
 pub use tasks::{Arithmetic, Examples, Operation, Split, Variable};

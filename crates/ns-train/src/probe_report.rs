@@ -190,7 +190,7 @@ fn controls(
 }
 
 /// Sample standard deviation; 0 for a single value.
-fn mean_and_sd(values: &[f64]) -> Option<(f64, f64)> {
+pub(crate) fn mean_and_sd(values: &[f64]) -> Option<(f64, f64)> {
     if values.is_empty() {
         return None;
     }

@@ -6,12 +6,14 @@ mod split;
 mod table;
 
 mod images;
+mod task_data;
 mod text_classification;
 mod word_labels;
 
 pub use images::{ImageRecipe, LabelledImages, Normalization};
 pub use split::{RowSplit, SplitRecipe};
 pub use table::Table;
+pub use task_data::{DataRecipe, TaskBatch, TaskData};
 pub use text_classification::{TextClassification, TextRecipe};
 pub use word_labels::{WordLabels, WordRecipe};
 

@@ -1,0 +1,177 @@
+//! Training on the model's own task: the model, a circuit in it, or both (NeuroSurgeon's `CircuitModel`).
+
+use burn::module::Module;
+use burn::optim::{GradientsParams, ModuleOptimizer, OptimizerRecord};
+use burn::store::ModuleRecord;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::train::checkpoint::CheckpointerError;
+use ns_circuit::{CircuitConfig, CircuitModel, rng};
+use ns_models::{AnyModel, Model};
+use ns_probe::mask_targets;
+
+use crate::{
+    Metrics, TaskRecipe, TrainError, Trainee,
+    data::{TaskBatch, TaskData},
+};
+
+/// Rows that evaluation runs at once.
+const EVALUATION_BATCH: usize = 128;
+
+/// A model and its masks on their way. Without masks the model itself is trained.
+pub struct TaskTraining {
+    recipe: TaskRecipe,
+    seed: u64,
+    device: Device,
+    circuit: CircuitModel<AnyModel>,
+    optimizer: ModuleOptimizer,
+    data: TaskData,
+}
+
+impl TaskTraining {
+    /// Reads model and data; `device` is without autodiff.
+    ///
+    /// # Errors
+    /// [`TrainError::Setting`], and those of the model, the data and the masks.
+    pub fn new(recipe: &TaskRecipe, seed: u64, device: &Device) -> Result<Self, TrainError> {
+        let device = device.clone().autodiff();
+        let data = recipe.read_data()?;
+        recipe.validate(&data)?;
+        let model = recipe.read_model(&data, seed, &device)?;
+        check_answers(&model, &data)?;
+        let config = recipe.circuit_config.clone().unwrap_or(whole_model());
+        // A model that is trained uses the statistics of its batches where it has batch norms; a frozen one does not.
+        let model = if config.freeze_base { model } else { model.unfreeze() };
+        if model.dropout() > 0.0 && !config.freeze_base {
+            tracing::warn!("the configuration has a dropout of {}; models are trained without", model.dropout());
+        }
+        let targets = mask_targets(&model);
+        let circuit = CircuitModel::new(config, model, &targets)?;
+        circuit.set_seed(seed);
+        Ok(Self { recipe: recipe.clone(), seed, device, circuit, optimizer: recipe.optimizer.init(), data })
+    }
+
+    /// The recipe.
+    pub fn recipe(&self) -> &TaskRecipe {
+        &self.recipe
+    }
+
+    /// The model with its masks, in training mode.
+    pub fn circuit(&self) -> &CircuitModel<AnyModel> {
+        &self.circuit
+    }
+
+    /// The examples.
+    pub fn data(&self) -> &TaskData {
+        &self.data
+    }
+
+    /// The batches of an epoch: a function of seed and epoch alone.
+    fn batches(&self, epoch: usize) -> Vec<Vec<usize>> {
+        let train = &self.data.split().train;
+        let order = rng::permutation(&mut rng::stream(self.seed, "shuffle", epoch as u64, 0), train.len());
+        let rows = |places: &[usize]| places.iter().map(|place| train[*place]).collect();
+        order.chunks_exact(self.recipe.batch_size).map(rows).collect()
+    }
+
+    fn step(&mut self, epoch: usize, step: usize, rows: &[usize]) -> Result<f64, TrainError> {
+        self.circuit.begin_step(epoch as u64, step as u64);
+        let output = self.data.batch(rows, &self.device)?.task_output(self.circuit.model()?)?;
+        let loss = match self.circuit.l0_loss() {
+            Some(l0) => output.loss.clone() + l0,
+            None => output.loss.clone(),
+        };
+        let gradients = GradientsParams::from_grads(loss.backward(), &self.circuit);
+        let learning_rate = self.recipe.optimizer.learning_rate_at(epoch);
+        self.circuit = self.optimizer.step(learning_rate, self.circuit.clone(), gradients);
+        Ok(output.loss.into_scalar())
+    }
+
+    fn temperature_at(&self, epoch: usize) -> f32 {
+        self.recipe.final_temperature.powf(epoch as f64 / self.recipe.epochs as f64) as f32
+    }
+
+    /// What a checkpoint holds: masks alone where the base is frozen.
+    fn is_frozen(&self) -> bool {
+        self.circuit.config().freeze_base
+    }
+}
+
+/// No masks, nothing frozen.
+fn whole_model() -> CircuitConfig {
+    CircuitConfig { freeze_base: false, add_l0: false, ..CircuitConfig::default() }
+}
+
+/// The model must have a class for each of the data's.
+fn check_answers(model: &AnyModel, data: &TaskData) -> Result<(), TrainError> {
+    let Some(row) = data.split().train.first() else { return Ok(()) };
+    let [_, answers] = data.batch(&[*row], &model.device())?.scores(model)?.dims();
+    let needed = data.n_answers();
+    match answers >= needed {
+        true => Ok(()),
+        false => Err(TrainError::Setting {
+            setting: "model",
+            found: format!("a head with {answers} classes"),
+            expected: format!("the data have {needed}; `architecture` puts a fresh head on the model"),
+        }),
+    }
+}
+
+/// Scores of some rows by a model without autodiff, on the host: `[rows][classes]`, with the right answers.
+///
+/// # Errors
+/// The model's.
+pub(crate) fn scores_of(
+    data: &TaskData,
+    rows: &[usize],
+    model: &AnyModel,
+) -> Result<(Tensor<2>, Tensor<1, Int>), TrainError> {
+    let device = model.device();
+    let (mut scores, mut labels) = (Vec::new(), Vec::new());
+    for rows in rows.chunks(EVALUATION_BATCH) {
+        let batch: TaskBatch = data.batch(rows, &device)?;
+        scores.push(batch.scores(model)?);
+        labels.extend_from_slice(batch.labels());
+    }
+    let n = labels.len();
+    Ok((Tensor::cat(scores, 0), Tensor::from_data(TensorData::new(labels, [n]), &device)))
+}
+
+impl Trainee for TaskTraining {
+    fn epoch(&mut self, epoch: usize) -> Result<Metrics, TrainError> {
+        let temperature = self.temperature_at(epoch);
+        self.circuit.set_temperature(temperature)?;
+        let batches = self.batches(epoch);
+        let mut total = 0.0;
+        for (step, rows) in batches.iter().enumerate() {
+            total += self.step(epoch, step, rows)?;
+        }
+        let metrics = Metrics::new(epoch + 1, total / batches.len() as f64);
+        let l0 = self.circuit.l0();
+        let metrics = match l0.max > 0.0 {
+            true => metrics.with("l0", l0.total).with("l0_max", l0.max).with("temperature", f64::from(temperature)),
+            false => metrics,
+        };
+        if !(epoch + 1).is_multiple_of(self.recipe.evaluate_every.max(1)) && epoch + 1 != self.recipe.epochs {
+            return Ok(metrics);
+        }
+        let circuit = self.circuit.valid();
+        let (scores, labels) = scores_of(&self.data, &self.data.split().test, circuit.model()?)?;
+        Ok(metrics.with("test_accuracy", crate::model_training::accuracy(scores, labels)))
+    }
+
+    fn records(&self) -> (ModuleRecord, OptimizerRecord) {
+        let record = match self.is_frozen() {
+            true => self.circuit.clone().into_record_group(self.circuit.mask_parameters()),
+            false => self.circuit.clone().into_record(),
+        };
+        (record, self.optimizer.to_record())
+    }
+
+    fn restore(&mut self, model: ModuleRecord, optimizer: OptimizerRecord) -> Result<(), CheckpointerError> {
+        // A frozen base is not in the checkpoint: it is the model that the recipe names.
+        let restored = self.circuit.clone().try_load_record(model.allow_partial(self.is_frozen()));
+        self.circuit = restored.map_err(CheckpointerError::Record)?;
+        self.optimizer = self.recipe.optimizer.init().load_record(optimizer);
+        Ok(())
+    }
+}
