@@ -50,12 +50,14 @@ def need_neurosurgeon(path=None):
         from NeuroSurgeon.Models.model_configs import CircuitConfig
         from NeuroSurgeon.Probing import probe_configs
         from NeuroSurgeon.Probing.circuit_probe import CircuitProbe
+        from NeuroSurgeon.Probing.subnetwork_probe import SubnetworkProbe
     except ImportError as error:
         skip(f"NeuroSurgeon with circuit probes cannot be imported ({error}); "
              "use branch updated_circuit_probe of github.com/mlepori1/NeuroSurgeon")
     return types.SimpleNamespace(
         CircuitModel=CircuitModel, CircuitConfig=CircuitConfig, CircuitProbe=CircuitProbe,
-        CircuitProbeConfig=probe_configs.CircuitProbeConfig,
+        CircuitProbeConfig=probe_configs.CircuitProbeConfig, SubnetworkProbe=SubnetworkProbe,
+        SubnetworkProbeConfig=probe_configs.SubnetworkProbeConfig,
         ResidualUpdateModelConfig=probe_configs.ResidualUpdateModelConfig,
         where=describe(NeuroSurgeon))
 

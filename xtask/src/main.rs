@@ -2,6 +2,7 @@
 
 mod backend;
 mod bench;
+mod circuit;
 mod demo;
 mod embed;
 mod fetch;
@@ -32,6 +33,7 @@ enum Command {
     Demo(demo::Demo),
     Train(train::Train),
     Probe(probe::Probe),
+    Circuit(circuit::Circuit),
     Inspect(inspect::Inspect),
     Fetch(fetch::Fetch),
     Embed(embed::Embed),
@@ -56,6 +58,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(command) => command.run(),
         Command::Train(command) => command.run(),
         Command::Probe(command) => command.run(),
+        Command::Circuit(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Fetch(command) => command.run(),
         Command::Embed(command) => command.run(),

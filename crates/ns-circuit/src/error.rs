@@ -142,6 +142,37 @@ pub enum CircuitError {
         found: Vec<usize>,
     },
 
+    /// Several tensors have the wrong shape, as those of another model have.
+    #[error("these masks are not this model's: {}", list_misfits(.misfits))]
+    ShapesMismatch {
+        /// All tensors that do not fit.
+        misfits: Vec<Misfit>,
+    },
+
+    /// A file has no mask at all.
+    #[error(
+        "{}: no tensor is a mask parameter (`<layer>.weight_mask_params`); it is no circuit's state dict, but has {}",
+        path.display(), list_keys(.keys)
+    )]
+    NoMasks {
+        /// The path as given.
+        path: PathBuf,
+        /// Some names that it has.
+        keys: Vec<String>,
+    },
+
+    /// A file of `torch.save`.
+    #[error(
+        "{}: a pickle, which is not read, because unpickling runs code; convert it once in Python: \
+         `safetensors.torch.save_file({{name: tensor.clone() for name, tensor in model.state_dict().items()}}, \
+         \"state_dict.safetensors\")`",
+        path.display()
+    )]
+    Pickled {
+        /// The path as given.
+        path: PathBuf,
+    },
+
     /// A tensor holds values that cannot be used.
     #[error("{name:?}: {message}")]
     InvalidValues {
@@ -216,6 +247,33 @@ pub enum CircuitError {
         /// What was found and what would be right.
         message: String,
     },
+}
+
+/// A tensor of the wrong shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misfit {
+    /// Name of the tensor.
+    pub name: String,
+    /// The shape that fits.
+    pub expected: Vec<usize>,
+    /// The shape as given.
+    pub found: Vec<usize>,
+}
+
+/// How many misfits an error lists.
+const SHOWN: usize = 5;
+
+fn list_misfits(misfits: &[Misfit]) -> String {
+    let one = |m: &Misfit| format!("{:?} has shape {:?}, but {:?} would fit", m.name, m.found, m.expected);
+    let shown: Vec<String> = misfits.iter().take(SHOWN).map(one).collect();
+    match misfits.len().saturating_sub(SHOWN) {
+        0 => shown.join("; "),
+        more => format!("{}; and {more} more", shown.join("; ")),
+    }
+}
+
+fn list_keys(keys: &[String]) -> String {
+    if keys.is_empty() { "nothing".to_string() } else { format!("{}, …", keys.join(", ")) }
 }
 
 fn nearest_names(nearest: &[String]) -> String {

@@ -13,6 +13,10 @@ use safetensors::{SafeTensorError, SafeTensors};
 use crate::error::CircuitError;
 use crate::model::CircuitModel;
 
+/// How files of `torch.save` begin: a zip archive, or a bare pickle. As the length of a safetensors header, both would
+/// be absurd.
+const PICKLES: [&[u8]; 2] = [b"PK\x03\x04", &[0x80, 0x02]];
+
 /// Writes the mask parameters of `circuit` to `path`, as `<layer>.weight_mask_params` and `<layer>.bias_mask_params` in
 /// Hugging Face's shapes, `f32`. Magnitude pruning has none, so its file is empty.
 ///
@@ -50,13 +54,36 @@ pub fn save_masks_with_prefix<M: Module>(
 ///
 /// # Errors
 /// [`CircuitError::FileNotFound`], [`CircuitError::Io`], [`CircuitError::TruncatedFile`],
-/// [`CircuitError::NotSafetensors`], and [`CircuitError::UnsupportedDtype`] for a tensor that holds no floats.
+/// [`CircuitError::NotSafetensors`], [`CircuitError::Pickled`], and [`CircuitError::UnsupportedDtype`] for a tensor
+/// that holds no floats.
 pub fn load_masks(path: impl AsRef<Path>) -> Result<BTreeMap<String, TensorData>, CircuitError> {
-    let path = path.as_ref();
+    let floats = |(name, stored)| match stored {
+        Stored::Floats(data) => Ok((name, data)),
+        Stored::Other(error) => Err(error),
+    };
+    read_tensors(path.as_ref())?.into_iter().map(floats).collect()
+}
+
+/// A tensor of a file.
+pub(crate) enum Stored {
+    /// As `f32`.
+    Floats(TensorData),
+    /// Why it cannot be one.
+    Other(CircuitError),
+}
+
+/// The tensors of a safetensors file.
+///
+/// # Errors
+/// As [`load_masks`], but for tensors that hold no floats; [`CircuitError::Pickled`].
+pub(crate) fn read_tensors(path: &Path) -> Result<Vec<(String, Stored)>, CircuitError> {
     let bytes = fs::read(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => CircuitError::FileNotFound { path: path.into() },
         _ => io_error(path, source),
     })?;
+    if PICKLES.iter().any(|start| bytes.starts_with(start)) {
+        return Err(CircuitError::Pickled { path: path.into() });
+    }
     let file = SafeTensors::deserialize(&bytes).map_err(|source| match source {
         SafeTensorError::HeaderTooSmall
         | SafeTensorError::InvalidHeaderLength
@@ -65,7 +92,12 @@ pub fn load_masks(path: impl AsRef<Path>) -> Result<BTreeMap<String, TensorData>
         }
         source => CircuitError::NotSafetensors { path: path.into(), source },
     })?;
-    file.iter().map(|(name, view)| Ok((name.to_string(), read_floats(path, name, &view)?))).collect()
+    let read = |(name, view): (&str, TensorView<'_>)| match read_floats(path, name, &view) {
+        Ok(data) => Ok((name.to_string(), Stored::Floats(data))),
+        Err(error @ CircuitError::UnsupportedDtype { .. }) => Ok((name.to_string(), Stored::Other(error))),
+        Err(error) => Err(error),
+    };
+    file.iter().map(read).collect()
 }
 
 fn read_floats(path: &Path, name: &str, view: &TensorView<'_>) -> Result<TensorData, CircuitError> {
@@ -167,6 +199,12 @@ mod tests {
         }
         fs::write(&path, "not a tensor in sight, only prose").unwrap();
         assert!(matches!(load_masks(&path), Err(CircuitError::NotSafetensors { .. })));
+        for start in PICKLES {
+            fs::write(&path, [start, &whole].concat()).unwrap();
+            let error = load_masks(&path).unwrap_err();
+            assert!(matches!(error, CircuitError::Pickled { .. }), "{error}");
+            assert!(error.to_string().contains("safetensors.torch.save_file"), "{error}");
+        }
         let ints = TensorView::new(Dtype::I64, vec![1], &[0; 8]).unwrap();
         fs::write(&path, safetensors::serialize([("i", ints)], None).unwrap()).unwrap();
         assert!(matches!(

@@ -74,6 +74,7 @@ mod views;
 
 mod error;
 mod exchange;
+mod state_dict;
 
 pub mod rng;
 
@@ -88,9 +89,10 @@ mod testing;
 
 pub use ablation::Ablation;
 pub use config::{CircuitConfig, MagnitudeCriterion, MaskMethod, MaskUnit};
-pub use error::CircuitError;
+pub use error::{CircuitError, Misfit};
 pub use exchange::{load_masks, save_masks, save_masks_with_prefix};
 pub use l0::{L0Statistics, LayerL0};
 pub use model::{CircuitModel, MaskedLayer};
+pub use state_dict::StateDict;
 pub use target::{LayerKind, MaskTarget, discover_targets};
 pub use verify::{MASK_CASE_INPUTS, run_mask_case};

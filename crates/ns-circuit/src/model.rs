@@ -10,7 +10,7 @@ use crate::ablation::Ablation;
 use crate::build::build_slots;
 use crate::config::CircuitConfig;
 use crate::control::Control;
-use crate::error::CircuitError;
+use crate::error::{CircuitError, Misfit};
 use crate::l0::{self, L0Statistics};
 use crate::layout::{Role, Slot};
 use crate::mask::{Attach, host, new_flag};
@@ -359,19 +359,23 @@ impl<M: Module> CircuitModel<M> {
     /// `wrapped_model.` in keys are ignored, however many. What an ablation had drawn is forgotten.
     ///
     /// # Errors
-    /// [`CircuitError::MissingTensor`], [`CircuitError::UnexpectedTensor`], [`CircuitError::ShapeMismatch`],
-    /// [`CircuitError::InvalidValues`] and, for two keys that differ in their prefix only,
-    /// [`CircuitError::DuplicateLayer`].
+    /// [`CircuitError::MissingTensor`], [`CircuitError::UnexpectedTensor`], [`CircuitError::ShapeMismatch`] or
+    /// [`CircuitError::ShapesMismatch`], [`CircuitError::InvalidValues`] and, for two keys that differ in their prefix
+    /// only, [`CircuitError::DuplicateLayer`].
     pub fn load_mask_params(self, params: &BTreeMap<String, TensorData>) -> Result<Self, CircuitError> {
         let slots = &self.control.slots;
         let keys: Vec<String> = match self.control.method.has_logits() {
             true => slots.iter().map(|slot| slot.key() + PARAMS).collect(),
             false => Vec::new(),
         };
+        let given: Vec<_> = params
+            .iter()
+            .map(|(given, data)| Ok((position(&keys, names::unwrapped(given))?, data)))
+            .collect::<Result<_, CircuitError>>()?;
+        check_shapes(slots, &keys, &given)?;
         let mut values = BTreeMap::new();
-        for (given, data) in params {
-            let name = names::unwrapped(given);
-            let i = position(&keys, name)?;
+        for (i, data) in given {
+            let name = keys[i].as_str();
             let loaded = slots[i].mask_from_hf(name, data)?;
             if values.insert(i, loaded).is_some() {
                 return Err(CircuitError::DuplicateLayer { name: name.to_string(), place: "the mask parameters" });
@@ -431,6 +435,16 @@ const MASK: &str = "_mask";
 
 fn weights(slots: &[Slot]) -> impl Iterator<Item = &Slot> {
     slots.iter().filter(|slot| slot.role == Role::Weight)
+}
+
+/// Names all tensors of another shape at once; a single one is left to [`Slot::mask_from_hf`].
+fn check_shapes(slots: &[Slot], keys: &[String], given: &[(usize, &TensorData)]) -> Result<(), CircuitError> {
+    let misfit = |(i, data): &(usize, &TensorData)| {
+        let (expected, found) = (slots[*i].hf_mask_shape(), data.shape().as_slice().to_vec());
+        (expected != found).then(|| Misfit { name: keys[*i].clone(), expected, found })
+    };
+    let misfits: Vec<Misfit> = given.iter().filter_map(misfit).collect();
+    if misfits.len() > 1 { Err(CircuitError::ShapesMismatch { misfits }) } else { Ok(()) }
 }
 
 fn position(keys: &[String], name: &str) -> Result<usize, CircuitError> {

@@ -312,6 +312,15 @@ fn loading_masks_is_strict() {
         load(&|p| drop(p.insert("h.w.bias_mask_params".into(), TensorData::new(vec![0_f32; 3], [3])))),
         Err(CircuitError::ShapeMismatch { expected, found, .. }) if expected == [4] && found == [3]
     ));
+    let Err(CircuitError::ShapesMismatch { misfits }) = load(&|p| {
+        for name in ["h.w.bias_mask_params", "h.w.weight_mask_params"] {
+            p.insert(name.into(), TensorData::new(vec![0_f32; 6], [2, 3]));
+        }
+    }) else {
+        panic!("masks of another model were taken");
+    };
+    assert_eq!(misfits.len(), 2);
+    assert_eq!((&misfits[1].expected[..], &misfits[1].found[..]), (&[4, 9][..], &[2, 3][..]));
     let pruned = circuit(&with_method(PRUNE));
     assert!(pruned.mask_params().is_empty());
     assert!(matches!(pruned.load_mask_params(&whole), Err(CircuitError::UnexpectedTensor { .. })));

@@ -1,9 +1,10 @@
 //! One door to every architecture.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::Value;
 
 use crate::{
@@ -136,6 +137,22 @@ impl AnyTransformer {
     /// [`ModelError::Io`].
     pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
         dispatch!(self, model => model.save(folder))
+    }
+
+    /// The tensors as the checkpoint has them: HF's names and layouts.
+    ///
+    /// # Errors
+    /// [`ModelError::UnreadableTensor`].
+    pub fn tensors(&self) -> Result<BTreeMap<String, TensorData>, ModelError> {
+        dispatch!(self, model => model.tensors())
+    }
+
+    /// The tensors as PyTorch's `state_dict()` has them: those of the checkpoint, and what tied heads repeat.
+    ///
+    /// # Errors
+    /// [`ModelError::UnreadableTensor`].
+    pub fn state_dict(&self) -> Result<BTreeMap<String, TensorData>, ModelError> {
+        dispatch!(self, model => model.state_dict())
     }
 }
 

@@ -1,9 +1,10 @@
 //! One door to every model, transformer or not.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::module::Module;
-use burn::tensor::Device;
+use burn::tensor::{Device, TensorData};
 use serde_json::Value;
 
 use crate::{
@@ -85,6 +86,22 @@ impl AnyModel {
     /// [`ModelError::Io`].
     pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
         dispatch!(self, model => model.save(folder))
+    }
+
+    /// The tensors as the checkpoint has them: HF's names and layouts.
+    ///
+    /// # Errors
+    /// [`ModelError::UnreadableTensor`].
+    pub fn tensors(&self) -> Result<BTreeMap<String, TensorData>, ModelError> {
+        dispatch!(self, model => model.tensors())
+    }
+
+    /// The tensors as PyTorch's `state_dict()` has them: those of the checkpoint, and what tied heads repeat.
+    ///
+    /// # Errors
+    /// [`ModelError::UnreadableTensor`].
+    pub fn state_dict(&self) -> Result<BTreeMap<String, TensorData>, ModelError> {
+        dispatch!(self, model => model.state_dict())
     }
 
     /// The model, if it has a residual stream.

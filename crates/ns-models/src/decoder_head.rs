@@ -54,6 +54,12 @@ impl DecoderHead {
         self.lm_head.is_none()
     }
 
+    /// The tied head's key in PyTorch's state dict, with that of the token embedding, which it repeats.
+    pub(crate) fn repeated_keys(&self, head: &str, embedding: &str) -> Vec<(String, String)> {
+        let is_repeated = self.kind == Head::Lm && self.is_tied();
+        is_repeated.then(|| (head.into(), embedding.into())).into_iter().collect()
+    }
+
     /// Scores position by position.
     ///
     /// # Shapes

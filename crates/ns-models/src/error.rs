@@ -125,6 +125,22 @@ pub enum ModelError {
         /// burn-store's message.
         reason: String,
     },
+    /// A tensor of a module that its device does not give back.
+    #[error("tensor `{name}` of the model cannot be read: {reason}")]
+    UnreadableTensor {
+        /// HF name.
+        name: String,
+        /// burn-store's message.
+        reason: String,
+    },
+    /// A model without the blocks' MLPs that are asked for.
+    #[error("a model of model_type `{model_type}` has no MLPs with hidden units of their own: {reason}")]
+    NoMlp {
+        /// The family.
+        model_type: String,
+        /// What it has instead.
+        reason: String,
+    },
     /// A residual site that this model does not have.
     #[error("no residual site `{asked}` in this model: {reason}")]
     NoSuchSite {

@@ -36,6 +36,7 @@ mod rows;
 mod self_attention;
 
 mod layers;
+mod mlp;
 mod model;
 mod transformer;
 
@@ -73,7 +74,8 @@ pub use any::{AnyTransformer, model_types};
 pub use any_model::AnyModel;
 pub use attention::{AttentionBias, attend, attend_from, merge_heads, split_heads};
 pub use checkpoint::{
-    Checkpoint, HfNames, Pretrained, load_base_weights, load_weights, save_pretrained, save_tensors, write_atomically,
+    Checkpoint, HfNames, Pretrained, copy_companions, load_base_weights, load_weights, save_folder, save_pretrained,
+    save_tensors, write_atomically,
 };
 pub use config::{CommonConfig, Head, InitialValue, ProblemType, read_config};
 pub use encoder::{Encoder, EncoderConfig, EncoderFamily};
@@ -86,6 +88,7 @@ pub use images::ImagePreprocessor;
 pub use inputs::{Logits, ModelInputs, ModelOutput};
 pub use layers::{LayerKind, MaskableLayer};
 pub use loss::{IGNORED_LABEL, Labels, TaskOutput, cross_entropy, task_loss};
+pub use mlp::MlpLayout;
 pub use model::Model;
 pub use pooling::{cosine_similarity, mean_pool};
 pub use residual::{Component, Ignore, Observer, Site, Vector, VectorCache, Walk};

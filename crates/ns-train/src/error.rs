@@ -7,7 +7,7 @@ use ns_circuit::CircuitError;
 use ns_models::ModelError;
 use ns_probe::ProbeError;
 
-use crate::figures::FigureError;
+use crate::{circuit_files::CircuitFileError, figures::FigureError};
 
 /// Error of a recipe, a run or its results.
 #[derive(Debug, thiserror::Error)]
@@ -121,6 +121,9 @@ pub enum TrainError {
         /// burn-train's reason.
         source: CheckpointerError,
     },
+    /// A circuit's files.
+    #[error(transparent)]
+    CircuitFile(#[from] CircuitFileError),
     /// A figure could not be drawn.
     #[error(transparent)]
     Figure(#[from] FigureError),

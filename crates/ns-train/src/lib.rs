@@ -31,6 +31,8 @@ mod task_training;
 mod results;
 mod run_figures;
 
+mod circuit_files;
+
 mod bench;
 
 pub mod figures;
@@ -39,6 +41,10 @@ pub mod verify;
 
 pub use ablation_study::{AblationReport, AblationRow, AblationStudy, Behaviour, Controls};
 pub use bench::{ForwardBench, StepTimes, time_probe_steps};
+pub use circuit_files::{
+    CircuitFileError, CircuitFiles, CompactedMlp, Compaction, Part, check_base, export_masks, export_state_dict,
+    load_circuit, materialize,
+};
 pub use data::{
     DataRecipe, ImageRecipe, LabelledImages, Normalization, RowSplit, SplitRecipe, Table, TaskBatch, TaskData,
     TextClassification, TextRecipe, WordLabels, WordRecipe,

@@ -10,4 +10,4 @@ pub use names::HfNames;
 pub use pretrained::Pretrained;
 pub use read::Checkpoint;
 pub use weights::{load_base_weights, load_weights};
-pub use write::{save_pretrained, save_tensors, write_atomically};
+pub use write::{copy_companions, save_folder, save_pretrained, save_tensors, write_atomically};

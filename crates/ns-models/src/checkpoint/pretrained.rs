@@ -1,12 +1,13 @@
 //! From a folder to a model and back, the same way for every family.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use burn::tensor::Device;
+use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{Checkpoint, HfNames, load_base_weights, load_weights, save_pretrained};
+use super::{Checkpoint, HfNames, load_base_weights, load_weights, save_pretrained, write::hf_tensors};
 use crate::{Model, ModelError, read_config};
 
 /// A family whose folders `save_pretrained` of HF writes and `from_pretrained` reads.
@@ -28,6 +29,12 @@ pub trait Pretrained: Model {
 
     /// How the checkpoint calls the parameters.
     fn hf_names(&self) -> HfNames;
+
+    /// Keys of PyTorch's state dict that repeat another tensor and are not in the checkpoint, each with the key that it
+    /// repeats: tied heads.
+    fn repeated_keys(&self) -> Vec<(String, String)> {
+        Vec::new()
+    }
 
     /// Class of the model without a head, for a `config.json` of this family.
     fn base_class(config: &Value) -> &'static str;
@@ -85,6 +92,28 @@ pub trait Pretrained: Model {
     fn with_base_weights(self, folder: &Path) -> Result<Self, ModelError> {
         let names = self.hf_names();
         load_base_weights(self, Checkpoint::open_folder(folder)?, &names)
+    }
+
+    /// The tensors as the checkpoint has them: HF's names and layouts.
+    ///
+    /// # Errors
+    /// [`ModelError::UnreadableTensor`].
+    fn tensors(&self) -> Result<BTreeMap<String, TensorData>, ModelError> {
+        hf_tensors(self, &self.hf_names())
+    }
+
+    /// The tensors as PyTorch's `state_dict()` has them: those of the checkpoint, and what tied heads repeat.
+    ///
+    /// # Errors
+    /// [`ModelError::UnreadableTensor`].
+    fn state_dict(&self) -> Result<BTreeMap<String, TensorData>, ModelError> {
+        let mut tensors = self.tensors()?;
+        for (key, original) in self.repeated_keys() {
+            if let Some(data) = tensors.get(&original).cloned() {
+                tensors.insert(key, data);
+            }
+        }
+        Ok(tensors)
     }
 
     /// Writes the folder back; `transformers` loads it unchanged.

@@ -15,33 +15,88 @@ use serde_json::Value;
 use super::weights::{parameters, transpose};
 use crate::{HfNames, ModelError};
 
+/// Files that `save_pretrained` of tokenizers, image processors and models leaves beside the weights.
+const COMPANIONS: [&str; 17] = [
+    "added_tokens.json",
+    "chat_template.jinja",
+    "chat_template.json",
+    "feature_extractor_config.json",
+    "generation_config.json",
+    "merges.txt",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "spiece.model",
+    "spm.model",
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "vocab.json",
+    "vocab.txt",
+];
+
 /// Writes `config.json` and `model.safetensors` (f32) into `folder`, which is made if need be; each file is whole or
 /// not there.
 ///
 /// # Errors
-/// [`ModelError::Io`].
+/// [`ModelError::Io`], [`ModelError::UnreadableTensor`].
 pub fn save_pretrained<M: Module>(
     folder: &Path,
     module: &M,
     names: &HfNames,
     config: &Value,
 ) -> Result<(), ModelError> {
-    std::fs::create_dir_all(folder).map_err(|source| io_error(folder, source))?;
+    save_folder(folder, &hf_tensors(module, names)?, &format!("{config:#}\n"))
+}
+
+/// The tensors of a module as its checkpoint has them: HF's names and layouts.
+///
+/// # Errors
+/// [`ModelError::UnreadableTensor`].
+pub(super) fn hf_tensors<M: Module>(module: &M, names: &HfNames) -> Result<BTreeMap<String, TensorData>, ModelError> {
     let mut tensors = BTreeMap::new();
     let transposed = names.transposed(module);
     for tensor in parameters(module) {
         let (path, name) = (tensor.name.clone(), names.name(&tensor.name));
-        let data =
-            bridge::into_data(tensor).map_err(|error| io_error(folder, std::io::Error::other(error.to_string())))?;
+        let data = bridge::into_data(tensor)
+            .map_err(|error| ModelError::UnreadableTensor { name: name.clone(), reason: error.to_string() })?;
         if let Some(norm) = name.strip_suffix("running_mean") {
             // PyTorch's batch norms count batches, too; `transformers` would miss the count.
             tensors.insert(format!("{norm}num_batches_tracked"), TensorData::new(vec![0_i64], [0; 0]));
         }
         tensors.insert(name, if transposed.contains(&path) { transpose(data) } else { data });
     }
-    save_tensors(&folder.join("model.safetensors"), &tensors)?;
-    let text = format!("{config:#}\n");
-    write_atomically(&folder.join("config.json"), text.as_bytes()).map_err(|source| io_error(folder, source))
+    Ok(tensors)
+}
+
+/// Writes tensors under HF's names and the text of a `config.json` as a model folder, which is made if need be; each
+/// file is whole or not there.
+///
+/// # Errors
+/// [`ModelError::Io`].
+pub fn save_folder(folder: &Path, tensors: &BTreeMap<String, TensorData>, config: &str) -> Result<(), ModelError> {
+    std::fs::create_dir_all(folder).map_err(|source| io_error(folder, source))?;
+    save_tensors(&folder.join("model.safetensors"), tensors)?;
+    write_atomically(&folder.join("config.json"), config.as_bytes()).map_err(|source| io_error(folder, source))
+}
+
+/// Copies what belongs to a model beside its weights (tokenizer, preprocessor, generation settings), as it is.
+///
+/// # Errors
+/// [`ModelError::Io`].
+pub fn copy_companions(from: &Path, to: &Path) -> Result<Vec<&'static str>, ModelError> {
+    let present = COMPANIONS.into_iter().filter(|name| from.join(name).is_file());
+    let copy = |name: &'static str| {
+        let bytes = std::fs::read(from.join(name)).map_err(|source| ModelError::Io {
+            action: "read",
+            path: from.join(name),
+            source,
+        })?;
+        write_atomically(&to.join(name), &bytes).map_err(|source| io_error(&to.join(name), source))?;
+        Ok(name)
+    };
+    present.map(copy).collect()
 }
 
 /// Writes tensors as f32 (or i64, for integers) to a safetensors file, whole or not at all.

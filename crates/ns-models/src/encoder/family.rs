@@ -63,6 +63,8 @@ pub(super) struct Differences {
     pub(super) masked_lm_names: &'static [(&'static str, &'static str)],
     /// Keys of that head that the model computes otherwise if it is tied to the embedding.
     pub(super) tied: &'static [&'static str],
+    /// The decoder's own name of that head's bias in PyTorch's state dict, and the bias.
+    pub(super) decoder_bias: Option<(&'static str, &'static str)>,
 }
 
 const USUAL_NAMES: [(&str, &str); 3] = [("self_attention", "self"), ("span", "self"), ("layer_norm", "LayerNorm")];
@@ -101,6 +103,7 @@ const BERT: Differences = Differences {
     renamed: &USUAL_NAMES,
     masked_lm_names: &CLS_NAMES,
     tied: &["cls.predictions.decoder.weight"],
+    decoder_bias: Some(("cls.predictions.decoder.bias", "cls.predictions.bias")),
 };
 
 const ROBERTA: Differences = Differences {
@@ -117,6 +120,7 @@ const ROBERTA: Differences = Differences {
     masked_lm_activation: Some(Activation::Gelu),
     masked_lm_names: &LM_HEAD_NAMES,
     tied: &["lm_head.decoder.weight"],
+    decoder_bias: Some(("lm_head.decoder.bias", "lm_head.bias")),
     ..BERT
 };
 
@@ -145,6 +149,7 @@ const ELECTRA: Differences = Differences {
     masked_lm_activation: Some(Activation::Gelu),
     masked_lm_names: &GENERATOR_NAMES,
     tied: &["generator_lm_head.weight"],
+    decoder_bias: None,
     ..BERT
 };
 

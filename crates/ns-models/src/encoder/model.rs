@@ -113,6 +113,17 @@ impl Pretrained for Encoder {
         &self.config
     }
 
+    fn repeated_keys(&self) -> Vec<(String, String)> {
+        let family = self.config.model_type.differences();
+        if self.head_kind != Head::MaskedLm {
+            return Vec::new();
+        }
+        let embedding = format!("{}.embeddings.word_embeddings.weight", family.model_type);
+        let tied = if self.config.tie_word_embeddings { family.tied } else { &[] };
+        let weights = tied.iter().map(|key| (key.to_string(), embedding.clone()));
+        weights.chain(family.decoder_bias.map(|(key, original)| (key.into(), original.into()))).collect()
+    }
+
     fn hf_names(&self) -> HfNames {
         let family = self.config.model_type.differences();
         let mut renamed = family.renamed.to_vec();

@@ -77,6 +77,10 @@ impl Pretrained for Gpt2 {
         "GPT2Model"
     }
 
+    fn repeated_keys(&self) -> Vec<(String, String)> {
+        self.head.repeated_keys("lm_head.weight", "transformer.wte.weight")
+    }
+
     fn hf_names(&self) -> HfNames {
         HfNames {
             base: ("transformer", "transformer"),

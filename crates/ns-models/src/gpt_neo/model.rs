@@ -73,6 +73,10 @@ impl Pretrained for GptNeo {
         "GPTNeoModel"
     }
 
+    fn repeated_keys(&self) -> Vec<(String, String)> {
+        self.head.repeated_keys("lm_head.weight", "transformer.wte.weight")
+    }
+
     fn hf_names(&self) -> HfNames {
         HfNames {
             base: ("transformer", "transformer"),

@@ -68,6 +68,10 @@ impl Pretrained for GptNeoX {
         "GPTNeoXModel"
     }
 
+    fn repeated_keys(&self) -> Vec<(String, String)> {
+        self.head.repeated_keys("embed_out.weight", "gpt_neox.embed_in.weight")
+    }
+
     fn hf_names(&self) -> HfNames {
         HfNames {
             base: ("gpt_neox", "gpt_neox"),
