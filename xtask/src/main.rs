@@ -9,6 +9,7 @@ mod fetch;
 mod inspect;
 mod output;
 mod probe;
+mod subnetwork;
 mod train;
 mod verify;
 
@@ -33,6 +34,7 @@ enum Command {
     Demo(demo::Demo),
     Train(train::Train),
     Probe(probe::Probe),
+    Subnetwork(subnetwork::Subnetwork),
     Circuit(circuit::Circuit),
     Inspect(inspect::Inspect),
     Fetch(fetch::Fetch),
@@ -58,6 +60,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(command) => command.run(),
         Command::Train(command) => command.run(),
         Command::Probe(command) => command.run(),
+        Command::Subnetwork(command) => command.run(),
         Command::Circuit(command) => command.run(),
         Command::Inspect(command) => command.run(),
         Command::Fetch(command) => command.run(),

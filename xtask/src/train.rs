@@ -1,13 +1,13 @@
-//! `train RECIPE`: a model from scratch.
+//! `train RECIPE`: a model, from scratch or from another one.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use ns_train::{Interrupt, Outcome, TrainRecipe, draw_training, load_recipe, train_model};
+use ns_train::{Interrupt, Outcome, TaskRecipe, TrainRecipe, draw_training, load_recipe, train_model, train_task};
 
 use crate::{backend::BackendOption, output::say};
 
-/// Train a model by a recipe, e.g. models/arithmetic/train.toml
+/// Train a model by a recipe, e.g. models/arithmetic/train.toml or models/digits/train-resnet.toml
 ///
 /// Continues where it was if the run's folder has a checkpoint; Ctrl-C leaves one. The finished model lies in Hugging
 /// Face's layout in the run's subfolder `model`, the loss in its metrics.jsonl and in a figure (SVG and PNG).
@@ -27,6 +27,10 @@ pub(crate) struct Train {
 
 impl Train {
     pub(crate) fn run(self) -> anyhow::Result<()> {
+        // A recipe with [data] trains any model on it; one with [task] the arithmetic experiment, full batch.
+        if load_recipe::<toml::Table>(&self.recipe)?.contains_key("data") {
+            return self.run_task();
+        }
         let recipe: TrainRecipe = load_recipe(&self.recipe)?;
         let folder = self.out.unwrap_or_else(|| default_run_folder(&self.recipe, self.seed));
         let device = self.backend.device()?;
@@ -45,6 +49,25 @@ impl Train {
                 accuracy("test_accuracy")
             );
         }
+        say!("model in {}", folder.join("model").display());
+        Ok(())
+    }
+
+    fn run_task(self) -> anyhow::Result<()> {
+        let recipe = load_recipe::<TaskRecipe>(&self.recipe)?.resolve(&self.recipe)?;
+        anyhow::ensure!(
+            recipe.circuit_config.is_none(),
+            "`{}` has a [circuit_config]; `cargo xtask circuit train` trains circuits",
+            self.recipe.display()
+        );
+        let folder = self.out.unwrap_or_else(|| default_run_folder(&self.recipe, self.seed));
+        let device = self.backend.device()?;
+        let Some(report) = train_task(&recipe, self.seed, &folder, &device, &Interrupt::on_signals())? else {
+            say!("stopped; the same command continues from the checkpoint in {}", folder.display());
+            return Ok(());
+        };
+        draw_training(&folder, "Training", &report.metrics)?;
+        say!("accuracy {:.4} on the test split (majority class: {:.4})", report.test_accuracy, report.majority);
         say!("model in {}", folder.join("model").display());
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleDisplay, Param};
+use burn::module::{Module, ModuleDisplay, Param, ParamGroup};
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use ns_circuit::{CircuitError, CircuitModel, rng};
@@ -74,6 +74,11 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
     /// The circuit: masks, temperature, ablations, L0.
     pub fn circuit(&self) -> &CircuitModel<M> {
         &self.circuit
+    }
+
+    /// The parameters that are trained, without the base that they lie on: what a checkpoint needs to hold.
+    pub fn trained_parameters(&self) -> ParamGroup {
+        self.circuit.mask_parameters().fuse(&ParamGroup::from_predicate("probe."))
     }
 
     /// The same probe with another circuit, e.g. one with loaded masks.

@@ -25,7 +25,10 @@ mod probe_report;
 mod probe_training;
 
 mod ablation_study;
+mod subnetwork_report;
+mod subnetwork_training;
 mod task_recipe;
+mod task_report;
 mod task_training;
 
 mod results;
@@ -57,9 +60,12 @@ pub use probe_report::{ProbeReport, ProbeRow, train_probe};
 pub use probe_training::{EvaluationRecipe, ProbeRecipe, ProbeTraining};
 pub use progress::Progress;
 pub use recipe::{OptimizerRecipe, TrainRecipe, load_recipe};
-pub use results::{add_results, table, write_results};
+pub use results::{add_results, markdown, table, write_results, write_rows};
 pub use run::Run;
 pub use run_figures::{draw_probes, draw_run, draw_training};
+pub use subnetwork_report::{SubnetworkRow, draw_subnetworks, train_subnetwork};
+pub use subnetwork_training::{SubnetworkRecipe, SubnetworkTraining, SubnetworkVariant};
 pub use task_recipe::{ModelSource, TaskRecipe};
+pub use task_report::{CircuitRow, TaskReport, ablate_run, draw_circuit_sizes, train_task};
 pub use task_training::TaskTraining;
 pub use tasks::{Arithmetic, Examples, Operation, Split, Variable};

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use ns_models::write_atomically;
+use serde::Serialize;
 
 use crate::{ProbeRow, TrainError};
 
@@ -11,6 +12,14 @@ use crate::{ProbeRow, TrainError};
 /// # Errors
 /// [`TrainError::Io`].
 pub fn write_results(folder: &Path, rows: &[ProbeRow]) -> Result<(), TrainError> {
+    write_rows(folder, rows)
+}
+
+/// Writes `results.json` of any rows.
+///
+/// # Errors
+/// [`TrainError::Io`].
+pub fn write_rows<R: Serialize>(folder: &Path, rows: &[R]) -> Result<(), TrainError> {
     std::fs::create_dir_all(folder).map_err(TrainError::io("make", folder))?;
     let path = folder.join("results.json");
     let text = serde_json::to_string_pretty(rows).map_err(|error| TrainError::io("write", &path)(error.into()))?;
@@ -53,9 +62,13 @@ pub fn table(rows: &[ProbeRow]) -> String {
         "circuit / max",
         "masks from",
     ];
-    let lines: Vec<Vec<String>> = rows.iter().map(cells).collect();
+    markdown(&header, &rows.iter().map(cells).collect::<Vec<_>>())
+}
+
+/// A table in Markdown, its columns as wide as their widest cell.
+pub fn markdown(header: &[&str], lines: &[Vec<String>]) -> String {
     let width = |column: usize| {
-        let cells = lines.iter().map(|line| line[column].chars().count());
+        let cells = lines.iter().filter_map(|line| Some(line.get(column)?.chars().count()));
         cells.chain([header[column].chars().count()]).max().unwrap_or_default()
     };
     let widths: Vec<usize> = (0..header.len()).map(width).collect();
@@ -63,9 +76,10 @@ pub fn table(rows: &[ProbeRow]) -> String {
         let padded = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
         format!("| {} |\n", padded.collect::<Vec<_>>().join(" | "))
     };
+    let header: Vec<String> = header.iter().map(ToString::to_string).collect();
     let rule: Vec<String> = widths.iter().map(|width| "-".repeat(*width)).collect();
     let body: String = lines.iter().map(|cells| line(cells)).collect();
-    line(&header.map(String::from)) + &line(&rule) + &body
+    line(&header) + &line(&rule) + &body
 }
 
 fn cells(row: &ProbeRow) -> Vec<String> {

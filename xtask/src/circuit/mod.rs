@@ -1,12 +1,14 @@
-//! `circuit …`: what to do with a circuit that was found.
+//! `circuit …`: circuits on a model's own task, and what to do with one that was found.
 
+mod ablate;
 mod export;
 mod import;
 mod materialize;
+mod train;
 
 use clap::{Args, Subcommand};
 
-/// Exchange circuits with Python NeuroSurgeon, and make models of them
+/// Train circuits on a model's own task, ablate them, exchange them with Python NeuroSurgeon, make models of them
 #[derive(Args)]
 pub(crate) struct Circuit {
     #[command(subcommand)]
@@ -15,6 +17,8 @@ pub(crate) struct Circuit {
 
 #[derive(Subcommand)]
 enum What {
+    Train(train::CircuitTrain),
+    Ablate(ablate::Ablate),
     Export(export::Export),
     Import(import::Import),
     Materialize(materialize::Materialize),
@@ -23,6 +27,8 @@ enum What {
 impl Circuit {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.what {
+            What::Train(command) => command.run(),
+            What::Ablate(command) => command.run(),
             What::Export(command) => command.run(),
             What::Import(command) => command.run(),
             What::Materialize(command) => command.run(),

@@ -24,15 +24,18 @@ const MOST_SERIES: usize = 32;
 pub struct Series {
     /// Name in the legend, such as `train`.
     pub name: String,
-    /// Epoch and value, in the order in which they are joined. A value that cannot be drawn leaves a gap.
+    /// Epoch, or what the panel is over, and value, in the order in which they are joined. A value that cannot be
+    /// drawn leaves a gap.
     pub points: Vec<(f64, f64)>,
 }
 
-/// One quantity over the epochs.
+/// One quantity over the epochs, or over another one.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Panel {
     /// Name of the quantity.
     pub y_label: String,
+    /// What it is drawn over; the epoch if it is not said.
+    pub x_label: Option<String>,
     /// Its curves. A legend is drawn when there are several, or a reference.
     pub series: Vec<Series>,
     /// A named value that a dashed line marks.

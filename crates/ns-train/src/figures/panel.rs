@@ -31,7 +31,7 @@ pub(super) fn draw_panel<B: DrawingBackend>(canvas: &mut Canvas<B>, panel: &Pane
     if axes.is_none() {
         return draw_empty(canvas, panel, &frame);
     }
-    frame.draw_x(canvas, "epoch")?;
+    frame.draw_x(canvas, x_label(panel))?;
     frame.draw_y(canvas, &panel.y_label)?;
     draw_reference(canvas, panel, &frame)?;
     for (index, series) in panel.series.iter().enumerate() {
@@ -39,6 +39,10 @@ pub(super) fn draw_panel<B: DrawingBackend>(canvas: &mut Canvas<B>, panel: &Pane
     }
     frame.draw_spines(canvas)?;
     legend::draw(canvas, &legend_entries(panel), legend_area)
+}
+
+fn x_label(panel: &Panel) -> &str {
+    panel.x_label.as_deref().unwrap_or("epoch")
 }
 
 fn unit_axes() -> (Axis, Axis) {
@@ -50,7 +54,7 @@ fn draw_empty<B: DrawingBackend>(canvas: &mut Canvas<B>, panel: &Panel, frame: &
     canvas.across((area.left, area.right), area.top, 2, GRID)?;
     canvas.down(area.right, (area.top, area.bottom), 2, GRID)?;
     frame.draw_spines(canvas)?;
-    frame.draw_x_name(canvas, "epoch")?;
+    frame.draw_x_name(canvas, x_label(panel))?;
     frame.draw_y_name(canvas, &panel.y_label)?;
     draw_no_data(canvas, area)
 }

@@ -38,6 +38,7 @@ pub fn training_curves(
     if let Some(l0) = series("L0", epochs, |point| point.l0) {
         panels.push(Panel {
             y_label: "L0 (weights in the circuit)".to_owned(),
+            x_label: None,
             series: vec![l0],
             reference: l0_max.map(|maximum| ("all masked weights".to_owned(), maximum)),
             log: false,
@@ -51,7 +52,7 @@ fn loss_panel(epochs: &[EpochPoint]) -> Panel {
     let test = series("test", epochs, |point| point.test_loss);
     let series: Vec<Series> = train.into_iter().chain(test).collect();
     let log = spans_decades(&series);
-    Panel { y_label: "loss".to_owned(), series, reference: None, log }
+    Panel { y_label: "loss".to_owned(), x_label: None, series, reference: None, log }
 }
 
 /// The epochs that have this value as a series, or nothing if none has.

@@ -1,0 +1,67 @@
+//! `subnetwork RECIPE`: subnetwork probes, with controls.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use ns_train::{
+    Interrupt, SubnetworkRecipe, SubnetworkRow, draw_subnetworks, load_recipe, markdown, train_subnetwork, write_rows,
+};
+
+use crate::{backend::BackendOption, output::say, train::default_run_folder};
+
+/// Train subnetwork probes by a recipe, e.g. models/wordnet/probe-part-of-speech.toml (Cao et al. 2021)
+///
+/// Masks and a classifier are trained together on one vector a sentence, that of a word; beside them the classifier
+/// alone on the whole model (plain probing), and both again on labels shuffled by word type, which only a probe that
+/// memorises can learn. Ends with a table and the curve of accuracy against size. Runs continue from their last
+/// checkpoint; Ctrl-C leaves one.
+#[derive(Args)]
+pub(crate) struct Subnetwork {
+    /// The recipe (TOML)
+    recipe: PathBuf,
+    /// Seed of probes, shuffles and draws
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Folder of all runs [default: runs/<recipe>-<seed>]
+    #[arg(long)]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    backend: BackendOption,
+}
+
+impl Subnetwork {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let recipe = load_recipe::<SubnetworkRecipe>(&self.recipe)?.resolve(&self.recipe)?;
+        let folder = self.out.unwrap_or_else(|| default_run_folder(&self.recipe, self.seed));
+        let (device, interrupt) = (self.backend.device()?, Interrupt::on_signals());
+        let mut rows = Vec::new();
+        for variant in recipe.variants() {
+            let run = folder.join(variant.name());
+            let Some(row) = train_subnetwork(&recipe, variant, self.seed, &run, &device, &interrupt)? else {
+                anyhow::bail!("stopped; the same command continues from the checkpoint in {}", run.display());
+            };
+            rows.push(row);
+        }
+        write_rows(&folder, &rows)?;
+        draw_subnetworks(&folder, &format!("Subnetwork probes at {}", recipe.probe_vectors), &rows)?;
+        say!("{}", table(&rows).trim_end());
+        Ok(())
+    }
+}
+
+fn table(rows: &[SubnetworkRow]) -> String {
+    let header = ["probe", "labels", "kept", "circuit / max", "train", "test", "majority"];
+    let cells = |row: &SubnetworkRow| {
+        let size = row.l0.zip(row.l0_max).map_or("all".into(), |(l0, max)| format!("{l0} / {max}"));
+        vec![
+            row.variant.l0_lambda.map_or("plain".into(), |lambda| format!("masks, λ {lambda:e}")),
+            if row.variant.control { "shuffled".into() } else { "real".into() },
+            format!("{:.1} %", 100.0 * row.share_kept()),
+            size,
+            format!("{:.3}", row.train_accuracy),
+            format!("{:.3}", row.test_accuracy),
+            format!("{:.3}", row.majority),
+        ]
+    };
+    markdown(&header, &rows.iter().map(cells).collect::<Vec<_>>())
+}
