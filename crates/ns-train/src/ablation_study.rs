@@ -226,3 +226,86 @@ impl Controls {
         Some(Self { n, accuracy_mean, accuracy_sd, p_value: (1 + as_bad) as f64 / (1 + n) as f64 })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::nn::{Linear, LinearConfig};
+    use burn::tensor::Device;
+    use ns_circuit::{CircuitConfig, MaskMethod, discover_targets};
+
+    /// Two scores, of which each is one input through one weight.
+    #[derive(Module, Debug)]
+    struct Scores2 {
+        layer: Linear,
+    }
+
+    /// Both weights masked; the mask keeps the first alone.
+    fn circuit() -> CircuitModel<Scores2> {
+        let device = Device::default();
+        let layer = LinearConfig::new(2, 2).with_bias(false).init(&device);
+        let weight = layer.weight.map(|_| Tensor::from_floats([[2.0, 0.0], [0.0, 2.0]], &device));
+        let model = Scores2 { layer: Linear { weight, bias: None } };
+        let config = CircuitConfig {
+            target_layers: vec!["layer".into()],
+            mask_method: MaskMethod::ContinuousSparsification { mask_init_value: 1.0 },
+            ..CircuitConfig::default()
+        };
+        let targets = discover_targets(&model);
+        let logits = TensorData::from([[1.0_f32, -1.0], [-1.0, -1.0]]);
+        let masks = BTreeMap::from([("layer.weight_mask_params".to_string(), logits)]);
+        CircuitModel::new(config, model, &targets).unwrap().load_mask_params(&masks).unwrap().valid()
+    }
+
+    /// The first input is of class 0, the second of class 1.
+    fn study(study: &AblationStudy) -> Result<AblationReport, TrainError> {
+        let device = Device::default();
+        let x = Tensor::<2>::from_floats([[1.0, 0.0], [0.0, 1.0]], &device);
+        let labels = Tensor::<1, Int>::from_ints([0, 1], &device);
+        study.run(&circuit(), &labels, &|model: &Scores2| Ok(model.layer.forward(x.clone())))
+    }
+
+    #[test]
+    fn the_circuit_alone_and_cut_out_by_hand() {
+        let report = study(&AblationStudy { answers: Some([0, 1]), ..Default::default() }).unwrap();
+        let full = report.full;
+        assert_eq!(
+            (full.accuracy, full.kl_to_full, full.agreement, full.logit_difference),
+            (1.0, 0.0, Some(1.0), Some(2.0))
+        );
+        let row = &report.rows[0];
+        assert_eq!((row.layers.as_str(), row.l0, row.l0_max), ("all", 1.0, 4.0));
+        // Alone, the second example scores [0, 0]: a lead of 0 is no agreement, and the lowest class wins a tie.
+        assert_eq!((row.circuit_only.accuracy, row.circuit_only.logit_difference), (0.5, Some(1.0)));
+        assert_eq!((row.zero_ablate.agreement, row.zero_ablate.logit_difference), (Some(0.5), Some(1.0)));
+        // KL from softmax [2, 0] to the uniform distribution, for one of two examples.
+        let p = 1.0 / (1.0 + (-2.0_f64).exp());
+        let divergence = (p * p.ln() + (1.0 - p) * (1.0 - p).ln() + 2.0_f64.ln()) / 2.0;
+        assert!((row.zero_ablate.kl_to_full - divergence).abs() < 1e-6, "{}", row.zero_ablate.kl_to_full);
+    }
+
+    #[test]
+    fn p_values_count_the_circuit_among_its_controls() {
+        let controls = Controls::new(&[0.5, 0.9, 0.2, 0.8], 0.5).unwrap();
+        assert_eq!((controls.n, controls.p_value), (4, 3.0 / 5.0));
+        assert_eq!(Controls::new(&[0.9, 0.9], 0.1).unwrap().p_value, 1.0 / 3.0);
+        assert_eq!(Controls::new(&[], 0.1), None);
+    }
+
+    #[test]
+    fn subsets_and_layers_have_rows_and_unknown_ones_are_refused() {
+        let subsets = BTreeMap::from([("mine".to_string(), vec!["layer".to_string()])]);
+        let report = study(&AblationStudy { subsets, per_layer: true, ..Default::default() }).unwrap();
+        let names: Vec<&str> = report.rows.iter().map(|row| row.layers.as_str()).collect();
+        assert_eq!(names, ["all", "mine"], "a single layer is the whole");
+        let subsets = BTreeMap::from([("bad".to_string(), vec!["lair".to_string()])]);
+        let error = study(&AblationStudy { subsets, ..Default::default() }).unwrap_err();
+        assert!(error.to_string().contains("lair") && error.to_string().contains("layer"), "{error}");
+    }
+
+    #[test]
+    fn answers_without_a_score_are_refused() {
+        let error = study(&AblationStudy { answers: Some([0, 2]), ..Default::default() }).unwrap_err();
+        assert!(error.to_string().contains("answers is 2"), "{error}");
+    }
+}

@@ -162,7 +162,8 @@ impl Trainee for TaskTraining {
     fn records(&self) -> (ModuleRecord, OptimizerRecord) {
         let record = match self.is_frozen() {
             true => self.circuit.clone().into_record_group(self.circuit.mask_parameters()),
-            false => self.circuit.clone().into_record(),
+            // Batch norms bring their statistics up to date when they leave training.
+            false => self.circuit.valid().into_record(),
         };
         (record, self.optimizer.to_record())
     }
@@ -173,5 +174,115 @@ impl Trainee for TaskTraining {
         self.circuit = restored.map_err(CheckpointerError::Record)?;
         self.optimizer = self.recipe.optimizer.init().load_record(optimizer);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::{Interrupt, Learner, Outcome, Run, train_task};
+
+    const RECIPE: &str = r#"
+        epochs = 2
+        batch_size = 500
+        [model]
+        model_type = "vit"
+        architectures = ["ViTForImageClassification"]
+        image_size = 8
+        patch_size = 4
+        num_channels = 1
+        hidden_size = 8
+        num_hidden_layers = 1
+        num_attention_heads = 2
+        intermediate_size = 8
+        num_labels = 10
+        [data.images]
+        path = "data/digits.csv"
+        shape = [8, 8]
+        maximum = 16.0
+        split = { seeded = { train_fraction = 0.8, seed = 0 } }
+    "#;
+    const CIRCUIT: &str = r#"
+        [circuit_config]
+        mask_method = "hard_concrete"
+        target_layers = ["vit.encoder.layer.0.intermediate.dense"]
+        add_l0 = true
+        l0_lambda = 1e-3
+        [circuit_config.mask_hparams]
+        mask_unit = "neuron"
+        mask_init_percentage = 0.7
+    "#;
+
+    fn recipe(text: &str) -> TaskRecipe {
+        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/digits/recipe.toml");
+        toml::from_str::<TaskRecipe>(text).unwrap().resolve(&shipped).unwrap()
+    }
+
+    fn training(text: &str) -> Result<TaskTraining, TrainError> {
+        TaskTraining::new(&recipe(text), 0, &Device::default())
+    }
+
+    #[test]
+    fn a_frozen_base_stays_and_its_masks_move() {
+        let mut training = training(&format!("{RECIPE}{CIRCUIT}")).unwrap();
+        let (base, masks) = (training.circuit.unmasked(), training.circuit.mask_params());
+        let metrics = training.epoch(0).unwrap();
+        assert!(metrics.loss > 0.0 && metrics.get("l0_max") == Some(64.0), "{metrics}");
+        assert_ne!(training.circuit.mask_params(), masks);
+        let scores = |model: &AnyModel| scores_of(&training.data, &[0, 1], model).unwrap().0.into_data();
+        scores(&training.circuit.valid().unmasked()).assert_eq(&scores(&base.valid()), true);
+    }
+
+    #[test]
+    fn without_masks_the_model_itself_is_trained() {
+        let mut training = training(RECIPE).unwrap();
+        let before = scores_of(&training.data, &[0, 1], &training.circuit.valid().unmasked()).unwrap().0.into_data();
+        let metrics = training.epoch(0).unwrap();
+        assert_eq!(metrics.get("l0"), None);
+        let after = scores_of(&training.data, &[0, 1], &training.circuit.valid().unmasked()).unwrap().0.into_data();
+        assert_ne!(before, after);
+    }
+
+    #[test]
+    fn a_resumed_run_is_the_same_run() {
+        for text in [format!("{RECIPE}{CIRCUIT}"), RECIPE.to_string()] {
+            let recipe = recipe(&text);
+            let masks = |interrupted: bool| {
+                let folder = tempfile::tempdir().unwrap();
+                let run = Run::open(folder.path(), &recipe, 0).unwrap();
+                let learner = |ask: bool| {
+                    let interrupt = Interrupt::default();
+                    if ask {
+                        interrupt.ask();
+                    }
+                    Learner { label: "test".into(), epochs: 2, checkpoint_every: 2, interrupt }
+                };
+                if interrupted {
+                    let (outcome, _) = learner(true).train(&mut training(&text).unwrap(), &run).unwrap();
+                    assert_eq!(outcome, Outcome::Interrupted { epochs_done: 1 });
+                }
+                let mut training = training(&text).unwrap();
+                learner(false).train(&mut training, &run).unwrap();
+                scores_of(&training.data, &[0, 1, 2], training.circuit.valid().model().unwrap()).unwrap().0.into_data()
+            };
+            masks(true).assert_eq(&masks(false), true);
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_and_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |text: String| {
+            let to = folder.path().join("run");
+            let error = train_task(&recipe(&text), 0, &to, &Device::default(), &Interrupt::default()).unwrap_err();
+            assert!(!to.exists());
+            error.to_string()
+        };
+        assert!(refused(RECIPE.replace("batch_size = 500", "batch_size = 2000")).contains("1437 training examples"));
+        assert!(refused(RECIPE.replace("num_labels = 10", "num_labels = 3")).contains("a head with 3 classes"));
+        assert!(refused(RECIPE.replace("ForImageClassification", "Model")).contains("base model"));
+        assert!(refused(format!("l0_lambdas = [-1.0]{RECIPE}{CIRCUIT}")).contains("l0_lambdas is -1"));
     }
 }
