@@ -13,9 +13,9 @@ use safetensors::{SafeTensorError, SafeTensors};
 use crate::error::CircuitError;
 use crate::model::CircuitModel;
 
-/// How files of `torch.save` begin: a zip archive, or a bare pickle. As the length of a safetensors header, both would
-/// be absurd.
-const PICKLES: [&[u8]; 2] = [b"PK\x03\x04", &[0x80, 0x02]];
+/// How files of `torch.save` begin: a zip archive, or torch's old magic number as a pickle. As the length of a
+/// safetensors header, both are more than there can be.
+const PICKLES: [&[u8]; 2] = [b"PK\x03\x04", &[0x80, 0x02, 0x8a, 0x0a]];
 
 /// Writes the mask parameters of `circuit` to `path`, as `<layer>.weight_mask_params` and `<layer>.bias_mask_params` in
 /// Hugging Face's shapes, `f32`. Magnitude pruning has none, so its file is empty.

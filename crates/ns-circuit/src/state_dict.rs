@@ -9,7 +9,7 @@
 //! | the same, by the module that its hooks are in | `wrapped_model.to_hook.h.0.mlp.c_fc.weight_mask_params`, without the first part of the name where the model has a head |
 //!
 //! Beside them are a classifier (`probe.0.weight`), what ablations had drawn (`sampled_weight_mask_params`,
-//! `random_weight`) and a stale copy of each masked convolution (`_base_layer.weight`). They are passed over.
+//! `weight_mask`, `random_weight`) and a stale copy of each masked convolution (`_base_layer.weight`). They are passed over.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,8 +28,15 @@ const HOOKED: &str = "to_hook.";
 /// The classifier of a `SubnetworkProbe`.
 const CLASSIFIER: &str = "probe.";
 /// Parts of names that ablations and convolutions leave behind.
-const LEFT_BEHIND: [&str; 5] =
-    ["sampled_weight_mask_params", "sampled_bias_mask_params", "random_weight", "random_bias", "_base_layer"];
+const LEFT_BEHIND: [&str; 7] = [
+    "sampled_weight_mask_params",
+    "sampled_bias_mask_params",
+    "weight_mask",
+    "bias_mask",
+    "random_weight",
+    "random_bias",
+    "_base_layer",
+];
 /// Endings of mask parameters.
 pub(crate) const MASK_PARAMS: [&str; 2] = ["weight_mask_params", "bias_mask_params"];
 
@@ -161,6 +168,7 @@ mod tests {
             format!("{probe}.gpt.fc.weight_mask_params"),
             format!("{probe}.gpt.fc.weight"),
             format!("{probe}.gpt.fc.sampled_weight_mask_params"),
+            format!("{probe}.gpt.fc.weight_mask"),
             format!("{probe}.gpt.fc.random_weight"),
             format!("{probe}.gpt.conv._base_layer.weight"),
             format!("{probe}.gpt.norm.num_batches_tracked"),

@@ -71,7 +71,7 @@ mod tests {
         for model_type in model_types().into_iter().filter(|name| *name != "resnet") {
             let mut config = json!({"model_type": model_type, "vocab_size": 8, "hidden_size": 8,
                 "num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 12, "embedding_size": 8,
-                "image_size": 4, "patch_size": 2, "max_position_embeddings": 8});
+                "image_size": 4, "patch_size": 2, "max_position_embeddings": 8, "rotary_pct": 1.0});
             let gpt_neo = json!({"model_type": model_type, "vocab_size": 8, "hidden_size": 8, "num_heads": 2,
                 "num_layers": 2, "intermediate_size": 12, "attention_types": [[["global", "local"], 1]]});
             if model_type == "gpt_neo" {
