@@ -79,10 +79,8 @@ mod from_the_reference {
             let expected: Value = serde_json::from_str(&text).unwrap();
             let l0 = circuit.l0();
             assert_eq!((expected["total_l0"].as_f64(), expected["max_l0"].as_f64()), (Some(l0.total), Some(l0.max)));
-            for layer in &l0.layers {
-                let name = layer.name.strip_suffix(".weight").or(layer.name.strip_suffix(".bias"));
-                assert!(expected["layers"].get(name.unwrap_or(&layer.name)).is_some(), "{case}: {}", layer.name);
-            }
+            let layers: BTreeMap<String, f64> = l0.layers.iter().map(|layer| (layer.name.clone(), layer.l0)).collect();
+            assert_eq!(serde_json::from_value::<BTreeMap<String, f64>>(expected["layers"].clone()).unwrap(), layers);
             let tensors = read(&fixture(case).join("expected.safetensors"));
             for (options, key) in [(&[][..], "logits"), (&["--complement"], "zero_ablate.logits")] {
                 let out = folder.path().join(key);

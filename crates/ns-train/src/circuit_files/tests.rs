@@ -166,11 +166,8 @@ mod compacted {
     #[test]
     fn units_without_a_way_out_are_dead_and_an_empty_circuit_keeps_one() {
         let (case, out) = ("bert-mlm", tempfile::tempdir().unwrap());
-        let circuit = circuit(case, ".output.dense", MaskUnit::Weight, false);
-        let config = CircuitConfig {
-            target_layers: (0..2).map(|i| format!("bert.encoder.layer.{i}.output.dense")).collect(),
-            ..circuit.config().clone()
-        };
+        let target_layers = (0..2).map(|i| format!("bert.encoder.layer.{i}.output.dense")).collect();
+        let config = CircuitConfig { target_layers, ..CircuitConfig::default() };
         let model = reload(&golden(case));
         let targets = mask_targets(&model);
         let circuit = CircuitModel::new(config, model, &targets).unwrap(); // all logits 0: nothing is kept
