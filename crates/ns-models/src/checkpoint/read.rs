@@ -1,12 +1,18 @@
 //! A checkpoint on disk: one safetensors file or a sharded index.
+//!
+//! Tensors are read one at a time, when they are asked for: a mapped file would count as the process's memory a second
+//! time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::{Read, Seek, SeekFrom},
     path::{Component, Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use burn::store::{ModuleStore, SafetensorsStore, SafetensorsStoreError, bridge, burn_pack};
 use burn::tensor::{DType, TensorData};
+use safetensors::{Dtype, tensor::Metadata};
 
 use crate::{HfNames, ModelError};
 
@@ -14,14 +20,26 @@ const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const PICKLES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 
-/// The tensors of a checkpoint by HF name; their data stay in the (memory-mapped) files until asked for.
+/// Bytes of the number that a safetensors file begins with, the length of its header.
+const LENGTH_BYTES: u64 = 8;
+
+/// The tensors of a checkpoint by HF name; their data stay in the files until asked for.
 pub struct Checkpoint {
     tensors: BTreeMap<String, Entry>,
 }
 
 struct Entry {
-    tensor: burn_pack::Tensor,
-    file: PathBuf,
+    file: Arc<OpenFile>,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// Where its bytes begin in the file, and how many there are.
+    start: u64,
+    length: usize,
+}
+
+struct OpenFile {
+    path: PathBuf,
+    file: Mutex<File>,
 }
 
 impl Checkpoint {
@@ -54,10 +72,19 @@ impl Checkpoint {
     /// # Errors
     /// [`ModelError::Io`] or [`ModelError::NotSafetensors`].
     pub fn open_file(path: &Path) -> Result<Self, ModelError> {
-        let mut store = SafetensorsStore::from_file(path);
-        let tensors = store.get_all_tensors().map_err(|error| read_error(path, error))?;
-        let entry = |tensor: &burn_pack::Tensor| Entry { tensor: tensor.clone(), file: path.into() };
-        Ok(Self { tensors: tensors.iter().map(|(name, tensor)| (name.clone(), entry(tensor))).collect() })
+        let io = |source| ModelError::Io { action: "read", path: path.into(), source };
+        let mut file = File::open(path).map_err(io)?;
+        let size = file.metadata().map_err(io)?.len();
+        let (header, data_start) = read_header(&mut file, size).map_err(|reason| not_safetensors(path, reason))?;
+        let open = Arc::new(OpenFile { path: path.into(), file: Mutex::new(file) });
+        let entry = |info: &safetensors::tensor::TensorInfo| Entry {
+            file: open.clone(),
+            dtype: info.dtype,
+            shape: info.shape.clone(),
+            start: data_start + info.data_offsets.0 as u64,
+            length: info.data_offsets.1 - info.data_offsets.0,
+        };
+        Ok(Self { tensors: header.tensors().into_iter().map(|(name, info)| (name, entry(info))).collect() })
     }
 
     fn open_shards(folder: &Path, index: &Path) -> Result<Self, ModelError> {
@@ -87,20 +114,16 @@ impl Checkpoint {
 
     /// Shape of a tensor, if there is one of that name.
     pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        Some(self.tensors.get(name)?.tensor.shape.to_vec())
+        Some(self.tensors.get(name)?.shape.clone())
     }
 
     /// Reads a tensor as it lies in the file, if there is one of that name.
     ///
     /// # Errors
-    /// [`ModelError::NotSafetensors`] when its bytes cannot be read.
+    /// [`ModelError::Io`] and [`ModelError::NotSafetensors`] when its bytes cannot be read,
+    /// [`ModelError::UnsupportedDtype`] for a type that Burn has not.
     pub fn data(&self, name: &str) -> Result<Option<TensorData>, ModelError> {
-        let Some(Entry { tensor, file }) = self.tensors.get(name) else {
-            return Ok(None);
-        };
-        let data = bridge::to_data(tensor)
-            .map_err(|error| ModelError::NotSafetensors { path: file.clone(), reason: error.to_string() })?;
-        Ok(Some(data))
+        self.tensors.get(name).map(|entry| entry.read(name)).transpose()
     }
 
     /// Reads a tensor as f32, if there is one of that name.
@@ -161,9 +184,56 @@ fn is_plain_file_name(name: &str) -> bool {
     matches!((components.next(), components.next()), (Some(Component::Normal(_)), None))
 }
 
-fn read_error(path: &Path, error: SafetensorsStoreError) -> ModelError {
-    match error {
-        SafetensorsStoreError::Io(source) => ModelError::Io { action: "read", path: path.into(), source },
-        other => ModelError::NotSafetensors { path: path.into(), reason: other.to_string() },
+impl Entry {
+    fn read(&self, name: &str) -> Result<TensorData, ModelError> {
+        let dtype = burn_dtype(self.dtype)
+            .ok_or_else(|| ModelError::UnsupportedDtype { name: name.into(), found: format!("{:?}", self.dtype) })?;
+        let mut bytes = vec![0; self.length];
+        // A lock that a panic left is as good as another: every read seeks first.
+        let mut file = self.file.file.lock().unwrap_or_else(PoisonError::into_inner);
+        file.seek(SeekFrom::Start(self.start))
+            .and_then(|_| file.read_exact(&mut bytes))
+            .map_err(|source| ModelError::Io { action: "read", path: self.file.path.clone(), source })?;
+        TensorData::try_from_bytes_vec(bytes, self.shape.clone(), dtype)
+            .map_err(|error| not_safetensors(&self.file.path, error.to_string()))
     }
+}
+
+/// The header of a safetensors file of this size, and where its data begin.
+fn read_header(file: &mut File, size: u64) -> Result<(Metadata, u64), String> {
+    let mut length = [0; LENGTH_BYTES as usize];
+    file.read_exact(&mut length).map_err(|_| format!("it has {size} bytes, and no header"))?;
+    let length = u64::from_le_bytes(length);
+    let start = length.checked_add(LENGTH_BYTES).filter(|start| *start <= size);
+    let start = start.ok_or_else(|| format!("its header should be {length} bytes long, and the file has {size}"))?;
+    let mut header = vec![0; length as usize];
+    file.read_exact(&mut header).map_err(|error| error.to_string())?;
+    let header: Metadata = serde_json::from_slice(&header).map_err(|error| format!("its header: {error}"))?;
+    let promised = start + header.data_len() as u64;
+    match promised == size {
+        true => Ok((header, start)),
+        false => Err(format!("its header promises {promised} bytes, and the file has {size}")),
+    }
+}
+
+fn burn_dtype(dtype: Dtype) -> Option<DType> {
+    match dtype {
+        Dtype::F64 => Some(DType::F64),
+        Dtype::F32 => Some(DType::F32),
+        Dtype::F16 => Some(DType::F16),
+        Dtype::BF16 => Some(DType::BF16),
+        Dtype::I64 => Some(DType::I64),
+        Dtype::I32 => Some(DType::I32),
+        Dtype::I16 => Some(DType::I16),
+        Dtype::I8 => Some(DType::I8),
+        Dtype::U64 => Some(DType::U64),
+        Dtype::U32 => Some(DType::U32),
+        Dtype::U16 => Some(DType::U16),
+        Dtype::U8 => Some(DType::U8),
+        _ => None,
+    }
+}
+
+fn not_safetensors(path: &Path, reason: String) -> ModelError {
+    ModelError::NotSafetensors { path: path.into(), reason }
 }

@@ -45,7 +45,6 @@ fn fill<M: Module>(
     checkpoint: &Checkpoint,
     expected: BTreeMap<String, Expected>,
 ) -> Result<M, ModelError> {
-    let mut tensors = Vec::with_capacity(expected.len());
     for (name, Expected { path, shape, transposed }) in expected {
         let Some(data) = checkpoint.float_data(&name)? else {
             continue;
@@ -54,13 +53,13 @@ fn fill<M: Module>(
             return Err(ModelError::MisshapenTensor { name, expected: shape, found: data.shape().to_vec() });
         }
         let data = if transposed { transpose(data) } else { data };
-        tensors.push(bridge::from_data(data, path, None));
+        // One at a time, so that no more than one tensor is there twice.
+        let result = module.apply(vec![bridge::from_data(data, path, None)], None, None, true);
+        if let Some(error) = result.errors.first() {
+            return Err(ModelError::Unloadable { reason: error.to_string() });
+        }
     }
-    let result = module.apply(tensors, None, None, true);
-    match result.errors.first() {
-        Some(error) => Err(ModelError::Unloadable { reason: error.to_string() }),
-        None => Ok(module),
-    }
+    Ok(module)
 }
 
 struct Expected {
@@ -108,10 +107,20 @@ fn check_names(
     }
 }
 
+/// Side of the squares that are turned at once: a row and a column of one stay in the cache.
+const TILE: usize = 32;
+
 /// `[rows, columns]` → `[columns, rows]`, f32.
 pub(crate) fn transpose(data: TensorData) -> TensorData {
     let [rows, columns] = [data.shape()[0], data.shape()[1]];
-    let values: Vec<f32> = data.iter::<f32>().collect();
-    let transposed = (0..columns).flat_map(|c| (0..rows).map(move |r| r * columns + c)).map(|i| values[i]).collect();
-    TensorData::new::<f32, _>(transposed, [columns, rows])
+    let values = data.try_to_vec::<f32>().unwrap_or_else(|_| data.iter::<f32>().collect());
+    let mut transposed = vec![0.0; values.len()];
+    for (top, left) in (0..rows).step_by(TILE).flat_map(|top| (0..columns).step_by(TILE).map(move |left| (top, left))) {
+        for row in top..(top + TILE).min(rows) {
+            for column in left..(left + TILE).min(columns) {
+                transposed[column * rows + row] = values[row * columns + column];
+            }
+        }
+    }
+    TensorData::new(transposed, [columns, rows])
 }
