@@ -8,8 +8,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::Value;
 
 use crate::{
-    Context, Encoder, Gpt2, GptNeo, GptNeoX, Head, InitialValue, Logits, MaskableLayer, Model, ModelError, ModelInputs,
-    ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Vit, Walk, read_config, resnet,
+    Anatomy, Context, Encoder, Gpt2, GptNeo, GptNeoX, Head, InitialValue, Logits, MaskableLayer, Model, ModelError,
+    ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Vit, Walk, read_config, resnet,
 };
 
 /// Declares [`AnyTransformer`]: a variant for each family, with the values of `model_type` that it serves, and the
@@ -177,6 +177,10 @@ impl Model for AnyTransformer {
 
     fn maskable_layers(&self) -> Vec<MaskableLayer> {
         in_variant(self.variant(), dispatch!(self, model => model.maskable_layers()))
+    }
+
+    fn anatomy(&self) -> Anatomy {
+        dispatch!(self, model => model.anatomy())
     }
 
     fn initial_value(&self, path: &str, shape: &[usize]) -> InitialValue {

@@ -8,8 +8,8 @@ use burn::tensor::{Device, TensorData};
 use serde_json::Value;
 
 use crate::{
-    AnyTransformer, Head, InitialValue, Logits, MaskableLayer, Model, ModelError, ModelInputs, Pretrained, ProblemType,
-    ResNet,
+    Anatomy, AnyTransformer, Head, InitialValue, Logits, MaskableLayer, Model, ModelError, ModelInputs, Pretrained,
+    ProblemType, ResNet,
     any::{in_variant, model_type},
     read_config, resnet,
 };
@@ -134,6 +134,10 @@ impl Model for AnyModel {
             Self::Transformer(model) => in_variant("Transformer", model.maskable_layers()),
             Self::ResNet(model) => in_variant("ResNet", model.maskable_layers()),
         }
+    }
+
+    fn anatomy(&self) -> Anatomy {
+        dispatch!(self, model => model.anatomy())
     }
 
     fn initial_value(&self, path: &str, shape: &[usize]) -> InitialValue {

@@ -14,7 +14,7 @@ use crate::{
 const SEQ: usize = 5;
 
 /// Configurations, small and with no two sizes the same where a family allows it.
-fn configs() -> Vec<Value> {
+pub(crate) fn configs() -> Vec<Value> {
     let encoder = |model_type: &str, class: &str, extra: Value| {
         let sizes = json!({
             "model_type": model_type, "architectures": [class], "vocab_size": 11, "hidden_size": 8,
@@ -54,7 +54,7 @@ fn configs() -> Vec<Value> {
     ]
 }
 
-fn merged(mut base: Value, extra: Value) -> Value {
+pub(crate) fn merged(mut base: Value, extra: Value) -> Value {
     let (into, from) = (base.as_object_mut().unwrap(), extra.as_object().unwrap().clone());
     into.extend(from);
     base

@@ -38,6 +38,7 @@ mod self_attention;
 mod layers;
 mod mlp;
 mod model;
+mod parts;
 mod transformer;
 
 mod checkpoint;
@@ -91,6 +92,7 @@ pub use loss::{IGNORED_LABEL, Labels, TaskOutput, cross_entropy, task_loss};
 pub use mlp::MlpLayout;
 pub use model::Model;
 pub use pooling::{cosine_similarity, mean_pool};
+pub use parts::{Anatomy, Division, HeadKind, LayerParts, Part, Place, Portion, layer_parts};
 pub use residual::{Component, Ignore, Observer, Site, Vector, VectorCache, Walk};
 pub use resnet::{ResNet, ResNetConfig, ResNetLayerType, ResNetOutput};
 pub use rotary::Rotary;

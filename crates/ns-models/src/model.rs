@@ -4,7 +4,8 @@ use burn::module::Module;
 use burn::tensor::Device;
 
 use crate::{
-    Head, InitialValue, Labels, Logits, MaskableLayer, ModelError, ModelInputs, ProblemType, TaskOutput, task_loss,
+    Anatomy, Head, InitialValue, Labels, Logits, MaskableLayer, ModelError, ModelInputs, ProblemType, TaskOutput,
+    task_loss,
 };
 
 /// A model with a head, as a Burn module.
@@ -20,6 +21,9 @@ pub trait Model: Module {
 
     /// Layers with a weight that can be masked, in the order of a forward pass.
     fn maskable_layers(&self) -> Vec<MaskableLayer>;
+
+    /// Where its blocks and their heads lie in these layers; [`layer_parts`](crate::layer_parts) reads it.
+    fn anatomy(&self) -> Anatomy;
 
     /// How HF draws the parameter at a Burn path (without enum variants), of this shape in Burn, in a fresh model.
     fn initial_value(&self, path: &str, shape: &[usize]) -> InitialValue;

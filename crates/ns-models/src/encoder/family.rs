@@ -3,7 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::EncoderConfig;
-use crate::{Activation, Head};
+use crate::{
+    Activation, Division, Head, Part,
+    parts::{BY_INPUT, BY_OUTPUT, MLP},
+};
 
 /// A relative of BERT, by its `model_type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +62,8 @@ pub(super) struct Differences {
     pub(super) masked_lm_activation: Option<Activation>,
     /// Names within the base model: Burn's and HF's.
     pub(super) renamed: &'static [(&'static str, &'static str)],
+    /// What the layers of a block belong to, by HF's names.
+    pub(super) parts: &'static [(&'static str, Division)],
     /// Names of the masked language model's head.
     pub(super) masked_lm_names: &'static [(&'static str, &'static str)],
     /// Keys of that head that the model computes otherwise if it is tied to the embedding.
@@ -68,6 +73,14 @@ pub(super) struct Differences {
 }
 
 const USUAL_NAMES: [(&str, &str); 3] = [("self_attention", "self"), ("span", "self"), ("layer_norm", "LayerNorm")];
+const USUAL_PARTS: [(&str, Division); 6] = [
+    ("attention.self.query", BY_OUTPUT),
+    ("attention.self.key", BY_OUTPUT),
+    ("attention.self.value", BY_OUTPUT),
+    ("attention.output", BY_INPUT),
+    ("intermediate", MLP),
+    ("output", MLP),
+];
 const CLS_NAMES: [(&str, &str); 4] = [
     ("head.dense", "cls.predictions.transform.dense"),
     ("head.norm", "cls.predictions.transform.LayerNorm"),
@@ -101,6 +114,7 @@ const BERT: Differences = Differences {
     sequence_head: SequenceHead::Pooled,
     masked_lm_activation: None,
     renamed: &USUAL_NAMES,
+    parts: &USUAL_PARTS,
     masked_lm_names: &CLS_NAMES,
     tied: &["cls.predictions.decoder.weight"],
     decoder_bias: Some(("cls.predictions.decoder.bias", "cls.predictions.bias")),
@@ -171,6 +185,14 @@ const MPNET: Differences = Differences {
         ("attention.output.layer_norm", "attention.LayerNorm"),
         ("layer_norm", "LayerNorm"),
     ],
+    parts: &[
+        ("attention.attn.q", BY_OUTPUT),
+        ("attention.attn.k", BY_OUTPUT),
+        ("attention.attn.v", BY_OUTPUT),
+        ("attention.attn.o", BY_INPUT),
+        ("intermediate", MLP),
+        ("output", MLP),
+    ],
     ..ROBERTA
 };
 
@@ -183,6 +205,18 @@ const CONVBERT: Differences = Differences {
         ("ConvBertForTokenClassification", Head::TokenClassification),
     ],
     sequence_head: SequenceHead::Dense(None),
+    // The convolution's own keys mix all its heads; the query is the attention's, though the convolution reads it, too.
+    parts: &[
+        ("attention.self.query", BY_OUTPUT),
+        ("attention.self.key", BY_OUTPUT),
+        ("attention.self.value", BY_OUTPUT),
+        ("attention.self.key_conv_attn_layer", Division::Whole(Part::AllHeads)),
+        ("attention.self.conv_kernel_layer", Division::Outputs(&[Part::ConvolutionHead])),
+        ("attention.self.conv_out_layer", Division::Outputs(&[Part::ConvolutionHead])),
+        ("attention.output", Division::Inputs(&[Part::Head, Part::ConvolutionHead])),
+        ("intermediate", MLP),
+        ("output", MLP),
+    ],
     ..ELECTRA
 };
 

@@ -11,8 +11,8 @@ use super::{
     relative_position::relative_scores,
 };
 use crate::{
-    AttentionBias, Context, Head, HfNames, InitialValue, Logits, MaskableLayer, Model, ModelError, ModelInputs,
-    ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Walk,
+    Anatomy, AttentionBias, Context, Head, HfNames, InitialValue, Logits, MaskableLayer, Model, ModelError,
+    ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Walk,
     leaves::{embedding, linear},
     residual::all_sites,
     rows,
@@ -163,6 +163,14 @@ impl Model for Encoder {
 
     fn maskable_layers(&self) -> Vec<MaskableLayer> {
         self.hf_names().maskable_layers(self)
+    }
+
+    fn anatomy(&self) -> Anatomy {
+        Anatomy {
+            n_heads: self.config.attending_heads(),
+            lists: &["layer"],
+            layers: self.config.model_type.differences().parts,
+        }
     }
 
     fn initial_value(&self, path: &str, _shape: &[usize]) -> InitialValue {

@@ -7,15 +7,18 @@ use serde_json::Value;
 
 use super::{Gpt2Config, block::Gpt2Block, config::MODEL_TYPE};
 use crate::{
-    AttentionBias, Context, Head, HfNames, InitialValue, Logits, MaskableLayer, Model, ModelError, ModelInputs,
-    ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Walk,
+    Anatomy, AttentionBias, Context, Division, Head, HfNames, InitialValue, Logits, MaskableLayer, Model, ModelError,
+    ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Walk,
     decoder_head::{DecoderHead, DecoderHeadConfig},
     leaves::{embedding, layer_norm},
+    parts::{BY_INPUT, FUSED, MLP},
     residual::all_sites,
 };
 
 /// Layers that HF builds as `Conv1D`.
 const CONV1D: [&str; 4] = ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"];
+/// What the layers of a block belong to.
+const PARTS: [(&str, Division); 3] = [("attn.c_attn", FUSED), ("attn.c_proj", BY_INPUT), ("mlp", MLP)];
 /// Causal masks that older checkpoints store as buffers.
 const BUFFERS: [&str; 2] = [".attn.bias", ".attn.masked_bias"];
 
@@ -108,6 +111,10 @@ impl Model for Gpt2 {
 
     fn maskable_layers(&self) -> Vec<MaskableLayer> {
         self.hf_names().maskable_layers(self)
+    }
+
+    fn anatomy(&self) -> Anatomy {
+        Anatomy { n_heads: self.config.n_head, lists: &["h"], layers: &PARTS }
     }
 
     fn initial_value(&self, path: &str, _shape: &[usize]) -> InitialValue {

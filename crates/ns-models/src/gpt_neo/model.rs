@@ -7,13 +7,22 @@ use serde_json::Value;
 
 use super::{GptNeoAttention, GptNeoConfig, block::GptNeoBlock, config::MODEL_TYPE};
 use crate::{
-    AttentionBias, Context, Head, HfNames, InitialValue, Logits, MaskableLayer, Model, ModelError, ModelInputs,
-    ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Walk,
+    Anatomy, AttentionBias, Context, Division, Head, HfNames, InitialValue, Logits, MaskableLayer, Model, ModelError,
+    ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Walk,
     decoder_head::{DecoderHead, DecoderHeadConfig},
     leaves::{embedding, layer_norm},
+    parts::{BY_INPUT, BY_OUTPUT, MLP},
     residual::all_sites,
 };
 
+/// What the layers of a block belong to.
+const PARTS: [(&str, Division); 5] = [
+    ("attn.attention.q_proj", BY_OUTPUT),
+    ("attn.attention.k_proj", BY_OUTPUT),
+    ("attn.attention.v_proj", BY_OUTPUT),
+    ("attn.attention.out_proj", BY_INPUT),
+    ("mlp", MLP),
+];
 /// Causal masks that older checkpoints store as buffers.
 const BUFFERS: [&str; 2] = [".attn.attention.bias", ".attn.attention.masked_bias"];
 
@@ -104,6 +113,10 @@ impl Model for GptNeo {
 
     fn maskable_layers(&self) -> Vec<MaskableLayer> {
         self.hf_names().maskable_layers(self)
+    }
+
+    fn anatomy(&self) -> Anatomy {
+        Anatomy { n_heads: self.config.num_heads, lists: &["h"], layers: &PARTS }
     }
 
     fn initial_value(&self, path: &str, _shape: &[usize]) -> InitialValue {

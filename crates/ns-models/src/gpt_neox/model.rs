@@ -7,13 +7,17 @@ use serde_json::Value;
 
 use super::{GptNeoXConfig, block::GptNeoXBlock, config::MODEL_TYPE};
 use crate::{
-    AttentionBias, Component, Context, Head, HfNames, InitialValue, Logits, MaskableLayer, Model, ModelError,
-    ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Rotary, Site, Transformer, Vector, Walk,
+    Anatomy, AttentionBias, Component, Context, Division, Head, HfNames, InitialValue, Logits, MaskableLayer, Model,
+    ModelError, ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Rotary, Site, Transformer, Vector, Walk,
     decoder_head::{DecoderHead, DecoderHeadConfig},
     leaves::{embedding, layer_norm},
+    parts::{BY_INPUT, BY_OUTPUT, MLP},
     residual::all_sites,
 };
 
+/// What the layers of a block belong to; the fused projection goes head by head, with query, key and value in each.
+const PARTS: [(&str, Division); 3] =
+    [("attention.query_key_value", BY_OUTPUT), ("attention.dense", BY_INPUT), ("mlp", MLP)];
 /// Causal masks and rotations that older checkpoints store as buffers.
 const BUFFERS: [&str; 3] = [".attention.bias", ".attention.masked_bias", ".attention.rotary_emb.inv_freq"];
 
@@ -99,6 +103,10 @@ impl Model for GptNeoX {
 
     fn maskable_layers(&self) -> Vec<MaskableLayer> {
         self.hf_names().maskable_layers(self)
+    }
+
+    fn anatomy(&self) -> Anatomy {
+        Anatomy { n_heads: self.config.num_attention_heads, lists: &["layers"], layers: &PARTS }
     }
 
     fn initial_value(&self, path: &str, _shape: &[usize]) -> InitialValue {

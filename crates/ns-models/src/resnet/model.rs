@@ -12,13 +12,16 @@ use super::{
     layers::{ConvNorm, ResNetStage},
 };
 use crate::{
-    Activation, Head, HfNames, InitialValue, Logits, MaskableLayer, Model, ModelError, ModelInputs, Pretrained,
-    ProblemType, leaves::linear,
+    Activation, Anatomy, Division, Head, HfNames, InitialValue, Logits, MaskableLayer, Model, ModelError, ModelInputs,
+    Part, Pretrained, ProblemType, leaves::linear,
 };
 
 /// HF's names of what lies flat here; its classifier is the second part of a sequence.
 const RENAMED: [(&str, &str); 3] =
     [("embedder", "embedder.embedder"), ("stages", "encoder.stages"), ("classifier", "classifier.1")];
+/// What the layers of a block belong to.
+const PARTS: [(&str, Division); 2] =
+    [("layer", Division::Whole(Part::Convolutions)), ("shortcut", Division::Whole(Part::Shortcut))];
 /// PyTorch's count of batches, which only a cumulative average would read.
 const BATCH_COUNTS: &str = ".num_batches_tracked";
 
@@ -140,6 +143,10 @@ impl Model for ResNet {
 
     fn maskable_layers(&self) -> Vec<MaskableLayer> {
         self.hf_names().maskable_layers(self)
+    }
+
+    fn anatomy(&self) -> Anatomy {
+        Anatomy { n_heads: 0, lists: &["stages", "layers"], layers: &PARTS }
     }
 
     /// HF's `_init_weights`: convolutions by He et al. (2015, equation 14, over what goes out), the classifier as

@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::{VitConfig, block::VitBlock, config::MODEL_TYPE, embeddings::VitEmbeddings};
 use crate::{
-    AttentionBias, Context, Head, HfNames, InitialValue, Logits, MaskableLayer, Model, ModelError, ModelInputs,
-    ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Walk,
+    Anatomy, AttentionBias, Context, Division, Head, HfNames, InitialValue, Logits, MaskableLayer, Model, ModelError,
+    ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Walk,
     leaves::{layer_norm, linear},
+    parts::{BY_INPUT, BY_OUTPUT, MLP},
     residual::all_sites,
 };
 
@@ -22,6 +23,15 @@ const RENAMED: [(&str, &str); 7] = [
     ("intermediate", "intermediate.dense"),
     ("output", "output.dense"),
     ("pooler", "pooler.dense"),
+];
+/// What the layers of a block belong to.
+const PARTS: [(&str, Division); 6] = [
+    ("attention.attention.query", BY_OUTPUT),
+    ("attention.attention.key", BY_OUTPUT),
+    ("attention.attention.value", BY_OUTPUT),
+    ("attention.output", BY_INPUT),
+    ("intermediate", MLP),
+    ("output", MLP),
 ];
 /// What masked images are trained with.
 const MASK_TOKEN: &str = "embeddings.mask_token";
@@ -103,6 +113,10 @@ impl Model for Vit {
 
     fn maskable_layers(&self) -> Vec<MaskableLayer> {
         self.hf_names().maskable_layers(self)
+    }
+
+    fn anatomy(&self) -> Anatomy {
+        Anatomy { n_heads: self.config.num_attention_heads, lists: &["layer"], layers: &PARTS }
     }
 
     fn initial_value(&self, path: &str, _shape: &[usize]) -> InitialValue {
