@@ -4,6 +4,8 @@
 #[path = "commands/texts.rs"]
 mod texts;
 
+#[path = "commands/circuit.rs"]
+mod circuit;
 mod support;
 #[path = "support/work.rs"]
 mod work;

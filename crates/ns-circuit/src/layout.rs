@@ -6,6 +6,7 @@ use burn::tensor::TensorData;
 
 use crate::config::MaskUnit;
 use crate::error::CircuitError;
+use crate::hard_mask::HardMask;
 use crate::target::LayerKind;
 
 /// Which of a layer's parameters a mask is on.
@@ -100,6 +101,13 @@ impl Slot {
     pub(crate) fn mask_to_hf(&self, values: Vec<f32>) -> TensorData {
         let values = self.to_hf_order(values, &self.mask_shape);
         TensorData::new(values, self.hf_mask_shape())
+    }
+
+    /// Mask-sized values, from storage order to a mask in Hugging Face's.
+    pub(crate) fn hard_mask(&self, values: Vec<f32>) -> HardMask {
+        let values = self.to_hf_order(values, &self.mask_shape);
+        let kept = values.into_iter().map(|value| value != 0.0).collect();
+        HardMask::of_unit(self.hf_shape(), self.hf_mask_shape(), kept)
     }
 
     /// Mask-sized values from storage order to Hugging Face's, broadcast over the parameter.

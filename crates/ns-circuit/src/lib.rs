@@ -68,6 +68,9 @@ mod methods;
 mod ablation;
 mod l0;
 
+mod hard_mask;
+mod overlap;
+
 mod layout;
 mod names;
 mod views;
@@ -91,8 +94,10 @@ pub use ablation::Ablation;
 pub use config::{CircuitConfig, MagnitudeCriterion, MaskMethod, MaskUnit};
 pub use error::{CircuitError, Misfit};
 pub use exchange::{load_masks, save_masks, save_masks_with_prefix};
+pub use hard_mask::{HardMask, HardMasks};
 pub use l0::{L0Statistics, LayerL0};
 pub use model::{CircuitModel, MaskedLayer};
+pub use overlap::{Comparison, Overlap, compare};
 pub use state_dict::StateDict;
 pub use target::{LayerKind, MaskTarget, discover_targets};
 pub use verify::{MASK_CASE_INPUTS, run_mask_case};

@@ -11,6 +11,7 @@ use crate::build::build_slots;
 use crate::config::CircuitConfig;
 use crate::control::Control;
 use crate::error::{CircuitError, Misfit};
+use crate::hard_mask::HardMasks;
 use crate::l0::{self, L0Statistics};
 use crate::layout::{Role, Slot};
 use crate::mask::{Attach, host, new_flag};
@@ -402,6 +403,17 @@ impl<M: Module> CircuitModel<M> {
             let mask = mask.map_or_else(|| vec![1.0; slot.mask_len()], host);
             Some(slot.broadcast_to_hf(&mask))
         })
+    }
+
+    /// The circuit itself by `<layer>.weight` and `<layer>.bias`: its hard masks without ablation, in any mode, whether
+    /// masks are on or off.
+    pub fn hard_masks(&self) -> HardMasks {
+        let mask = |view: &View| {
+            let slot = &self.control.slots[view.slot];
+            let kept = view.with_source(|source| host(self.control.hard_mask(source)));
+            (slot.key(), slot.hard_mask(kept))
+        };
+        self.views().iter().map(mask).collect()
     }
 
     /// The gradients of the mask parameters, in the layout of [`mask_params`](Self::mask_params); zeros where the loss

@@ -3,6 +3,7 @@
 //! A family says it as data, in an [`Anatomy`]: names of the layers of a block, and along which side of such a layer its
 //! heads lie. All axes and ranges are those of Hugging Face's layout, in which mask files are written.
 
+use std::fmt;
 use std::ops::Range;
 
 use crate::{LayerKind, MaskableLayer, Model};
@@ -40,6 +41,31 @@ pub enum Part {
     Shortcut,
     /// None of these, as all that stands outside the blocks.
     Other,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input => f.write_str("input"),
+            Self::Block { stage: None, layer } => write!(f, "layer {layer}"),
+            Self::Block { stage: Some(stage), layer } => write!(f, "stage {stage} layer {layer}"),
+            Self::Output => f.write_str("output"),
+        }
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Head(head) => write!(f, "head {head}"),
+            Self::ConvolutionHead(head) => write!(f, "conv {head}"),
+            Self::AllHeads => f.write_str("all heads"),
+            Self::Mlp => f.write_str("MLP"),
+            Self::Convolutions => f.write_str("convolutions"),
+            Self::Shortcut => f.write_str("shortcut"),
+            Self::Other => f.write_str("other"),
+        }
+    }
 }
 
 /// Makes the part that stands for one head.

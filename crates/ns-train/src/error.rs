@@ -24,7 +24,7 @@ pub enum TrainError {
         source: std::io::Error,
     },
     /// A recipe does not say what it must.
-    #[error("recipe `{}` is not valid: {reason}", path.display())]
+    #[error("`{}` is not valid: {reason}", path.display())]
     Recipe {
         /// The file.
         path: PathBuf,
@@ -124,6 +124,12 @@ pub enum TrainError {
     /// A circuit's files.
     #[error(transparent)]
     CircuitFile(#[from] CircuitFileError),
+    /// Two circuits cannot share a figure or a table.
+    #[error("the two circuits lie in different models: {}", some(differences))]
+    DifferentModels {
+        /// Layers that differ, each in words.
+        differences: Vec<String>,
+    },
     /// A figure could not be drawn.
     #[error(transparent)]
     Figure(#[from] FigureError),
@@ -136,6 +142,16 @@ pub enum TrainError {
     /// The probe.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+}
+
+/// The first few of a list.
+fn some(differences: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown = differences.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
+    match differences.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown}; and {more} more"),
+    }
 }
 
 fn kept(last_good: usize, folder: &Path) -> String {

@@ -35,6 +35,7 @@ mod results;
 mod run_figures;
 
 mod circuit_files;
+mod visualizer;
 
 mod bench;
 
@@ -69,3 +70,7 @@ pub use task_recipe::{ModelSource, TaskRecipe};
 pub use task_report::{CircuitRow, TaskReport, ablate_run, draw_circuit_sizes, train_task};
 pub use task_training::TaskTraining;
 pub use tasks::{Arithmetic, Examples, Operation, Split, Variable};
+pub use visualizer::{
+    CircuitView, Granularity, VisualizerConfig, circuit_page, draw_circuits, draw_heat_map, heat_map_page,
+    overlap_table,
+};

@@ -1,14 +1,18 @@
 //! `circuit …`: circuits on a model's own task, and what to do with one that was found.
 
 mod ablate;
+mod compare;
 mod export;
 mod import;
 mod materialize;
+mod show;
+mod source;
 mod train;
 
 use clap::{Args, Subcommand};
 
-/// Train circuits on a model's own task, ablate them, exchange them with Python NeuroSurgeon, make models of them
+/// Train circuits on a model's own task, ablate them, draw and compare them, exchange them with Python, make models of
+/// them
 #[derive(Args)]
 pub(crate) struct Circuit {
     #[command(subcommand)]
@@ -19,6 +23,8 @@ pub(crate) struct Circuit {
 enum What {
     Train(train::CircuitTrain),
     Ablate(ablate::Ablate),
+    Show(show::Show),
+    Compare(compare::Compare),
     Export(export::Export),
     Import(import::Import),
     Materialize(materialize::Materialize),
@@ -29,6 +35,8 @@ impl Circuit {
         match self.what {
             What::Train(command) => command.run(),
             What::Ablate(command) => command.run(),
+            What::Show(command) => command.run(),
+            What::Compare(command) => command.run(),
             What::Export(command) => command.run(),
             What::Import(command) => command.run(),
             What::Materialize(command) => command.run(),

@@ -8,7 +8,7 @@ use crate::ModelInputs;
 
 /// Which text of a pair; a text that stands alone is the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Part {
+pub enum TextPart {
     /// The first or only text.
     First,
     /// The second of a pair.
@@ -25,7 +25,7 @@ pub struct TextToken {
     /// Segment of the token, 0 or 1.
     pub token_type: u32,
     /// The text that it comes from; `None` for special tokens and padding.
-    pub part: Option<Part>,
+    pub part: Option<TextPart>,
     /// The bytes of that text which it stands for.
     pub bytes: Range<usize>,
     /// The word that it belongs to, counted within its text as the tokenizer splits it.
@@ -66,7 +66,7 @@ impl EncodedText {
                 id: encoding.get_ids()[at],
                 token: encoding.get_tokens()[at].clone(),
                 token_type: encoding.get_type_ids()[at],
-                part: part.map(|number| if number == 0 { Part::First } else { Part::Second }),
+                part: part.map(|number| if number == 0 { TextPart::First } else { TextPart::Second }),
                 bytes: start..end,
                 word: part.and(encoding.get_word_ids()[at]).map(|word| word as usize),
                 special,
@@ -82,7 +82,7 @@ impl EncodedText {
     }
 
     /// Positions whose bytes overlap `bytes` of a text; `None` when none does, e.g. because the text was cut there.
-    pub fn tokens_of(&self, part: Part, bytes: Range<usize>) -> Option<Range<usize>> {
+    pub fn tokens_of(&self, part: TextPart, bytes: Range<usize>) -> Option<Range<usize>> {
         let overlaps = |token: &TextToken| {
             token.part == Some(part) && token.bytes.start < bytes.end && bytes.start < token.bytes.end
         };
@@ -95,7 +95,7 @@ impl EncodedText {
     }
 
     /// Words of a text that have a token, in order.
-    pub fn words(&self, part: Part) -> Vec<Word> {
+    pub fn words(&self, part: TextPart) -> Vec<Word> {
         let mut words: Vec<Word> = Vec::new();
         let of_part = self.tokens.iter().enumerate().filter(|(_, token)| token.part == Some(part));
         for (at, index, bytes) in of_part.filter_map(|(at, token)| Some((at, token.word?, token.bytes.clone()))) {
@@ -111,7 +111,7 @@ impl EncodedText {
     }
 
     /// Positions of word `index` of a text; `None` when it was cut off or there are not so many.
-    pub fn tokens_of_word(&self, part: Part, index: usize) -> Option<Range<usize>> {
+    pub fn tokens_of_word(&self, part: TextPart, index: usize) -> Option<Range<usize>> {
         self.words(part).into_iter().find(|word| word.index == index).map(|word| word.tokens)
     }
 }
@@ -136,16 +136,16 @@ impl TextBatch {
 
     /// [`EncodedText::tokens_of`] in the first or only text of a row; `None` without such a row, too.
     pub fn tokens_of(&self, row: usize, bytes: Range<usize>) -> Option<Range<usize>> {
-        self.rows.get(row)?.tokens_of(Part::First, bytes)
+        self.rows.get(row)?.tokens_of(TextPart::First, bytes)
     }
 
     /// [`EncodedText::words`] of the first or only text of a row; none without such a row.
     pub fn words(&self, row: usize) -> Vec<Word> {
-        self.rows.get(row).map(|row| row.words(Part::First)).unwrap_or_default()
+        self.rows.get(row).map(|row| row.words(TextPart::First)).unwrap_or_default()
     }
 
     /// [`EncodedText::tokens_of_word`] in the first or only text of a row; `None` without such a row, too.
     pub fn tokens_of_word(&self, row: usize, index: usize) -> Option<Range<usize>> {
-        self.rows.get(row)?.tokens_of_word(Part::First, index)
+        self.rows.get(row)?.tokens_of_word(TextPart::First, index)
     }
 }

@@ -19,7 +19,7 @@ use std::{
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use tokenizers::{EncodeInput, Encoding, PostProcessor, Tokenizer, TruncationParams};
 
-pub use encoded::{EncodedText, Part, TextBatch, TextToken, Word};
+pub use encoded::{EncodedText, TextBatch, TextPart, TextToken, Word};
 use settings::Settings;
 
 use crate::{ModelError, ModelInputs};

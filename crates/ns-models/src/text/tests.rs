@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
-    Part, TextBatch, TextTokenizer,
+    TextBatch, TextPart, TextTokenizer,
     testing::{bytes, folder_with, word_pieces},
 };
 use crate::{ModelError, ModelInputs};
@@ -165,11 +165,11 @@ mod positions {
     fn texts_of_a_pair_are_told_apart() {
         let batch = bert().encode_pairs(&[("cat", "the cat")], &device()).unwrap();
         let row = &batch.rows()[0];
-        assert_eq!(row.tokens_of(Part::First, 0..3), Some(1..2));
-        assert_eq!(row.tokens_of(Part::Second, 0..3), Some(3..4));
-        assert_eq!(row.tokens_of_word(Part::Second, 1), Some(4..5));
+        assert_eq!(row.tokens_of(TextPart::First, 0..3), Some(1..2));
+        assert_eq!(row.tokens_of(TextPart::Second, 0..3), Some(3..4));
+        assert_eq!(row.tokens_of_word(TextPart::Second, 1), Some(4..5));
         let parts: Vec<_> = row.tokens().iter().map(|token| token.part).collect();
-        let [none, first, second] = [None, Some(Part::First), Some(Part::Second)];
+        let [none, first, second] = [None, Some(TextPart::First), Some(TextPart::Second)];
         assert_eq!(parts, [none, first, none, second, second, none]);
     }
 

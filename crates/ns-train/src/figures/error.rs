@@ -23,6 +23,20 @@ pub enum FigureError {
         /// The number that fits.
         limit: usize,
     },
+    /// The figure asked for has no room for what is in it.
+    #[error(
+        "{width} × {height} pixels have no room for {rows} rows of {columns} cells: give a larger figsize, or none for one that fits"
+    )]
+    TooSmall {
+        /// Width asked for.
+        width: i32,
+        /// Height asked for.
+        height: i32,
+        /// Rows of the figure.
+        rows: usize,
+        /// Cells a row.
+        columns: usize,
+    },
     /// The drawing itself failed.
     #[error("cannot draw {}", path.display())]
     Draw {

@@ -22,8 +22,14 @@ pub(super) fn room_left(axis: &Axis) -> i32 {
 
 /// The title of a figure that is `width` pixels wide.
 pub(super) fn draw_title<B: DrawingBackend>(canvas: &mut Canvas<B>, title: &str, width: i32) -> Drawn<B> {
-    let (title, size) = fitted(title, TITLE, f64::from(width - 80));
-    canvas.text(&title, (width / 2, TITLE_MIDDLE), Label::new(size).centred())
+    draw_title_at(TITLE, canvas, title, width)
+}
+
+/// The same at another size.
+pub(super) fn draw_title_at<B: DrawingBackend>(size: f64, canvas: &mut Canvas<B>, title: &str, width: i32) -> Drawn<B> {
+    let middle = (f64::from(TITLE_MIDDLE) * size / TITLE).round() as i32;
+    let (title, size) = fitted(title, size, f64::from(width - 80));
+    canvas.text(&title, (width / 2, middle), Label::new(size).centred())
 }
 
 /// Says in the middle of `area` that there is nothing to show.

@@ -7,8 +7,8 @@ use super::canvas::{Area, Canvas, Drawn, Label, Point};
 use super::text::{fitted, width};
 use super::theme::{INK, NAME};
 
-/// Height of one line of a legend.
-const LINE: i32 = 38;
+/// Height of one line of a legend, in em.
+const LINE: f64 = 1.52;
 /// Width of the sign before a name.
 const SIGN: i32 = 40;
 const SIGN_GAP: i32 = 10;
@@ -43,15 +43,29 @@ impl Entry {
 
 /// Height of the strip that `entries` need at this `room` of pixels.
 pub(super) fn height(entries: &[Entry], room: i32) -> i32 {
-    places(entries, room).last().map_or(0, |&(_, y)| y + LINE)
+    height_at(NAME, entries, room)
+}
+
+/// The same for text of another size.
+pub(super) fn height_at(size: f64, entries: &[Entry], room: i32) -> i32 {
+    places(size, entries, room).last().map_or(0, |&(_, y)| y + line(size))
+}
+
+fn line(size: f64) -> i32 {
+    (LINE * size).round() as i32
 }
 
 /// Draws `entries` into lines from the upper left corner of `area` on.
 pub(super) fn draw<B: DrawingBackend>(canvas: &mut Canvas<B>, entries: &[Entry], area: Area) -> Drawn<B> {
-    for (entry, (x, y)) in entries.iter().zip(places(entries, area.width())) {
-        let (left, middle) = (area.left + x, area.top + y + LINE / 2);
+    draw_at(NAME, canvas, entries, area)
+}
+
+/// The same with text of another size.
+pub(super) fn draw_at<B: DrawingBackend>(size: f64, canvas: &mut Canvas<B>, entries: &[Entry], area: Area) -> Drawn<B> {
+    for (entry, (x, y)) in entries.iter().zip(places(size, entries, area.width())) {
+        let (left, middle) = (area.left + x, area.top + y + line(size) / 2);
         draw_sign(canvas, entry, left, middle)?;
-        let (name, size) = fitted(&entry.name, NAME, name_room(area.width()));
+        let (name, size) = fitted(&entry.name, size, name_room(area.width()));
         canvas.text(&name, (left + SIGN + SIGN_GAP, middle), Label::new(size))?;
     }
     Ok(())
@@ -68,14 +82,14 @@ fn draw_sign<B: DrawingBackend>(canvas: &mut Canvas<B>, entry: &Entry, left: i32
 }
 
 /// The upper left corner of every entry, within a strip of `room` pixels.
-fn places(entries: &[Entry], room: i32) -> Vec<Point> {
+fn places(size: f64, entries: &[Entry], room: i32) -> Vec<Point> {
     let (mut x, mut y) = (0, 0);
     let mut places = Vec::with_capacity(entries.len());
     for entry in entries {
-        let name = width(&entry.name, NAME).min(name_room(room)).ceil() as i32;
+        let name = width(&entry.name, size).min(name_room(room)).ceil() as i32;
         let needed = SIGN + SIGN_GAP + name;
         if x > 0 && x + needed > room {
-            (x, y) = (0, y + LINE);
+            (x, y) = (0, y + line(size));
         }
         places.push((x, y));
         x += needed + ENTRY_GAP;
@@ -95,8 +109,8 @@ mod tests {
     #[test]
     fn entries_wrap_when_the_line_is_full() {
         let entries = vec![Entry::new("train loss", Sign::Line, BLUE); 5];
-        assert_eq!(height(&entries, 2000), LINE);
-        assert_eq!(height(&entries, 300), 5 * LINE);
+        assert_eq!(height(&entries, 2000), 38);
+        assert_eq!(height(&entries, 300), 5 * 38);
         assert_eq!(height(&[], 300), 0);
     }
 }

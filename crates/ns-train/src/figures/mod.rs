@@ -6,6 +6,9 @@
 //! | [`curves`] | any named series over the epochs, one panel a quantity |
 //! | [`probe_bars`] | 1-NN accuracy of each circuit and what ablating it does to the model |
 //! | [`circuit_share`] | share of each weight tensor that is in the circuit |
+//! | [`circuit_map`] | one or two circuits over the parts of a model, a bar a part |
+//! | [`heat_map`] | share of each head of each layer that is in a circuit |
+//! | [`text_map`], [`text_heat_map`] | the same two for a terminal |
 //!
 //! The functions take plain numbers and know nothing of models or circuits.
 //! Both files come from the same drawing code, so they always show the same.
@@ -26,21 +29,35 @@
 mod axis;
 mod bars;
 mod canvas;
+mod circuit_map;
 mod circuit_share;
+mod colour;
 mod curves;
 mod error;
 mod frame;
+mod grid;
+mod grid_frame;
+mod heat_map;
 mod legend;
+mod map_style;
 mod number;
 mod output;
 mod panel;
 mod probe_bars;
 mod text;
+mod text_map;
 mod theme;
 mod training;
 
+pub use circuit_map::circuit_map;
 pub use circuit_share::{LayerShare, circuit_share};
+pub use colour::Colour;
 pub use curves::{Panel, Series, curves};
 pub use error::FigureError;
+pub use grid::{Cells, CircuitCell, CircuitGrid, GridRow};
+pub use heat_map::{HeatPanel, heat_map};
+pub use map_style::MapStyle;
+pub use output::ImageFormat;
 pub use probe_bars::{ProbeBar, probe_bars};
+pub use text_map::{text_heat_map, text_map};
 pub use training::{EpochPoint, training_curves};

@@ -7,6 +7,7 @@ use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
+use serde::{Deserialize, Serialize};
 
 use super::canvas::{Canvas, Drawn};
 use super::error::FigureError;
@@ -17,6 +18,29 @@ const OVERSAMPLING: u32 = 2;
 const UNITS_PER_PIXEL: u32 = 4;
 /// Pixels of the figure for one CSS pixel of the SVG.
 const PIXELS_PER_CSS_PIXEL: u32 = 2;
+
+/// The format of a figure's file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageFormat {
+    /// Scalable, with its text as text.
+    Svg,
+    /// Pixels.
+    Png,
+}
+
+impl ImageFormat {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::Svg, Self::Png];
+
+    /// The ending of file names.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Svg => "svg",
+            Self::Png => "png",
+        }
+    }
+}
 
 /// Something that can be drawn on a canvas of the size it asks for.
 pub(super) trait Figure {
@@ -38,6 +62,20 @@ pub(super) fn save(folder: &Path, stem: &str, figure: &impl Figure) -> Result<()
     fs::create_dir_all(folder).map_err(|source| write_error(folder, source))?;
     save_svg(&folder.join(format!("{stem}.svg")), figure)?;
     save_png(&folder.join(format!("{stem}.png")), figure)
+}
+
+/// Writes `figure` to one file.
+///
+/// # Errors
+/// When drawing or writing fails.
+pub(super) fn save_as(path: &Path, format: ImageFormat, figure: &impl Figure) -> Result<(), FigureError> {
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder).map_err(|source| write_error(folder, source))?;
+    }
+    match format {
+        ImageFormat::Svg => save_svg(path, figure),
+        ImageFormat::Png => save_png(path, figure),
+    }
 }
 
 fn save_svg(path: &Path, figure: &impl Figure) -> Result<(), FigureError> {

@@ -66,6 +66,23 @@ fn cut(text: &str, size: f64, room: f64) -> String {
     kept + "…"
 }
 
+/// `text` in lines of `room` pixels, broken after spaces and dots, and where that is not enough after underscores.
+pub(super) fn wrapped(text: &str, size: f64, room: f64) -> Vec<String> {
+    let fits = |text: &str| width(text.trim_end(), size) <= room;
+    let pieces = text.split_inclusive([' ', '.']).flat_map(|piece| match fits(piece) {
+        true => vec![piece],
+        false => piece.split_inclusive('_').collect(),
+    });
+    let mut lines: Vec<String> = Vec::new();
+    for piece in pieces {
+        match lines.last_mut() {
+            Some(line) if fits(&format!("{line}{piece}")) => line.push_str(piece),
+            _ => lines.push(piece.to_owned()),
+        }
+    }
+    lines
+}
+
 /// The pixels of `text` at `size` pixels an em.
 ///
 /// The origin is the left end of the text, at the middle of its capital letters.
@@ -119,6 +136,14 @@ mod tests {
             assert!(!pixels.is_empty() && pixels != missing, "{sign} is missing");
         }
         Ok(())
+    }
+
+    #[test]
+    fn names_are_broken_at_their_dots() {
+        assert_eq!(wrapped("attn.c_attn", 20.0, 300.0), ["attn.c_attn"]);
+        let lines = wrapped("attention.self.key_conv_attn_layer.depthwise", 20.0, 200.0);
+        assert_eq!(lines, ["attention.self.key_", "conv_attn_layer.", "depthwise"]);
+        assert_eq!(wrapped("head 1", 20.0, 10.0), ["head ", "1"]);
     }
 
     #[test]

@@ -1,0 +1,163 @@
+//! One or two circuits over the parts of a model: for each part a bar of what is in which circuit.
+
+use std::path::Path;
+
+use plotters::backend::DrawingBackend;
+
+use super::canvas::{Area, Canvas, Drawn, Label};
+use super::error::{FigureError, check_number};
+use super::frame::{draw_no_data, draw_title_at};
+use super::grid::{Cells, CircuitCell, CircuitGrid};
+use super::grid_frame::{GridFrame, MARGIN, MOST_COLUMNS, MOST_ROWS, Wish};
+use super::legend;
+use super::map_style::MapStyle;
+use super::output::{Figure, ImageFormat, save_as};
+use super::text::fitted;
+use super::theme::{MUTED, TRACK};
+
+/// Least width of a cell, in pixels.
+const LEAST_CELL: i32 = 92;
+/// Size of numbers below bars, as a part of that of names.
+const NUMBER: f64 = 0.72;
+/// Half the distance of a bar from the next in its row.
+const SIDE: i32 = 5;
+
+/// Draws `grid` into one file: a row a layer, a bar a cell, with shares in percent below it.
+///
+/// # Errors
+/// When there are more rows or columns than a page can show, a fixed size is too small for them, or drawing or writing
+/// fails.
+pub fn circuit_map(path: &Path, format: ImageFormat, grid: &CircuitGrid, style: &MapStyle) -> Result<(), FigureError> {
+    check_number("rows", grid.rows.len(), MOST_ROWS)?;
+    check_number("columns", grid.columns.len(), MOST_COLUMNS)?;
+    let map = CircuitMap::new(grid, style);
+    map.frame.check(map.size)?;
+    save_as(path, format, &map)
+}
+
+struct CircuitMap<'a> {
+    grid: &'a CircuitGrid,
+    style: &'a MapStyle,
+    entries: Vec<legend::Entry>,
+    frame: GridFrame,
+    /// Width and height.
+    size: (i32, i32),
+}
+
+impl<'a> CircuitMap<'a> {
+    fn new(grid: &'a CircuitGrid, style: &'a MapStyle) -> Self {
+        let entries = style.entries(grid.sum().counts().map(|count| count > 0));
+        let legend = legend::height_at(style.label_size, &entries, style.width() - 2 * MARGIN);
+        let caption = if style.legend && style.labels.len() > 1 { number_size(style) * 1.6 } else { 0.0 };
+        let bar = match grid.rows.len() {
+            0..=2 => 64,
+            3..=8 => 44,
+            _ => 32,
+        };
+        let wish = Wish {
+            columns: &grid.columns,
+            rows: grid.rows.iter().map(|row| row.label.as_str()).collect(),
+            top: style.title_strip() + legend + caption as i32 + 14,
+            cell_width: LEAST_CELL,
+            widest_cell: i32::MAX,
+            row_height: bar + number_strip(style) + 12,
+            bottom: style.size.map(|(_, height)| height - MARGIN / 2),
+        };
+        let frame = GridFrame::new(style, wish);
+        let size = style.size.unwrap_or((frame.right() + MARGIN, frame.bottom() + MARGIN / 2));
+        Self { grid, style, entries, frame, size }
+    }
+
+    /// Height below a bar that its numbers take; none where rows are too low for them.
+    fn number_strip(&self) -> i32 {
+        let strip = number_strip(self.style);
+        if self.frame.row_height() >= 2 * strip + 4 { strip } else { 0 }
+    }
+
+    fn draw_cell<B: DrawingBackend>(&self, canvas: &mut Canvas<B>, cell: &CircuitCell, area: Area) -> Drawn<B> {
+        let strip = self.number_strip();
+        let gap = (self.frame.row_height() / 12).clamp(1, 6);
+        let side = SIDE.min(area.width() / 8);
+        let bar = Area {
+            left: area.left + side,
+            right: area.right - side,
+            top: area.top + gap,
+            bottom: area.bottom - strip - gap,
+        };
+        canvas.fill(bar, TRACK)?;
+        let (total, mut before) = (cell.total().max(1) as f64, 0);
+        let column = |count: u64| bar.left + (f64::from(bar.width()) * count as f64 / total).round() as i32;
+        for (count, colour) in cell.counts().into_iter().zip(self.style.colours()) {
+            let (left, right) = (column(before), column(before + count));
+            if right > left {
+                canvas.fill(Area { left, right, ..bar }, colour.rgb())?;
+            }
+            before += count;
+        }
+        if strip == 0 {
+            return Ok(());
+        }
+        let text = match cell.masked() {
+            0 => "–".to_owned(),
+            _ => cell.percents(self.style.labels.len()).join(" · "),
+        };
+        let (text, size) = fitted(&text, number_size(self.style), f64::from(area.width() - 4));
+        let at = (bar.centre().0, bar.bottom + strip / 2 + 1);
+        canvas.text(&text, at, Label::new(size).centred().coloured(MUTED))
+    }
+
+    fn draw_legend<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B> {
+        let (style, top) = (self.style, self.style.title_strip());
+        let area = Area::new((MARGIN, top), (self.size.0 - MARGIN, self.size.1));
+        legend::draw_at(style.label_size, canvas, &self.entries, area)?;
+        let [first, second] = &style.labels[..] else {
+            return Ok(());
+        };
+        if !style.legend {
+            return Ok(());
+        }
+        let text = format!("numbers: percent of each part in only {first} · both · only {second}");
+        let (text, size) = fitted(&text, number_size(style), f64::from(self.size.0 - 2 * MARGIN));
+        let below = top + legend::height_at(style.label_size, &self.entries, style.width() - 2 * MARGIN);
+        let at = (MARGIN + 10, below + (number_size(style) * 0.8) as i32);
+        canvas.text(&text, at, Label::new(size).coloured(MUTED))
+    }
+}
+
+impl Figure for CircuitMap<'_> {
+    fn size(&self) -> (u32, u32) {
+        (self.size.0.max(1) as u32, self.size.1.max(1) as u32)
+    }
+
+    fn draw<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B> {
+        draw_title_at(self.style.title_size, canvas, &self.style.title, self.size.0)?;
+        self.draw_legend(canvas)?;
+        if self.grid.rows.is_empty() {
+            return draw_no_data(canvas, self.frame.area());
+        }
+        for (index, row) in self.grid.rows.iter().enumerate() {
+            match &row.cells {
+                Cells::Whole(cell) => self.draw_cell(canvas, cell, self.frame.row(index))?,
+                Cells::Columns(cells) => {
+                    for (column, cell) in cells.iter().enumerate() {
+                        if let Some(cell) = cell {
+                            self.draw_cell(canvas, cell, self.frame.cell(index, column))?;
+                        }
+                    }
+                }
+            }
+        }
+        self.frame.draw_names(canvas, self.number_strip() / 2)
+    }
+}
+
+fn number_size(style: &MapStyle) -> f64 {
+    NUMBER * style.label_size
+}
+
+fn number_strip(style: &MapStyle) -> i32 {
+    (1.35 * number_size(style)).round() as i32
+}
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -1,0 +1,123 @@
+//! Colours as users write them.
+
+use plotters::style::RGBColor;
+use serde::{Deserialize, Serialize};
+
+/// Names with the values that CSS and matplotlib give them.
+const NAMES: [(&str, [u8; 3]); 30] = [
+    ("black", [0, 0, 0]),
+    ("blue", [0, 0, 255]),
+    ("brown", [165, 42, 42]),
+    ("cyan", [0, 255, 255]),
+    ("darkblue", [0, 0, 139]),
+    ("darkgray", [169, 169, 169]),
+    ("darkgreen", [0, 100, 0]),
+    ("darkgrey", [169, 169, 169]),
+    ("darkorange", [255, 140, 0]),
+    ("darkred", [139, 0, 0]),
+    ("gold", [255, 215, 0]),
+    ("gray", [128, 128, 128]),
+    ("green", [0, 128, 0]),
+    ("grey", [128, 128, 128]),
+    ("indigo", [75, 0, 130]),
+    ("lightblue", [173, 216, 230]),
+    ("lightgray", [211, 211, 211]),
+    ("lightgreen", [144, 238, 144]),
+    ("lightgrey", [211, 211, 211]),
+    ("magenta", [255, 0, 255]),
+    ("navy", [0, 0, 128]),
+    ("olive", [128, 128, 0]),
+    ("orange", [255, 165, 0]),
+    ("pink", [255, 192, 203]),
+    ("purple", [128, 0, 128]),
+    ("red", [255, 0, 0]),
+    ("teal", [0, 128, 128]),
+    ("violet", [238, 130, 238]),
+    ("white", [255, 255, 255]),
+    ("yellow", [255, 255, 0]),
+];
+
+/// A colour: one of the usual names, or `#rrggbb`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Colour {
+    /// Red.
+    pub red: u8,
+    /// Green.
+    pub green: u8,
+    /// Blue.
+    pub blue: u8,
+}
+
+impl Colour {
+    /// The colour of these shares of red, green and blue.
+    pub const fn new(red: u8, green: u8, blue: u8) -> Self {
+        Self { red, green, blue }
+    }
+
+    /// What is seen of it at this opacity before white, or of any other colour behind.
+    pub(super) fn over(self, behind: Self, opacity: f64) -> Self {
+        let mix =
+            |front: u8, behind: u8| (f64::from(front) * opacity + f64::from(behind) * (1.0 - opacity)).round() as u8;
+        Self::new(mix(self.red, behind.red), mix(self.green, behind.green), mix(self.blue, behind.blue))
+    }
+
+    /// How light it looks, from 0 to 1 (the luma of ITU-R BT.601).
+    pub(super) fn lightness(self) -> f64 {
+        (0.299 * f64::from(self.red) + 0.587 * f64::from(self.green) + 0.114 * f64::from(self.blue)) / 255.0
+    }
+
+    pub(super) fn rgb(self) -> RGBColor {
+        RGBColor(self.red, self.green, self.blue)
+    }
+}
+
+impl TryFrom<String> for Colour {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let lower = text.to_lowercase();
+        if let Some((_, [red, green, blue])) = NAMES.iter().find(|(name, _)| *name == lower) {
+            return Ok(Self::new(*red, *green, *blue));
+        }
+        let digits = lower.strip_prefix('#').filter(|digits| digits.len() == 6 && !digits.starts_with('+'));
+        match digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()) {
+            Some(value) => Ok(Self::new((value >> 16) as u8, (value >> 8) as u8, value as u8)),
+            None => {
+                let names: Vec<_> = NAMES.iter().map(|(name, _)| *name).collect();
+                Err(format!("`{text}` is no colour; write #rrggbb or one of {}", names.join(", ")))
+            }
+        }
+    }
+}
+
+impl From<Colour> for String {
+    fn from(colour: Colour) -> Self {
+        format!("#{:02x}{:02x}{:02x}", colour.red, colour.green, colour.blue)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_are_read() {
+        let colour = |text: &str| Colour::try_from(text.to_string());
+        assert_eq!(colour("Purple"), Ok(Colour::new(128, 0, 128)));
+        assert_eq!(colour("#0072b2"), Ok(Colour::new(0, 114, 178)));
+        assert_eq!(String::from(Colour::new(0, 114, 178)), "#0072b2");
+        for wrong in ["", "reddish", "#12345", "#ggghhh", "#1234567", "#+12345"] {
+            let message = colour(wrong).unwrap_err();
+            assert!(message.contains("#rrggbb") && message.contains("purple"), "{message}");
+        }
+    }
+
+    #[test]
+    fn opacity_mixes_with_what_lies_behind() {
+        let white = Colour::new(255, 255, 255);
+        assert_eq!(Colour::new(255, 0, 0).over(white, 0.75), Colour::new(255, 64, 64));
+        assert_eq!(Colour::new(255, 0, 0).over(white, 0.0), white);
+        assert!(white.lightness() > 0.99 && Colour::new(0, 0, 0).lightness() == 0.0);
+    }
+}

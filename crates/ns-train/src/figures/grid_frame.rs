@@ -1,0 +1,158 @@
+//! Where the cells of a circuit map lie, with the names of rows and columns beside them.
+
+use plotters::backend::DrawingBackend;
+
+use super::canvas::{Area, Canvas, Drawn, Label};
+use super::error::FigureError;
+use super::map_style::MapStyle;
+use super::text::{fitted, widest, width, wrapped};
+
+pub(super) const MARGIN: i32 = 36;
+/// Distance of names from the cells, and of a cell from the next.
+const GAP: i32 = 16;
+/// No cell is smaller.
+const LEAST_CELL: i32 = 14;
+/// Longer headings are broken into lines.
+const WIDEST_HEADING: i32 = 230;
+/// Longer row names are broken, too.
+const WIDEST_LABEL: i32 = 330;
+/// Height of a line of names, in em.
+const LINE: f64 = 1.22;
+/// More would make a figure that no page can show.
+pub(super) const MOST_ROWS: usize = 200;
+pub(super) const MOST_COLUMNS: usize = 130;
+
+/// Cells in rows and columns.
+pub(super) struct GridFrame {
+    labels: Vec<Vec<String>>,
+    headings: Vec<Vec<String>>,
+    label_size: f64,
+    heading_size: f64,
+    left: i32,
+    top: i32,
+    right: i32,
+    cell_width: f64,
+    row_height: i32,
+}
+
+/// What a [`GridFrame`] has to hold.
+pub(super) struct Wish<'a> {
+    pub(super) columns: &'a [String],
+    pub(super) rows: Vec<&'a str>,
+    /// Where it begins.
+    pub(super) top: i32,
+    /// Least width of a cell without its heading.
+    pub(super) cell_width: i32,
+    /// Greatest width of a cell.
+    pub(super) widest_cell: i32,
+    /// Height of a row, where the figure's size is free.
+    pub(super) row_height: i32,
+    /// Where it has to end, where that is fixed.
+    pub(super) bottom: Option<i32>,
+}
+
+impl GridFrame {
+    pub(super) fn new(style: &MapStyle, wish: Wish<'_>) -> Self {
+        let size = style.label_size;
+        let broken = |text: &str, room: i32| wrapped(text, size, f64::from(room));
+        let labels: Vec<_> = wish.rows.iter().map(|label| broken(label, WIDEST_LABEL)).collect();
+        let (columns, fixed) = (wish.columns.len().max(1) as i32, style.size.is_some());
+        let mut left = MARGIN + widest(labels.iter().flatten().map(String::as_str), size) + GAP;
+        if fixed {
+            left = left.min(style.width() * 3 / 10);
+        }
+        let longest = widest(wish.columns.iter().map(String::as_str), size).min(WIDEST_HEADING);
+        let needed = left + columns * (longest + GAP).max(wish.cell_width) + MARGIN;
+        let right = if fixed { style.width() } else { style.width().max(needed) } - MARGIN;
+        let cell_width = (f64::from(right - left) / f64::from(columns)).min(f64::from(wish.widest_cell));
+        let headings: Vec<_> = wish.columns.iter().map(|name| broken(name, cell_width as i32 - GAP)).collect();
+        let lines = headings.iter().map(Vec::len).max().unwrap_or(0);
+        let top = wish.top + if lines == 0 { 0 } else { (lines as f64 * LINE * size) as i32 + 10 };
+        let rows = wish.rows.len().max(1) as i32;
+        let row_height = wish.bottom.map_or(wish.row_height, |bottom| (bottom - top) / rows);
+        let right = left + (cell_width * f64::from(columns)).round() as i32;
+        let label_size = size.min(f64::from(row_height) * 0.8);
+        Self { labels, headings, label_size, heading_size: size, left, top, right, cell_width, row_height }
+    }
+
+    /// Checks that the cells can be seen.
+    ///
+    /// # Errors
+    /// [`FigureError::TooSmall`].
+    pub(super) fn check(&self, (width, height): (i32, i32)) -> Result<(), FigureError> {
+        if self.row_height < LEAST_CELL || self.cell_width < f64::from(LEAST_CELL) || self.left > self.right {
+            let (rows, columns) = (self.labels.len(), self.headings.len().max(1));
+            return Err(FigureError::TooSmall { width, height, rows, columns });
+        }
+        Ok(())
+    }
+
+    pub(super) fn bottom(&self) -> i32 {
+        self.top + self.row_height * self.labels.len().max(1) as i32
+    }
+
+    pub(super) fn right(&self) -> i32 {
+        self.right
+    }
+
+    pub(super) fn left(&self) -> i32 {
+        self.left
+    }
+
+    pub(super) fn row_height(&self) -> i32 {
+        self.row_height
+    }
+
+    /// All cells.
+    pub(super) fn area(&self) -> Area {
+        Area::new((self.left, self.top), (self.right, self.bottom()))
+    }
+
+    /// The cell of a row and column.
+    pub(super) fn cell(&self, row: usize, column: usize) -> Area {
+        let edge = |column: usize| self.left + (self.cell_width * column as f64).round() as i32;
+        Area { left: edge(column), right: edge(column + 1), ..self.row(row) }
+    }
+
+    /// All cells of a row.
+    pub(super) fn row(&self, row: usize) -> Area {
+        let top = self.top + self.row_height * row as i32;
+        Area::new((self.left, top), (self.right, top + self.row_height))
+    }
+
+    /// Names of rows, whose middles lie `raise` pixels above those of the cells, and of columns.
+    pub(super) fn draw_names<B: DrawingBackend>(&self, canvas: &mut Canvas<B>, raise: i32) -> Drawn<B> {
+        for (row, lines) in self.labels.iter().enumerate() {
+            let middle = self.row(row).centre().1 - raise;
+            let room = f64::from(self.left - GAP - MARGIN / 2);
+            let label = Label::new(self.label_size).ending();
+            draw_lines(canvas, lines, (self.left - GAP, middle), label, room)?;
+        }
+        for (column, lines) in self.headings.iter().enumerate() {
+            let (x, _) = self.cell(0, column).centre();
+            let middle = f64::from(self.top) - 10.0 - LINE * self.heading_size * lines.len() as f64 / 2.0;
+            let label = Label::new(self.heading_size).centred();
+            draw_lines(canvas, lines, (x, middle.round() as i32), label, self.cell_width - 6.0)?;
+        }
+        Ok(())
+    }
+}
+
+/// Lines of one size around `at`, made to fit `room`.
+fn draw_lines<B: DrawingBackend>(
+    canvas: &mut Canvas<B>,
+    lines: &[String],
+    (x, middle): (i32, i32),
+    label: Label,
+    room: f64,
+) -> Drawn<B> {
+    let needed = lines.iter().map(|line| width(line.trim_end(), label.size)).fold(0.0, f64::max);
+    let size = label.size * (room / needed.max(1.0)).clamp(0.65, 1.0);
+    let step = LINE * size;
+    for (index, line) in lines.iter().enumerate() {
+        let y = f64::from(middle) + step * (index as f64 - (lines.len() as f64 - 1.0) / 2.0);
+        let (line, size) = fitted(line.trim_end(), size, room);
+        canvas.text(&line, (x, y.round() as i32), Label { size, ..label })?;
+    }
+    Ok(())
+}

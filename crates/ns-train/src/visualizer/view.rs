@@ -1,0 +1,59 @@
+//! A circuit as data to draw and count.
+
+use ns_circuit::{CircuitModel, HardMask, HardMasks};
+use ns_models::{LayerParts, Model, layer_parts};
+
+use crate::TrainError;
+
+/// A circuit as data: the layers of its model with their parts, and its hard masks. It holds no weights.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CircuitView {
+    pub(super) layers: Vec<LayerParts>,
+    masks: HardMasks,
+}
+
+impl CircuitView {
+    /// The circuit itself, whatever mode, ablation or switch is in force.
+    pub fn of<M: Model>(circuit: &CircuitModel<M>) -> Self {
+        Self { layers: layer_parts(circuit.wrapped()), masks: circuit.hard_masks() }
+    }
+
+    /// The masks by `<layer>.weight` and `<layer>.bias`.
+    pub fn masks(&self) -> &HardMasks {
+        &self.masks
+    }
+
+    pub(super) fn mask(&self, layer: &LayerParts, parameter: &str) -> Option<&HardMask> {
+        self.masks.get(&format!("{}.{parameter}", layer.layer.name))
+    }
+
+    /// The layer of the model that a parameter is in, for people: `layer 3`.
+    pub fn place_of(&self, parameter: &str) -> String {
+        let name = parameter.rsplit_once('.').map_or(parameter, |(layer, _)| layer);
+        let layer = self.layers.iter().find(|layer| layer.layer.name == name);
+        layer.map_or_else(|| "other".to_owned(), |layer| layer.place.to_string())
+    }
+
+    /// Checks that two circuits lie in models of the same layers and shapes; their weights may differ.
+    ///
+    /// # Errors
+    /// [`TrainError::DifferentModels`].
+    pub fn check_same_model(&self, other: &Self) -> Result<(), TrainError> {
+        let shape = |view: &Self, name: &str| {
+            view.layers.iter().find(|layer| layer.layer.name == name).map(|layer| layer.layer.shape.clone())
+        };
+        let names = self.layers.iter().chain(other.layers.iter().filter(|l| shape(self, &l.layer.name).is_none()));
+        let differences: Vec<String> = names
+            .filter_map(|layer| {
+                let name = &layer.layer.name;
+                match (shape(self, name), shape(other, name)) {
+                    (first, second) if first == second => None,
+                    (Some(first), Some(second)) => Some(format!("`{name}` is {first:?} and {second:?}")),
+                    (Some(_), None) => Some(format!("only the first has `{name}`")),
+                    _ => Some(format!("only the second has `{name}`")),
+                }
+            })
+            .collect();
+        if differences.is_empty() { Ok(()) } else { Err(TrainError::DifferentModels { differences }) }
+    }
+}

@@ -1,0 +1,49 @@
+//! `circuit compare A B`: what two circuits share.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::Args;
+use ns_circuit::compare;
+use ns_train::{CircuitView, overlap_table};
+
+use super::source::{SourceOptions, label};
+use crate::{backend::BackendOption, output::say};
+
+/// Print what two circuits share, by tensor, by layer and in the whole model
+///
+/// Compared are the parameters that both circuits mask. Jaccard is the intersection over the union (1 for two empty
+/// circuits). By chance, sets of these sizes share |A| · |B| / all: a ratio above 1 says that the circuits seek each
+/// other, below 1 that they avoid each other.
+#[derive(Args)]
+pub(crate) struct Compare {
+    /// Folder of a run, or a mask file (safetensors)
+    first: PathBuf,
+    /// The same for the second circuit
+    second: PathBuf,
+    #[command(flatten)]
+    source: SourceOptions,
+    /// Also write the numbers to this file, as JSON
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    #[command(flatten)]
+    backend: BackendOption,
+}
+
+impl Compare {
+    pub(crate) fn run(self) -> anyhow::Result<()> {
+        let device = self.backend.device()?;
+        let view = |path: &PathBuf| anyhow::Ok(CircuitView::of(&self.source.load(path, &device)?));
+        let (first, second) = (view(&self.first)?, view(&self.second)?);
+        first.check_same_model(&second)?;
+        let comparison = compare(first.masks(), second.masks(), |name| first.place_of(name))?;
+        if let Some(path) = &self.json {
+            let text = serde_json::to_string_pretty(&comparison)? + "\n";
+            std::fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
+        }
+        let label = |path: &PathBuf| label(path);
+        say!("first: {}\nsecond: {}\n", label(&self.first), label(&self.second));
+        say!("{}", overlap_table(&comparison).trim_end());
+        Ok(())
+    }
+}
