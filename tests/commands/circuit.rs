@@ -88,7 +88,7 @@ fn two_circuits_share_a_figure_and_a_page() {
         assert!(svg.contains(text), "{text}");
     }
     let page = success(&xtask_in(runs.path(), ["circuit", "show", "squares", "sums", "--text"]));
-    for text in ["squares and sums", "1  only squares", "mlp.c_fc", "0/25/25", "0/0/50"] {
+    for text in ["Circuits squares and sums", "1  only squares", "mlp.c_fc", "0/25/25", "0/0/50"] {
         assert!(page.contains(text), "{text}: {page}");
     }
     let page = success(&xtask_in(runs.path(), ["circuit", "show", "squares", "--text", "--heat-map"]));

@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use ns_circuit::compare;
 use ns_train::{CircuitView, overlap_table};
 
 use super::source::{SourceOptions, label};
@@ -35,8 +34,7 @@ impl Compare {
         let device = self.backend.device()?;
         let view = |path: &PathBuf| anyhow::Ok(CircuitView::of(&self.source.load(path, &device)?));
         let (first, second) = (view(&self.first)?, view(&self.second)?);
-        first.check_same_model(&second)?;
-        let comparison = compare(first.masks(), second.masks(), |name| first.place_of(name))?;
+        let comparison = first.compare(&second)?;
         if let Some(path) = &self.json {
             let text = serde_json::to_string_pretty(&comparison)? + "\n";
             std::fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))?;

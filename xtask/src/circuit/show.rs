@@ -130,7 +130,10 @@ impl Show {
 
     fn default_title(&self) -> String {
         let labels: Vec<_> = self.circuits().map(|path| label(path)).collect();
-        labels.join(" and ")
+        match &labels[..] {
+            [one] => format!("Circuit {one}"),
+            _ => format!("Circuits {}", labels.join(" and ")),
+        }
     }
 }
 

@@ -48,7 +48,7 @@ impl<'a> CircuitMap<'a> {
     fn new(grid: &'a CircuitGrid, style: &'a MapStyle) -> Self {
         let entries = style.entries(grid.sum().counts().map(|count| count > 0));
         let legend = legend::height_at(style.label_size, &entries, style.width() - 2 * MARGIN);
-        let caption = if style.legend && style.labels.len() > 1 { number_size(style) * 1.6 } else { 0.0 };
+        let caption = if style.legend { number_size(style) * 1.6 } else { 0.0 };
         let bar = match grid.rows.len() {
             0..=2 => 64,
             3..=8 => 44,
@@ -101,7 +101,7 @@ impl<'a> CircuitMap<'a> {
             0 => "–".to_owned(),
             _ => cell.percents(self.style.labels.len()).join(" · "),
         };
-        let (text, size) = fitted(&text, number_size(self.style), f64::from(area.width() - 4));
+        let (text, size) = fitted(&text, number_size(self.style), f64::from(area.width() - 12));
         let at = (bar.centre().0, bar.bottom + strip / 2 + 1);
         canvas.text(&text, at, Label::new(size).centred().coloured(MUTED))
     }
@@ -110,13 +110,13 @@ impl<'a> CircuitMap<'a> {
         let (style, top) = (self.style, self.style.title_strip());
         let area = Area::new((MARGIN, top), (self.size.0 - MARGIN, self.size.1));
         legend::draw_at(style.label_size, canvas, &self.entries, area)?;
-        let [first, second] = &style.labels[..] else {
-            return Ok(());
-        };
-        if !style.legend {
+        if !style.legend || self.number_strip() == 0 {
             return Ok(());
         }
-        let text = format!("numbers: percent of each part in only {first} · both · only {second}");
+        let text = match &style.labels[..] {
+            [first, second] => format!("numbers: percent of each part in only {first} · both · only {second}"),
+            _ => "numbers: percent of each part in the circuit".to_owned(),
+        };
         let (text, size) = fitted(&text, number_size(style), f64::from(self.size.0 - 2 * MARGIN));
         let below = top + legend::height_at(style.label_size, &self.entries, style.width() - 2 * MARGIN);
         let at = (MARGIN + 10, below + (number_size(style) * 0.8) as i32);

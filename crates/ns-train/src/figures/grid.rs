@@ -31,12 +31,13 @@ impl CircuitCell {
         [self.first, self.both, self.second, self.unused, self.unmasked]
     }
 
-    /// Shares of the first circuit alone, both, the second alone, in percent of the cell; of one circuit only the first.
+    /// Shares in percent of the cell: of one circuit with a decimal where it is small; of two, shorter, those of the
+    /// first alone, both, and the second alone.
     pub(super) fn percents(&self, circuits: usize) -> Vec<String> {
-        let percent = |count: u64| percent(count as f64 / self.total().max(1) as f64);
+        let share = |count: u64| count as f64 / self.total().max(1) as f64;
         match circuits {
-            1 => vec![percent(self.first)],
-            _ => [self.first, self.both, self.second].map(percent).to_vec(),
+            1 => vec![percent(share(self.first))],
+            _ => [self.first, self.both, self.second].map(|count| whole_percent(share(count))).to_vec(),
         }
     }
 }
@@ -61,6 +62,16 @@ pub(super) fn percent(share: f64) -> String {
         _ if percent < 99.5 => format!("{percent:.0}"),
         _ if percent < 100.0 => ">99".to_owned(),
         _ => "100".to_owned(),
+    }
+}
+
+/// The same without decimals.
+fn whole_percent(share: f64) -> String {
+    let percent = 100.0 * share;
+    match percent {
+        _ if percent > 0.0 && percent < 0.5 => "<1".to_owned(),
+        _ if (99.5..100.0).contains(&percent) => ">99".to_owned(),
+        _ => format!("{:.0}", percent.max(0.0)),
     }
 }
 
@@ -125,7 +136,9 @@ mod tests {
     fn cells_add_up() {
         let cell = CircuitCell { first: 1, both: 2, second: 3, unused: 4, unmasked: 10 };
         assert_eq!((cell.total(), cell.masked()), (20, 10));
-        assert_eq!(cell.percents(2), ["5.0", "10", "15"]);
+        assert_eq!(cell.percents(2), ["5", "10", "15"]);
+        let extreme = CircuitCell { first: 1, both: 999, ..CircuitCell::default() };
+        assert_eq!(extreme.percents(2), ["<1", ">99", "0"]);
         assert_eq!(cell.percents(1), ["5.0"]);
         assert_eq!(CircuitCell::default().percents(1), ["0"]);
         let rows = vec![

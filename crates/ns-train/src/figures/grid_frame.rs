@@ -13,7 +13,7 @@ const GAP: i32 = 16;
 /// No cell is smaller.
 const LEAST_CELL: i32 = 14;
 /// Longer headings are broken into lines.
-const WIDEST_HEADING: i32 = 230;
+const WIDEST_HEADING: i32 = 190;
 /// Longer row names are broken, too.
 const WIDEST_LABEL: i32 = 330;
 /// Height of a line of names, in em.

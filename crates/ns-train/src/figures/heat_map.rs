@@ -57,7 +57,7 @@ struct HeatMap<'a> {
 
 impl<'a> HeatMap<'a> {
     fn new(panels: &'a [HeatPanel], style: &'a MapStyle) -> Self {
-        let name = if panels.len() > 1 || style.legend { (1.7 * style.label_size) as i32 } else { 0 };
+        let name = if panels.len() > 1 { (1.7 * style.label_size) as i32 } else { 0 };
         let scale = if style.legend { SCALE_STRIP } else { MARGIN / 2 };
         let count = panels.len().max(1) as i32;
         let share = style.size.map(|(_, height)| (height - style.title_strip() - scale) / count);
@@ -92,7 +92,7 @@ impl<'a> HeatMap<'a> {
             draw_no_data(canvas, frame.area())?;
         }
         frame.draw_names(canvas, 0)?;
-        let Some(label) = style.labels.get(index).filter(|_| self.panels.len() > 1 || style.legend) else {
+        let Some(label) = style.labels.get(index).filter(|_| self.panels.len() > 1) else {
             return Ok(());
         };
         let middle = self.panel_top(index) + (0.7 * style.label_size) as i32;
@@ -129,14 +129,19 @@ impl<'a> HeatMap<'a> {
         canvas.text(&text, area.centre(), Label::new(size).centred().coloured(ink))
     }
 
-    fn draw_scale<B: DrawingBackend>(&self, canvas: &mut Canvas<B>, colour: Colour) -> Drawn<B> {
+    /// The scale of each panel's colour, one below the other.
+    fn draw_scale<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B> {
+        let colours = &self.style.circuits[..self.panels.len().clamp(1, 2)];
+        let height = 22 / colours.len() as i32;
         let left = self.frames.first().map_or(MARGIN, GridFrame::left);
         let size = NUMBER * self.style.label_size;
         let (top, step) = (self.size.1 - SCALE_STRIP + 8, SCALE_WIDTH / SCALE_STEPS);
         for index in 0..SCALE_STEPS {
             let share = f64::from(index) / f64::from(SCALE_STEPS - 1);
-            let area = Area::new((left + index * step, top), (left + (index + 1) * step, top + 22));
-            canvas.fill(area, shade(colour, share).rgb())?;
+            for (top, colour) in (top..).step_by(height as usize).zip(colours) {
+                let area = Area::new((left + index * step, top), (left + (index + 1) * step, top + height));
+                canvas.fill(area, shade(*colour, share).rgb())?;
+            }
         }
         let below = top + 22 + (0.8 * size) as i32;
         for (share, text) in [(0.0, "0"), (0.5, "50"), (1.0, "100")] {
@@ -161,7 +166,7 @@ impl Figure for HeatMap<'_> {
             self.draw_panel(canvas, index, self.style.circuits[index % 2])?;
         }
         if self.style.legend {
-            self.draw_scale(canvas, self.style.circuits[0])?;
+            self.draw_scale(canvas)?;
         }
         Ok(())
     }

@@ -4,7 +4,9 @@ use super::grid::{Cells, CircuitCell, CircuitGrid, percent};
 use super::heat_map::HeatPanel;
 
 /// Width of a page, in characters.
-const PAGE: usize = 110;
+const PAGE: usize = 128;
+/// Between two cells.
+const GAP: usize = 2;
 /// Narrower bars say nothing.
 const LEAST_BAR: usize = 4;
 const WIDEST_BAR: usize = 60;
@@ -13,47 +15,70 @@ const TWO: [char; 5] = ['1', '#', '2', '·', ' '];
 /// The same for one circuit.
 const ONE: [char; 5] = ['#', '#', '#', '·', ' '];
 
-/// `grid` as a page of text: a bar of signs a cell, and below it shares in percent.
+/// `grid` as a page of text: a bar of signs a cell, and below it shares in percent where the page has room for them.
 pub fn text_map(title: &str, labels: &[String], grid: &CircuitGrid) -> String {
-    let two = labels.len() > 1;
-    let signs = if two { TWO } else { ONE };
-    let names = grid.rows.iter().map(|row| row.label.chars().count()).max().unwrap_or(0);
-    let columns = grid.columns.len().max(1);
-    let bar = (PAGE.saturating_sub(names) / columns).saturating_sub(3).clamp(LEAST_BAR, WIDEST_BAR);
-    let numbers = |cell: &CircuitCell| match cell.masked() {
-        0 => "–".to_owned(),
-        _ => cell.percents(labels.len()).join("/"),
-    };
-    let cells = grid.rows.iter().flat_map(|row| match &row.cells {
-        Cells::Columns(cells) => cells.iter().flatten().collect(),
-        Cells::Whole(_) => Vec::new(),
-    });
-    let headings = grid.columns.iter().map(|name| name.chars().count());
-    let numbers_width = cells.map(|cell| numbers(cell).chars().count()).max().unwrap_or(0);
-    let width = headings.filter(|heading| *heading <= bar + 10).chain([bar, numbers_width]).max().unwrap_or(bar);
-
-    let mut page = format!("{title}\n\n{}\n\n", legend(labels, signs));
-    let line = |label: &str, cells: Vec<String>| {
-        let cells: String = cells.iter().map(|cell| format!("  {}", fixed(cell, width))).collect();
-        format!("{}{cells}", fixed(label, names)).trim_end().to_owned() + "\n"
-    };
+    let signs = if labels.len() > 1 { TWO } else { ONE };
+    let page = Page::new(labels.len(), grid);
+    let mut text = format!("{title}\n\n{}", legend(labels, signs, grid.sum().unmasked > 0));
+    if page.numbers {
+        text += &caption(labels);
+    }
+    text += "\n";
     if !grid.columns.is_empty() {
-        page += &line("", grid.columns.clone());
+        text += &page.line("", grid.columns.clone(), page.cell);
     }
     for row in &grid.rows {
-        let whole;
         let (cells, width) = match &row.cells {
-            Cells::Columns(cells) => (&cells[..], width),
-            Cells::Whole(cell) => {
-                whole = [Some(*cell)];
-                (&whole[..], (columns * (width + 2) - 2).min(WIDEST_BAR))
-            }
+            Cells::Columns(cells) => (cells.clone(), page.cell),
+            Cells::Whole(cell) => (vec![Some(*cell)], page.whole()),
         };
-        let bars = cells.iter().map(|cell| cell.map_or(String::new(), |cell| drawn_bar(&cell, signs, width))).collect();
-        page += &line(&row.label, bars);
-        page += &line("", cells.iter().map(|cell| cell.as_ref().map_or(String::new(), numbers)).collect());
+        let each = |text: &dyn Fn(&CircuitCell) -> String| -> Vec<String> {
+            cells.iter().map(|cell| cell.as_ref().map_or(String::new(), text)).collect()
+        };
+        text += &page.line(&row.label, each(&|cell| drawn_bar(cell, signs, width)), width);
+        if page.numbers {
+            text += &page.line("", each(&|cell| numbers(cell, labels.len())), width);
+        }
     }
-    page
+    text
+}
+
+/// Where things stand on a page.
+struct Page {
+    names: usize,
+    columns: usize,
+    cell: usize,
+    /// Whether there is room for numbers.
+    numbers: bool,
+}
+
+impl Page {
+    fn new(circuits: usize, grid: &CircuitGrid) -> Self {
+        let names = grid.rows.iter().map(|row| row.label.chars().count()).max().unwrap_or(0);
+        let columns = grid.columns.len().max(1);
+        let room = (PAGE.saturating_sub(names) / columns).saturating_sub(GAP).clamp(LEAST_BAR, WIDEST_BAR);
+        let cells = grid.rows.iter().flat_map(|row| row.cells.iter());
+        let wanted = cells.map(|cell| numbers(cell, circuits).chars().count()).max().unwrap_or(0);
+        Self { names, columns, cell: room, numbers: wanted <= room }
+    }
+
+    /// Width of a cell across all columns.
+    fn whole(&self) -> usize {
+        (self.columns * (self.cell + GAP) - GAP).min(WIDEST_BAR)
+    }
+
+    fn line(&self, label: &str, cells: Vec<String>, width: usize) -> String {
+        let gap = " ".repeat(GAP);
+        let cells: String = cells.iter().map(|cell| format!("{gap}{}", fixed(cell, width))).collect();
+        format!("{}{cells}", fixed(label, self.names)).trim_end().to_owned() + "\n"
+    }
+}
+
+fn numbers(cell: &CircuitCell, circuits: usize) -> String {
+    match cell.masked() {
+        0 => "–".to_owned(),
+        _ => cell.percents(circuits).join("/"),
+    }
 }
 
 /// Panels as pages of text, with shares in percent.
@@ -75,17 +100,20 @@ pub fn text_heat_map(title: &str, labels: &[String], panels: &[HeatPanel]) -> St
     page
 }
 
-fn legend(labels: &[String], signs: [char; 5]) -> String {
-    match labels {
-        [first, second] => format!(
-            "{}  only {first}   {}  both   {}  only {second}   {}  unused   blank  not masked\n\
-             numbers: percent of each part in only {first}/both/only {second}",
-            signs[0], signs[1], signs[2], signs[3]
-        ),
-        _ => {
-            let label = labels.first().map_or("", String::as_str);
-            format!("{}  {label}   {}  unused   blank  not masked\nnumbers: percent in {label}", signs[0], signs[3])
+fn legend(labels: &[String], signs: [char; 5], unmasked: bool) -> String {
+    let names = match labels {
+        [first, second] => {
+            format!("{}  only {first}   {}  both   {}  only {second}", signs[0], signs[1], signs[2])
         }
+        _ => format!("{}  {}", signs[0], labels.first().map_or("", String::as_str)),
+    };
+    format!("{names}   {}  unused{}\n", signs[3], if unmasked { "   blank  not masked" } else { "" })
+}
+
+fn caption(labels: &[String]) -> String {
+    match labels {
+        [first, second] => format!("numbers: percent of each part in only {first} / both / only {second}\n"),
+        _ => "numbers: percent of each part in the circuit\n".to_owned(),
     }
 }
 

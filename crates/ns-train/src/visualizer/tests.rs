@@ -67,7 +67,7 @@ fn both_layers_of_the_mlp_count_once() {
 #[test]
 fn a_single_circuits_layer_is_the_sum_of_its_tensors() {
     let view = circuit(&gpt2(), &BLOCK_0, CircuitConfig::default(), |name, _| name.contains("c_attn"));
-    let tensors = grid(&[view.clone()], &by(Granularity::Tensor));
+    let tensors = grid(std::slice::from_ref(&view), &by(Granularity::Tensor));
     assert_eq!(cell(&tensors, "layer 0", "attn.c_attn"), plain(108, 0));
     assert_eq!(cell(&tensors, "layer 0", "mlp.c_proj"), plain(0, 60));
     let layers = grid(&[view], &by(Granularity::Layer));
@@ -80,7 +80,7 @@ fn heads_of_the_fused_projection_have_their_query_key_and_value() {
     // Columns 2–3 of queries, 8–9 of keys and 14–15 of values are head 1.
     let of_head_1 = |name: &str, entry: usize| name.contains("c_attn") && [2, 3, 8, 9, 14, 15].contains(&(entry % 18));
     let view = circuit(&gpt2(), &BLOCK_0, CircuitConfig::default(), of_head_1);
-    let grid = grid(&[view.clone()], &by(Granularity::Block));
+    let grid = grid(std::slice::from_ref(&view), &by(Granularity::Block));
     assert_eq!(cell(&grid, "layer 0", "head 0"), plain(0, 36 + 12));
     assert_eq!(cell(&grid, "layer 0", "head 1"), plain(36, 12));
     assert_eq!(grid.columns, ["head 0", "head 1", "head 2", "MLP"]);
@@ -120,7 +120,7 @@ fn biases_count_when_they_are_asked_for() {
     let view = circuit(&gpt2(), &BLOCK_0, config, |name, _| name.contains("bias"));
     let count = |visualize_bias| {
         let config = VisualizerConfig { visualize_bias, ..by(Granularity::Block) };
-        grid(&[view.clone()], &config)
+        grid(std::slice::from_ref(&view), &config)
     };
     assert_eq!(cell(&count(false), "layer 0", "head 2"), plain(0, 48));
     let with = count(true);
@@ -152,7 +152,7 @@ fn every_family_is_counted_whole() {
         let weights: u64 = layers.iter().map(|layer| layer.shape.iter().product::<usize>() as u64).sum();
         let kept: u64 = layers.iter().map(|layer| layer.shape.iter().product::<usize>().div_ceil(3) as u64).sum();
         for granularity in [Granularity::Tensor, Granularity::Block, Granularity::Layer] {
-            let sum = grid(&[view.clone()], &by(granularity)).sum();
+            let sum = grid(std::slice::from_ref(&view), &by(granularity)).sum();
             assert_eq!(sum, plain(kept, weights - kept), "{family} {granularity:?}");
         }
         let page = circuit_page(&[view], &by(Granularity::Block)).unwrap();
@@ -179,4 +179,20 @@ fn circuits_of_different_models_are_refused_by_name() {
     let three = [first.clone(), first.clone(), first];
     assert!(matches!(circuit_page(&three, &by(Granularity::Block)), Err(TrainError::Setting { .. })));
     assert!(matches!(circuit_page(&[], &by(Granularity::Block)), Err(TrainError::Setting { .. })));
+}
+
+#[test]
+fn an_overlap_is_told_in_the_models_order() {
+    let mut deep = gpt2();
+    deep["n_layer"] = 11.into();
+    let names = [10, 2].map(|layer| format!("transformer.h.{layer}.attn.c_proj"));
+    let layers: Vec<&str> = names.iter().map(String::as_str).collect();
+    let first = circuit(&deep, &layers, CircuitConfig::default(), |_, entry| entry % 2 == 0);
+    let second = circuit(&deep, &layers, CircuitConfig::default(), |_, entry| entry < 18);
+    let comparison = first.compare(&second).unwrap();
+    let groups: Vec<&str> = comparison.groups.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(groups, ["layer 2", "layer 10"]);
+    assert_eq!(comparison.tensors[1].0, "transformer.h.10.attn.c_proj.weight");
+    assert_eq!((comparison.total.both, comparison.total.jaccard()), (18, 18.0 / 54.0));
+    assert_eq!(comparison.total.over_chance(), Some(1.0));
 }

@@ -1,6 +1,6 @@
 //! A circuit as data to draw and count.
 
-use ns_circuit::{CircuitModel, HardMask, HardMasks};
+use ns_circuit::{CircuitModel, Comparison, HardMask, HardMasks};
 use ns_models::{LayerParts, Model, layer_parts};
 
 use crate::TrainError;
@@ -27,11 +27,30 @@ impl CircuitView {
         self.masks.get(&format!("{}.{parameter}", layer.layer.name))
     }
 
-    /// The layer of the model that a parameter is in, for people: `layer 3`.
-    pub fn place_of(&self, parameter: &str) -> String {
+    /// What two circuits share by tensor, by layer of the model and in all, in the model's order.
+    ///
+    /// # Errors
+    /// [`TrainError::DifferentModels`].
+    pub fn compare(&self, other: &Self) -> Result<Comparison, TrainError> {
+        self.check_same_model(other)?;
+        let place = |parameter: &str| match self.position(parameter) {
+            Some(layer) => self.layers[layer].place.to_string(),
+            None => "other".to_owned(),
+        };
+        let mut comparison = ns_circuit::compare(&self.masks, &other.masks, place)?;
+        comparison.tensors.sort_by_key(|(name, _)| self.position(name));
+        comparison
+            .groups
+            .sort_by_key(|(name, _)| self.layers.iter().position(|layer| layer.place.to_string() == *name));
+        comparison.first_only.sort_by_key(|name| self.position(name));
+        comparison.second_only.sort_by_key(|name| self.position(name));
+        Ok(comparison)
+    }
+
+    /// The layer that a parameter is of.
+    fn position(&self, parameter: &str) -> Option<usize> {
         let name = parameter.rsplit_once('.').map_or(parameter, |(layer, _)| layer);
-        let layer = self.layers.iter().find(|layer| layer.layer.name == name);
-        layer.map_or_else(|| "other".to_owned(), |layer| layer.place.to_string())
+        self.layers.iter().position(|layer| layer.layer.name == name)
     }
 
     /// Checks that two circuits lie in models of the same layers and shapes; their weights may differ.

@@ -51,7 +51,7 @@ fn shows_names_legend_and_shares() -> Result<(), FigureError> {
     for text in ["Layer by layer", "layer 1", "head 0", "only first", "both", "only second", "unused", "not masked"] {
         assert!(svg.contains(text), "{text}");
     }
-    assert!(svg.contains("5.0 · 10 · 15") && svg.contains("#FF4040"), "opacity and shares");
+    assert!(svg.contains("5 · 10 · 15") && svg.contains("#FF4040"), "opacity and shares");
     assert_eq!(folder.png_size("map").0, 1600);
     Ok(())
 }
