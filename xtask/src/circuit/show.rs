@@ -17,9 +17,9 @@ use crate::{backend::BackendOption, output::say};
 /// only), how much is masked and unused, and how much no circuit masks. A circuit is the folder of a run of `probe`, or
 /// a mask file together with --model and --circuit-config. Two circuits must lie in models of the same shapes.
 ///
-/// Everything else that can be set is in a file for --config, here with all its keys and some of the defaults:
+/// Everything that can be set is in a file for --config, here with all its keys:
 ///
-///   model_labels = ["Subnetwork 1", "Subnetwork 2"]   subnetwork_colors = ["red", "#0072b2"]
+///   model_labels = ["a²", "a+b"] (else the runs')     subnetwork_colors = ["red", "#0072b2"]
 ///   intersect_color, unused_color, unmasked_color     alpha = 0.75
 ///   plot_granularity = "tensor"                       plot_full_network = true
 ///   visualize_bias = false                            title = "…"   legend = true
@@ -98,23 +98,20 @@ impl Show {
         std::iter::once(&self.circuit).chain(&self.second).map(PathBuf::as_path)
     }
 
-    /// The configuration of the file, with what the command line says instead.
+    /// The configuration of the file, with what the command line says instead. Names that nobody gives are the runs'.
     fn visualizer(&self) -> Result<VisualizerConfig, TrainError> {
-        let config = match &self.config {
-            Some(path) => load_recipe(path)?,
-            None => VisualizerConfig {
-                model_labels: self.circuits().map(|path| label(path)).collect(),
-                outfile: self.default_file(),
-                title: self.default_title(),
-                ..VisualizerConfig::default()
-            },
-        };
+        let usual = VisualizerConfig::default();
+        let config: VisualizerConfig = self.config.as_deref().map_or_else(|| Ok(usual.clone()), load_recipe)?;
+        let labels = || self.circuits().map(|path| label(path)).collect();
+        let given_title = || Some(&config.title).filter(|title| **title != usual.title).cloned();
+        let given_file = || Some(&config.outfile).filter(|file| **file != usual.outfile).cloned();
         Ok(VisualizerConfig {
             plot_granularity: self.by.map_or(config.plot_granularity, By::granularity),
             plot_full_network: config.plot_full_network && !self.masked_only,
             visualize_bias: config.visualize_bias || self.bias,
-            title: self.title.clone().unwrap_or(config.title),
-            outfile: self.out.clone().unwrap_or(config.outfile),
+            title: self.title.clone().or_else(given_title).unwrap_or_else(|| self.default_title()),
+            outfile: self.out.clone().or_else(given_file).unwrap_or_else(|| self.default_file()),
+            model_labels: if config.model_labels == usual.model_labels { labels() } else { config.model_labels },
             ..config
         })
     }
