@@ -7,6 +7,8 @@ mod texts;
 #[path = "commands/circuit.rs"]
 mod circuit;
 mod support;
+#[path = "commands/tasks.rs"]
+mod tasks;
 #[path = "support/work.rs"]
 mod work;
 
@@ -340,7 +342,10 @@ mod inspect {
     #[test]
     fn names_a_folder_that_holds_no_model() {
         let message = failure(&xtask(["inspect", "/no/such/model"]));
-        assert!(message.contains("/no/such/model") && message.contains("config.json"), "{message}");
+        assert!(message.contains("/no/such/model") && message.contains("no such folder"), "{message}");
+        let folder = tempfile::tempdir().unwrap();
+        let message = failure(&xtask(["inspect", path(folder.path())]));
+        assert!(message.contains(path(folder.path())) && message.contains("config.json"), "{message}");
     }
 }
 

@@ -80,7 +80,7 @@ fn two_circuits_share_a_figure_and_a_page() {
     .unwrap();
     let printed = success(&xtask_in(
         runs.path(),
-        ["circuit", "show", "squares", "sums", "--config", "viz.toml", "--by", "block"],
+        ["circuit", "show", "squares", "sums", "--style", "viz.toml", "--by", "block"],
     ));
     assert_eq!(printed.trim(), "both.svg");
     let svg = String::from_utf8(read(&runs, "both.svg")).unwrap();
@@ -124,8 +124,8 @@ fn masks_alone_need_model_and_configuration() {
         }
     };
     let message = failure(&show(&[]));
-    assert!(message.contains("--circuit-config") && message.contains("probe_config.json"), "{message}");
-    let config = ["--circuit-config", "squares/probe_config.json"];
+    assert!(message.contains("--config") && message.contains("probe_config.json"), "{message}");
+    let config = ["--config", "squares/probe_config.json"];
     let message = failure(&show(&config));
     assert!(message.contains("--model") && message.contains("lone/mine.safetensors"), "{message}");
     let model = model();
@@ -138,7 +138,7 @@ fn masks_of_another_model_say_which_shapes_differ() {
     let runs = runs();
     let other = golden().join("models/gpt2-lm");
     let message = failure(&xtask_in(runs.path(), ["circuit", "show", "squares", "--model", path(&other), "--text"]));
-    for text in ["squares", "another model", "c_attn.weight_mask_params", "c_proj.weight_mask_params", "[1, 384]"] {
+    for text in ["squares", "not this model's", "c_attn.weight_mask_params", "c_proj.weight_mask_params", "[1, 384]"] {
         assert!(message.contains(text), "{text}: {message}");
     }
 }
@@ -166,7 +166,7 @@ fn options_that_cannot_work_are_named() {
         [("alpha = 2.0", "alpha"), ("intersect_color = \"violett\"", "violett"), ("num_heads = 4", "num_heads")]
     {
         std::fs::write(runs.path().join("viz.toml"), text).unwrap();
-        let message = failure(&xtask_in(runs.path(), ["circuit", "show", "squares", "--config", "viz.toml"]));
+        let message = failure(&xtask_in(runs.path(), ["circuit", "show", "squares", "--style", "viz.toml"]));
         assert!(message.contains(expected), "{message}");
     }
     let message = failure(&xtask(["circuit", "show", "/no/such/run"]));

@@ -149,6 +149,13 @@ pub enum CircuitError {
         misfits: Vec<Misfit>,
     },
 
+    /// Two circuits are over parameters of different shapes.
+    #[error("the two circuits are over different models: {}", list_differences(.misfits))]
+    CircuitsDiffer {
+        /// All parameters that differ: expected is the first circuit's shape, found is the second's.
+        misfits: Vec<Misfit>,
+    },
+
     /// A file has no mask at all.
     #[error(
         "{}: no tensor is a mask parameter (`<layer>.weight_mask_params`); it is no circuit's state dict, but has {}",
@@ -264,7 +271,14 @@ pub struct Misfit {
 const SHOWN: usize = 5;
 
 fn list_misfits(misfits: &[Misfit]) -> String {
-    let one = |m: &Misfit| format!("{:?} has shape {:?}, but {:?} would fit", m.name, m.found, m.expected);
+    list(misfits, |m| format!("{:?} has shape {:?}, but {:?} would fit", m.name, m.found, m.expected))
+}
+
+fn list_differences(misfits: &[Misfit]) -> String {
+    list(misfits, |m| format!("{:?} has shape {:?} in the first and {:?} in the second", m.name, m.expected, m.found))
+}
+
+fn list(misfits: &[Misfit], one: impl Fn(&Misfit) -> String) -> String {
     let shown: Vec<String> = misfits.iter().take(SHOWN).map(one).collect();
     match misfits.len().saturating_sub(SHOWN) {
         0 => shown.join("; "),

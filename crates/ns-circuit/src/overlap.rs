@@ -25,7 +25,7 @@ impl Overlap {
     /// Counts two masks of one parameter.
     ///
     /// # Errors
-    /// [`CircuitError::ShapesMismatch`] when they are over parameters of different shapes.
+    /// [`CircuitError::CircuitsDiffer`] when they are over parameters of different shapes.
     pub fn between(name: &str, first: &HardMask, second: &HardMask) -> Result<Self, CircuitError> {
         check_shapes([(name, first, second)])?;
         Ok(Self::count(&first.entries(), &second.entries()))
@@ -101,7 +101,7 @@ pub struct Comparison {
 /// Only parameters that both circuits mask are compared: to a circuit that could not choose, its choice says nothing.
 ///
 /// # Errors
-/// [`CircuitError::ShapesMismatch`] with all parameters that have different shapes.
+/// [`CircuitError::CircuitsDiffer`] with all parameters that have different shapes.
 pub fn compare(
     first: &HardMasks,
     second: &HardMasks,
@@ -140,7 +140,7 @@ fn check_shapes<'a>(
             found: second.shape().to_vec(),
         })
         .collect();
-    if differences.is_empty() { Ok(()) } else { Err(CircuitError::ShapesMismatch { misfits: differences }) }
+    if differences.is_empty() { Ok(()) } else { Err(CircuitError::CircuitsDiffer { misfits: differences }) }
 }
 
 #[cfg(test)]
@@ -207,10 +207,10 @@ mod tests {
         let second = masks([("a", "0111"), ("b", "11"), ("c", "11")]);
         let error = compare(&first, &second, str::to_string).unwrap_err();
         assert!(
-            matches!(&error, CircuitError::ShapesMismatch { misfits: differences } if differences.len() == 2 && differences[1].name == "c")
+            matches!(&error, CircuitError::CircuitsDiffer { misfits: differences } if differences.len() == 2 && differences[1].name == "c")
         );
         let text = error.to_string();
-        assert!(text.contains("a: [3] here, [4] there") && text.contains("c: [1] here, [2] there"), "{text}");
+        assert!(text.contains(r#""a" has shape [3] in the first and [4] in the second; "c" has"#), "{text}");
     }
 
     proptest! {

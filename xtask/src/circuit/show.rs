@@ -15,9 +15,9 @@ use crate::{backend::BackendOption, output::say};
 ///
 /// Each bar is a part of the model: how much of it is in the circuit (of two: in the first only, in both, in the second
 /// only), how much is masked and unused, and how much no circuit masks. A circuit is the folder of a run of `probe`, or
-/// a mask file together with --model and --circuit-config. Two circuits must lie in models of the same shapes.
+/// a mask file together with --model and --config. Two circuits must lie in models of the same shapes.
 ///
-/// Everything that can be set is in a file for --config, here with all its keys:
+/// Everything that can be set is in a file for --style, here with all its keys:
 ///
 ///   model_labels = ["a²", "a+b"] (else the runs')     subnetwork_colors = ["red", "#0072b2"]
 ///   intersect_color, unused_color, unmasked_color     alpha = 0.75
@@ -57,7 +57,7 @@ pub(crate) struct Show {
     title: Option<String>,
     /// Colours, labels, sizes and all else (TOML)
     #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
+    style: Option<PathBuf>,
     #[command(flatten)]
     backend: BackendOption,
 }
@@ -101,8 +101,8 @@ impl Show {
     /// The configuration of the file, with what the command line says instead. Names that nobody gives are the runs'.
     fn visualizer(&self) -> Result<VisualizerConfig, TrainError> {
         let usual = VisualizerConfig::default();
-        let config: VisualizerConfig = self.config.as_deref().map_or_else(|| Ok(usual.clone()), load_recipe)?;
-        let labels = || self.circuits().map(|path| label(path)).collect();
+        let config: VisualizerConfig = self.style.as_deref().map_or_else(|| Ok(usual.clone()), load_recipe)?;
+        let labels = || self.circuits().map(label).collect();
         let given_title = || Some(&config.title).filter(|title| **title != usual.title).cloned();
         let given_file = || Some(&config.outfile).filter(|file| **file != usual.outfile).cloned();
         Ok(VisualizerConfig {
@@ -126,7 +126,7 @@ impl Show {
     }
 
     fn default_title(&self) -> String {
-        let labels: Vec<_> = self.circuits().map(|path| label(path)).collect();
+        let labels: Vec<_> = self.circuits().map(label).collect();
         match &labels[..] {
             [one] => format!("Circuit {one}"),
             _ => format!("Circuits {}", labels.join(" and ")),

@@ -17,13 +17,13 @@ pub(crate) struct SourceOptions {
     model: Option<PathBuf>,
     /// Configuration of the masks, as JSON [default: probe_config.json or circuit_config.json beside them]
     #[arg(long, value_name = "FILE")]
-    circuit_config: Option<PathBuf>,
+    config: Option<PathBuf>,
 }
 
 impl SourceOptions {
     /// The circuit at `path`, in evaluation mode.
     pub(crate) fn load(&self, path: &Path, device: &Device) -> anyhow::Result<CircuitModel<AnyModel>> {
-        let load = || CircuitFiles::find(path, self.circuit_config.as_deref(), self.model.as_deref())?.load(device);
+        let load = || CircuitFiles::find(path, self.config.as_deref(), self.model.as_deref())?.load(device);
         load().with_context(|| format!("cannot load the circuit in `{}`", path.display()))
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::store::{ModuleSnapshot, bridge, burn_pack};
-use burn::tensor::TensorData;
+use burn::tensor::{Tensor, TensorData};
 
 use crate::{Checkpoint, HfNames, ModelError};
 
@@ -71,15 +71,39 @@ struct Expected {
 /// What the module wants, by HF name, with shapes in HF layout.
 fn expected_tensors<M: Module>(module: &M, names: &HfNames) -> BTreeMap<String, Expected> {
     let transposed = names.transposed(module);
-    let expected = parameters(module).into_iter().map(|tensor| {
-        let transposed = transposed.contains(&tensor.name);
-        let mut shape = tensor.shape.to_vec();
+    let mut shapes = Shapes::default();
+    module.visit(&mut shapes);
+    let expected = shapes.found.into_iter().map(|(path, mut shape)| {
+        let transposed = transposed.contains(&path);
         if transposed {
             shape.reverse();
         }
-        (names.name(&tensor.name), Expected { path: tensor.name, shape, transposed })
+        (names.name(&path), Expected { path, shape, transposed })
     });
     expected.collect()
+}
+
+/// Paths (without enum variants) and shapes of a module's float parameters. Asking for no value, it leaves the zeros
+/// that a checkpoint is going to replace unmade.
+#[derive(Default)]
+struct Shapes {
+    path: Vec<(String, bool)>,
+    found: Vec<(String, Vec<usize>)>,
+}
+
+impl ModuleVisitor for Shapes {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.push((name.into(), container_type.starts_with("Enum:")));
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let parts = self.path.iter().filter(|(_, is_variant)| !is_variant).map(|(name, _)| name.as_str());
+        self.found.push((parts.collect::<Vec<_>>().join("."), param.lazy_shape().to_vec()));
+    }
 }
 
 /// The float tensors of a module: its parameters, and the statistics of its batch norms.

@@ -145,7 +145,7 @@ fn erf_tail(z: f32) -> (f32, f32) {
 #[inline(always)]
 fn tanh_tail(z: f32) -> (f32, f32) {
     /// `2 √(2/π)`.
-    const BY: f32 = 1.595_769_1;
+    const BY: f32 = 1.595_769;
     let cubic = 0.044_715 * z * z;
     let beyond = logistic(BY * z * (1.0 + cubic));
     (beyond, beyond * (1.0 - beyond) * BY * (1.0 + 3.0 * cubic))

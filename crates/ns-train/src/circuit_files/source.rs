@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::CircuitFileError;
-use crate::TrainError;
+use crate::{TrainError, task_report::MODEL};
 
 pub(super) const MASKS: &str = "masks.safetensors";
 pub(super) const STATE_DICT: &str = "state_dict.safetensors";
@@ -151,7 +151,9 @@ fn read_recipe(path: &Path) -> Recipe {
 
 /// The model folder that a recipe names: as it is, or beside the run.
 fn find_model(source: &Path, run: &Path, named: Option<PathBuf>) -> Result<PathBuf, CircuitFileError> {
+    // A run that trained its model leaves it there: another one than the recipe names.
+    let own = Some(run.join(MODEL)).filter(|own| own.join("config.json").is_file());
     let candidates = named.iter().flat_map(|named| [named.clone(), run.join(named)]);
-    let found = candidates.into_iter().find(|folder| folder.is_dir());
+    let found = own.into_iter().chain(candidates).find(|folder| folder.is_dir());
     found.ok_or_else(|| CircuitFileError::NoModel { circuit: source.into(), gone: named })
 }
