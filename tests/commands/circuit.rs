@@ -78,10 +78,8 @@ fn two_circuits_share_a_figure_and_a_page() {
         "model_labels = [\"a²\", \"a+b\"]\nintersect_color = \"#123456\"\nalpha = 1.0\ntitle = \"Both\"\noutfile = \"both\"\nformat = \"svg\"\n",
     )
     .unwrap();
-    let printed = success(&xtask_in(
-        runs.path(),
-        ["circuit", "show", "squares", "sums", "--style", "viz.toml", "--by", "block"],
-    ));
+    let printed =
+        success(&xtask_in(runs.path(), ["circuit", "show", "squares", "sums", "--style", "viz.toml", "--by", "block"]));
     assert_eq!(printed.trim(), "both.svg");
     let svg = String::from_utf8(read(&runs, "both.svg")).unwrap();
     for text in ["#123456", "only a²", "only a+b", "Both", "unused"] {

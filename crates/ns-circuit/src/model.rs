@@ -89,6 +89,7 @@ impl<M: Module> CircuitModel<M> {
         constants: HardConcrete,
     ) -> Result<Self, CircuitError> {
         config.validate()?;
+        let config = config.with_layers_of(targets)?;
         let params = parameters(&base);
         let slots = build_slots(&config, targets, &params)?;
         let method = Method::new(&config.mask_method, constants);

@@ -220,11 +220,22 @@ impl<M: Module + ModuleDisplay> Measured<'_, M> {
 impl Controls {
     /// `None` without a control.
     fn new(accuracies: &[f64], ablated: f64) -> Option<Self> {
-        let (accuracy_mean, accuracy_sd) = crate::probe_report::mean_and_sd(accuracies)?;
+        let (accuracy_mean, accuracy_sd) = mean_and_sd(accuracies)?;
         let as_bad = accuracies.iter().filter(|accuracy| **accuracy <= ablated).count();
         let n = accuracies.len();
         Some(Self { n, accuracy_mean, accuracy_sd, p_value: (1 + as_bad) as f64 / (1 + n) as f64 })
     }
+}
+
+/// Sample standard deviation; 0 for a single value.
+fn mean_and_sd(values: &[f64]) -> Option<(f64, f64)> {
+    if values.is_empty() {
+        return None;
+    }
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    Some((mean, (squares / (n - 1.0).max(1.0)).sqrt()))
 }
 
 #[cfg(test)]
@@ -307,5 +318,13 @@ mod tests {
     fn answers_without_a_score_are_refused() {
         let error = study(&AblationStudy { answers: Some([0, 2]), ..Default::default() }).unwrap_err();
         assert!(error.to_string().contains("answers is 2"), "{error}");
+    }
+
+    #[test]
+    fn mean_and_sample_deviation() {
+        assert_eq!(mean_and_sd(&[]), None);
+        assert_eq!(mean_and_sd(&[0.5]), Some((0.5, 0.0)));
+        let (mean, sd) = mean_and_sd(&[1.0, 2.0, 3.0]).unwrap();
+        assert!((mean - 2.0).abs() < 1e-12 && (sd - 1.0).abs() < 1e-12);
     }
 }

@@ -3,17 +3,15 @@
 use std::path::Path;
 
 use burn::module::Module;
-use burn::tensor::Device;
-use ns_circuit::{Ablation, CircuitError, CircuitModel, MaskMethod, save_masks};
+use burn::tensor::{Device, Tensor};
+use ns_circuit::{CircuitModel, MaskMethod, save_masks};
 use ns_models::{AnyTransformer, Model};
 use ns_probe::evaluate_knn;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Arithmetic, Examples, Interrupt, Learner, Metrics, Outcome, ProbeRecipe, ProbeTraining, Run, TrainError, Variable,
-    figures::LayerShare,
-    model_training::{accuracy, last_logits},
-    probe_training::EVALUATION_BATCH,
+    AblationStudy, Arithmetic, Examples, Interrupt, Learner, Metrics, Outcome, ProbeRecipe, ProbeTraining, Run,
+    TrainError, Variable, figures::LayerShare, model_training::last_logits, probe_training::EVALUATION_BATCH,
 };
 
 /// Quantiles of the mask parameters that are reported.
@@ -44,6 +42,9 @@ pub struct ProbeRow {
     pub acc_random_mean: Option<f64>,
     /// Their standard deviation.
     pub acc_random_sd: Option<f64>,
+    /// Share of all these masks, the circuit's with them, without which the model is no better than without the circuit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p_random: Option<f64>,
     /// The same with random entries from outside the circuit: mean; `null` when the circuit is larger than its
     /// complement.
     pub acc_complement_mean: Option<f64>,
@@ -105,7 +106,9 @@ pub fn train_probe(
     }
     save_masks(run.path("masks.safetensors"), training.probe().circuit())?;
     let mut config = recipe.probe_config()?;
-    config.resid_config = config.resid_config.named_for(training.probe().circuit().wrapped());
+    let circuit = training.probe().circuit();
+    config.circuit_config = circuit.config().clone();
+    config.resid_config = config.resid_config.named_for(circuit.wrapped());
     run.write("probe_config.json", &format!("{:#}\n", serde_json::json!(config)))?;
     report(&training, metrics).map(Some)
 }
@@ -123,14 +126,11 @@ fn report(training: &ProbeTraining, metrics: Vec<Metrics>) -> Result<ProbeReport
     let (masked, unmasked) = (knn(true)?, knn(false)?);
 
     let circuit = training.probe().circuit().valid();
-    let model_accuracy = |model: &AnyTransformer| model_accuracy(model, recipe.task, &split.test);
-    let acc_full = model_accuracy(&circuit.unmasked())?;
-    circuit.set_ablation(Ablation::ZeroAblate)?;
-    let acc_ablated = model_accuracy(circuit.model()?)?;
-    let controls = |ablation| controls(&circuit, ablation, recipe.evaluation.controls, &model_accuracy);
-    let random = controls(Ablation::RandomlySampled)?;
-    let complement = controls(Ablation::ComplementSampled)?;
-    circuit.set_ablation(Ablation::None)?;
+    let answers = recipe.task.answer_tensor(&split.test, &circuit.wrapped().device());
+    let study = AblationStudy { controls: recipe.evaluation.controls, ..AblationStudy::default() };
+    let ablation = study.run(&circuit, &answers, &|model| test_logits(model, recipe.task, &split.test))?;
+    let all = ablation.rows.first();
+    let (random, complement) = (all.and_then(|row| row.randomly_sampled), all.and_then(|row| row.complement_sampled));
 
     let l0 = circuit.l0();
     let row = ProbeRow {
@@ -141,12 +141,13 @@ fn report(training: &ProbeTraining, metrics: Vec<Metrics>) -> Result<ProbeReport
         knn_dev: masked.dev_accuracy,
         knn_unmasked: unmasked.test_accuracy,
         majority: masked.majority,
-        acc_full,
-        acc_ablated,
-        acc_random_mean: random.map(|(mean, _)| mean),
-        acc_random_sd: random.map(|(_, sd)| sd),
-        acc_complement_mean: complement.map(|(mean, _)| mean),
-        acc_complement_sd: complement.map(|(_, sd)| sd),
+        acc_full: ablation.full.accuracy,
+        acc_ablated: all.map_or(ablation.full.accuracy, |row| row.zero_ablate.accuracy),
+        acc_random_mean: random.map(|controls| controls.accuracy_mean),
+        acc_random_sd: random.map(|controls| controls.accuracy_sd),
+        p_random: random.map(|controls| controls.p_value),
+        acc_complement_mean: complement.map(|controls| controls.accuracy_mean),
+        acc_complement_sd: complement.map(|controls| controls.accuracy_sd),
         l0: l0.total,
         l0_max: l0.max,
         mask_init_value: mask_init_value(recipe),
@@ -157,47 +158,14 @@ fn report(training: &ProbeTraining, metrics: Vec<Metrics>) -> Result<ProbeReport
     Ok(ProbeReport { row, metrics, shares: l0.layers.iter().map(share).collect() })
 }
 
-/// Share of the examples whose answer the model gives.
-fn model_accuracy(model: &AnyTransformer, task: Arithmetic, examples: &Examples) -> Result<f64, TrainError> {
+/// Logits of the answers, `[examples, vocabulary]`.
+fn test_logits(model: &AnyTransformer, task: Arithmetic, examples: &Examples) -> Result<Tensor<2>, TrainError> {
     let device = model.device();
-    let mut right = 0.0;
-    for pairs in examples.pairs.chunks(EVALUATION_BATCH) {
+    let logits = examples.pairs.chunks(EVALUATION_BATCH).map(|pairs| {
         let examples = Examples { pairs: pairs.into() };
-        let logits = last_logits(model, &task.inputs(&examples, &device))?;
-        right += accuracy(logits, task.answer_tensor(&examples, &device)) * examples.len() as f64;
-    }
-    Ok(right / examples.len().max(1) as f64)
-}
-
-/// Mean and standard deviation of the accuracy over random masks of the circuit's size; `None` without controls, or
-/// when the circuit is larger than what the masks are drawn from.
-fn controls(
-    circuit: &CircuitModel<AnyTransformer>,
-    ablation: Ablation,
-    n: usize,
-    accuracy: &dyn Fn(&AnyTransformer) -> Result<f64, TrainError>,
-) -> Result<Option<(f64, f64)>, TrainError> {
-    match circuit.set_ablation(ablation) {
-        Err(CircuitError::ComplementTooSmall { .. }) => return Ok(None),
-        other => other?,
-    }
-    let mut accuracies = Vec::with_capacity(n);
-    for sample in 0..n {
-        circuit.set_sample(sample as u64)?;
-        accuracies.push(accuracy(circuit.model()?)?);
-    }
-    Ok(mean_and_sd(&accuracies))
-}
-
-/// Sample standard deviation; 0 for a single value.
-pub(crate) fn mean_and_sd(values: &[f64]) -> Option<(f64, f64)> {
-    if values.is_empty() {
-        return None;
-    }
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    Some((mean, (squares / (n - 1.0).max(1.0)).sqrt()))
+        last_logits(model, &task.inputs(&examples, &device))
+    });
+    Ok(Tensor::cat(logits.collect::<Result<_, _>>()?, 0))
 }
 
 /// The value as the recipe writes it: 0.1, not the nearest f32.
@@ -214,17 +182,4 @@ fn mask_quantiles(circuit: &CircuitModel<AnyTransformer>) -> Vec<f64> {
     values.sort_by(f64::total_cmp);
     let Some(last) = values.len().checked_sub(1) else { return Vec::new() };
     QUANTILES.iter().map(|quantile| values[(quantile * last as f64).round() as usize]).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mean_and_sample_deviation() {
-        assert_eq!(mean_and_sd(&[]), None);
-        assert_eq!(mean_and_sd(&[0.5]), Some((0.5, 0.0)));
-        let (mean, sd) = mean_and_sd(&[1.0, 2.0, 3.0]).unwrap();
-        assert!((mean - 2.0).abs() < 1e-12 && (sd - 1.0).abs() < 1e-12);
-    }
 }

@@ -157,10 +157,11 @@ impl SubnetworkTraining {
         recipe.validate(&data)?;
         let data = if variant.control { data.shuffled(seed) } else { data };
         let tokenizer = TextTokenizer::from_folder(&recipe.model)?;
-        let config = recipe.probe_config(variant, data.classes.len())?;
+        let mut config = recipe.probe_config(variant, data.classes.len())?;
         let model = AnyTransformer::load_base(&recipe.model, &device)?;
         let probe = SubnetworkProbe::new(config.clone(), model, seed)?;
         probe.circuit().set_seed(seed);
+        config.circuit_config = probe.circuit().config().clone();
         Ok(Self {
             recipe: recipe.clone(),
             config,

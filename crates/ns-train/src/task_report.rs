@@ -84,9 +84,9 @@ fn save(training: &TaskTraining, run: &Run) -> Result<(), TrainError> {
     if !frozen || recipe.architecture.is_some() || recipe.model_folder().is_none() {
         save_model(&circuit.unmasked(), recipe.model_folder(), &run.path(MODEL))?;
     }
-    if let Some(config) = &recipe.circuit_config {
+    if recipe.circuit_config.is_some() {
         save_masks(run.path("masks.safetensors"), &circuit)?;
-        run.write("circuit_config.json", &format!("{:#}\n", serde_json::json!(config)))?;
+        run.write("circuit_config.json", &format!("{:#}\n", serde_json::json!(circuit.config())))?;
     }
     Ok(())
 }
