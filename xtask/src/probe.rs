@@ -66,7 +66,7 @@ impl Probe {
 
 /// Trains one probe and leaves everything in its folder.
 pub(crate) fn probe(recipe: &Path, seed: u64, folder: &Path, device: &Device) -> anyhow::Result<ProbeRow> {
-    let parsed = load_recipe::<ProbeRecipe>(recipe)?.resolve(recipe);
+    let parsed = load_recipe::<ProbeRecipe>(recipe)?.resolve(recipe)?;
     let Some(report) = train_probe(&parsed, seed, folder, device, &Interrupt::on_signals())? else {
         anyhow::bail!("stopped; the same command continues from the checkpoint in {}", folder.display());
     };

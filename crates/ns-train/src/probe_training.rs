@@ -12,7 +12,9 @@ use ns_models::{AnyTransformer, Component, Site};
 use ns_probe::{CircuitProbe, CircuitProbeConfig, ProbeBatch, ProbeLoss, ResidualUpdateModelConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::{Arithmetic, Examples, Metrics, OptimizerRecipe, Split, TrainError, Trainee, Variable};
+use crate::{
+    Arithmetic, Examples, Metrics, OptimizerRecipe, Split, TrainError, Trainee, Variable, task_recipe::resolve_beside,
+};
 
 /// Rows that evaluation runs at once.
 pub(crate) const EVALUATION_BATCH: usize = 1024;
@@ -67,12 +69,12 @@ impl Default for EvaluationRecipe {
 }
 
 impl ProbeRecipe {
-    /// Makes the model's folder relative to the recipe's.
-    pub fn resolve(mut self, recipe: &Path) -> Self {
-        if let Some(folder) = recipe.parent() {
-            self.model = folder.join(&self.model);
-        }
-        self
+    /// Makes the model's folder relative to the recipe's; what is no folder there may be a name in the Hub's cache.
+    ///
+    /// # Errors
+    /// [`ns_models::ModelError::ModelNotFound`].
+    pub fn resolve(self, recipe: &Path) -> Result<Self, TrainError> {
+        Ok(Self { model: resolve_beside(recipe, &self.model)?, ..self })
     }
 
     /// The probe's configuration.

@@ -37,7 +37,7 @@ pub(crate) struct BenchProbe {
 
 impl BenchProbe {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let recipe = load_recipe::<ProbeRecipe>(&self.recipe)?.resolve(&self.recipe);
+        let recipe = load_recipe::<ProbeRecipe>(&self.recipe)?.resolve(&self.recipe)?;
         let device = self.backend.device()?;
         let (steps, warmup, batch) = (self.steps.to_string(), self.warmup.to_string(), recipe.batch_size.to_string());
         let model = recipe.model.to_string_lossy().into_owned();
