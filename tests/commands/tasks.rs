@@ -79,6 +79,10 @@ fn a_model_is_trained_and_circuits_of_it_are_found_ablated_and_drawn() {
 
     let printed = success(&circuit(&work, ["ablate", "circuits/lambda-1e-4", "--json", "report.json"]));
     assert!(printed.contains("full model: accuracy"), "{printed}");
+    let run = work.path("circuits/lambda-1e-4");
+    let printed = success(&xtask(["circuit", "ablate", path(&run), "--controls", "0", "--subset", "first=*.0.*"]));
+    let row = printed.lines().find(|line| line.starts_with("| first")).unwrap();
+    assert!(row.contains(" / 64 "), "one of two layers: {row}");
     let report: AblationReport = serde_json::from_str(&work.read("report.json")).unwrap();
     assert_eq!(report.full, rows[0].ablation.full);
     assert_eq!(report.rows[0].zero_ablate, rows[0].ablation.rows[0].zero_ablate);

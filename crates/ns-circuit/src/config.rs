@@ -4,8 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::ablation::Ablation;
 use crate::error::CircuitError;
-use crate::names;
-use crate::target::MaskTarget;
 
 /// What one entry of a weight's mask stands for. A bias is always masked entry by entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -132,20 +130,6 @@ impl CircuitConfig {
         self.check_layers()
     }
 
-    /// This configuration with the names of `targets` in place of patterns, each name once.
-    ///
-    /// # Errors
-    /// [`CircuitError::UnknownLayer`] for a pattern that stands for nothing, [`CircuitError::InvalidConfig`] for one
-    /// that is none.
-    pub fn with_layers_of(&self, targets: &[MaskTarget]) -> Result<Self, CircuitError> {
-        let mut target_layers: Vec<String> = Vec::new();
-        for asked in &self.target_layers {
-            let names = if is_pattern(asked) { matching(asked, targets)? } else { vec![asked.clone()] };
-            target_layers.extend(names.into_iter().filter(|name| !target_layers.contains(name)).collect::<Vec<_>>());
-        }
-        Ok(Self { target_layers, ..self.clone() })
-    }
-
     fn check_layers(&self) -> Result<(), CircuitError> {
         for (i, name) in self.target_layers.iter().enumerate() {
             if self.target_layers[..i].contains(name) {
@@ -153,21 +137,6 @@ impl CircuitConfig {
             }
         }
         Ok(())
-    }
-}
-
-fn is_pattern(name: &str) -> bool {
-    name.contains(['*', '?', '['])
-}
-
-fn matching(pattern: &str, targets: &[MaskTarget]) -> Result<Vec<String>, CircuitError> {
-    let names = targets.iter().map(|target| target.name.as_str());
-    let parsed =
-        glob::Pattern::new(pattern).map_err(|error| invalid("target_layers", format!("{pattern:?}: {error}")))?;
-    let found: Vec<String> = names.clone().filter(|name| parsed.matches(name)).map(String::from).collect();
-    match found.is_empty() {
-        true => Err(CircuitError::UnknownLayer { asked: pattern.into(), nearest: names::nearest(pattern, names) }),
-        false => Ok(found),
     }
 }
 
@@ -293,25 +262,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::target::LayerKind;
-
-    #[test]
-    fn patterns_stand_for_layers_in_the_models_order() {
-        let names = ["h.0.attn.q", "h.0.mlp", "h.1.attn.q", "h.1.mlp", "head"];
-        let target = |name: &str| MaskTarget { name: name.into(), path: name.into(), kind: LayerKind::Linear };
-        let targets = names.map(target);
-        let layers = |asked: &[&str]| {
-            let target_layers = asked.iter().map(ToString::to_string).collect();
-            CircuitConfig { target_layers, ..CircuitConfig::default() }
-                .with_layers_of(&targets)
-                .map(|c| c.target_layers)
-        };
-        assert_eq!(layers(&["h.*"]).unwrap(), names[..4]);
-        assert_eq!(layers(&["h.?.mlp", "h.[0-0].*"]).unwrap(), ["h.0.mlp", "h.1.mlp", "h.0.attn.q"]);
-        assert_eq!(layers(&["unknown"]).unwrap(), ["unknown"], "the model says what is near");
-        assert!(matches!(layers(&["g.*"]), Err(CircuitError::UnknownLayer { asked, .. }) if asked == "g.*"));
-        assert!(layers(&["h.[0"]).unwrap_err().to_string().contains("target_layers"));
-    }
 
     #[test]
     fn json_is_the_references() {

@@ -73,6 +73,7 @@ mod overlap;
 
 mod layout;
 mod names;
+mod patterns;
 mod views;
 
 mod error;
@@ -98,6 +99,7 @@ pub use hard_mask::{HardMask, HardMasks};
 pub use l0::{L0Statistics, LayerL0};
 pub use model::{CircuitModel, MaskedLayer};
 pub use overlap::{Comparison, Overlap, compare};
+pub use patterns::expand_layers;
 pub use state_dict::StateDict;
 pub use target::{LayerKind, MaskTarget, discover_targets};
 pub use verify::{MASK_CASE_INPUTS, run_mask_case};

@@ -18,6 +18,7 @@ use crate::mask::{Attach, host, new_flag};
 use crate::methods::hard_concrete::{HardConcrete, log_odds};
 use crate::methods::{Method, initial_logit};
 use crate::names;
+use crate::patterns::expand_layers;
 use crate::target::{LayerKind, MaskTarget, parameters};
 use crate::views::{View, views, with_logits};
 
@@ -89,7 +90,8 @@ impl<M: Module> CircuitModel<M> {
         constants: HardConcrete,
     ) -> Result<Self, CircuitError> {
         config.validate()?;
-        let config = config.with_layers_of(targets)?;
+        let target_layers = expand_layers(&config.target_layers, targets.iter().map(|target| target.name.as_str()))?;
+        let config = CircuitConfig { target_layers, ..config };
         let params = parameters(&base);
         let slots = build_slots(&config, targets, &params)?;
         let method = Method::new(&config.mask_method, constants);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Int, Tensor, TensorData, activation::log_softmax};
-use ns_circuit::{Ablation, CircuitError, CircuitModel};
+use ns_circuit::{Ablation, CircuitError, CircuitModel, expand_layers};
 use serde::{Deserialize, Serialize};
 
 use crate::{TrainError, model_training::accuracy};
@@ -17,7 +17,7 @@ pub struct AblationStudy {
     pub controls: usize,
     /// Whether each masked layer is also ablated alone.
     pub per_layer: bool,
-    /// Named sets of masked layers that are ablated together.
+    /// Named sets of masked layers, by name or pattern, that are ablated together.
     pub subsets: BTreeMap<String, Vec<String>>,
     /// Two answers whose scores are compared (agreement): accuracy between them, and the first's lead.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,7 +112,9 @@ impl AblationStudy {
         let measured = Measured { study: self, labels, scores, full: full.clone() };
         let all: Vec<String> = circuit.layers().into_iter().map(|layer| layer.name).collect();
         let mut sets = vec![("all".to_string(), all.clone())];
-        sets.extend(self.subsets.clone());
+        for (name, layers) in &self.subsets {
+            sets.push((name.clone(), expand_layers(layers, all.iter().map(String::as_str))?));
+        }
         if self.per_layer && all.len() > 1 {
             sets.extend(all.iter().map(|layer| (layer.clone(), vec![layer.clone()])));
         }

@@ -23,7 +23,7 @@ pub(crate) struct Ablate {
     /// Ablate each masked layer alone, too
     #[arg(long)]
     per_layer: bool,
-    /// Ablate these layers together, too; may be repeated
+    /// Ablate these layers together, too, e.g. attention=*.attention.*; may be repeated
     #[arg(long, value_name = "NAME=LAYER,LAYER")]
     subset: Vec<String>,
     /// Two answers whose scores are compared, e.g. token ids

@@ -22,6 +22,8 @@ const ROW: i32 = 54;
 const SCALE_STRIP: i32 = 78;
 const SCALE_WIDTH: i32 = 420;
 const SCALE_STEPS: i32 = 105;
+/// Where a scale may end: the first that no share is beyond, so that small circuits have colours, too.
+const SCALES: [f64; 7] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
 /// Size of numbers in cells, as a part of that of names.
 const NUMBER: f64 = 0.84;
 
@@ -53,6 +55,8 @@ struct HeatMap<'a> {
     style: &'a MapStyle,
     frames: Vec<GridFrame>,
     size: (i32, i32),
+    /// The share of the darkest colour.
+    most: f64,
 }
 
 impl<'a> HeatMap<'a> {
@@ -78,7 +82,7 @@ impl<'a> HeatMap<'a> {
         }
         let width = frames.iter().map(GridFrame::right).max().unwrap_or(0).max(2 * SCALE_WIDTH) + MARGIN;
         let size = style.size.unwrap_or((width, top + scale));
-        Self { panels, style, frames, size }
+        Self { panels, style, frames, size, most: scale_of(panels) }
     }
 
     fn draw_panel<B: DrawingBackend>(&self, canvas: &mut Canvas<B>, index: usize, colour: Colour) -> Drawn<B> {
@@ -116,7 +120,7 @@ impl<'a> HeatMap<'a> {
         colour: Colour,
     ) -> Drawn<B> {
         let area = Area { left: area.left + 2, top: area.top + 2, right: area.right - 2, bottom: area.bottom - 2 };
-        let shade = share.map(|share| shade(colour, share));
+        let shade = share.map(|share| shade(colour, share / self.most));
         canvas.fill(area, shade.map_or(TRACK, Colour::rgb))?;
         let ink = match shade {
             None => MUTED,
@@ -144,9 +148,10 @@ impl<'a> HeatMap<'a> {
             }
         }
         let below = top + 22 + (0.8 * size) as i32;
-        for (share, text) in [(0.0, "0"), (0.5, "50"), (1.0, "100")] {
+        for share in [0.0, 0.5, 1.0] {
             let x = left + (f64::from(SCALE_WIDTH) * share) as i32;
-            canvas.text(text, (x, below), Label::new(size * 0.85).centred().coloured(MUTED))?;
+            let text = format!("{}", (1e3 * share * self.most).round() / 10.0);
+            canvas.text(&text, (x, below), Label::new(size * 0.85).centred().coloured(MUTED))?;
         }
         let caption = "% of the masked parameters in the circuit";
         let room = f64::from(self.size.0 - left - SCALE_WIDTH - 20 - MARGIN / 2);
@@ -172,7 +177,13 @@ impl Figure for HeatMap<'_> {
     }
 }
 
-/// The colour of a share: almost white at 0, darker than the circuit's at 1.
+fn scale_of(panels: &[HeatPanel]) -> f64 {
+    let shares = panels.iter().flat_map(|panel| &panel.rows).flat_map(|(_, shares)| shares.iter().flatten());
+    let most = shares.copied().fold(0.0, f64::max);
+    SCALES.into_iter().find(|scale| most <= *scale).unwrap_or(1.0)
+}
+
+/// The colour of a share of the scale: almost white at 0, darker than the circuit's at 1.
 fn shade(colour: Colour, share: f64) -> Colour {
     let (white, black) = (Colour::new(255, 255, 255), Colour::new(0, 0, 0));
     black.over(colour, 0.25 * share.clamp(0.0, 1.0)).over(white, 0.06 + 0.94 * share.clamp(0.0, 1.0))
@@ -215,6 +226,15 @@ mod tests {
         heat_map(&folder.path().join("none.svg"), ImageFormat::Svg, &[HeatPanel::default()], &style(1))?;
         assert!(folder.svg("none").contains("no data"));
         Ok(())
+    }
+
+    #[test]
+    fn the_scale_ends_near_the_largest_share() {
+        let scale =
+            |share| scale_of(&[HeatPanel { rows: vec![("layer 0".into(), vec![Some(share), None])], ..panel() }]);
+        assert_eq!([0.0, 0.059, 0.5, 0.51, 1.0].map(scale), [0.01, 0.1, 0.5, 1.0, 1.0]);
+        assert_eq!(scale_of(&[panel(), HeatPanel::default()]), 1.0);
+        assert_eq!(scale_of(&[]), 0.01);
     }
 
     #[test]
