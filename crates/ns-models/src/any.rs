@@ -233,6 +233,10 @@ impl Transformer for AnyTransformer {
         dispatch!(self, model => model.block(layer, hidden, context, observer))
     }
 
+    fn after_attention(&self, layer: usize, hidden: Tensor<3>, observer: &mut dyn Observer) -> Walk {
+        dispatch!(self, model => model.after_attention(layer, hidden, observer))
+    }
+
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
         dispatch!(self, model => model.finish(hidden))
     }

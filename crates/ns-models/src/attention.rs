@@ -1,10 +1,8 @@
 //! Scaled dot-product attention: the one place that calls softmax on scores.
 
-use std::ops::Range;
-
 use burn::tensor::{Bool, Device, Int, Tensor};
 
-use crate::kernels::biased_softmax;
+use crate::{Positions, kernels::biased_softmax};
 
 /// What HF adds to the score of a key that a query must not see (`torch.finfo(float32).min`).
 const MASKED: f32 = f32::MIN;
@@ -63,10 +61,10 @@ impl AttentionBias {
     }
 
     /// The mask of these queries alone.
-    pub fn of_queries(&self, queries: Range<usize>) -> Self {
+    pub fn of_queries(&self, queries: &Positions) -> Self {
         let of_queries = |bias: Tensor<4>| match bias.dims()[2] {
             1 => bias,
-            _ => bias.slice_dim(2, queries),
+            _ => queries.of_queries(bias),
         };
         Self(self.0.clone().map(of_queries))
     }
@@ -112,10 +110,10 @@ pub fn attend(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, scale: f64, bi
 /// The same from some positions, or all, to the whole sequence.
 ///
 /// # Shapes
-/// - query, key, value: `[batch, heads, seq, head_dim]`
-/// - output: `[batch, heads, positions, head_dim]`
+/// - query and output: `[batch, heads, positions, head_dim]`
+/// - key, value: `[batch, heads, seq, head_dim]`
 pub fn attend_from(
-    positions: Option<&Range<usize>>,
+    positions: Option<&Positions>,
     query: Tensor<4>,
     key: Tensor<4>,
     value: Tensor<4>,
@@ -124,10 +122,7 @@ pub fn attend_from(
 ) -> Tensor<4> {
     match positions {
         None => attend(query, key, value, scale, bias),
-        Some(positions) => {
-            let query = query.slice_dim(2, positions.clone());
-            attend(query, key, value, scale, &bias.of_queries(positions.clone()))
-        }
+        Some(positions) => attend(query, key, value, scale, &bias.of_queries(positions)),
     }
 }
 

@@ -103,6 +103,26 @@ impl ModelInputs {
         }
     }
 
+    /// Some sequences or images of the batch.
+    ///
+    /// # Panics
+    /// For a sequence that the batch has not.
+    pub fn of_sequences(&self, sequences: &[usize]) -> Self {
+        let rows = |device: &Device| -> Tensor<1, Int> {
+            let rows: Vec<i64> = sequences.iter().map(|row| *row as i64).collect();
+            Tensor::from_data(TensorData::new(rows, [sequences.len()]), device)
+        };
+        let ids = |ids: &Tensor<2, Int>| ids.clone().select(0, rows(&ids.device()));
+        let images = |images: &Tensor<4>| images.clone().select(0, rows(&images.device()));
+        Self {
+            input_ids: self.input_ids.as_ref().map(ids),
+            attention_mask: self.attention_mask.as_ref().map(ids),
+            token_type_ids: self.token_type_ids.as_ref().map(ids),
+            task_type_ids: self.task_type_ids.as_ref().map(ids),
+            pixel_values: self.pixel_values.as_ref().map(images),
+        }
+    }
+
     /// Number of sequences or images.
     pub fn batch_size(&self) -> usize {
         let rows = self.input_ids.as_ref().map(|ids| ids.dims()[0]);

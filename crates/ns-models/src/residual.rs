@@ -3,13 +3,13 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    ops::{ControlFlow, Range},
+    ops::ControlFlow,
     str::FromStr,
 };
 
 use burn::tensor::Tensor;
 
-use crate::ModelError;
+use crate::{ModelError, Positions, positions::at_positions};
 
 /// Half of a transformer block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -137,31 +137,39 @@ impl Observer for Ignore {
 pub(crate) fn pre_ln_block(
     layer: usize,
     hidden: Tensor<3>,
-    positions: Option<&Range<usize>>,
+    positions: Option<&Positions>,
     observer: &mut dyn Observer,
     attention: impl FnOnce(Tensor<3>) -> Tensor<3>,
     mlp: impl FnOnce(Tensor<3>) -> Tensor<3>,
 ) -> Walk {
-    let mut add = |component, hidden: Tensor<3>, update: Tensor<3>| -> Walk {
-        let update = observer.visit(Site::new(component, Vector::Update, layer), update)?;
-        observer.visit(Site::new(component, Vector::Stream, layer), hidden + update)
-    };
     let update = attention(hidden.clone());
-    let hidden = add(Component::Attn, at_positions(hidden, positions), update)?;
-    let update = mlp(hidden.clone());
-    ControlFlow::Continue(add(Component::Mlp, hidden, update)?)
+    let hidden = add_update(layer, Component::Attn, at_positions(hidden, positions), update, observer)?;
+    pre_ln_mlp(layer, hidden, observer, mlp)
 }
 
-/// Some positions, or all.
+/// The second of these additions.
 ///
 /// # Shapes
-/// - hidden: `[batch, seq, hidden]`
-/// - output: `[batch, positions, hidden]`
-pub(crate) fn at_positions(hidden: Tensor<3>, positions: Option<&Range<usize>>) -> Tensor<3> {
-    match positions {
-        None => hidden,
-        Some(positions) => hidden.slice_dim(1, positions.clone()),
-    }
+/// - hidden, mlp and output: `[batch, positions, hidden]`
+pub(crate) fn pre_ln_mlp(
+    layer: usize,
+    hidden: Tensor<3>,
+    observer: &mut dyn Observer,
+    mlp: impl FnOnce(Tensor<3>) -> Tensor<3>,
+) -> Walk {
+    let update = mlp(hidden.clone());
+    add_update(layer, Component::Mlp, hidden, update, observer)
+}
+
+fn add_update(
+    layer: usize,
+    component: Component,
+    hidden: Tensor<3>,
+    update: Tensor<3>,
+    observer: &mut dyn Observer,
+) -> Walk {
+    let update = observer.visit(Site::new(component, Vector::Update, layer), update)?;
+    observer.visit(Site::new(component, Vector::Stream, layer), hidden + update)
 }
 
 /// The embeddings, and updates and streams of attention and MLP in each of `n_layers` blocks.

@@ -1,13 +1,13 @@
 //! Rotary position embeddings (Su et al. 2021), as GPT-NeoX has them.
 
-use std::ops::Range;
-
 use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::Positions;
 
 /// Cosines and sines that turn the first `rotary` entries of each head by position.
 #[derive(Clone, Debug)]
 pub struct Rotary {
-    /// `[1, 1, seq, rotary]`.
+    /// `[1 or batch, 1, seq, rotary]`.
     cos: Tensor<4>,
     sin: Tensor<4>,
 }
@@ -29,8 +29,8 @@ impl Rotary {
     }
 
     /// The rotation of these positions alone.
-    pub fn of_positions(&self, positions: Range<usize>) -> Self {
-        Self { cos: self.cos.clone().slice_dim(2, positions.clone()), sin: self.sin.clone().slice_dim(2, positions) }
+    pub fn of_positions(&self, positions: &Positions) -> Self {
+        Self { cos: positions.of_queries(self.cos.clone()), sin: positions.of_queries(self.sin.clone()) }
     }
 
     /// Turns the first entries of each head; the rest stays.

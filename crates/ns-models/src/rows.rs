@@ -1,5 +1,7 @@
 //! Linear layers at every position of a batch of sequences, as one product.
 
+use std::ops::Range;
+
 use burn::nn::Linear;
 use burn::tensor::{Tensor, module};
 
@@ -20,6 +22,43 @@ pub(crate) fn linear(layer: &Linear, x: Tensor<3>) -> Tensor<3> {
 /// - output: `[batch, seq, output]`
 pub(crate) fn project(x: Tensor<3>, weight: Tensor<2>) -> Tensor<3> {
     by_rows(x, |rows| module::linear(rows, weight, None))
+}
+
+/// The weight and bias of a linear layer, read once, to compute some of its outputs at some positions and others at
+/// others.
+pub(crate) struct Outputs {
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+}
+
+impl Outputs {
+    pub(crate) fn of(layer: &Linear) -> Self {
+        Self { weight: layer.weight.val(), bias: layer.bias.as_ref().map(|bias| bias.val()) }
+    }
+
+    /// The outputs in a range.
+    ///
+    /// # Shapes
+    /// - x: `[batch, positions, input]`
+    /// - output: `[batch, positions, range]`
+    pub(crate) fn range(&self, range: Range<usize>, x: Tensor<3>) -> Tensor<3> {
+        let weight = self.weight.clone().slice_dim(1, range.clone());
+        let bias = self.bias.clone().map(|bias| bias.slice_dim(0, range));
+        by_rows(x, |rows| module::linear(rows, weight, bias))
+    }
+
+    /// The same of every group of outputs, where there are `groups` side by side.
+    ///
+    /// # Shapes
+    /// - x: `[batch, positions, input]`
+    /// - output: `[batch, positions, groups · range]`
+    pub(crate) fn range_of_groups(&self, groups: usize, range: Range<usize>, x: Tensor<3>) -> Tensor<3> {
+        let [input, output] = self.weight.dims();
+        let (width, kept) = (output / groups, groups * range.len());
+        let weight = self.weight.clone().reshape([input, groups, width]).slice_dim(2, range.clone());
+        let bias = self.bias.clone().map(|bias| bias.reshape([groups, width]).slice_dim(1, range).reshape([kept]));
+        by_rows(x, |rows| module::linear(rows, weight.reshape([input, kept]), bias))
+    }
 }
 
 /// Burn keeps a batch whose sequences are a multiple of 32 long as so many products, each of which reads the whole

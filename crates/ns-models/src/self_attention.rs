@@ -1,12 +1,12 @@
 //! Attention with a projection each for query, key and value: the BERT families' and ViT's.
 
-use std::ops::Range;
-
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 
-use crate::{AttentionBias, attend_from, leaves::linear_with, merge_heads, rows, split_heads};
+use crate::{
+    AttentionBias, Positions, attend_from, leaves::linear_with, merge_heads, positions::at_positions, rows, split_heads,
+};
 
 /// Projections to heads, and attention among them; the output projection is the block's.
 #[derive(Module, Debug)]
@@ -38,8 +38,8 @@ impl SelfAttention {
     /// The query before it is split into heads.
     ///
     /// # Shapes
-    /// - hidden: `[batch, seq, hidden]`
-    /// - output: `[batch, seq, all_heads]`
+    /// - hidden: `[batch, positions, hidden]`
+    /// - output: `[batch, positions, all_heads]`
     pub(crate) fn query(&self, hidden: Tensor<3>) -> Tensor<3> {
         rows::linear(&self.query, hidden)
     }
@@ -52,22 +52,23 @@ impl SelfAttention {
     pub(crate) fn forward(
         &self,
         hidden: Tensor<3>,
-        positions: Option<&Range<usize>>,
+        positions: Option<&Positions>,
         bias: &AttentionBias,
     ) -> Tensor<3> {
-        let query = self.query(hidden.clone());
+        let query = self.query(at_positions(hidden.clone(), positions));
         self.forward_query(query, hidden, positions, bias)
     }
 
     /// The same with a query that was computed before.
     ///
     /// # Shapes
-    /// - query: `[batch, seq, all_heads]`
+    /// - query and output: `[batch, positions, all_heads]`
+    /// - hidden: `[batch, seq, hidden]`
     pub(crate) fn forward_query(
         &self,
         query: Tensor<3>,
         hidden: Tensor<3>,
-        positions: Option<&Range<usize>>,
+        positions: Option<&Positions>,
         bias: &AttentionBias,
     ) -> Tensor<3> {
         let heads = |projected: Tensor<3>| split_heads(projected, self.n_heads);

@@ -1,12 +1,12 @@
 //! A forward pass as a walk along the residual stream.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 
 use crate::{
-    AttentionBias, Ignore, Logits, Model, ModelError, ModelInputs, ModelOutput, Observer, Rotary, Site, VectorCache,
-    Walk, inputs::invalid,
+    AttentionBias, Component, Ignore, Logits, Model, ModelError, ModelInputs, ModelOutput, Observer, Positions, Rotary,
+    Site, Vector, VectorCache, Walk, inputs::invalid,
 };
 
 /// How a walk ended.
@@ -44,7 +44,7 @@ pub struct Context {
     /// A block of which only some positions are wanted: its keys and values are those of the whole sequence, but
     /// queries and all that follows are computed there only. Blocks above would miss the rest, so the walk must end
     /// with it.
-    pub narrowed: Option<(usize, Range<usize>)>,
+    pub narrowed: Option<(usize, Positions)>,
 }
 
 impl Context {
@@ -54,12 +54,12 @@ impl Context {
     }
 
     /// The same, where only these positions of block `layer` are wanted.
-    pub fn only(self, layer: usize, positions: Range<usize>) -> Self {
-        Self { narrowed: Some((layer, positions)), ..self }
+    pub fn only(self, layer: usize, positions: impl Into<Positions>) -> Self {
+        Self { narrowed: Some((layer, positions.into())), ..self }
     }
 
     /// Positions that block `layer` computes; `None` means all.
-    pub fn positions_of(&self, layer: usize) -> Option<&Range<usize>> {
+    pub fn positions_of(&self, layer: usize) -> Option<&Positions> {
         self.narrowed.as_ref().filter(|(narrowed, _)| *narrowed == layer).map(|(_, positions)| positions)
     }
 }
@@ -107,6 +107,13 @@ pub trait Transformer: Model {
     /// - hidden: `[batch, seq, hidden]`
     /// - output: the same, or `[batch, positions, hidden]` where the context wants some only
     fn block(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk;
+
+    /// What follows the attention of a block and its addition to the residual stream, i.e. `attn_stream_<layer>`, which
+    /// the block must have among its sites; position by position.
+    ///
+    /// # Shapes
+    /// - hidden and output: `[batch, positions, hidden]`
+    fn after_attention(&self, layer: usize, hidden: Tensor<3>, observer: &mut dyn Observer) -> Walk;
 
     /// What follows the last block in the base model, e.g. the final LayerNorm; position by position.
     ///
@@ -171,25 +178,106 @@ pub trait Transformer: Model {
     ///
     /// # Errors
     /// [`ModelError::NoSuchSite`], [`ModelError::InvalidInput`].
-    fn vectors_at(&self, site: Site, positions: Range<usize>, inputs: &ModelInputs) -> Result<Tensor<3>, ModelError> {
-        self.check_site(site)?;
+    fn vectors_at(
+        &self,
+        site: Site,
+        positions: impl Into<Positions>,
+        inputs: &ModelInputs,
+    ) -> Result<Tensor<3>, ModelError>
+    where
+        Self: Sized,
+    {
         self.check_inputs(inputs)?;
-        let [_, seq] = self.stream_dims(inputs)?;
-        if positions.is_empty() || positions.end > seq {
-            let expected = format!("the sequences have {seq} tokens, counted from 0");
-            return Err(invalid("positions", format!("{positions:?}"), expected));
+        self.vectors_from(Site::Embeddings, self.embed(inputs)?, site, positions, inputs)
+    }
+
+    /// The same from the vectors at an earlier site, [where a walk can go on](Self::is_start): nothing below it is
+    /// computed.
+    ///
+    /// # Shapes
+    /// - hidden: `[batch, seq, hidden]`
+    /// - output: `[batch, positions, hidden]`
+    ///
+    /// # Errors
+    /// [`ModelError::NoSuchSite`], [`ModelError::InvalidInput`].
+    fn vectors_from(
+        &self,
+        start: Site,
+        hidden: Tensor<3>,
+        site: Site,
+        positions: impl Into<Positions>,
+        inputs: &ModelInputs,
+    ) -> Result<Tensor<3>, ModelError>
+    where
+        Self: Sized,
+    {
+        self.check_site(site)?;
+        let (dims, positions) = (self.stream_dims(inputs)?, positions.into());
+        if !positions.fit(dims) {
+            let [batch, seq] = dims;
+            let expected = format!("there are {batch} sequences of {seq} tokens, counted from 0");
+            return Err(invalid("positions", positions, expected));
         }
-        let hidden = self.embed(inputs)?;
+        self.check_hidden(&hidden, dims)?;
         let Site::Block { layer, .. } = site else {
-            return Ok(hidden.slice_dim(1, positions));
+            return Ok(positions.of(hidden));
         };
-        let context = self.context(inputs)?.only(layer, positions);
+        if start == site {
+            return Ok(positions.of(hidden));
+        }
         let mut cache = VectorCache::new([site]);
+        let context = self.context(inputs)?;
+        let context = if positions.are_all(dims[1]) { context } else { context.only(layer, positions) };
         // The cache stops the walk at the site, whatever comes of it.
-        let _stopped = self.blocks_from(0, hidden, &context, &mut cache);
+        let _stopped = self.walk_on(start, hidden, &context, &mut cache)?;
         cache.get(site).ok_or_else(|| ModelError::NoSuchSite {
             asked: site.to_string(),
-            reason: "the walk did not pass it".into(),
+            reason: format!("the walk from `{start}` did not pass it"),
+        })
+    }
+
+    /// Whether a walk can go on from the vectors at a site alone: the embeddings, the stream after a block, and that
+    /// after its attention.
+    fn is_start(&self, site: Site) -> bool {
+        let is_update = matches!(site, Site::Block { vector: Vector::Update, .. });
+        !is_update && self.sites().contains(&site)
+    }
+
+    /// Goes on from the vectors at a site to the last block.
+    ///
+    /// # Shapes
+    /// - hidden: `[batch, seq, hidden]`
+    /// - output: as [`block`](Self::block)
+    ///
+    /// # Errors
+    /// [`ModelError::NoSuchSite`] unless the site [is a start](Self::is_start).
+    fn walk_on(
+        &self,
+        start: Site,
+        hidden: Tensor<3>,
+        context: &Context,
+        observer: &mut dyn Observer,
+    ) -> Result<Walk, ModelError> {
+        if !self.is_start(start) {
+            let reason = "a walk starts from the embeddings or a stream of the model".into();
+            return Err(ModelError::NoSuchSite { asked: start.to_string(), reason });
+        }
+        Ok(match start {
+            Site::Embeddings => self.blocks_from(0, hidden, context, observer),
+            Site::Block { layer, component: Component::Mlp, .. } => {
+                self.blocks_from(layer + 1, hidden, context, observer)
+            }
+            Site::Block { layer, component: Component::Attn, .. } => {
+                // Where only some positions of this block are wanted, the rest of it works on these alone.
+                let hidden = match context.positions_of(layer) {
+                    None => hidden,
+                    Some(positions) => positions.of(hidden),
+                };
+                match self.after_attention(layer, hidden, observer) {
+                    ControlFlow::Continue(hidden) => self.blocks_from(layer + 1, hidden, context, observer),
+                    stopped => stopped,
+                }
+            }
         })
     }
 
@@ -211,14 +299,25 @@ pub trait Transformer: Model {
         if layer > n_layers {
             return Err(invalid("start layer", layer, format!("the model has {n_layers} blocks, counted from 0")));
         }
-        let expected = [batch, seq, self.hidden_size()];
-        if hidden.dims() != expected {
-            let found = format!("{:?}", hidden.dims());
-            return Err(invalid("hidden", found, format!("the model and its inputs ask for {expected:?}")));
-        }
+        self.check_hidden(&hidden, [batch, seq])?;
         match self.blocks_from(layer, hidden, &self.context(inputs)?, observer) {
             ControlFlow::Break(site) => Ok(Walked::Stopped(site)),
             ControlFlow::Continue(hidden) => Ok(Walked::Finished(self.head(self.finish(hidden), inputs)?)),
+        }
+    }
+
+    /// Checks the shape of a residual stream.
+    ///
+    /// # Errors
+    /// [`ModelError::InvalidInput`].
+    fn check_hidden(&self, hidden: &Tensor<3>, [batch, seq]: [usize; 2]) -> Result<(), ModelError> {
+        let (found, expected) = (hidden.dims(), [batch, seq, self.hidden_size()]);
+        match found == expected {
+            true => Ok(()),
+            false => {
+                let expected = format!("the model and its inputs ask for {expected:?}");
+                Err(invalid("hidden", format!("{found:?}"), expected))
+            }
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use burn::tensor::{Int, Tensor, TensorData};
-use ns_models::{ModelInputs, Site, Transformer};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use ns_models::{ModelInputs, Positions, Transformer};
 
 use crate::ProbeError;
 
@@ -56,24 +56,62 @@ impl ProbeBatch {
         }
     }
 
-    /// Vectors of the tokens that are read, `[selected, hidden]`; positions outside the span of these tokens are not
-    /// computed in the probed block. A model in evaluation mode takes a training batch, too.
-    pub(crate) fn vectors<M: Transformer>(&self, model: &M, site: Site) -> Result<Tensor<2>, ProbeError> {
+    /// The model's inputs, checked against the token mask. A model in evaluation mode takes a training batch, too.
+    pub(crate) fn inputs_for<M: Transformer>(&self, model: &M) -> Result<ModelInputs, ProbeError> {
         self.check_mask(model.stream_dims(&self.inputs)?)?;
-        let span = self.span();
-        let inputs = match model.device().is_autodiff() {
+        Ok(match model.device().is_autodiff() {
             true => self.inputs.clone(),
             false => self.inputs.clone().without_autodiff(),
+        })
+    }
+
+    /// Positions to compute: those that are read, as many of each sequence. Where sequences have fewer than others, any
+    /// fill them up; where little is left out, it is the range that holds all.
+    pub(crate) fn positions(&self, device: &Device) -> Positions {
+        let (span, rows) = (self.span(), self.read_positions());
+        let count = rows.iter().map(Vec::len).max().unwrap_or_default();
+        if count == span.len() || count == 0 {
+            return Positions::Span(span);
+        }
+        let filled = |row: &Vec<usize>| -> Vec<usize> {
+            let first = row.first().copied().unwrap_or(span.start);
+            row.iter().copied().chain(std::iter::repeat_n(first, count - row.len())).collect()
         };
-        let vectors = model.vectors_at(site, span.clone(), &inputs)?;
+        Positions::chosen(rows.iter().flat_map(filled).collect(), rows.len(), device)
+    }
+
+    /// Vectors of the tokens that are read, out of those at [`positions`](Self::positions).
+    ///
+    /// # Shapes
+    /// - vectors: `[batch, positions, hidden]`
+    /// - output: `[selected, hidden]`
+    pub(crate) fn selected(&self, vectors: Tensor<3>) -> Tensor<2> {
         let [batch, positions, hidden] = vectors.dims();
-        let rows = self.rows_within(&span);
+        let rows = self.rows_among(positions);
         let vectors = vectors.reshape([batch * positions, hidden]);
         if rows.len() == batch * positions {
-            return Ok(vectors);
+            return vectors;
         }
         let rows = Tensor::<1, Int>::from_data(TensorData::new(rows.clone(), [rows.len()]), &vectors.device());
-        Ok(vectors.select(0, rows))
+        vectors.select(0, rows)
+    }
+
+    /// Some sequences of the batch, without their labels.
+    pub(crate) fn of_sequences(&self, sequences: &[usize]) -> Self {
+        let seq = self.seq();
+        let masks = sequences.iter().flat_map(|row| &self.token_mask[row * seq..(row + 1) * seq]);
+        Self { inputs: self.inputs.of_sequences(sequences), token_mask: masks.copied().collect(), labels: Vec::new() }
+    }
+
+    /// Number of tokens that are read of each sequence.
+    pub(crate) fn selected_per_sequence(&self) -> Vec<usize> {
+        self.read_positions().iter().map(Vec::len).collect()
+    }
+
+    /// Positions that are read of each sequence.
+    fn read_positions(&self) -> Vec<Vec<usize>> {
+        let places = |row: &[bool]| row.iter().enumerate().filter(|(_, read)| **read).map(|(place, _)| place).collect();
+        self.token_mask.chunks(self.seq()).map(places).collect()
     }
 
     fn check_mask(&self, [batch, seq]: [usize; 2]) -> Result<(), ProbeError> {
@@ -102,18 +140,21 @@ impl ProbeBatch {
         }
     }
 
-    /// Rows of the selected tokens in `[batch · span]`.
-    fn rows_within(&self, span: &Range<usize>) -> Vec<i64> {
-        let seq = self.seq();
-        let places = self.token_mask.iter().enumerate().filter(|(_, selected)| **selected).map(|(place, _)| place);
-        places.map(|place| (place / seq * span.len() + place % seq - span.start) as i64).collect()
+    /// Rows of the selected tokens in `[batch · count]`, where `count` is that of [`positions`](Self::positions).
+    fn rows_among(&self, count: usize) -> Vec<i64> {
+        let (span, rows) = (self.span(), self.read_positions());
+        let is_span = count == span.len();
+        let row = |(place, read): (usize, &Vec<usize>)| -> Vec<i64> {
+            let within = |(order, position): (usize, &usize)| if is_span { position - span.start } else { order };
+            read.iter().enumerate().map(|each| (place * count + within(each)) as i64).collect()
+        };
+        rows.iter().enumerate().flat_map(row).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     fn batch(token_mask: &[u8], labels: &[i64]) -> ProbeBatch {
         ProbeBatch {
@@ -148,6 +189,16 @@ mod tests {
     fn rows_count_within_the_span() {
         let some = batch(&[0, 1, 1, 0, 0, 0, 1, 0], &[1, 2, 3]);
         assert_eq!(some.span(), 1..3);
-        assert_eq!(some.rows_within(&some.span()), [0, 1, 3]);
+        assert_eq!(some.rows_among(2), [0, 1, 3]);
+    }
+
+    #[test]
+    fn positions_are_those_that_are_read() {
+        let positions = |token_mask: &[u8]| batch(token_mask, &[]).positions(&Device::default()).to_string();
+        assert_eq!(positions(&[0, 1, 0, 0, 0, 0, 0, 1]), "[1, 3]");
+        assert_eq!(positions(&[0, 1, 0, 0, 0, 1, 0, 0]), "1..2");
+        assert_eq!(positions(&[0, 1, 0, 1, 1, 0, 0, 0]), "[1, 3, 0, 0]", "filled up");
+        assert_eq!(positions(&[1, 1, 1, 1, 0, 0, 0, 1]), "0..4");
+        assert_eq!(batch(&[0, 1, 0, 1, 1, 0, 0, 0], &[]).rows_among(2), [0, 1, 2], "and what fills is dropped");
     }
 }

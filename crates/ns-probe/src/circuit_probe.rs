@@ -6,8 +6,8 @@ use ns_circuit::{CircuitError, CircuitModel};
 use ns_models::{Site, Transformer};
 
 use crate::{
-    CIRCUIT_LABEL_PADDING, CircuitProbeConfig, ProbeBatch, ProbeError, ProbeLoss, config::check_probe,
-    contrastive_loss, mask_targets,
+    CIRCUIT_LABEL_PADDING, CircuitProbeConfig, Prefix, PrefixCache, ProbeBatch, ProbeError, ProbeLoss, Reading,
+    config::check_probe, contrastive_loss, mask_targets,
 };
 
 /// A circuit trained so that its vectors at one site cluster by label.
@@ -19,6 +19,8 @@ pub struct CircuitProbe<M: Module + ModuleDisplay> {
     circuit: CircuitModel<M>,
     #[module(skip)]
     site: Site,
+    #[module(skip)]
+    reading: Reading,
     #[module(skip)]
     loss: ProbeLoss,
 }
@@ -42,8 +44,10 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
     pub fn new(config: CircuitProbeConfig, model: M) -> Result<Self, ProbeError> {
         let site = check_probe(&config.probe_vectors, &config.circuit_config, &config.resid_config, &model)?;
         let targets = mask_targets(&model);
+        let base = model.clone();
         let circuit = CircuitModel::new(config.circuit_config, model, &targets)?;
-        Ok(Self { circuit, site, loss: config.loss })
+        let reading = Reading::of_circuit(&circuit, &base, site);
+        Ok(Self { circuit, site, reading, loss: config.loss })
     }
 
     /// The circuit: masks, temperature, ablations, L0.
@@ -67,12 +71,46 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
         self.site
     }
 
+    /// From where on masks change the vectors.
+    pub fn reading(&self) -> Reading {
+        self.reading
+    }
+
+    /// What no mask changes of the way to the vectors of a batch.
+    ///
+    /// # Errors
+    /// Those of the circuit and of the model's inputs.
+    pub fn prefix(&self, batch: &ProbeBatch) -> Result<Prefix, ProbeError> {
+        self.reading.prefix(self.circuit.model()?, batch)
+    }
+
+    /// The same for a batch of these examples, from a cache as far as it goes.
+    ///
+    /// # Errors
+    /// Those of the cache, of the circuit and of the model's inputs.
+    pub fn cached_prefix(
+        &self,
+        cache: &mut PrefixCache,
+        examples: &[usize],
+        batch: &ProbeBatch,
+    ) -> Result<Prefix, ProbeError> {
+        cache.prefix(self.reading, self.circuit.model()?, examples, batch)
+    }
+
     /// The selected vectors of the masked model, `[selected, hidden]`.
     ///
     /// # Errors
     /// Those of the circuit and of the model's inputs.
     pub fn vectors(&self, batch: &ProbeBatch) -> Result<Tensor<2>, ProbeError> {
-        batch.vectors(self.circuit.model()?, self.site)
+        self.vectors_from(&self.prefix(batch)?, batch)
+    }
+
+    /// The same from the prefix of the batch.
+    ///
+    /// # Errors
+    /// As [`vectors`](Self::vectors).
+    pub fn vectors_from(&self, prefix: &Prefix, batch: &ProbeBatch) -> Result<Tensor<2>, ProbeError> {
+        self.reading.vectors(self.circuit.model()?, prefix, batch)
     }
 
     /// The selected vectors of the model as it was, without gradients, `[selected, hidden]`.
@@ -80,7 +118,16 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
     /// # Errors
     /// Those of the model's inputs.
     pub fn unmasked_vectors(&self, batch: &ProbeBatch) -> Result<Tensor<2>, ProbeError> {
-        batch.vectors(&self.circuit.unmasked(), self.site)
+        let model = self.circuit.unmasked();
+        self.reading.vectors(&model, &self.reading.prefix(&model, batch)?, batch)
+    }
+
+    /// The same from the prefix of the batch.
+    ///
+    /// # Errors
+    /// Those of the model's inputs.
+    pub fn unmasked_vectors_from(&self, prefix: &Prefix, batch: &ProbeBatch) -> Result<Tensor<2>, ProbeError> {
+        self.reading.vectors(&self.circuit.unmasked(), &prefix.without_autodiff(), batch)
     }
 
     /// Vectors and loss.
@@ -88,11 +135,20 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
     /// # Errors
     /// [`ProbeError::LabelCount`], [`ProbeError::Batch`], and those of the circuit and of the model's inputs.
     pub fn forward(&self, batch: &ProbeBatch) -> Result<CircuitProbeOutput, ProbeError> {
+        batch.selected_labels(CIRCUIT_LABEL_PADDING)?;
+        self.forward_from(&self.prefix(batch)?, batch)
+    }
+
+    /// The same from the prefix of the batch.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_from(&self, prefix: &Prefix, batch: &ProbeBatch) -> Result<CircuitProbeOutput, ProbeError> {
         let labels = batch.selected_labels(CIRCUIT_LABEL_PADDING)?;
-        let vectors = self.vectors(batch)?;
+        let vectors = self.vectors_from(prefix, batch)?;
         let others = match self.loss {
             ProbeLoss::Contrastive => vectors.clone(),
-            ProbeLoss::Linear => self.unmasked_vectors(batch)?,
+            ProbeLoss::Linear => self.unmasked_vectors_from(prefix, batch)?,
         };
         let loss_without_l0 = contrastive_loss(vectors.clone(), others, &labels)?;
         let loss = match self.circuit.l0_loss() {

@@ -35,6 +35,17 @@ pub enum ProbeError {
         /// What would be right.
         expected: String,
     },
+    /// A cache of prefixes that is smaller than a batch.
+    #[error(
+        "the prefix cache of {given} MB cannot hold the {needed} MB of one batch; give it as much (better: that of all \
+         batches), or 0 to do without"
+    )]
+    PrefixCache {
+        /// Megabytes of a batch, rounded up.
+        needed: usize,
+        /// Megabytes of the cache.
+        given: usize,
+    },
     /// A k-NN memory that cannot be drawn.
     #[error("class {class} has {found} training vectors, but {wanted} a class are wanted as memory")]
     SmallClass {

@@ -37,6 +37,9 @@ mod targets;
 mod residual_model;
 
 mod batch;
+mod reading;
+
+mod prefix_cache;
 
 mod contrastive;
 
@@ -56,6 +59,8 @@ pub use config::{CircuitProbeConfig, Labeling, ProbeLoss, ResidualUpdateModelCon
 pub use contrastive::contrastive_loss;
 pub use error::ProbeError;
 pub use knn::{KnnReport, evaluate_knn, nearest_neighbours};
+pub use prefix_cache::PrefixCache;
+pub use reading::{Prefix, PrefixTokens, Reading};
 pub use residual_model::ResidualUpdateModel;
 pub use subnetwork_probe::{SubnetworkProbe, SubnetworkProbeOutput};
 pub use targets::mask_targets;

@@ -6,11 +6,11 @@ use burn::module::{Module, ModuleDisplay, Param, ParamGroup};
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use ns_circuit::{CircuitError, CircuitModel, rng};
-use ns_models::{Site, Transformer, cross_entropy};
+use ns_models::{Transformer, cross_entropy};
 
 use crate::{
-    Labeling, ProbeBatch, ProbeError, SUBNETWORK_LABEL_PADDING, SubnetworkProbeConfig, config::check_probe,
-    mask_targets,
+    Labeling, Prefix, PrefixCache, ProbeBatch, ProbeError, Reading, SUBNETWORK_LABEL_PADDING, SubnetworkProbeConfig,
+    config::check_probe, mask_targets,
 };
 
 /// A circuit and a classifier on its vectors at one site; without masked layers, plain probing.
@@ -19,7 +19,7 @@ pub struct SubnetworkProbe<M: Module + ModuleDisplay> {
     circuit: CircuitModel<M>,
     probe: Classifier,
     #[module(skip)]
-    site: Site,
+    reading: Reading,
     #[module(skip)]
     labeling: Labeling,
     n_classes: usize,
@@ -67,8 +67,10 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
         let (hidden, device) = (model.hidden_size(), model.device());
         let probe = Classifier::init(hidden, intermediate_size, config.n_classes, seed, &device);
         let targets = mask_targets(&model);
+        let base = model.clone();
         let circuit = CircuitModel::new(config.circuit_config, model, &targets)?;
-        Ok(Self { circuit, probe, site, labeling: config.labeling, n_classes: config.n_classes })
+        let reading = Reading::of_circuit(&circuit, &base, site);
+        Ok(Self { circuit, probe, reading, labeling: config.labeling, n_classes: config.n_classes })
     }
 
     /// The circuit: masks, temperature, ablations, L0.
@@ -92,11 +94,52 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
         Ok(Self { circuit: change(self.circuit)?, ..self })
     }
 
+    /// From where on masks change the vectors.
+    pub fn reading(&self) -> Reading {
+        self.reading
+    }
+
+    /// What no mask changes of the way to the vectors of a batch of these examples, from a cache as far as it goes.
+    ///
+    /// # Errors
+    /// Those of the cache, of the circuit and of the model's inputs.
+    pub fn cached_prefix(
+        &self,
+        cache: &mut PrefixCache,
+        examples: &[usize],
+        batch: &ProbeBatch,
+    ) -> Result<Prefix, ProbeError> {
+        cache.prefix(self.reading, self.circuit.model()?, examples, batch)
+    }
+
     /// Vectors, scores and loss.
     ///
     /// # Errors
     /// [`ProbeError::LabelCount`], [`ProbeError::Batch`], and those of the circuit and of the model's inputs.
     pub fn forward(&self, batch: &ProbeBatch) -> Result<SubnetworkProbeOutput, ProbeError> {
+        self.check_labels(batch)?;
+        self.forward_from(&self.reading.prefix(self.circuit.model()?, batch)?, batch)
+    }
+
+    /// The same from the prefix of the batch.
+    ///
+    /// # Errors
+    /// As [`forward`](Self::forward).
+    pub fn forward_from(&self, prefix: &Prefix, batch: &ProbeBatch) -> Result<SubnetworkProbeOutput, ProbeError> {
+        let labels = self.check_labels(batch)?;
+        let vectors = self.reading.vectors(self.circuit.model()?, prefix, batch)?;
+        let logits = self.probe.forward(vectors.clone());
+        let labels = Tensor::<1, Int>::from_data(TensorData::new(labels.clone(), [labels.len()]), &logits.device());
+        let cross_entropy = cross_entropy(logits.clone(), labels);
+        let loss = match self.circuit.l0_loss() {
+            Some(l0) => cross_entropy + l0,
+            None => cross_entropy,
+        };
+        Ok(SubnetworkProbeOutput { vectors, logits, loss })
+    }
+
+    /// The labels, one for each token that is read.
+    fn check_labels(&self, batch: &ProbeBatch) -> Result<Vec<i64>, ProbeError> {
         if self.labeling == Labeling::Sequence {
             batch.check_one_token_a_sequence()?;
         }
@@ -115,15 +158,7 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
                 expected: "a loss needs at least one".into(),
             });
         }
-        let vectors = batch.vectors(self.circuit.model()?, self.site)?;
-        let logits = self.probe.forward(vectors.clone());
-        let labels = Tensor::<1, Int>::from_data(TensorData::new(labels.clone(), [labels.len()]), &logits.device());
-        let cross_entropy = cross_entropy(logits.clone(), labels);
-        let loss = match self.circuit.l0_loss() {
-            Some(l0) => cross_entropy + l0,
-            None => cross_entropy,
-        };
-        Ok(SubnetworkProbeOutput { vectors, logits, loss })
+        Ok(labels)
     }
 
     /// The classifier's parameters as PyTorch names and shapes them: `probe.0.weight` `[out, in]`, `probe.0.bias`, and

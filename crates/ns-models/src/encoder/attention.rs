@@ -1,14 +1,12 @@
 //! A block's attention with its output projection.
 
-use std::ops::Range;
-
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::{EncoderConfig, EncoderFamily, layer::ResidualOutput, span_convolution::SpanConvolution};
 use crate::{
-    AttentionBias,
-    residual::at_positions,
+    AttentionBias, Positions,
+    positions::at_positions,
     self_attention::{SelfAttention, SelfAttentionConfig},
 };
 
@@ -41,14 +39,15 @@ impl EncoderAttention {
     pub(super) fn update(
         &self,
         hidden: Tensor<3>,
-        positions: Option<&Range<usize>>,
+        positions: Option<&Positions>,
         bias: &AttentionBias,
     ) -> Tensor<3> {
         let Some(span) = &self.span else {
             return self.output.update(self.self_attention.forward(hidden, positions, bias));
         };
         let query = self.self_attention.query(hidden.clone());
-        let attended = self.self_attention.forward_query(query.clone(), hidden.clone(), positions, bias);
+        let queries = at_positions(query.clone(), positions);
+        let attended = self.self_attention.forward_query(queries, hidden.clone(), positions, bias);
         let convolved = at_positions(span.forward(hidden, query), positions);
         self.output.update(Tensor::cat(vec![attended, convolved], 2))
     }

@@ -1,13 +1,13 @@
 //! A post-LN block, HF's `BertLayer`.
 
-use std::ops::ControlFlow;
-
 use burn::module::Module;
 use burn::nn::LayerNorm;
 use burn::tensor::{Device, Tensor};
 
 use super::{EncoderConfig, attention::EncoderAttention, feed_forward::FeedForward};
-use crate::{Activation, Component, Context, Observer, Site, Vector, Walk, leaves::layer_norm, residual::at_positions};
+use crate::{
+    Activation, Component, Context, Observer, Site, Vector, Walk, leaves::layer_norm, positions::at_positions,
+};
 
 #[derive(Module, Debug)]
 pub(super) struct EncoderLayer {
@@ -54,14 +54,19 @@ impl EncoderLayer {
         observer: &mut dyn Observer,
     ) -> Walk {
         let positions = context.positions_of(layer);
-        let mut add = |component, output: &ResidualOutput, hidden: Tensor<3>, update: Tensor<3>| -> Walk {
-            let update = observer.visit(Site::new(component, Vector::Update, layer), update)?;
-            observer.visit(Site::new(component, Vector::Stream, layer), output.stream(hidden, update))
-        };
         let update = self.attention.update(hidden.clone(), positions, &context.attention_bias);
-        let hidden = add(Component::Attn, &self.attention.output, at_positions(hidden, positions), update)?;
+        let at = (Component::Attn, layer);
+        let hidden = self.attention.output.add(at, at_positions(hidden, positions), update, observer)?;
+        self.after_attention(layer, hidden, observer)
+    }
+
+    /// What follows attention and its addition.
+    ///
+    /// # Shapes
+    /// - hidden and output: `[batch, positions, hidden]`
+    pub(super) fn after_attention(&self, layer: usize, hidden: Tensor<3>, observer: &mut dyn Observer) -> Walk {
         let update = self.output.update(self.intermediate.forward(hidden.clone()));
-        ControlFlow::Continue(add(Component::Mlp, &self.output, hidden, update)?)
+        self.output.add((Component::Mlp, layer), hidden, update, observer)
     }
 }
 
@@ -83,7 +88,16 @@ impl ResidualOutput {
         self.dense.forward(x)
     }
 
-    fn stream(&self, hidden: Tensor<3>, update: Tensor<3>) -> Tensor<3> {
-        self.layer_norm.forward(update + hidden)
+    /// Adds an update to the residual stream, and reports both.
+    fn add(
+        &self,
+        (component, layer): (Component, usize),
+        hidden: Tensor<3>,
+        update: Tensor<3>,
+        observer: &mut dyn Observer,
+    ) -> Walk {
+        let update = observer.visit(Site::new(component, Vector::Update, layer), update)?;
+        let stream = self.layer_norm.forward(update + hidden);
+        observer.visit(Site::new(component, Vector::Stream, layer), stream)
     }
 }

@@ -228,6 +228,10 @@ impl Transformer for Encoder {
         self.base.encoder.layer[layer].forward(layer, hidden, context, observer)
     }
 
+    fn after_attention(&self, layer: usize, hidden: Tensor<3>, observer: &mut dyn Observer) -> Walk {
+        self.base.encoder.layer[layer].after_attention(layer, hidden, observer)
+    }
+
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
         hidden
     }

@@ -1,13 +1,11 @@
 //! GPT-2's self-attention with fused query, key and value, HF's `GPT2Attention`.
 
-use std::ops::Range;
-
 use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 
 use super::Gpt2Config;
-use crate::{AttentionBias, attend_from, leaves::linear, merge_heads, rows, split_heads};
+use crate::{AttentionBias, Positions, attend_from, leaves::linear, merge_heads, rows, split_heads};
 
 /// Causal self-attention.
 #[derive(Module, Debug)]
@@ -40,16 +38,24 @@ impl Gpt2Attention {
     pub(crate) fn forward(
         &self,
         hidden: Tensor<3>,
-        positions: Option<&Range<usize>>,
+        positions: Option<&Positions>,
         bias: &AttentionBias,
     ) -> Tensor<3> {
-        let [query, key, value] = self.query_key_value(hidden);
+        let [query, key, value] = self.query_key_value(hidden, positions);
         let attended = attend_from(positions, query, key, value, self.scale, bias);
         rows::linear(&self.c_proj, merge_heads(attended))
     }
 
-    fn query_key_value(&self, hidden: Tensor<3>) -> [Tensor<4>; 3] {
-        let heads = split_heads(rows::linear(&self.c_attn, hidden), 3 * self.n_heads);
-        [0, 1, 2].map(|part| heads.clone().narrow(1, part * self.n_heads, self.n_heads))
+    /// Queries at some positions or all, keys and values everywhere.
+    fn query_key_value(&self, hidden: Tensor<3>, positions: Option<&Positions>) -> [Tensor<4>; 3] {
+        let n_heads = self.n_heads;
+        let Some(positions) = positions else {
+            let heads = split_heads(rows::linear(&self.c_attn, hidden), 3 * n_heads);
+            return [0, 1, 2].map(|part| heads.clone().narrow(1, part * n_heads, n_heads));
+        };
+        let ([_, _, width], outputs) = (hidden.dims(), rows::Outputs::of(&self.c_attn));
+        let query = split_heads(outputs.range(0..width, positions.of(hidden.clone())), n_heads);
+        let key_value = split_heads(outputs.range(width..3 * width, hidden), 2 * n_heads);
+        [query, key_value.clone().narrow(1, 0, n_heads), key_value.narrow(1, n_heads, n_heads)]
     }
 }

@@ -1,16 +1,14 @@
 //! A pre-LN block, HF's `GPT2Block`.
 
-use std::ops::Range;
-
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
 use super::{Gpt2Config, attention::Gpt2Attention};
 use crate::{
-    Activation, AttentionBias, Observer, Walk,
+    Activation, AttentionBias, Observer, Positions, Walk,
     leaves::{layer_norm, linear},
-    residual::pre_ln_block,
+    residual::{pre_ln_block, pre_ln_mlp},
     rows,
 };
 
@@ -54,13 +52,21 @@ impl Gpt2Block {
         &self,
         layer: usize,
         hidden: Tensor<3>,
-        positions: Option<&Range<usize>>,
+        positions: Option<&Positions>,
         bias: &AttentionBias,
         observer: &mut dyn Observer,
     ) -> Walk {
         let attention = |hidden| self.attn.forward(self.ln_1.forward(hidden), positions, bias);
         let mlp = |hidden| self.mlp.forward(self.ln_2.forward(hidden));
         pre_ln_block(layer, hidden, positions, observer, attention, mlp)
+    }
+
+    /// What follows attention and its addition.
+    ///
+    /// # Shapes
+    /// - hidden and output: `[batch, positions, hidden]`
+    pub(crate) fn after_attention(&self, layer: usize, hidden: Tensor<3>, observer: &mut dyn Observer) -> Walk {
+        pre_ln_mlp(layer, hidden, observer, |hidden| self.mlp.forward(self.ln_2.forward(hidden)))
     }
 }
 

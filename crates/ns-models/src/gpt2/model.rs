@@ -170,6 +170,10 @@ impl Transformer for Gpt2 {
         self.transformer.h[layer].forward(layer, hidden, positions, &context.attention_bias, observer)
     }
 
+    fn after_attention(&self, layer: usize, hidden: Tensor<3>, observer: &mut dyn Observer) -> Walk {
+        self.transformer.h[layer].after_attention(layer, hidden, observer)
+    }
+
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.transformer.ln_f.forward(hidden)
     }

@@ -1,17 +1,16 @@
 //! HF's `GPTNeoBlock`.
 
-use std::ops::Range;
-
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
 use super::GptNeoConfig;
 use crate::{
-    Activation, AttentionBias, Observer, Walk, attend_from,
+    Activation, AttentionBias, Observer, Positions, Walk, attend_from,
     leaves::{layer_norm, linear, linear_with},
     merge_heads,
-    residual::pre_ln_block,
+    positions::at_positions,
+    residual::{pre_ln_block, pre_ln_mlp},
     rows, split_heads,
 };
 
@@ -72,7 +71,7 @@ impl GptNeoBlock {
         &self,
         layer: usize,
         hidden: Tensor<3>,
-        positions: Option<&Range<usize>>,
+        positions: Option<&Positions>,
         bias: &AttentionBias,
         observer: &mut dyn Observer,
     ) -> Walk {
@@ -80,12 +79,21 @@ impl GptNeoBlock {
         let mlp = |hidden| self.mlp.forward(self.ln_2.forward(hidden));
         pre_ln_block(layer, hidden, positions, observer, attention, mlp)
     }
+
+    /// What follows attention and its addition.
+    ///
+    /// # Shapes
+    /// - hidden and output: `[batch, positions, hidden]`
+    pub(super) fn after_attention(&self, layer: usize, hidden: Tensor<3>, observer: &mut dyn Observer) -> Walk {
+        pre_ln_mlp(layer, hidden, observer, |hidden| self.mlp.forward(self.ln_2.forward(hidden)))
+    }
 }
 
 impl GptNeoSelfAttention {
-    fn forward(&self, hidden: Tensor<3>, positions: Option<&Range<usize>>, bias: &AttentionBias) -> Tensor<3> {
-        let heads = |projection: &Linear| split_heads(rows::linear(projection, hidden.clone()), self.n_heads);
-        let [query, key, value] = [&self.q_proj, &self.k_proj, &self.v_proj].map(heads);
+    fn forward(&self, hidden: Tensor<3>, positions: Option<&Positions>, bias: &AttentionBias) -> Tensor<3> {
+        let heads = |projection, hidden| split_heads(rows::linear(projection, hidden), self.n_heads);
+        let query = heads(&self.q_proj, at_positions(hidden.clone(), positions));
+        let (key, value) = (heads(&self.k_proj, hidden.clone()), heads(&self.v_proj, hidden));
         rows::linear(&self.out_proj, merge_heads(attend_from(positions, query, key, value, 1.0, bias)))
     }
 }

@@ -177,6 +177,10 @@ impl Transformer for GptNeo {
         self.transformer.h[layer].forward(layer, hidden, context.positions_of(layer), bias, observer)
     }
 
+    fn after_attention(&self, layer: usize, hidden: Tensor<3>, observer: &mut dyn Observer) -> Walk {
+        self.transformer.h[layer].after_attention(layer, hidden, observer)
+    }
+
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.transformer.ln_f.forward(hidden)
     }

@@ -1,6 +1,6 @@
 //! HF's `GPTNeoXLayer`.
 
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
@@ -8,11 +8,12 @@ use burn::tensor::{Device, Tensor};
 
 use super::GptNeoXConfig;
 use crate::{
-    Activation, Component, Context, Observer, Site, Vector, Walk, attend_from,
+    Activation, Component, Context, Observer, Positions, Site, Vector, Walk, attend_from,
     leaves::{layer_norm, linear, linear_with},
     merge_heads,
-    residual::{at_positions, pre_ln_block},
-    rows,
+    positions::at_positions,
+    residual::{pre_ln_block, pre_ln_mlp},
+    rows, split_heads,
 };
 
 #[derive(Module, Debug)]
@@ -79,13 +80,22 @@ impl GptNeoXBlock {
             false => pre_ln_block(layer, hidden, positions, observer, attention, mlp),
         }
     }
+
+    /// What follows attention and its addition in the sequential form; the parallel one has no such place.
+    ///
+    /// # Shapes
+    /// - hidden and output: `[batch, positions, hidden]`
+    pub(super) fn after_attention(&self, layer: usize, hidden: Tensor<3>, observer: &mut dyn Observer) -> Walk {
+        let mlp = |hidden| self.mlp.forward(self.post_attention_layernorm.forward(hidden));
+        pre_ln_mlp(layer, hidden, observer, mlp)
+    }
 }
 
 /// `x ← x + attention(x) + mlp(x)`: there is no stream between the two.
 fn parallel_block(
     layer: usize,
     hidden: Tensor<3>,
-    positions: Option<&Range<usize>>,
+    positions: Option<&Positions>,
     observer: &mut dyn Observer,
     attention: impl FnOnce(Tensor<3>) -> Tensor<3>,
     mlp: impl FnOnce(Tensor<3>) -> Tensor<3>,
@@ -99,25 +109,33 @@ fn parallel_block(
 }
 
 impl GptNeoXAttention {
-    fn forward(&self, hidden: Tensor<3>, positions: Option<&Range<usize>>, context: &Context) -> Tensor<3> {
-        let [query, key, value] = self.query_key_value(hidden);
+    fn forward(&self, hidden: Tensor<3>, positions: Option<&Positions>, context: &Context) -> Tensor<3> {
+        let [query, key, value] = self.query_key_value(hidden, positions);
         let [_, _, _, head_dim] = query.dims();
-        let turn = |x: Tensor<4>| match &context.rotary {
-            Some(rotary) => rotary.turn(x),
-            None => x,
+        let (query, key) = match (&context.rotary, positions) {
+            (None, _) => (query, key),
+            (Some(rotary), None) => (rotary.turn(query), rotary.turn(key)),
+            (Some(rotary), Some(positions)) => (rotary.of_positions(positions).turn(query), rotary.turn(key)),
         };
         let scale = (head_dim as f64).powf(-0.5);
-        let attended = attend_from(positions, turn(query), turn(key), value, scale, &context.attention_bias);
+        let attended = attend_from(positions, query, key, value, scale, &context.attention_bias);
         rows::linear(&self.dense, merge_heads(attended))
     }
 
-    /// Splits the fused projection, whose rows go head by head.
-    fn query_key_value(&self, hidden: Tensor<3>) -> [Tensor<4>; 3] {
-        let [batch, seq, width] = hidden.dims();
-        let head_dim = width / self.n_heads;
-        let fused = rows::linear(&self.query_key_value, hidden);
-        let heads = fused.reshape([batch, seq, self.n_heads, 3 * head_dim]).swap_dims(1, 2);
-        [0, 1, 2].map(|part| heads.clone().narrow(3, part * head_dim, head_dim))
+    /// Splits the fused projection, whose rows go head by head: queries at some positions or all, keys and values
+    /// everywhere.
+    fn query_key_value(&self, hidden: Tensor<3>, positions: Option<&Positions>) -> [Tensor<4>; 3] {
+        let ([_, _, width], n_heads) = (hidden.dims(), self.n_heads);
+        let head_dim = width / n_heads;
+        let part = |heads: &Tensor<4>, part: usize| heads.clone().narrow(3, part * head_dim, head_dim);
+        let Some(positions) = positions else {
+            let heads = split_heads(rows::linear(&self.query_key_value, hidden), n_heads);
+            return [0, 1, 2].map(|number| part(&heads, number));
+        };
+        let outputs = rows::Outputs::of(&self.query_key_value);
+        let query = outputs.range_of_groups(n_heads, 0..head_dim, positions.of(hidden.clone()));
+        let key_value = split_heads(outputs.range_of_groups(n_heads, head_dim..3 * head_dim, hidden), n_heads);
+        [split_heads(query, n_heads), part(&key_value, 0), part(&key_value, 1)]
     }
 }
 

@@ -163,6 +163,10 @@ impl Transformer for GptNeoX {
         self.gpt_neox.layers[layer].forward(layer, hidden, context, observer)
     }
 
+    fn after_attention(&self, layer: usize, hidden: Tensor<3>, observer: &mut dyn Observer) -> Walk {
+        self.gpt_neox.layers[layer].after_attention(layer, hidden, observer)
+    }
+
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.gpt_neox.final_layer_norm.forward(hidden)
     }

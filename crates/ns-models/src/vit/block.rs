@@ -8,7 +8,7 @@ use super::VitConfig;
 use crate::{
     Activation, Context, Observer, Walk,
     leaves::{layer_norm, linear},
-    residual::pre_ln_block,
+    residual::{pre_ln_block, pre_ln_mlp},
     rows,
     self_attention::{SelfAttention, SelfAttentionConfig},
 };
@@ -62,10 +62,20 @@ impl VitBlock {
             let normed = self.layernorm_before.forward(hidden);
             rows::linear(&self.attention_output, self.attention.forward(normed, positions, &context.attention_bias))
         };
-        let mlp = |hidden| {
-            let normed = self.layernorm_after.forward(hidden);
-            rows::linear(&self.output, self.activation.forward(rows::linear(&self.intermediate, normed)))
-        };
-        pre_ln_block(layer, hidden, positions, observer, attention, mlp)
+        pre_ln_block(layer, hidden, positions, observer, attention, |hidden| self.mlp(hidden))
+    }
+
+    /// What follows attention and its addition.
+    ///
+    /// # Shapes
+    /// - hidden and output: `[batch, positions, hidden]`
+    pub(super) fn after_attention(&self, layer: usize, hidden: Tensor<3>, observer: &mut dyn Observer) -> Walk {
+        pre_ln_mlp(layer, hidden, observer, |hidden| self.mlp(hidden))
+    }
+
+    /// The MLP with its LayerNorm.
+    fn mlp(&self, hidden: Tensor<3>) -> Tensor<3> {
+        let normed = self.layernorm_after.forward(hidden);
+        rows::linear(&self.output, self.activation.forward(rows::linear(&self.intermediate, normed)))
     }
 }

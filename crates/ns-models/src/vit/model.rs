@@ -172,6 +172,10 @@ impl Transformer for Vit {
         self.vit.layers[layer].forward(layer, hidden, context, observer)
     }
 
+    fn after_attention(&self, layer: usize, hidden: Tensor<3>, observer: &mut dyn Observer) -> Walk {
+        self.vit.layers[layer].after_attention(layer, hidden, observer)
+    }
+
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.vit.layernorm.forward(hidden)
     }

@@ -1,0 +1,33 @@
+//! How far up a walk nothing depends on chosen layers.
+
+use crate::{Component, LayerParts, Part, Place, Site, Transformer, Vector, layer_parts};
+
+/// The last site at or before `site` that none of these layers (HF names) has touched, and from which a walk can go on
+/// (or which is `site` itself); `None` where a layer makes the embeddings.
+pub fn last_unaffected<M: Transformer>(model: &M, layers: &[String], site: Site) -> Option<Site> {
+    let chosen = layer_parts(model).into_iter().filter(|parts| layers.contains(&parts.layer.name));
+    let ends: Option<Vec<Site>> = chosen.filter_map(|parts| end_before(model, &parts)).collect();
+    Some(ends?.into_iter().fold(site, Site::min))
+}
+
+/// The input of the half block that a layer is in; `Some(None)` for the embeddings' layers, `None` for those after the
+/// blocks.
+fn end_before<M: Transformer>(model: &M, parts: &LayerParts) -> Option<Option<Site>> {
+    match parts.place {
+        Place::Input => Some(None),
+        Place::Output => None,
+        Place::Block { layer, .. } => {
+            let between = Site::new(Component::Attn, Vector::Stream, layer);
+            let in_mlp = parts.portions.iter().all(|portion| portion.part == Part::Mlp);
+            Some(Some(if in_mlp && model.is_start(between) { between } else { block_input(layer) }))
+        }
+    }
+}
+
+/// The residual stream that a block starts from.
+fn block_input(layer: usize) -> Site {
+    match layer.checked_sub(1) {
+        None => Site::Embeddings,
+        Some(below) => Site::new(Component::Mlp, Vector::Stream, below),
+    }
+}

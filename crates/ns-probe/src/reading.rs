@@ -1,0 +1,154 @@
+//! How a probe reads its vectors: from where on its masks change them, and what that takes.
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use ns_circuit::CircuitModel;
+use ns_models::{Component, Site, Transformer, Vector, VectorCache, last_unaffected};
+
+use crate::{ProbeBatch, ProbeError};
+
+/// Which tokens of a batch a prefix holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrefixTokens {
+    /// All, for the attention above it: `[batch, seq, hidden]`.
+    All,
+    /// Those that the probe reads, as what follows works token by token: `[selected, 1, hidden]`.
+    Selected,
+}
+
+/// The way from the frozen part of a model to the probed site.
+///
+/// What lies below the first masked layer of a frozen model is the same in every epoch: the *prefix*.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The probed site.
+    site: Site,
+    /// The last site that no mask changes; `None` if masks change the embeddings.
+    start: Option<Site>,
+    tokens: PrefixTokens,
+}
+
+/// The vectors of a batch at the last site that no mask changes.
+#[derive(Clone, Debug)]
+pub struct Prefix {
+    /// `None` if masks change the embeddings.
+    pub(crate) hidden: Option<Tensor<3>>,
+}
+
+impl Prefix {
+    /// The same on the device without autodiff.
+    pub(crate) fn without_autodiff(&self) -> Self {
+        let inner = |hidden: Tensor<3>| if hidden.device().is_autodiff() { hidden.inner() } else { hidden };
+        Self { hidden: self.hidden.clone().map(inner) }
+    }
+}
+
+impl Reading {
+    /// The way to `site` in a circuit of the model `base`.
+    pub(crate) fn of_circuit<M: Transformer + Module>(circuit: &CircuitModel<M>, base: &M, site: Site) -> Self {
+        let layers: Vec<String> = circuit.layers().into_iter().map(|layer| layer.name).collect();
+        Self::new(base, &layers, site)
+    }
+
+    /// The way to `site` in a model with masks on these layers (HF names).
+    pub fn new<M: Transformer>(model: &M, masked_layers: &[String], site: Site) -> Self {
+        let start = last_unaffected(model, masked_layers, site);
+        let selected = start.is_some_and(|start| start == site || is_within_block(start, site));
+        Self { site, start, tokens: if selected { PrefixTokens::Selected } else { PrefixTokens::All } }
+    }
+
+    /// The same for a reader of all tokens.
+    pub fn of_all_tokens(self) -> Self {
+        Self { tokens: PrefixTokens::All, ..self }
+    }
+
+    /// The last site that no mask changes; `None` if masks change the embeddings.
+    pub fn start(self) -> Option<Site> {
+        self.start
+    }
+
+    /// Which tokens the prefix holds.
+    pub fn tokens(self) -> PrefixTokens {
+        self.tokens
+    }
+
+    /// Whether the prefix costs more than looking it up: embeddings do not.
+    pub fn is_worth_keeping(self) -> bool {
+        matches!(self.start, Some(Site::Block { .. }))
+    }
+
+    /// Computes the prefix of a batch.
+    ///
+    /// # Errors
+    /// Those of the batch and of the model's inputs.
+    pub fn prefix<M: Transformer>(self, model: &M, batch: &ProbeBatch) -> Result<Prefix, ProbeError> {
+        let Some(start) = self.start else { return Ok(Prefix { hidden: None }) };
+        let inputs = batch.inputs_for(model)?;
+        let hidden = match self.tokens {
+            PrefixTokens::All => {
+                let [_, seq] = model.stream_dims(&inputs)?;
+                model.vectors_at(start, 0..seq, &inputs)?
+            }
+            PrefixTokens::Selected => {
+                let vectors = model.vectors_at(start, batch.positions(&model.device()), &inputs)?;
+                batch.selected(vectors).unsqueeze_dim(1)
+            }
+        };
+        Ok(Prefix { hidden: Some(hidden) })
+    }
+
+    /// The selected vectors at the probed site, `[selected, hidden]`.
+    ///
+    /// # Errors
+    /// Those of the batch and of the model's inputs.
+    pub fn vectors<M: Transformer>(
+        self,
+        model: &M,
+        prefix: &Prefix,
+        batch: &ProbeBatch,
+    ) -> Result<Tensor<2>, ProbeError> {
+        let inputs = batch.inputs_for(model)?;
+        let positions = || batch.positions(&model.device());
+        let vectors = match (self.start.zip(prefix.hidden.clone()), self.tokens) {
+            (None, _) => model.vectors_at(self.site, positions(), &inputs)?,
+            (Some((start, hidden)), PrefixTokens::All) => {
+                model.vectors_from(start, hidden, self.site, positions(), &inputs)?
+            }
+            (Some((start, hidden)), PrefixTokens::Selected) => {
+                return Ok(self.of_selected(model, start, hidden)?.squeeze_dim(1));
+            }
+        };
+        Ok(batch.selected(vectors))
+    }
+
+    /// Walks on with the selected tokens alone.
+    ///
+    /// # Shapes
+    /// - hidden and output: `[selected, 1, hidden]`
+    fn of_selected<M: Transformer>(
+        self,
+        model: &M,
+        start: Site,
+        hidden: Tensor<3>,
+    ) -> Result<Tensor<3>, ProbeError> {
+        let (Site::Block { layer, .. }, false) = (self.site, start == self.site) else { return Ok(hidden) };
+        let mut cache = VectorCache::new([self.site]);
+        // The cache stops the walk at the site, whatever comes of it.
+        let _stopped = model.after_attention(layer, hidden, &mut cache);
+        Ok(cache.get(self.site).ok_or_else(|| ns_models::ModelError::NoSuchSite {
+            asked: self.site.to_string(),
+            reason: format!("the walk from `{start}` did not pass it"),
+        })?)
+    }
+}
+
+/// Whether `start` is the stream between the halves of the block of `site`, so that no attention lies between.
+fn is_within_block(start: Site, site: Site) -> bool {
+    match (start, site) {
+        (
+            Site::Block { layer, component: Component::Attn, vector: Vector::Stream },
+            Site::Block { layer: probed, component: Component::Mlp, .. },
+        ) => layer == probed,
+        _ => false,
+    }
+}
