@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ns_train::{draw_probes, table, write_results};
+use ns_train::{DEFAULT_PREFIX_CACHE_MB, draw_probes, table, write_results};
 
 use crate::{backend::BackendOption, output::say, probe::probe};
 
@@ -28,7 +28,7 @@ pub(crate) struct Demo {
 impl Demo {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let device = self.backend.device()?;
-        let run = |name: &&str| probe(&self.recipe(name), 0, &self.out.join(name), &device);
+        let run = |name: &&str| probe(&self.recipe(name), 0, &self.out.join(name), &device, DEFAULT_PREFIX_CACHE_MB);
         let rows = RECIPES.iter().map(run).collect::<anyhow::Result<Vec<_>>>()?;
         write_results(&self.out, &rows)?;
         draw_probes(&self.out, "Is it computed, and is it needed?", &rows)?;

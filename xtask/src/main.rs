@@ -8,6 +8,7 @@ mod embed;
 mod fetch;
 mod inspect;
 mod output;
+mod prefix_cache;
 mod probe;
 mod subnetwork;
 mod train;

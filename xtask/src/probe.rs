@@ -12,6 +12,7 @@ use ns_train::{
 use crate::{
     backend::BackendOption,
     output::say,
+    prefix_cache::PrefixCacheOption,
     train::{default_run_folder, run_name},
 };
 
@@ -37,6 +38,8 @@ pub(crate) struct Probe {
     #[arg(long)]
     out: Option<PathBuf>,
     #[command(flatten)]
+    prefixes: PrefixCacheOption,
+    #[command(flatten)]
     backend: BackendOption,
 }
 
@@ -52,7 +55,7 @@ impl Probe {
                 (Some(out), false) => out.clone(),
                 (Some(out), true) => out.join(run_name(recipe, seed)),
             };
-            rows.push(probe(recipe, seed, &folder, &device)?);
+            rows.push(probe(recipe, seed, &folder, &device, self.prefixes.prefix_cache_mb)?);
         }
         if several {
             let folder = self.out.unwrap_or_else(|| "runs".into());
@@ -65,9 +68,16 @@ impl Probe {
 }
 
 /// Trains one probe and leaves everything in its folder.
-pub(crate) fn probe(recipe: &Path, seed: u64, folder: &Path, device: &Device) -> anyhow::Result<ProbeRow> {
+pub(crate) fn probe(
+    recipe: &Path,
+    seed: u64,
+    folder: &Path,
+    device: &Device,
+    prefix_cache_mb: usize,
+) -> anyhow::Result<ProbeRow> {
     let parsed = load_recipe::<ProbeRecipe>(recipe)?.resolve(recipe)?;
-    let Some(report) = train_probe(&parsed, seed, folder, device, &Interrupt::on_signals())? else {
+    let interrupt = Interrupt::on_signals();
+    let Some(report) = train_probe(&parsed, seed, folder, device, &interrupt, prefix_cache_mb)? else {
         anyhow::bail!("stopped; the same command continues from the checkpoint in {}", folder.display());
     };
     write_results(folder, std::slice::from_ref(&report.row))?;

@@ -7,7 +7,7 @@ use ns_train::{
     Interrupt, SubnetworkRecipe, SubnetworkRow, draw_subnetworks, load_recipe, markdown, train_subnetwork, write_rows,
 };
 
-use crate::{backend::BackendOption, output::say, train::default_run_folder};
+use crate::{backend::BackendOption, output::say, prefix_cache::PrefixCacheOption, train::default_run_folder};
 
 /// Train subnetwork probes by a recipe, e.g. models/wordnet/probe-part-of-speech.toml (Cao et al. 2021)
 ///
@@ -26,6 +26,8 @@ pub(crate) struct Subnetwork {
     #[arg(long)]
     out: Option<PathBuf>,
     #[command(flatten)]
+    prefixes: PrefixCacheOption,
+    #[command(flatten)]
     backend: BackendOption,
 }
 
@@ -37,7 +39,9 @@ impl Subnetwork {
         let mut rows = Vec::new();
         for variant in recipe.variants() {
             let run = folder.join(variant.name());
-            let Some(row) = train_subnetwork(&recipe, variant, self.seed, &run, &device, &interrupt)? else {
+            let megabytes = self.prefixes.prefix_cache_mb;
+            let row = train_subnetwork(&recipe, variant, self.seed, &run, &device, &interrupt, megabytes)?;
+            let Some(row) = row else {
                 anyhow::bail!("stopped; the same command continues from the checkpoint in {}", run.display());
             };
             rows.push(row);

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use crate::testing::{filled, read_weights};
 use crate::{
-    AnyTransformer, Head, Ignore, Labels, Model, ModelError, ModelInputs, Observer, Site, Transformer, VectorCache,
-    Walk,
+    AnyTransformer, Head, Ignore, Labels, Model, ModelError, ModelInputs, Observer, Positions, Site, Transformer,
+    VectorCache, Walk, last_unaffected,
 };
 
 const SEQ: usize = 5;
@@ -129,6 +129,92 @@ fn a_start_from_a_hidden_state_gives_the_same_scores() {
             output.logits.unwrap().into_data().assert_eq(&whole, true);
         }
     }
+}
+
+#[test]
+fn a_walk_goes_on_from_every_stream_bit_for_bit() {
+    for config in configs() {
+        let model = model(&config);
+        let inputs = inputs(&model);
+        let vectors_at = |site| model.vectors_at(site, 1..3, &inputs).unwrap();
+        for start in model.sites().into_iter().filter(|site| model.is_start(*site)) {
+            let hidden = model.vectors_at(start, 0..SEQ, &inputs).unwrap();
+            for site in model.sites().into_iter().filter(|site| *site >= start) {
+                let vectors = model.vectors_from(start, hidden.clone(), site, 1..3, &inputs).unwrap();
+                vectors.into_data().assert_eq(&vectors_at(site).into_data(), true);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_walk_does_not_go_on_from_an_update_or_back() {
+    let model = model(&configs()[0]);
+    let (inputs, site) = (inputs(&model), |name: &str| name.parse::<Site>().unwrap());
+    let hidden = model.vectors_at(site("attn_update_0"), 0..SEQ, &inputs).unwrap();
+    for (start, end) in [("attn_update_0", "mlp_stream_0"), ("mlp_stream_0", "attn_stream_0")] {
+        let error = model.vectors_from(site(start), hidden.clone(), site(end), 0..1, &inputs).unwrap_err();
+        assert!(matches!(error, ModelError::NoSuchSite { .. }), "{error}");
+    }
+    let short = hidden.slice_dim(1, 0..3);
+    let error = model.vectors_from(site("mlp_stream_0"), short, site("mlp_stream_1"), 0..1, &inputs).unwrap_err();
+    assert!(matches!(error, ModelError::InvalidInput { what: "hidden", .. }), "{error}");
+}
+
+#[test]
+fn each_sequence_may_have_positions_of_its_own() {
+    for config in configs() {
+        let model = model(&config);
+        let inputs = inputs(&model);
+        for site in model.sites() {
+            let all = model.vectors_at(site, 0..SEQ, &inputs).unwrap();
+            let own = || Positions::chosen(vec![4, 1, 0, 2], 2, &Device::default());
+            let vectors = model.vectors_at(site, own(), &inputs).unwrap();
+            vectors.into_data().assert_approx_eq::<f32>(&own().of(all).into_data(), Tolerance::absolute(1e-5));
+        }
+    }
+}
+
+/// What a cache of prefixes rests on. Flex has another order of summation for products of up to 256 numbers with a
+/// transposed factor, as the patches of a ViT that is narrower than any in use would be.
+#[test]
+fn vectors_do_not_depend_on_the_rest_of_the_batch() {
+    for config in configs() {
+        let config = if config["model_type"] == "vit" { merged(config, json!({"hidden_size": 80})) } else { config };
+        let model = model(&config);
+        let (inputs, site) = (inputs(&model), "mlp_stream_1".parse().unwrap());
+        let vectors = |inputs: &ModelInputs| model.vectors_at(site, 0..SEQ, inputs).unwrap();
+        let whole = vectors(&inputs);
+        for order in [&[0][..], &[1], &[1, 0], &[1, 0, 1, 1, 0], &[0; 40]] {
+            let expected: Vec<_> = order.iter().map(|row| whole.clone().slice_dim(0, *row..row + 1)).collect();
+            let some = vectors(&inputs.of_sequences(order)).into_data();
+            assert_eq!(some, Tensor::cat(expected, 0).into_data(), "{order:?} of {config}");
+        }
+    }
+}
+
+#[test]
+fn what_a_layer_touches_begins_with_its_half_of_a_block() {
+    let unaffected = |config: &Value, layers: &[&str], site: &str| {
+        let layers: Vec<String> = layers.iter().map(ToString::to_string).collect();
+        last_unaffected(&model(config), &layers, site.parse().unwrap()).map(|site| site.to_string())
+    };
+    let (gpt2, neox, bert) = (&configs()[0], &configs()[2], &configs()[4]);
+    let block = |name: &str| format!("transformer.h.{name}");
+    let (attention, mlp) = (block("1.attn.c_attn"), block("1.mlp.c_proj"));
+    assert_eq!(unaffected(gpt2, &[&attention], "mlp_update_1").as_deref(), Some("mlp_stream_0"));
+    assert_eq!(unaffected(gpt2, &[&mlp], "mlp_update_1").as_deref(), Some("attn_stream_1"));
+    assert_eq!(unaffected(gpt2, &[&mlp, &attention], "mlp_update_1").as_deref(), Some("mlp_stream_0"));
+    assert_eq!(unaffected(gpt2, &[&block("0.attn.c_proj")], "mlp_update_1").as_deref(), Some("embeddings"));
+    assert_eq!(unaffected(gpt2, &[&mlp], "attn_update_0").as_deref(), Some("attn_update_0"), "masks above the probe");
+    assert_eq!(unaffected(gpt2, &[], "attn_update_1").as_deref(), Some("attn_update_1"), "no masks at all");
+    assert_eq!(unaffected(gpt2, &["classifier"], "mlp_stream_1").as_deref(), Some("mlp_stream_1"));
+    let parallel = "gpt_neox.layers.1.mlp.dense_h_to_4h";
+    assert_eq!(unaffected(neox, &[parallel], "mlp_update_1").as_deref(), Some("mlp_stream_0"));
+    let dense = "bert.encoder.layer.0.intermediate.dense";
+    assert_eq!(unaffected(bert, &[dense], "mlp_stream_1").as_deref(), Some("attn_stream_0"));
+    let electra = &configs()[7];
+    assert_eq!(unaffected(electra, &["electra.embeddings_project"], "mlp_stream_1"), None);
 }
 
 #[test]

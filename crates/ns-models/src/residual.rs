@@ -1,11 +1,6 @@
 //! The residual stream: its sites, and who looks at them.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    ops::ControlFlow,
-    str::FromStr,
-};
+use std::{collections::BTreeMap, fmt, ops::ControlFlow, str::FromStr};
 
 use burn::tensor::Tensor;
 

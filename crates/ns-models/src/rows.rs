@@ -87,4 +87,33 @@ mod tests {
         let bias = layer.bias.as_ref().unwrap().val().reshape([1, 1, 5]);
         (project(x, transposed) + bias).into_data().assert_approx_eq::<f32>(&expected, Tolerance::default());
     }
+
+    #[test]
+    fn some_outputs_are_a_slice_of_all() {
+        let device = Device::default();
+        let layer = LinearConfig::new(3, 8).init(&device);
+        let x = Tensor::<1, Int>::arange(0..2 * 5 * 3, &device).float().reshape([2, 5, 3]) * 0.01;
+        let (all, outputs) = (linear(&layer, x.clone()), Outputs::of(&layer));
+        let expected = all.clone().slice_dim(2, 2..5).into_data();
+        outputs.range(2..5, x.clone()).into_data().assert_approx_eq::<f32>(&expected, Tolerance::default());
+        let expected = all.reshape([2, 5, 2, 4]).slice_dim(3, 1..3).reshape([2, 5, 4]).into_data();
+        outputs.range_of_groups(2, 1..3, x).into_data().assert_approx_eq::<f32>(&expected, Tolerance::default());
+    }
+
+    #[test]
+    fn a_row_does_not_depend_on_the_number_of_rows() {
+        let device = Device::default();
+        let value = |scale: f32| move |i: Tensor<1, Int>| (i.float() * scale).sin();
+        let range = |n: usize| Tensor::<1, Int>::arange(0..n as i64, &device);
+        // Flex sums in other portions where both sides of a product are at most 64 wide and it is more than 512 deep.
+        for (input, output) in [(768, 640), (1500, 96), (96, 1500), (500, 48)] {
+            let weight = value(0.37)(range(input * output)).reshape([input, output]);
+            let x = value(0.73)(range(64 * 3 * input)).reshape([64, 3, input]);
+            let whole = project(x.clone(), weight.clone());
+            for rows in [1, 2, 21, 33] {
+                let some = project(x.clone().slice_dim(0, 0..rows), weight.clone()).into_data();
+                some.assert_eq(&whole.clone().slice_dim(0, 0..rows).into_data(), true);
+            }
+        }
+    }
 }

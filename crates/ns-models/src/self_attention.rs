@@ -49,12 +49,7 @@ impl SelfAttention {
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`
     /// - output: `[batch, positions, all_heads]`
-    pub(crate) fn forward(
-        &self,
-        hidden: Tensor<3>,
-        positions: Option<&Positions>,
-        bias: &AttentionBias,
-    ) -> Tensor<3> {
+    pub(crate) fn forward(&self, hidden: Tensor<3>, positions: Option<&Positions>, bias: &AttentionBias) -> Tensor<3> {
         let query = self.query(at_positions(hidden.clone(), positions));
         self.forward_query(query, hidden, positions, bias)
     }

@@ -28,7 +28,18 @@ pub struct PrefixCache {
 impl PrefixCache {
     /// A cache of so many megabytes (of 2²⁰ bytes); with 0 nothing is kept.
     pub fn of_megabytes(megabytes: usize) -> Self {
-        Self { bound: megabytes.saturating_mul(MEGABYTE), used: 0, kept: HashMap::new() }
+        Self::of_bytes(megabytes.saturating_mul(MEGABYTE))
+    }
+
+    /// A cache of so many bytes; with 0 nothing is kept.
+    pub fn of_bytes(bound: usize) -> Self {
+        Self { bound, used: 0, kept: HashMap::new() }
+    }
+
+    /// Forgets what it kept.
+    pub fn clear(&mut self) {
+        self.kept.clear();
+        self.used = 0;
     }
 
     /// Bytes in use.
@@ -59,7 +70,7 @@ impl PrefixCache {
     /// The prefix of a batch whose sequences are these examples, looked up or computed.
     ///
     /// # Errors
-    /// As [`check`](Self::check) and [`Reading::prefix`]; [`ProbeError::Batch`] unless there are as many examples as
+    /// As [`Reading::prefix`]; [`ProbeError::Batch`] unless there are as many examples as
     /// sequences.
     pub fn prefix<M: Transformer>(
         &mut self,
@@ -71,7 +82,6 @@ impl PrefixCache {
         if !self.is_used_for(reading) {
             return reading.prefix(model, batch);
         }
-        self.check(reading, model, batch)?;
         let [sequences, seq] = model.stream_dims(&batch.inputs)?;
         if examples.len() != sequences {
             return Err(ProbeError::Batch {

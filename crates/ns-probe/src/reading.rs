@@ -3,7 +3,10 @@
 use burn::module::Module;
 use burn::tensor::Tensor;
 use ns_circuit::CircuitModel;
-use ns_models::{Component, Site, Transformer, Vector, VectorCache, last_unaffected};
+use ns_models::{
+    Component, Context, ModelError, ModelInputs, Observer, Site, Transformer, Vector, VectorCache, Walk,
+    last_unaffected,
+};
 
 use crate::{ProbeBatch, ProbeError};
 
@@ -44,6 +47,15 @@ impl Prefix {
 }
 
 impl Reading {
+    /// The way through all blocks of a model with masks on these layers, for a reader of all tokens.
+    pub fn of_all_blocks<M: Transformer>(model: &M, masked_layers: &[String]) -> Self {
+        let starts = || model.sites().into_iter().filter(|site| model.is_start(*site));
+        let last = starts().max().unwrap_or(Site::Embeddings);
+        // The last half block is walked whatever is masked: there positions are chosen.
+        let before = starts().filter(|start| *start < last).max().unwrap_or(Site::Embeddings);
+        Self { tokens: PrefixTokens::All, ..Self::new(model, masked_layers, before) }
+    }
+
     /// The way to `site` in a circuit of the model `base`.
     pub(crate) fn of_circuit<M: Transformer + Module>(circuit: &CircuitModel<M>, base: &M, site: Site) -> Self {
         let layers: Vec<String> = circuit.layers().into_iter().map(|layer| layer.name).collect();
@@ -55,11 +67,6 @@ impl Reading {
         let start = last_unaffected(model, masked_layers, site);
         let selected = start.is_some_and(|start| start == site || is_within_block(start, site));
         Self { site, start, tokens: if selected { PrefixTokens::Selected } else { PrefixTokens::All } }
-    }
-
-    /// The same for a reader of all tokens.
-    pub fn of_all_tokens(self) -> Self {
-        Self { tokens: PrefixTokens::All, ..self }
     }
 
     /// The last site that no mask changes; `None` if masks change the embeddings.
@@ -97,6 +104,28 @@ impl Reading {
         Ok(Prefix { hidden: Some(hidden) })
     }
 
+    /// Goes on from a prefix of [all tokens](Self::of_all_blocks) to the last block.
+    ///
+    /// # Shapes
+    /// - output: as [`Transformer::block`]
+    ///
+    /// # Errors
+    /// Those of the model's inputs.
+    pub fn walk_on<M: Transformer>(
+        self,
+        model: &M,
+        prefix: &Prefix,
+        inputs: &ModelInputs,
+        context: &Context,
+        observer: &mut dyn Observer,
+    ) -> Result<Walk, ProbeError> {
+        let (start, hidden) = match self.start.zip(prefix.hidden.clone()) {
+            Some(known) => known,
+            None => (Site::Embeddings, model.embed(inputs)?),
+        };
+        Ok(model.walk_on(start, hidden, context, observer)?)
+    }
+
     /// The selected vectors at the probed site, `[selected, hidden]`.
     ///
     /// # Errors
@@ -125,17 +154,12 @@ impl Reading {
     ///
     /// # Shapes
     /// - hidden and output: `[selected, 1, hidden]`
-    fn of_selected<M: Transformer>(
-        self,
-        model: &M,
-        start: Site,
-        hidden: Tensor<3>,
-    ) -> Result<Tensor<3>, ProbeError> {
+    fn of_selected<M: Transformer>(self, model: &M, start: Site, hidden: Tensor<3>) -> Result<Tensor<3>, ProbeError> {
         let (Site::Block { layer, .. }, false) = (self.site, start == self.site) else { return Ok(hidden) };
         let mut cache = VectorCache::new([self.site]);
         // The cache stops the walk at the site, whatever comes of it.
         let _stopped = model.after_attention(layer, hidden, &mut cache);
-        Ok(cache.get(self.site).ok_or_else(|| ns_models::ModelError::NoSuchSite {
+        Ok(cache.get(self.site).ok_or_else(|| ModelError::NoSuchSite {
             asked: self.site.to_string(),
             reason: format!("the walk from `{start}` did not pass it"),
         })?)

@@ -37,9 +37,10 @@ pub fn time_probe_steps(
     recipe: &ProbeRecipe,
     steps: usize,
     warmup: usize,
+    prefix_cache_mb: usize,
     device: &Device,
 ) -> Result<StepTimes, TrainError> {
-    let mut training = ProbeTraining::new(recipe, 0, device)?;
+    let mut training = ProbeTraining::new(recipe, 0, device)?.with_prefix_cache(prefix_cache_mb)?;
     let per_epoch = training.steps_per_epoch();
     let mut milliseconds = Vec::with_capacity(steps);
     let mut batches = Vec::new();

@@ -38,6 +38,7 @@ mod circuit_files;
 mod visualizer;
 
 mod bench;
+mod probe_bench;
 
 pub mod figures;
 
@@ -57,8 +58,9 @@ pub use error::TrainError;
 pub use interrupt::Interrupt;
 pub use learner::{Learner, Metrics, Outcome, Trainee};
 pub use model_training::{ModelTraining, train_model};
+pub use probe_bench::{ProbeBench, ProbeBenchConfig};
 pub use probe_report::{ProbeReport, ProbeRow, train_probe};
-pub use probe_training::{EvaluationRecipe, ProbeRecipe, ProbeTraining};
+pub use probe_training::{DEFAULT_PREFIX_CACHE_MB, EvaluationRecipe, ProbeRecipe, ProbeTraining};
 pub use progress::Progress;
 pub use recipe::{OptimizerRecipe, TrainRecipe, load_recipe};
 pub use results::{add_results, markdown, table, write_results, write_rows};

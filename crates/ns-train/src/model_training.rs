@@ -7,7 +7,7 @@ use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, Optimi
 use burn::store::ModuleRecord;
 use burn::tensor::{DType, Device, Int, Tensor};
 use burn::train::checkpoint::CheckpointerError;
-use ns_models::{AnyTransformer, Ignore, Model, ModelError, ModelInputs, Transformer, cross_entropy};
+use ns_models::{AnyTransformer, Context, Ignore, Model, ModelError, ModelInputs, Transformer, Walk, cross_entropy};
 
 use crate::{
     Arithmetic, Examples, Interrupt, Learner, Metrics, Outcome, Run, Split, TrainError, TrainRecipe, Trainee,
@@ -166,9 +166,18 @@ fn check_fits(config: &serde_json::Value, task: Arithmetic, model: &AnyTransform
 /// Scores after the last token, `[batch, vocab]`. No other position of the last block is computed.
 pub(crate) fn last_logits<M: Transformer>(model: &M, inputs: &ModelInputs) -> Result<Tensor<2>, TrainError> {
     model.check_inputs(inputs)?;
+    last_logits_after(model, inputs, |context| Ok(model.blocks_from(0, model.embed(inputs)?, context, &mut Ignore)))
+}
+
+/// The same where something else walks through the blocks.
+pub(crate) fn last_logits_after<M: Transformer>(
+    model: &M,
+    inputs: &ModelInputs,
+    blocks: impl FnOnce(&Context) -> Result<Walk, TrainError>,
+) -> Result<Tensor<2>, TrainError> {
     let [batch, seq] = model.stream_dims(inputs)?;
     let context = model.context(inputs)?.only(model.n_layers() - 1, seq - 1..seq);
-    let hidden = match model.blocks_from(0, model.embed(inputs)?, &context, &mut Ignore) {
+    let hidden = match blocks(&context)? {
         ControlFlow::Continue(hidden) => hidden,
         ControlFlow::Break(at) => return Err(ModelError::StoppedEarly { at }.into()),
     };

@@ -1,17 +1,18 @@
 //! What a trained circuit is worth: does it hold the variable, and does the model need it?
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use ns_circuit::{CircuitModel, MaskMethod, save_masks};
-use ns_models::{AnyTransformer, Model};
-use ns_probe::evaluate_knn;
+use ns_models::{AnyTransformer, Ignore, Model};
+use ns_probe::{PrefixCache, ProbeBatch, Reading, evaluate_knn};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     AblationStudy, Arithmetic, Examples, Interrupt, Learner, Metrics, Outcome, ProbeRecipe, ProbeTraining, Run,
-    TrainError, Variable, figures::LayerShare, model_training::last_logits, probe_training::EVALUATION_BATCH,
+    TrainError, Variable, figures::LayerShare, model_training::last_logits_after, probe_training::EVALUATION_BATCH,
 };
 
 /// Quantiles of the mask parameters that are reported.
@@ -91,8 +92,9 @@ pub fn train_probe(
     folder: &Path,
     device: &Device,
     interrupt: &Interrupt,
+    prefix_cache_mb: usize,
 ) -> Result<Option<ProbeReport>, TrainError> {
-    let mut training = ProbeTraining::new(recipe, seed, device)?;
+    let mut training = ProbeTraining::new(recipe, seed, device)?.with_prefix_cache(prefix_cache_mb)?;
     let run = Run::open(folder, recipe, seed)?;
     let learner = Learner {
         label: format!("{} in {}", recipe.variable, recipe.probe_vectors),
@@ -110,14 +112,18 @@ pub fn train_probe(
     config.circuit_config = circuit.config().clone();
     config.resid_config = config.resid_config.named_for(circuit.wrapped());
     run.write("probe_config.json", &format!("{:#}\n", serde_json::json!(config)))?;
-    report(&training, metrics).map(Some)
+    report(training, metrics, prefix_cache_mb).map(Some)
 }
 
-fn report(training: &ProbeTraining, metrics: Vec<Metrics>) -> Result<ProbeReport, TrainError> {
-    let (recipe, split, seed) = (training.recipe(), training.split(), training.seed());
+fn report(
+    mut training: ProbeTraining,
+    metrics: Vec<Metrics>,
+    prefix_cache_mb: usize,
+) -> Result<ProbeReport, TrainError> {
+    let (recipe, split, seed) = (training.recipe().clone(), training.split().clone(), training.seed());
     let train_labels = recipe.task.labels(recipe.variable, &split.train);
     let test_labels = recipe.task.labels(recipe.variable, &split.test);
-    let knn = |masked| {
+    let mut knn = |masked| {
         let train = training.evaluation_vectors(&split.train, masked)?;
         let test = training.evaluation_vectors(&split.test, masked)?;
         let per_class = recipe.evaluation.memory_per_class;
@@ -128,7 +134,15 @@ fn report(training: &ProbeTraining, metrics: Vec<Metrics>) -> Result<ProbeReport
     let circuit = training.probe().circuit().valid();
     let answers = recipe.task.answer_tensor(&split.test, &circuit.wrapped().device());
     let study = AblationStudy { controls: recipe.evaluation.controls, ..AblationStudy::default() };
-    let ablation = study.run(&circuit, &answers, &|model| test_logits(model, recipe.task, &split.test))?;
+    training.prefixes_mut().clear();
+    let layers: Vec<String> = circuit.layers().into_iter().map(|layer| layer.name).collect();
+    let logits = TestLogits {
+        task: recipe.task,
+        examples: &split.test,
+        reading: Reading::of_all_blocks(circuit.wrapped(), &layers),
+        prefixes: RefCell::new(PrefixCache::of_megabytes(prefix_cache_mb)),
+    };
+    let ablation = study.run(&circuit, &answers, &|model| logits.of(model))?;
     let all = ablation.rows.first();
     let (random, complement) = (all.and_then(|row| row.randomly_sampled), all.and_then(|row| row.complement_sampled));
 
@@ -150,7 +164,7 @@ fn report(training: &ProbeTraining, metrics: Vec<Metrics>) -> Result<ProbeReport
         acc_complement_sd: complement.map(|controls| controls.accuracy_sd),
         l0: l0.total,
         l0_max: l0.max,
-        mask_init_value: mask_init_value(recipe),
+        mask_init_value: mask_init_value(&recipe),
         mask_quantiles: mask_quantiles(&circuit),
     };
     let share =
@@ -158,14 +172,30 @@ fn report(training: &ProbeTraining, metrics: Vec<Metrics>) -> Result<ProbeReport
     Ok(ProbeReport { row, metrics, shares: l0.layers.iter().map(share).collect() })
 }
 
-/// Logits of the answers, `[examples, vocabulary]`.
-fn test_logits(model: &AnyTransformer, task: Arithmetic, examples: &Examples) -> Result<Tensor<2>, TrainError> {
-    let device = model.device();
-    let logits = examples.pairs.chunks(EVALUATION_BATCH).map(|pairs| {
-        let examples = Examples { pairs: pairs.into() };
-        last_logits(model, &task.inputs(&examples, &device))
-    });
-    Ok(Tensor::cat(logits.collect::<Result<_, _>>()?, 0))
+/// Logits of the answers, of one ablated model after the other; what no mask changes is computed once.
+struct TestLogits<'a> {
+    task: Arithmetic,
+    examples: &'a Examples,
+    reading: Reading,
+    prefixes: RefCell<PrefixCache>,
+}
+
+impl TestLogits<'_> {
+    /// # Shapes
+    /// - output: `[examples, vocabulary]`
+    fn of(&self, model: &AnyTransformer) -> Result<Tensor<2>, TrainError> {
+        let logits = self.examples.pairs.chunks(EVALUATION_BATCH).map(|pairs| {
+            let examples = Examples { pairs: pairs.into() };
+            let (inputs, places) = (self.task.inputs(&examples, &model.device()), self.task.places(&examples));
+            let token_mask = vec![true; examples.len() * self.task.context()];
+            let batch = ProbeBatch { inputs, token_mask, labels: Vec::new() };
+            let prefix = self.prefixes.borrow_mut().prefix(self.reading, model, &places, &batch)?;
+            last_logits_after(model, &batch.inputs, |context| {
+                Ok(self.reading.walk_on(model, &prefix, &batch.inputs, context, &mut Ignore)?)
+            })
+        });
+        Ok(Tensor::cat(logits.collect::<Result<_, _>>()?, 0))
+    }
 }
 
 /// The value as the recipe writes it: 0.1, not the nearest f32.

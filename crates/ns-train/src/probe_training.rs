@@ -9,7 +9,7 @@ use burn::tensor::{Device, Tensor};
 use burn::train::checkpoint::CheckpointerError;
 use ns_circuit::{CircuitConfig, rng};
 use ns_models::{AnyTransformer, Component, Site};
-use ns_probe::{CircuitProbe, CircuitProbeConfig, ProbeBatch, ProbeLoss, ResidualUpdateModelConfig};
+use ns_probe::{CircuitProbe, CircuitProbeConfig, PrefixCache, ProbeBatch, ProbeLoss, ResidualUpdateModelConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -18,6 +18,8 @@ use crate::{
 
 /// Rows that evaluation runs at once.
 pub(crate) const EVALUATION_BATCH: usize = 1024;
+/// Megabytes of prefixes that training keeps unless it is told otherwise.
+pub const DEFAULT_PREFIX_CACHE_MB: usize = 1024;
 
 /// Recipe that trains and evaluates a circuit probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -134,6 +136,7 @@ pub struct ProbeTraining {
     probe: CircuitProbe<AnyTransformer>,
     optimizer: ModuleOptimizer,
     split: Split,
+    prefixes: PrefixCache,
 }
 
 impl ProbeTraining {
@@ -148,7 +151,24 @@ impl ProbeTraining {
         let probe = CircuitProbe::new(recipe.probe_config()?, model)?;
         probe.circuit().set_seed(seed);
         let (optimizer, split) = (recipe.optimizer.init(), recipe.task.split());
-        Ok(Self { recipe: recipe.clone(), seed, device, probe, optimizer, split })
+        let prefixes = PrefixCache::of_megabytes(DEFAULT_PREFIX_CACHE_MB);
+        Ok(Self { recipe: recipe.clone(), seed, device, probe, optimizer, split, prefixes })
+    }
+
+    /// Keeps up to so many megabytes of what no mask changes; with 0 all is computed in every epoch.
+    ///
+    /// # Errors
+    /// [`ns_probe::ProbeError::PrefixCache`] when a batch does not fit.
+    pub fn with_prefix_cache(self, megabytes: usize) -> Result<Self, TrainError> {
+        let prefixes = PrefixCache::of_megabytes(megabytes);
+        let batch = Examples { pairs: self.split.train.pairs[..self.recipe.batch_size].into() };
+        prefixes.check(self.probe.reading(), self.probe.circuit().model()?, &self.batch(&batch))?;
+        Ok(Self { prefixes, ..self })
+    }
+
+    /// The prefixes that it keeps.
+    pub(crate) fn prefixes_mut(&mut self) -> &mut PrefixCache {
+        &mut self.prefixes
     }
 
     /// The recipe.
@@ -182,7 +202,9 @@ impl ProbeTraining {
     /// Those of the probe.
     pub fn step(&mut self, epoch: usize, step: usize, examples: &Examples) -> Result<f64, TrainError> {
         self.probe.circuit().begin_step(epoch as u64, step as u64);
-        let output = self.probe.forward(&self.batch(examples))?;
+        let (batch, places) = (self.batch(examples), self.recipe.task.places(examples));
+        let prefix = self.probe.cached_prefix(&mut self.prefixes, &places, &batch)?;
+        let output = self.probe.forward_from(&prefix, &batch)?;
         let gradients = GradientsParams::from_grads(output.loss.backward(), &self.probe);
         let learning_rate = self.recipe.optimizer.learning_rate_at(epoch);
         self.probe = self.optimizer.step(learning_rate, self.probe.clone(), gradients);
@@ -206,12 +228,17 @@ impl ProbeTraining {
     ///
     /// # Errors
     /// Those of the probe.
-    pub fn evaluation_vectors(&self, examples: &Examples, masked: bool) -> Result<Tensor<2>, TrainError> {
+    pub fn evaluation_vectors(&mut self, examples: &Examples, masked: bool) -> Result<Tensor<2>, TrainError> {
         let probe = self.probe.valid();
         let mut vectors = Vec::new();
         for pairs in examples.pairs.chunks(EVALUATION_BATCH) {
-            let batch = self.batch(&Examples { pairs: pairs.into() });
-            vectors.push(if masked { probe.vectors(&batch)? } else { probe.unmasked_vectors(&batch)? });
+            let examples = Examples { pairs: pairs.into() };
+            let (batch, places) = (self.batch(&examples), self.recipe.task.places(&examples));
+            let prefix = probe.cached_prefix(&mut self.prefixes, &places, &batch)?;
+            vectors.push(match masked {
+                true => probe.vectors_from(&prefix, &batch)?,
+                false => probe.unmasked_vectors_from(&prefix, &batch)?,
+            });
         }
         Ok(Tensor::cat(vectors, 0))
     }
@@ -259,14 +286,18 @@ impl Trainee for ProbeTraining {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Operation;
+    use crate::{Operation, initialize::initialize};
     use ns_models::{Gpt2, Gpt2Config, Pretrained};
 
     fn training(folder: &Path, batch_size: usize) -> Result<ProbeTraining, TrainError> {
         let config =
             Gpt2Config { vocab_size: 6, n_positions: 3, n_embd: 8, n_layer: 1, n_head: 2, ..Default::default() };
         Gpt2::init(&config, &Device::default())?.save(folder)?;
-        let recipe = ProbeRecipe {
+        ProbeTraining::new(&recipe(folder, batch_size), 0, &Device::default())
+    }
+
+    fn recipe(folder: &Path, batch_size: usize) -> ProbeRecipe {
+        ProbeRecipe {
             model: folder.into(),
             variable: Variable::A2,
             probe_vectors: "attn_update_0".into(),
@@ -282,8 +313,7 @@ mod tests {
                 target_layers: vec!["transformer.h.0.attn.c_attn".into()],
                 ..CircuitConfig::default()
             },
-        };
-        ProbeTraining::new(&recipe, 0, &Device::default())
+        }
     }
 
     #[test]
@@ -301,6 +331,74 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let training = training(folder.path(), 6).unwrap();
         assert_eq!([0, 1, 2].map(|epoch| training.temperature_at(epoch)), [1.0, 10.0, 100.0]);
+    }
+
+    /// A recipe for two blocks, with masks on layers of the second.
+    fn recipe_of_two_blocks(folder: &Path, site: &str, layers: &[&str]) -> ProbeRecipe {
+        let config =
+            Gpt2Config { vocab_size: 14, n_positions: 3, n_embd: 16, n_layer: 2, n_head: 2, ..Default::default() };
+        let model = AnyTransformer::from(Gpt2::init(&config, &Device::default()).unwrap());
+        initialize(model, 3).save(folder).unwrap();
+        let names = layers.iter().map(|layer| format!("transformer.h.1.{layer}"));
+        ProbeRecipe {
+            task: Arithmetic { modulus: 13, operation: Operation::Sum, train_fraction: 0.7, split_seed: 0 },
+            probe_vectors: site.into(),
+            epochs: 3,
+            batch_size: 16,
+            circuit_config: CircuitConfig { target_layers: names.collect(), ..CircuitConfig::default() },
+            ..recipe(folder, 16)
+        }
+    }
+
+    #[test]
+    fn prefixes_that_are_kept_change_no_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let probes: [(&str, &[&str]); 4] = [
+            ("attn_update_1", &["attn.c_attn", "attn.c_proj"]),
+            ("mlp_update_1", &["mlp.c_fc", "mlp.c_proj"]),
+            ("mlp_stream_1", &["attn.c_attn", "mlp.c_proj"]),
+            ("mlp_stream_1", &["mlp.c_proj"]),
+        ];
+        for (site, layers) in probes {
+            let recipe = recipe_of_two_blocks(folder.path(), site, layers);
+            let trained = |prefixes: PrefixCache| {
+                let mut training =
+                    ProbeTraining { prefixes, ..ProbeTraining::new(&recipe, 0, &Device::default()).unwrap() };
+                let losses: Vec<u64> = (0..3).map(|epoch| training.epoch(epoch).unwrap().loss.to_bits()).collect();
+                let (examples, used) = (training.split.test.clone(), training.prefixes.used());
+                let vectors = training.evaluation_vectors(&examples, true).unwrap().into_data();
+                let unmasked = training.evaluation_vectors(&examples, false).unwrap().into_data();
+                (losses, training.probe.circuit().mask_params(), vectors, unmasked, used)
+            };
+            let without = trained(PrefixCache::of_megabytes(0));
+            let (all, some) = (trained(PrefixCache::of_megabytes(1)), trained(PrefixCache::of_bytes(3000)));
+            assert!(without.4 == 0 && all.4 > some.4 && (2000..=3000).contains(&some.4), "{site}: {}", some.4);
+            for with in [all, some] {
+                assert_eq!(with.0, without.0, "{site}");
+                assert_eq!(with.1, without.1, "{site}");
+                assert_eq!((with.2, with.3), (without.2.clone(), without.3.clone()), "{site}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_prefix_cache_that_cannot_hold_a_batch_says_what_one_needs() {
+        let folder = tempfile::tempdir().unwrap();
+        let config =
+            Gpt2Config { vocab_size: 114, n_positions: 3, n_embd: 64, n_layer: 2, n_head: 2, ..Default::default() };
+        Gpt2::init(&config, &Device::default()).unwrap().save(folder.path()).unwrap();
+        let mut recipe = recipe(folder.path(), 5000);
+        recipe.task.modulus = 113;
+        let layers = |layer: &str| CircuitConfig { target_layers: vec![layer.into()], ..CircuitConfig::default() };
+        let with = |recipe: &ProbeRecipe, megabytes| {
+            ProbeTraining::new(recipe, 0, &Device::default()).unwrap().with_prefix_cache(megabytes).err()
+        };
+        assert!(with(&recipe, 1).is_none(), "embeddings are not kept");
+        recipe.circuit_config = layers("transformer.h.1.attn.c_attn");
+        recipe.probe_vectors = "attn_update_1".into();
+        let message = with(&recipe, 1).unwrap().to_string();
+        assert!(message.contains("1 MB") && message.contains("the 4 MB of one batch"), "{message}");
+        assert!(with(&recipe, 4).is_none() && with(&recipe, 0).is_none());
     }
 
     #[test]

@@ -52,6 +52,7 @@ pub fn train_subnetwork(
     folder: &Path,
     device: &Device,
     interrupt: &Interrupt,
+    prefix_cache_mb: usize,
 ) -> Result<Option<SubnetworkRow>, TrainError> {
     #[derive(Serialize)]
     struct Variant<'a> {
@@ -59,7 +60,7 @@ pub fn train_subnetwork(
         #[serde(flatten)]
         recipe: &'a SubnetworkRecipe,
     }
-    let mut training = SubnetworkTraining::new(recipe, variant, seed, device)?;
+    let mut training = SubnetworkTraining::new(recipe, variant, seed, device)?.with_prefix_cache(prefix_cache_mb)?;
     let run = Run::open(folder, &Variant { variant, recipe }, seed)?;
     let (epochs, checkpoint_every) = (recipe.epochs, recipe.checkpoint_every);
     let learner = Learner { label: variant.name(), epochs, checkpoint_every, interrupt: interrupt.clone() };
@@ -69,7 +70,7 @@ pub fn train_subnetwork(
     }
     save_masks(run.path("masks.safetensors"), training.probe().circuit())?;
     run.write("probe_config.json", &format!("{:#}\n", serde_json::json!(training.config())))?;
-    let (data, l0) = (training.data(), training.probe().circuit().l0());
+    let (data, l0) = (training.data().clone(), training.probe().circuit().l0());
     let masked = |size| variant.l0_lambda.map(|_| size);
     Ok(Some(SubnetworkRow {
         variant,

@@ -9,10 +9,13 @@ use burn::tensor::{Device, Tensor};
 use burn::train::checkpoint::CheckpointerError;
 use ns_circuit::{CircuitConfig, rng};
 use ns_models::{AnyTransformer, Site, TextTokenizer};
-use ns_probe::{Labeling, ProbeBatch, ResidualUpdateModelConfig, SubnetworkProbe, SubnetworkProbeConfig};
+use ns_probe::{Labeling, PrefixCache, ProbeBatch, ResidualUpdateModelConfig, SubnetworkProbe, SubnetworkProbeConfig};
 use serde::{Deserialize, Serialize};
 
-use crate::{Metrics, OptimizerRecipe, TrainError, Trainee, WordLabels, WordRecipe, task_recipe::resolve_beside};
+use crate::{
+    DEFAULT_PREFIX_CACHE_MB, Metrics, OptimizerRecipe, TrainError, Trainee, WordLabels, WordRecipe,
+    task_recipe::resolve_beside,
+};
 
 /// Rows that evaluation runs at once.
 const EVALUATION_BATCH: usize = 128;
@@ -139,6 +142,7 @@ pub struct SubnetworkTraining {
     data: WordLabels,
     probe: SubnetworkProbe<AnyTransformer>,
     optimizer: ModuleOptimizer,
+    prefixes: PrefixCache,
 }
 
 impl SubnetworkTraining {
@@ -171,7 +175,19 @@ impl SubnetworkTraining {
             data,
             probe,
             optimizer: recipe.optimizer.init(),
+            prefixes: PrefixCache::of_megabytes(DEFAULT_PREFIX_CACHE_MB),
         })
+    }
+
+    /// Keeps up to so many megabytes of what no mask changes; with 0 all is computed in every epoch.
+    ///
+    /// # Errors
+    /// [`ns_probe::ProbeError::PrefixCache`] when a batch does not fit.
+    pub fn with_prefix_cache(self, megabytes: usize) -> Result<Self, TrainError> {
+        let prefixes = PrefixCache::of_megabytes(megabytes);
+        let batch = self.batch(&self.data.split.train[..self.recipe.batch_size], &self.device)?;
+        prefixes.check(self.probe.reading(), self.probe.circuit().model()?, &batch)?;
+        Ok(Self { prefixes, ..self })
     }
 
     /// The probe's configuration.
@@ -212,13 +228,14 @@ impl SubnetworkTraining {
     ///
     /// # Errors
     /// Those of the probe.
-    pub fn accuracy(&self, rows: &[usize]) -> Result<f64, TrainError> {
+    pub fn accuracy(&mut self, rows: &[usize]) -> Result<f64, TrainError> {
         let probe = self.probe.valid();
         let device = self.device.clone().inner();
         let mut right = 0;
         for rows in rows.chunks(EVALUATION_BATCH) {
             let batch = self.batch(rows, &device)?;
-            let told: Tensor<2> = probe.forward(&batch)?.logits;
+            let prefix = probe.cached_prefix(&mut self.prefixes, rows, &batch)?;
+            let told: Tensor<2> = probe.forward_from(&prefix, &batch)?.logits;
             let told = told.argmax(1).into_data();
             right += told.iter::<i64>().zip(&batch.labels).filter(|(told, label)| told == *label).count();
         }
@@ -239,7 +256,9 @@ impl Trainee for SubnetworkTraining {
         let mut total = 0.0;
         for (step, rows) in batches.iter().enumerate() {
             self.probe.circuit().begin_step(epoch as u64, step as u64);
-            let loss = self.probe.forward(&self.batch(rows, &self.device)?)?.loss;
+            let batch = self.batch(rows, &self.device)?;
+            let prefix = self.probe.cached_prefix(&mut self.prefixes, rows, &batch)?;
+            let loss = self.probe.forward_from(&prefix, &batch)?.loss;
             total += loss.clone().into_scalar::<f64>();
             let gradients = GradientsParams::from_grads(loss.backward(), &self.probe);
             let learning_rate = self.recipe.optimizer.learning_rate_at(epoch);

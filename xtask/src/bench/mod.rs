@@ -1,6 +1,8 @@
 //! `bench …`: speed, as a ratio.
 
 mod forward;
+mod gpt2_probe;
+mod memory;
 mod peer;
 mod probe;
 

@@ -78,10 +78,35 @@ impl PeerOptions {
     /// Starts a script of tests/peer that takes turns; `None` when no peer is wanted, or (with a line that says
     /// SKIPPED) not to be had. Its first line is read and handed back.
     pub(crate) fn start(&self, script: &str, arguments: &[&str]) -> anyhow::Result<Option<(PeerProcess, Value)>> {
-        let Some(Peer::Python) = self.peer else { return Ok(None) };
+        self.start_command(self.command(script, arguments))
+    }
+
+    /// The same with a script that imports NeuroSurgeon.
+    pub(crate) fn start_with_reference(
+        &self,
+        script: &str,
+        arguments: &[&str],
+    ) -> anyhow::Result<Option<(PeerProcess, Value)>> {
+        let mut command = self.command(script, arguments);
+        self.add_neurosurgeon(&mut command);
+        self.start_command(command)
+    }
+
+    fn command(&self, script: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.python);
-        command.arg(format!("tests/peer/{script}")).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = match command.spawn() {
+        command.arg(format!("tests/peer/{script}")).args(arguments);
+        command
+    }
+
+    fn add_neurosurgeon(&self, command: &mut Command) {
+        if let Some(folder) = &self.neurosurgeon {
+            command.arg("--neurosurgeon").arg(folder);
+        }
+    }
+
+    fn start_command(&self, mut command: Command) -> anyhow::Result<Option<(PeerProcess, Value)>> {
+        let Some(Peer::Python) = self.peer else { return Ok(None) };
+        let mut child = match command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() {
             Ok(child) => child,
             Err(error) => {
                 say!("SKIPPED: cannot run `{}`: {error}", self.python.display());
@@ -102,11 +127,9 @@ impl PeerOptions {
     /// Runs a script of tests/peer; `None` when no peer is wanted, or (with a line that says SKIPPED) not to be had.
     pub(crate) fn run(&self, script: &str, arguments: &[&str]) -> anyhow::Result<Option<PeerTimes>> {
         let Some(Peer::Python) = self.peer else { return Ok(None) };
-        let mut command = Command::new(&self.python);
-        command.arg(format!("tests/peer/{script}")).args(arguments).arg("--json");
-        if let Some(folder) = &self.neurosurgeon {
-            command.arg("--neurosurgeon").arg(folder);
-        }
+        let mut command = self.command(script, arguments);
+        command.arg("--json");
+        self.add_neurosurgeon(&mut command);
         let output = match command.output() {
             Ok(output) => output,
             Err(error) => {

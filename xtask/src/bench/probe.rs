@@ -2,28 +2,47 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use burn::tensor::Device;
+use clap::{Args, ValueEnum};
 use ns_train::{ProbeRecipe, StepTimes, load_recipe, time_probe_steps};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::peer::PeerOptions;
-use crate::{backend::BackendOption, output::say};
+use super::{
+    gpt2_probe::{Gpt2Shape, Rounds},
+    memory::peak_memory_mb,
+    peer::PeerOptions,
+};
+use crate::{backend::BackendOption, output::say, prefix_cache::PrefixCacheOption};
 
 /// Time a training step of a circuit probe, and of the same probe in Python NeuroSurgeon with --peer python
 ///
-/// Rounds of both alternate in one run, because times on a shared machine mean little and ratios more.
+/// Rounds of both alternate in one run, because times on a shared machine mean little and ratios more. On GPT-2 small
+/// (random weights, no files) a step is timed once prefixes are cached; Python runs the whole model with NeuroSurgeon,
+/// and the block alone as a hand-written graph.
 #[derive(Args)]
 pub(crate) struct BenchProbe {
-    /// The recipe; the Python peer knows the shipped a² attention probe only
+    /// What to time; may be repeated
+    #[arg(long, value_enum, default_values_t = [ProbeShape::Arithmetic])]
+    shape: Vec<ProbeShape>,
+    /// Blocks of GPT-2 small that are probed; may be repeated [default: 0, 5 and 11]
+    #[arg(long)]
+    layer: Vec<usize>,
+    /// Timed steps of GPT-2 small
+    #[arg(long, default_value_t = 9)]
+    gpt2_rounds: usize,
+    /// The same of NeuroSurgeon, whose steps may take a quarter of a minute [default: as many]
+    #[arg(long)]
+    peer_rounds: Option<usize>,
+    /// The recipe of the arithmetic shape; the Python peer knows the shipped a² attention probe only
     #[arg(long, default_value = "models/arithmetic/probe-a2-attn.toml")]
     recipe: PathBuf,
-    /// Timed steps a round
+    /// Timed steps of the arithmetic shape a round
     #[arg(long, default_value_t = 30)]
     steps: usize,
     /// Steps before the clock starts
     #[arg(long, default_value_t = 5)]
     warmup: usize,
-    /// Rounds
+    /// Rounds of the arithmetic shape
     #[arg(long, default_value_t = 3)]
     rounds: usize,
     /// Write everything that was measured to this file
@@ -32,18 +51,57 @@ pub(crate) struct BenchProbe {
     #[command(flatten)]
     peer: PeerOptions,
     #[command(flatten)]
+    prefixes: PrefixCacheOption,
+    #[command(flatten)]
     backend: BackendOption,
+}
+
+/// A model, masks and a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ProbeShape {
+    /// The shipped arithmetic model, neuron masks, 500 sequences of 3 tokens
+    Arithmetic,
+    /// GPT-2 small, weight masks on the attention of a block, 32 sequences of 15 tokens
+    Gpt2Small,
+    /// The published agreement sweep: GPT-2 small, neuron masks on attention or the MLP of a block, 500 sequences of 15
+    /// tokens
+    Agreement,
 }
 
 impl BenchProbe {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let recipe = load_recipe::<ProbeRecipe>(&self.recipe)?.resolve(&self.recipe)?;
         let device = self.backend.device()?;
+        let mut measured = Vec::new();
+        for shape in &self.shape {
+            match shape {
+                ProbeShape::Arithmetic => measured.push(self.arithmetic(&device)?),
+                ProbeShape::Gpt2Small => measured.extend(self.gpt2(Gpt2Shape::Weights, &device)?),
+                ProbeShape::Agreement => measured.extend(self.gpt2(Gpt2Shape::Agreement, &device)?),
+            }
+        }
+        if let Some(path) = &self.json {
+            std::fs::write(path, format!("{:#}\n", json!(measured)))?;
+        }
+        Ok(())
+    }
+
+    fn gpt2(&self, shape: Gpt2Shape, device: &Device) -> anyhow::Result<Vec<Value>> {
+        let layers = if self.layer.is_empty() { &[0, 5, 11] } else { &self.layer[..] };
+        let rounds = Rounds {
+            ours: self.gpt2_rounds,
+            peers: self.peer_rounds.unwrap_or(self.gpt2_rounds),
+            prefix_cache_mb: self.prefixes.prefix_cache_mb,
+        };
+        shape.measure(layers, rounds, &self.peer, device)
+    }
+
+    fn arithmetic(&self, device: &Device) -> anyhow::Result<Value> {
+        let recipe = load_recipe::<ProbeRecipe>(&self.recipe)?.resolve(&self.recipe)?;
         let (steps, warmup, batch) = (self.steps.to_string(), self.warmup.to_string(), recipe.batch_size.to_string());
         let model = recipe.model.to_string_lossy().into_owned();
         let (mut ours, mut theirs, mut peak, mut versions) = (Vec::new(), Vec::new(), 0.0_f64, json!(null));
         for round in 1..=self.rounds {
-            let times = time_probe_steps(&recipe, self.steps, self.warmup, &device)?;
+            let times = time_probe_steps(&recipe, self.steps, self.warmup, self.prefixes.prefix_cache_mb, device)?;
             let mut line = format!("round {round}: {:.2} ms a step", times.median());
             ours.extend(times.milliseconds);
             let arguments = ["--model", &model, "--steps", &steps, "--warmup", &warmup, "--batch", &batch];
@@ -63,23 +121,12 @@ impl BenchProbe {
             say!("PyTorch: {:.2} ms, peak memory {peak:.0} MB, {versions}", theirs.median());
             say!("ratio ours / PyTorch: {ratio:.2}");
         }
-        if let Some(path) = &self.json {
-            let measured = json!({
-                "recipe": self.recipe,
-                "ours": { "median_ms": ours.median(), "all_ms": ours.milliseconds, "peak_rss_mb": own_peak },
-                "peer": { "median_ms": theirs.median(), "all_ms": theirs.milliseconds, "peak_rss_mb": peak,
-                          "versions": versions },
-            });
-            std::fs::write(path, format!("{measured:#}\n"))?;
-        }
-        Ok(())
+        Ok(json!({
+            "shape": "arithmetic",
+            "recipe": self.recipe,
+            "ours": { "median_ms": ours.median(), "all_ms": ours.milliseconds, "peak_rss_mb": own_peak },
+            "peers": [{ "graph": "neurosurgeon", "median_ms": theirs.median(), "all_ms": theirs.milliseconds,
+                        "peak_rss_mb": peak, "versions": versions }],
+        }))
     }
-}
-
-/// Largest resident memory of this process so far; NaN where the system does not tell.
-fn peak_memory_mb() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kilobytes = line.and_then(|line| line.split_whitespace().next()?.parse::<f64>().ok());
-    kilobytes.map_or(f64::NAN, |kilobytes| kilobytes / 1024.0)
 }

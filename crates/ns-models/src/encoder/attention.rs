@@ -36,12 +36,7 @@ impl EncoderAttention {
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`
     /// - output: `[batch, positions, hidden]`
-    pub(super) fn update(
-        &self,
-        hidden: Tensor<3>,
-        positions: Option<&Positions>,
-        bias: &AttentionBias,
-    ) -> Tensor<3> {
+    pub(super) fn update(&self, hidden: Tensor<3>, positions: Option<&Positions>, bias: &AttentionBias) -> Tensor<3> {
         let Some(span) = &self.span else {
             return self.output.update(self.self_attention.forward(hidden, positions, bias));
         };

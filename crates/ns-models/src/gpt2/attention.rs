@@ -35,12 +35,7 @@ impl Gpt2Attention {
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`
     /// - output: `[batch, positions, hidden]`
-    pub(crate) fn forward(
-        &self,
-        hidden: Tensor<3>,
-        positions: Option<&Positions>,
-        bias: &AttentionBias,
-    ) -> Tensor<3> {
+    pub(crate) fn forward(&self, hidden: Tensor<3>, positions: Option<&Positions>, bias: &AttentionBias) -> Tensor<3> {
         let [query, key, value] = self.query_key_value(hidden, positions);
         let attended = attend_from(positions, query, key, value, self.scale, bias);
         rows::linear(&self.c_proj, merge_heads(attended))

@@ -128,6 +128,11 @@ impl Arithmetic {
         examples.pairs.iter().map(|pair| value(*pair) as i64).collect()
     }
 
+    /// Place of each pair among all pairs.
+    pub fn places(&self, examples: &Examples) -> Vec<usize> {
+        examples.pairs.iter().map(|(a, b)| a * self.modulus + b).collect()
+    }
+
     /// Token ids `a b =`, `[n, 3]`.
     pub fn inputs(&self, examples: &Examples, device: &Device) -> ModelInputs {
         let equals = self.modulus as i64;

@@ -1,0 +1,225 @@
+//! Steps of a circuit probe on one block of GPT-2 small with random weights.
+
+use std::{thread::sleep, time::Duration};
+
+use anyhow::Context;
+use burn::tensor::Device;
+use ns_circuit::{CircuitConfig, MaskUnit};
+use ns_train::{ProbeBench, ProbeBenchConfig, StepTimes};
+use serde_json::{Value, json};
+
+use super::{
+    memory::{forget_peak_memory, peak_memory_mb},
+    peer::{PeerOptions, PeerProcess},
+};
+use crate::output::say;
+
+/// Batches that an epoch cycles through; the first epoch fills the cache of prefixes.
+const STEPS_PER_EPOCH: usize = 2;
+/// Steps of either side before the clock starts, besides the first epoch.
+const WARMUP: usize = 2;
+/// Idle threads of either side spin for a while before they sleep; the other side should not pay for it.
+const PAUSE: Duration = Duration::from_millis(250);
+
+/// A batch on GPT-2 small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Gpt2Shape {
+    /// 32 sequences of 15 tokens, one mask logit a weight of attention.
+    Weights,
+    /// The paper's agreement sweep: 500 sequences of 15 tokens, one logit a neuron of attention or the MLP.
+    Agreement,
+}
+
+/// How to measure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rounds {
+    /// Timed steps.
+    pub(crate) ours: usize,
+    /// The same of NeuroSurgeon.
+    pub(crate) peers: usize,
+    /// Memory for prefixes.
+    pub(crate) prefix_cache_mb: usize,
+}
+
+impl Gpt2Shape {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Weights => "gpt2-small",
+            Self::Agreement => "agreement",
+        }
+    }
+
+    fn components(self) -> &'static [&'static str] {
+        match self {
+            Self::Weights => &["attn"],
+            Self::Agreement => &["attn", "mlp"],
+        }
+    }
+
+    fn dims(self) -> [usize; 2] {
+        match self {
+            Self::Weights => [32, 15],
+            Self::Agreement => [500, 15],
+        }
+    }
+
+    fn unit(self) -> MaskUnit {
+        match self {
+            Self::Weights => MaskUnit::Weight,
+            Self::Agreement => MaskUnit::Neuron,
+        }
+    }
+
+    /// Measures every component of these blocks.
+    pub(crate) fn measure(
+        self,
+        layers: &[usize],
+        rounds: Rounds,
+        peer: &PeerOptions,
+        device: &Device,
+    ) -> anyhow::Result<Vec<Value>> {
+        let cases = self.components().iter().flat_map(|component| layers.iter().map(move |layer| (*component, *layer)));
+        cases.map(|(component, layer)| Case { shape: self, component, layer }.measure(rounds, peer, device)).collect()
+    }
+}
+
+/// One row of the table.
+struct Case {
+    shape: Gpt2Shape,
+    component: &'static str,
+    layer: usize,
+}
+
+/// A peer's steps.
+struct PeerSteps {
+    graph: &'static str,
+    process: PeerProcess,
+    versions: Value,
+    rounds: usize,
+    milliseconds: Vec<f64>,
+    peak_rss_mb: f64,
+}
+
+impl Case {
+    fn measure(&self, rounds: Rounds, peer: &PeerOptions, device: &Device) -> anyhow::Result<Value> {
+        forget_peak_memory();
+        let mut bench = ProbeBench::new(self.config(rounds.prefix_cache_mb), device)?;
+        let first_epoch: Vec<f64> = (0..STEPS_PER_EPOCH).map(|_| bench.step()).collect::<Result<_, _>>()?;
+        let mut peers = self.peers(rounds, peer)?;
+        let mut ours = Vec::new();
+        for round in 0..WARMUP + rounds.ours.max(rounds.peers) {
+            sleep(PAUSE);
+            let milliseconds = bench.step()?;
+            if round >= WARMUP {
+                ours.push(milliseconds);
+            }
+            for peer in peers.iter_mut().filter(|peer| round < WARMUP.min(peer.rounds) + peer.rounds) {
+                sleep(PAUSE);
+                peer.step(round)?;
+            }
+        }
+        let peak_rss_mb = peak_memory_mb();
+        let ours = StepTimes { milliseconds: ours };
+        let mut line = format!("{}: {:.1} ms, {peak_rss_mb:.0} MB", self.name(), ours.median());
+        for peer in &peers {
+            let (median, ratio) = (peer.times().median(), ours.median() / peer.times().median());
+            line += &format!("; {} {median:.1} ms, {:.0} MB, ratio {ratio:.3}", peer.graph, peer.peak_rss_mb);
+        }
+        say!("{line}");
+        let peers: Vec<Value> = peers.iter().map(PeerSteps::to_json).collect();
+        let ours = json!({
+            "median_ms": ours.median(), "all_ms": ours.milliseconds, "first_epoch_ms": first_epoch,
+            "peak_rss_mb": peak_rss_mb,
+        });
+        Ok(json!({
+            "shape": self.shape.name(), "dims": self.shape.dims(), "component": self.component, "layer": self.layer,
+            "ours": ours, "peers": peers,
+        }))
+    }
+
+    fn name(&self) -> String {
+        format!("{}, {} of layer {}", self.shape.name(), self.component, self.layer)
+    }
+
+    fn model() -> Value {
+        json!({
+            "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 50257, "n_positions": 1024,
+            "n_embd": 768, "n_layer": 12, "n_head": 12, "activation_function": "gelu_new",
+        })
+    }
+
+    fn config(&self, prefix_cache_mb: usize) -> ProbeBenchConfig {
+        let layers: &[&str] =
+            if self.component == "attn" { &["attn.c_attn", "attn.c_proj"] } else { &["mlp.c_fc", "mlp.c_proj"] };
+        let [batch, seq] = self.shape.dims();
+        ProbeBenchConfig {
+            model: Self::model(),
+            probe_vectors: format!("{}_update_{}", self.component, self.layer),
+            circuit_config: CircuitConfig {
+                target_layers: layers.iter().map(|name| format!("transformer.h.{}.{name}", self.layer)).collect(),
+                mask_unit: self.shape.unit(),
+                add_l0: true,
+                l0_lambda: 1e-6,
+                ..CircuitConfig::default()
+            },
+            batch,
+            seq,
+            steps_per_epoch: STEPS_PER_EPOCH,
+            prefix_cache_mb,
+        }
+    }
+
+    /// NeuroSurgeon, the block written by hand, and the same at the tokens that are read only.
+    fn peers(&self, rounds: Rounds, peer: &PeerOptions) -> anyhow::Result<Vec<PeerSteps>> {
+        let graphs = [("neurosurgeon", rounds.peers), ("block", rounds.ours), ("rows", rounds.ours)];
+        let started = graphs.map(|(graph, rounds)| self.start(graph, rounds, peer));
+        started.into_iter().filter_map(Result::transpose).collect()
+    }
+
+    fn start(&self, graph: &'static str, rounds: usize, peer: &PeerOptions) -> anyhow::Result<Option<PeerSteps>> {
+        let [batch, seq] = self.shape.dims().map(|size| size.to_string());
+        let (config, layer) = (Self::model().to_string(), self.layer.to_string());
+        let unit = if self.shape.unit() == MaskUnit::Neuron { "neuron" } else { "weight" };
+        let arguments = [
+            ["--graph", graph],
+            ["--config", &config],
+            ["--layer", &layer],
+            ["--component", self.component],
+            ["--unit", unit],
+            ["--batch", &batch],
+            ["--seq", &seq],
+        ];
+        let started = peer.start_with_reference("bench_gpt2_probe.py", &arguments.concat())?;
+        Ok(started.map(|(process, first)| PeerSteps {
+            graph,
+            process,
+            versions: first["versions"].clone(),
+            rounds,
+            milliseconds: Vec::new(),
+            peak_rss_mb: 0.0,
+        }))
+    }
+}
+
+impl PeerSteps {
+    fn step(&mut self, round: usize) -> anyhow::Result<()> {
+        let measured = self.process.ask()?;
+        let number = |key: &str| measured[key].as_f64().with_context(|| format!("the peer's JSON has no `{key}`"));
+        self.peak_rss_mb = self.peak_rss_mb.max(number("peak_rss_mb")?);
+        if round >= WARMUP.min(self.rounds) {
+            self.milliseconds.push(number("ms")?);
+        }
+        Ok(())
+    }
+
+    fn times(&self) -> StepTimes {
+        StepTimes { milliseconds: self.milliseconds.clone() }
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "graph": self.graph, "median_ms": self.times().median(), "all_ms": self.milliseconds,
+            "peak_rss_mb": self.peak_rss_mb, "versions": self.versions,
+        })
+    }
+}
