@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::ablation::Ablation;
+use crate::kernels::{Link, masked};
 use crate::layout::Slot;
 use crate::methods::{Method, continuous_sparsification, hard_concrete};
 use crate::rng;
@@ -19,6 +20,8 @@ pub(crate) struct Control {
     by_path: BTreeMap<String, usize>,
     /// How masks are made.
     pub(crate) method: Method,
+    /// One a slot, between its mask and its L0 term.
+    pub(crate) links: Vec<Link>,
     state: Mutex<State>,
 }
 
@@ -83,7 +86,8 @@ impl Control {
             step: 0,
             slots: vec![off; slots.len()],
         };
-        Self { slots, by_path, method, state: Mutex::new(state) }
+        let links = slots.iter().map(|_| Link::default()).collect();
+        Self { slots, by_path, method, links, state: Mutex::new(state) }
     }
 
     /// The slot of the parameter at `path`.
@@ -126,11 +130,8 @@ impl Control {
                 false => (state.ablation, slot.drawn.clone()),
             }
         };
-        if let Some(logits) = &source.logits
-            && source.training
-            && logits.is_require_grad()
-        {
-            return Some(self.soft_mask(slot, logits.clone(), &source.device));
+        if let Some(logits) = trainable_logits(source) {
+            return Some(self.soft_mask(slot, logits, &source.device));
         }
         Some(match ablation {
             Ablation::None => self.hard_mask(source),
@@ -143,6 +144,28 @@ impl Control {
                 None => self.hard_mask(source),
             },
         })
+    }
+
+    /// The effective parameter `w ⊙ m` of training, where the mask is soft and the parameter of the logits' type; `None`
+    /// elsewhere, and when masks are off.
+    pub(crate) fn soft_masked<const D: usize>(
+        &self,
+        slot: usize,
+        source: &Source<'_>,
+        base: &Tensor<D>,
+    ) -> Option<Tensor<D>> {
+        let logits = trainable_logits(source).filter(|logits| logits.dtype() == base.dtype())?;
+        if !self.state().slots[slot].on {
+            return None;
+        }
+        let (relaxation, noise) = match &self.method {
+            Method::HardConcrete(concrete) => (concrete.relaxation(), Some(self.noise(slot, &source.device))),
+            Method::ContinuousSparsification | Method::MagnitudePruning { .. } => {
+                (continuous_sparsification::relaxation(self.state().temperature), None)
+            }
+        };
+        let cover = self.slots[slot].cover();
+        Some(masked(base.clone(), logits, noise, relaxation, cover, &self.links[slot]))
     }
 
     /// The hard mask of the circuit itself, whatever the mode and the ablation.
@@ -196,6 +219,11 @@ impl Control {
         entry.noise = Some(noise.clone());
         noise
     }
+}
+
+/// The logits of a mask that is being learned.
+fn trainable_logits(source: &Source<'_>) -> Option<Tensor<1>> {
+    source.logits.clone().filter(|logits| source.training && logits.is_require_grad())
 }
 
 impl fmt::Debug for Control {

@@ -52,12 +52,12 @@ pub(crate) fn statistics(control: &Control, views: &[View]) -> L0Statistics {
 /// The training L0 of one mask, shape `[1]`: differentiable for the learned methods, a constant for magnitude pruning
 /// and for frozen continuous sparsification.
 pub(crate) fn training_term(control: &Control, view: &View) -> Tensor<1> {
-    let repeat = control.slots[view.slot].repeat();
+    let (slot, link) = (&control.slots[view.slot], &control.links[view.slot]);
     match (&control.method, &view.logits) {
-        (Method::HardConcrete(concrete), Some(logits)) => concrete.l0(logits.clone()),
+        (Method::HardConcrete(concrete), Some(logits)) => concrete.l0(logits.clone(), link),
         (Method::ContinuousSparsification, Some(logits)) if logits.is_require_grad() || !view.training() => {
             let temperature = control.state().temperature;
-            continuous_sparsification::l0(logits.clone(), temperature, repeat)
+            continuous_sparsification::l0(logits.clone(), temperature, slot.repeat(), link)
         }
         _ => Tensor::from_floats([kept(control, view) as f32], view.device()),
     }

@@ -7,6 +7,7 @@ use burn::tensor::TensorData;
 use crate::config::MaskUnit;
 use crate::error::CircuitError;
 use crate::hard_mask::HardMask;
+use crate::kernels::Cover;
 use crate::target::LayerKind;
 
 /// Which of a layer's parameters a mask is on.
@@ -85,6 +86,17 @@ impl Slot {
     /// How many entries of the parameter one entry of the mask covers.
     pub(crate) fn repeat(&self) -> usize {
         self.len().checked_div(self.mask_len()).unwrap_or(0)
+    }
+
+    /// Which entries of the parameter each entry of the mask covers.
+    pub(crate) fn cover(&self) -> Cover {
+        let axis = (0..self.shape.len()).find(|i| self.shape[*i] != self.mask_shape[*i]);
+        let axis = axis.unwrap_or(self.shape.len());
+        Cover {
+            outer: self.shape[..axis].iter().product(),
+            repeat: self.shape.get(axis).copied().unwrap_or(1),
+            inner: self.shape.get(axis + 1..).unwrap_or_default().iter().product(),
+        }
     }
 
     /// Shape of the parameter in Hugging Face's layout.
@@ -229,6 +241,10 @@ mod tests {
         let conv = slot(LayerKind::Conv1d, &[2, 2, 3], MaskUnit::Neuron);
         let full = conv.broadcast_to_hf(&[1., 2., 3., 4., 5., 6.]);
         assert_eq!(values(&full), [1., 2., 3., 1., 2., 3., 4., 5., 6., 4., 5., 6.]);
+        assert_eq!(linear.cover(), Cover { outer: 1, repeat: 2, inner: 3 });
+        assert_eq!(conv.cover(), Cover { outer: 2, repeat: 2, inner: 3 });
+        let single = slot(LayerKind::Conv1d, &[2, 2, 3], MaskUnit::Weight);
+        assert_eq!(single.cover(), Cover { outer: 12, repeat: 1, inner: 1 });
     }
 
     #[test]

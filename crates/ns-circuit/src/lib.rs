@@ -65,8 +65,12 @@ mod control;
 mod mask;
 mod methods;
 
+mod kernels;
+
 mod ablation;
 mod l0;
+
+mod adamw;
 
 mod hard_mask;
 mod overlap;
@@ -92,6 +96,7 @@ mod model_tests;
 mod testing;
 
 pub use ablation::Ablation;
+pub use adamw::AdamW;
 pub use config::{CircuitConfig, MagnitudeCriterion, MaskMethod, MaskUnit};
 pub use error::{CircuitError, Misfit};
 pub use exchange::{load_masks, save_masks, save_masks_with_prefix};

@@ -41,6 +41,9 @@ impl Reparameterization for Mask {
             device: base.device(),
             pruned: &|| self.cache.get_or_compute(&self.control.method, &base),
         };
+        if let Some(masked) = self.control.soft_masked(self.slot, &source, &base) {
+            return masked;
+        }
         let Some(mask) = self.control.mask(self.slot, &source) else {
             return base;
         };

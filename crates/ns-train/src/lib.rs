@@ -38,6 +38,7 @@ mod circuit_files;
 mod visualizer;
 
 mod bench;
+mod mask_bench;
 mod probe_bench;
 
 pub mod figures;
@@ -57,6 +58,7 @@ pub use data::{
 pub use error::TrainError;
 pub use interrupt::Interrupt;
 pub use learner::{Learner, Metrics, Outcome, Trainee};
+pub use mask_bench::{MaskBench, MaskTimes};
 pub use model_training::{ModelTraining, train_model};
 pub use probe_bench::{ProbeBench, ProbeBenchConfig};
 pub use probe_report::{ProbeReport, ProbeRow, train_probe};

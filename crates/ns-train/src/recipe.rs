@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use burn::optim::{AdamWConfig, ModuleOptimizer};
+use burn::optim::ModuleOptimizer;
+use ns_circuit::AdamW;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{Arithmetic, TrainError};
@@ -52,12 +53,12 @@ impl Default for OptimizerRecipe {
 impl OptimizerRecipe {
     /// A fresh optimiser.
     pub fn init(&self) -> ModuleOptimizer {
-        AdamWConfig::new()
-            .with_beta_1(self.betas[0] as f32)
-            .with_beta_2(self.betas[1] as f32)
-            .with_epsilon(1e-8)
-            .with_weight_decay(self.weight_decay as f32)
-            .init()
+        let adamw = AdamW {
+            betas: self.betas.map(|beta| beta as f32),
+            weight_decay: self.weight_decay as f32,
+            ..AdamW::default()
+        };
+        adamw.into()
     }
 
     /// Learning rate in an epoch, counted from 0 (PyTorch's `LinearLR(start_factor=1/3)`).

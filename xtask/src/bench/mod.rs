@@ -2,6 +2,7 @@
 
 mod forward;
 mod gpt2_probe;
+mod mask;
 mod memory;
 mod peer;
 mod probe;
@@ -18,6 +19,7 @@ pub(crate) struct Bench {
 #[derive(Subcommand)]
 enum What {
     Forward(forward::BenchForward),
+    Mask(mask::BenchMask),
     Probe(probe::BenchProbe),
 }
 
@@ -25,6 +27,7 @@ impl Bench {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.what {
             What::Forward(forward) => forward.run(),
+            What::Mask(mask) => mask.run(),
             What::Probe(probe) => probe.run(),
         }
     }

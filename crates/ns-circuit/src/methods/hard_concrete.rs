@@ -7,6 +7,7 @@
 use burn::tensor::{Tensor, activation::sigmoid};
 use rand::Rng;
 
+use crate::kernels::{Link, Relaxation, open_gates};
 use crate::rng;
 
 /// Noise and initial shares stay this far from 0 and 1.
@@ -46,9 +47,18 @@ impl HardConcrete {
     /// The expected number of open gates. Shapes: `logits` `[n]`, result `[1]`.
     ///
     /// As in the reference this counts logits, where [`l0`](crate::CircuitModel::l0) counts weights.
-    pub(crate) fn l0(&self, logits: Tensor<1>) -> Tensor<1> {
-        let shift = self.temperature * (-self.left_stretch / self.right_stretch).ln();
-        sigmoid(logits.sub_scalar(shift as f32)).sum()
+    pub(crate) fn l0(&self, logits: Tensor<1>, link: &Link) -> Tensor<1> {
+        open_gates(logits, self.relaxation(), link)
+    }
+
+    /// The formulas of soft mask and L0.
+    pub(crate) fn relaxation(&self) -> Relaxation {
+        Relaxation::HardConcrete {
+            temperature: self.temperature as f32,
+            low: self.left_stretch as f32,
+            span: (self.right_stretch - self.left_stretch) as f32,
+            shift: (self.temperature * (-self.left_stretch / self.right_stretch).ln()) as f32,
+        }
     }
 
     fn stretch(&self, gate: Tensor<1>) -> Tensor<1> {
@@ -103,7 +113,7 @@ mod tests {
     #[test]
     fn l0_by_hand() {
         // σ(0 − ⅔ ln(0.1/1.1)) = σ(1.598 596 8) = 0.831 822 7
-        let l0 = HardConcrete::default().l0(tensor([0.0, 0.0]));
+        let l0 = HardConcrete::default().l0(tensor([0.0, 0.0]), &Link::default());
         assert_close(l0, &[2.0 * 0.831_822_7]);
     }
 

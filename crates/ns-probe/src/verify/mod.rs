@@ -8,13 +8,13 @@ mod subject;
 use std::collections::BTreeMap;
 
 use burn::module::ModuleDisplay;
-use burn::optim::{AdamWConfig, GradientsParams, ModuleOptimizer};
+use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Tensor, TensorData};
-use ns_circuit::L0Statistics;
+use ns_circuit::{AdamW, L0Statistics};
 use ns_models::Transformer;
 use serde_json::Value;
 
-use self::case::{Case, ProbeKind};
+use self::case::{Case, Optimizer, ProbeKind};
 use self::subject::{Forward, Subject};
 use crate::{CircuitProbe, ProbeBatch, ProbeError, SubnetworkProbe};
 
@@ -77,12 +77,8 @@ impl Run<'_> {
 
     fn train<S: Subject>(&self, mut probe: S) -> Result<(S, Produced), ProbeError> {
         let case = &self.case;
-        let mut optimizer: ModuleOptimizer = AdamWConfig::new()
-            .with_beta_1(case.optimizer.betas[0])
-            .with_beta_2(case.optimizer.betas[1])
-            .with_epsilon(case.optimizer.eps)
-            .with_weight_decay(case.optimizer.weight_decay)
-            .init();
+        let Optimizer { betas, eps: epsilon, weight_decay, .. } = case.optimizer;
+        let mut optimizer: ModuleOptimizer = AdamW { betas, epsilon, weight_decay }.into();
         let mut temperature = case.initial_temperature;
         let mut losses = Vec::<f32>::with_capacity(case.steps);
         for step in 0..case.steps {
