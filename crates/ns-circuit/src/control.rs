@@ -10,7 +10,6 @@ use crate::ablation::Ablation;
 use crate::kernels::{Link, masked};
 use crate::layout::Slot;
 use crate::methods::{Method, continuous_sparsification, hard_concrete};
-use crate::rng;
 
 /// Shared by every mask of a [`CircuitModel`](crate::CircuitModel) and by the model's clones.
 pub(crate) struct Control {
@@ -212,8 +211,7 @@ impl Control {
         }
         let values = entry.injected.clone().unwrap_or_else(|| {
             let label = format!("noise/{}", self.slots[slot].key());
-            let mut rng = rng::stream(seed, &label, epoch, step);
-            hard_concrete::draw_noise(&mut rng, self.slots[slot].mask_len())
+            hard_concrete::draw_noise((seed, &label, epoch, step), self.slots[slot].mask_len())
         });
         let noise = flat(values, device);
         entry.noise = Some(noise.clone());

@@ -6,11 +6,35 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
 
 /// The generator of the draw named `label` of a run with `seed`, at `epoch` and `step`.
 ///
 /// Equal arguments give equal streams; streams that differ in any argument are independent.
 pub fn stream(seed: u64, label: &str, epoch: u64, step: u64) -> impl Rng + use<> {
+    generator(seed, label, epoch, step)
+}
+
+/// The first `n` draws of [`uniform01`] from [`stream`], each run of them through `map`, on all threads.
+pub(crate) fn map_uniform(
+    (seed, label, epoch, step): (u64, &str, u64, u64),
+    n: usize,
+    map: impl Fn(&mut [f32]) + Sync,
+) -> Vec<f32> {
+    /// Draws that one task takes.
+    const TASK: usize = 1 << 14;
+    let rng = generator(seed, label, epoch, step);
+    let mut draws = vec![0.0; n];
+    draws.par_chunks_mut(TASK).enumerate().for_each(|(task, draws)| {
+        let mut rng = rng.clone();
+        rng.set_word_pos((task * TASK) as u128); // a draw takes one word
+        draws.iter_mut().for_each(|draw| *draw = uniform01(&mut rng));
+        map(draws);
+    });
+    draws
+}
+
+fn generator(seed: u64, label: &str, epoch: u64, step: u64) -> ChaCha8Rng {
     let mut state = mix(seed);
     for word in [fnv1a(label.as_bytes()), label.len() as u64, epoch, step] {
         state = mix(state ^ word);
@@ -81,19 +105,27 @@ pub fn sample_without_replacement(rng: &mut impl Rng, n: usize, k: usize) -> Vec
 /// The natural logarithm of a positive, finite, normal number, in IEEE arithmetic only (relative error below 1e-15).
 ///
 /// `x = m·2^e` with `m` in `[√½, √2)`, then `ln m = 2 artanh((m−1)/(m+1))`.
+#[inline(always)]
 pub(crate) fn ln(x: f64) -> f64 {
     const MANTISSA: u64 = (1 << 52) - 1;
+    /// `1 / (2k + 1)`, the coefficients of `artanh`.
+    const COEFFICIENTS: [f64; 12] = {
+        let mut coefficients = [0.0; 12];
+        let mut k = 0;
+        while k < coefficients.len() {
+            coefficients[k] = 1.0 / (2 * k + 1) as f64;
+            k += 1;
+        }
+        coefficients
+    };
     let bits = x.to_bits();
-    let mut exponent = ((bits >> 52) & 0x7ff) as i64 - 1023;
-    let mut m = f64::from_bits((bits & MANTISSA) | (1023 << 52));
-    if m > std::f64::consts::SQRT_2 {
-        m *= 0.5;
-        exponent += 1;
-    }
+    let exponent = ((bits >> 52) & 0x7ff) as i32 - 1023;
+    let m = f64::from_bits((bits & MANTISSA) | (1023 << 52));
+    let (m, exponent) = if m > std::f64::consts::SQRT_2 { (m * 0.5, exponent + 1) } else { (m, exponent) };
     let t = (m - 1.0) / (m + 1.0);
     let square = t * t;
-    let series = (0..12).rev().fold(0.0, |sum, k| sum * square + 1.0 / f64::from(2 * k + 1));
-    2.0 * t * series + exponent as f64 * std::f64::consts::LN_2
+    let series = COEFFICIENTS.into_iter().rev().fold(0.0, |sum, coefficient| sum * square + coefficient);
+    2.0 * t * series + f64::from(exponent) * std::f64::consts::LN_2
 }
 
 /// FNV-1a, 64 bits.
@@ -134,6 +166,14 @@ mod tests {
         let drawn: Vec<u64> = (0..3).map(|_| rng.next_u64()).collect();
         let frozen = [4_330_183_030_445_173_272, 6_608_093_083_790_492_635, 6_854_300_755_535_329_634];
         assert_eq!(drawn, frozen);
+    }
+
+    #[test]
+    fn draws_of_all_threads_are_those_of_one() {
+        let mut rng = stream(7, "noise/h.0.weight", 1, 2);
+        let expected: Vec<f32> = (0..40_000).map(|_| -uniform01(&mut rng)).collect();
+        let negate = |draws: &mut [f32]| draws.iter_mut().for_each(|draw| *draw = -*draw);
+        assert_eq!(map_uniform((7, "noise/h.0.weight", 1, 2), 40_000, negate), expected);
     }
 
     #[test]

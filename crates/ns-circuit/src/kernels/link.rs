@@ -18,8 +18,10 @@ pub(crate) struct Link(Arc<Mutex<Entries>>);
 
 #[derive(Debug, Default)]
 struct Entries {
+    /// Of the effective parameter that was made last.
     sum: Option<Entry>,
-    gradient: Option<Entry>,
+    /// One a key; none outside a backward pass.
+    gradients: Vec<Entry>,
 }
 
 /// A tensor of shape `[1]` of any backend.
@@ -51,12 +53,14 @@ impl Link {
 
     /// Leaves the gradient of the sum for whoever takes it first.
     pub(super) fn leave_gradient<B: Backend>(&self, key: Key, gradient: FloatTensor<B>) {
-        self.entries().gradient = Some(Entry { key, tensor: Box::new(gradient) });
+        self.entries().gradients.push(Entry { key, tensor: Box::new(gradient) });
     }
 
     /// Takes the gradient of the sum of `key`, if it is still here.
     pub(super) fn take_gradient<B: Backend>(&self, key: Key) -> Option<FloatTensor<B>> {
-        let entry = self.entries().gradient.take_if(|entry| entry.key == key)?;
+        let mut entries = self.entries();
+        let place = entries.gradients.iter().position(|entry| entry.key == key)?;
+        let entry = entries.gradients.swap_remove(place);
         entry.tensor.downcast::<FloatTensor<B>>().ok().map(|tensor| *tensor)
     }
 
