@@ -71,7 +71,7 @@ pub(super) fn masked_backward(
                 let gate = logistic((s + noise) / temperature);
                 let stretched = gate * span + low;
                 let slope = gate * (1.0 - gate) * scale;
-                let slope = if stretched < 0.0 || stretched > 1.0 { 0.0 } else { slope };
+                let slope = if (0.0..=1.0).contains(&stretched) { slope } else { slope * 0.0 };
                 *g = *g * w * slope + of_gates * logistic_slope(s - shift);
             }
         }
