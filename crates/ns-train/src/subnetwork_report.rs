@@ -55,13 +55,15 @@ pub fn train_subnetwork(
     prefix_cache_mb: usize,
 ) -> Result<Option<SubnetworkRow>, TrainError> {
     #[derive(Serialize)]
-    struct Variant<'a> {
+    struct Variant {
         variant: SubnetworkVariant,
         #[serde(flatten)]
-        recipe: &'a SubnetworkRecipe,
+        recipe: SubnetworkRecipe,
     }
     let mut training = SubnetworkTraining::new(recipe, variant, seed, device)?.with_prefix_cache(prefix_cache_mb)?;
-    let run = Run::open(folder, &Variant { variant, recipe }, seed)?;
+    // What else the recipe trains is not this run's: a sweep may grow.
+    let alone = SubnetworkRecipe { l0_lambdas: Vec::new(), plain: false, control: false, ..recipe.clone() };
+    let run = Run::open(folder, &Variant { variant, recipe: alone }, seed)?;
     let (epochs, checkpoint_every) = (recipe.epochs, recipe.checkpoint_every);
     let learner = Learner { label: variant.name(), epochs, checkpoint_every, interrupt: interrupt.clone() };
     let (outcome, _) = learner.train(&mut training, &run)?;
