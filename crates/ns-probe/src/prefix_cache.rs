@@ -14,8 +14,9 @@ const VALUE: usize = size_of::<f32>();
 ///
 /// Every epoch sees every example once, so what does not fit is computed again and nothing is thrown out for it. A
 /// vector depends on its own sequence and on how far that is padded, so an example is kept for each length it comes
-/// in. On backends whose matrix products give a row the same bits in a batch of any size (the CPU's do), cached
-/// and computed prefixes are the same bits.
+/// in. On backends whose matrix products give a row the same bits in a batch of any size, cached and computed prefixes
+/// are the same bits. The CPU's do for layers of more than 64 outputs and for those of at most 512 inputs, that is for
+/// all models in use.
 #[derive(Debug)]
 pub struct PrefixCache {
     /// Bytes.
