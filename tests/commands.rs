@@ -105,6 +105,31 @@ mod backends {
     }
 
     #[test]
+    fn the_list_names_all_and_needs_no_other_argument() {
+        for arguments in [&["--backend", "list"][..], &["verify", "--backend=list"]] {
+            let printed = success(&command(Path::new("."), []).args(arguments).output().unwrap());
+            for known in ["flex:0", "processor", "ndarray", "wgpu", "cuda"] {
+                assert!(printed.contains(known), "{printed}");
+            }
+            for (name, in_build) in [
+                ("ndarray", cfg!(feature = "ndarray")),
+                ("wgpu", cfg!(feature = "wgpu")),
+                ("cuda", cfg!(feature = "cuda")),
+            ] {
+                assert_eq!(!printed.contains(&format!("`--features {name}` adds it")), in_build, "{printed}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_device_that_is_not_there_is_an_error() {
+        let message = failure(&xtask(["verify", "anywhere", "--backend", "flex:3"]));
+        assert!(message.contains("no device 3") && message.contains("it has 1"), "{message}");
+        let message = failure(&xtask(["verify", "anywhere", "--backend", "flex:first"]));
+        assert!(message.contains("`first` is not a device's number"), "{message}");
+    }
+
+    #[test]
     #[cfg(not(feature = "wgpu"))]
     fn a_backend_that_is_not_in_the_build_says_how_to_get_it() {
         let message = failure(&xtask(["verify", "anywhere", "--backend", "wgpu"]));

@@ -4,6 +4,7 @@ mod backend;
 mod bench;
 mod circuit;
 mod demo;
+mod device_memory;
 mod embed;
 mod fetch;
 mod inspect;
@@ -47,7 +48,12 @@ enum Command {
 fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
-    match run(Arguments::parse().command) {
+    if backend::list_is_wanted(std::env::args()) {
+        backend::print_list();
+        return ExitCode::SUCCESS;
+    }
+    let command = Arguments::parse().command;
+    match device_memory::or_say_so(|| run(command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", explain(&error));

@@ -3,6 +3,8 @@
 //! A backend extension has a body of Burn's operations, which serves every backend (`portable.rs`), and one for the
 //! CPU backend `flex` (`flex.rs`, whose arithmetic is in `slices.rs`); `autodiff.rs` differentiates both. This folder
 //! is the only place of the library crates that names backends.
+// Burn marks one of them as deprecated, and the extension's macro names it, too.
+#![cfg_attr(feature = "ndarray", allow(deprecated))]
 
 mod autodiff;
 #[cfg(feature = "flex")]
@@ -76,7 +78,6 @@ pub(crate) trait Kernels: Backend {
 }
 
 #[cfg(feature = "ndarray")]
-#[allow(deprecated)]
 impl Kernels for burn::backend::NdArray {}
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
