@@ -1,11 +1,16 @@
 //! The reference data of `tests/golden`, all of it, and that `verify` would notice if something were wrong.
+//!
+//! They compute on the backend in `NS_BACKEND`, see `support/device.rs`.
 #![allow(clippy::unwrap_used)]
 
+#[path = "support/device.rs"]
+mod device;
 mod support;
 
 use std::{collections::BTreeMap, path::Path};
 
-use burn::tensor::{Device, TensorData};
+use burn::tensor::TensorData;
+use device::device;
 use ns_circuit::MASK_CASE_INPUTS;
 use ns_models::{Checkpoint, save_tensors};
 use ns_probe::PROBE_CASE_INPUTS;
@@ -24,7 +29,7 @@ const KNN: &str = "cosine-1nn";
 #[test]
 fn every_case_passes() {
     let cases = find_cases(&golden()).unwrap();
-    let results = cases.iter().map(|(kind, folder)| run_case(*kind, folder, &Device::default()));
+    let results = cases.iter().map(|(kind, folder)| run_case(*kind, folder, &device()));
     let failing: Vec<String> = results.filter(|result| result.status != Status::Pass).map(|r| describe(&r)).collect();
     assert!(failing.is_empty(), "{} of {} cases:\n{}", failing.len(), cases.len(), failing.join("\n"));
 }
@@ -180,7 +185,7 @@ fn a_broken_case_fails_and_does_not_end_the_program() {
 }
 
 fn run(kind: CaseKind, folder: &Path) -> CaseResult {
-    run_case(kind, folder, &Device::default())
+    run_case(kind, folder, &device())
 }
 
 fn is_expected(kind: CaseKind, name: &str) -> bool {
