@@ -40,7 +40,7 @@ pub(crate) struct BenchForward {
 
 /// A model and a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Shape {
+pub(super) enum Shape {
     /// GPT-2 small with its language model's head, 8 sequences of 64 tokens
     Gpt2Small,
     /// MiniLM (BERT with 6 layers of 384), 32 sequences of 32 tokens
@@ -50,7 +50,7 @@ enum Shape {
 }
 
 impl Shape {
-    fn name(self) -> String {
+    pub(super) fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
@@ -63,7 +63,7 @@ impl Shape {
         }
     }
 
-    fn config(self) -> Value {
+    pub(super) fn config(self) -> Value {
         match self {
             Self::Gpt2Small => json!({
                 "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 50257, "n_positions": 1024,
@@ -83,7 +83,7 @@ impl Shape {
     }
 
     /// Token ids or pixels that are all over the place.
-    fn inputs(self, device: &Device) -> ModelInputs {
+    pub(super) fn inputs(self, device: &Device) -> ModelInputs {
         let dims = self.dims();
         let ids = (0..dims.iter().product::<usize>()).map(|i| (i * 7919 % 30_011) as i64);
         if self != Self::VitBase {

@@ -1,5 +1,6 @@
 //! `bench …`: speed, as a ratio.
 
+mod backends;
 mod forward;
 mod gpt2_probe;
 mod mask;
@@ -18,6 +19,7 @@ pub(crate) struct Bench {
 
 #[derive(Subcommand)]
 enum What {
+    Backends(backends::BenchBackends),
     Forward(forward::BenchForward),
     Mask(mask::BenchMask),
     Probe(probe::BenchProbe),
@@ -26,6 +28,7 @@ enum What {
 impl Bench {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         match self.what {
+            What::Backends(backends) => backends.run(),
             What::Forward(forward) => forward.run(),
             What::Mask(mask) => mask.run(),
             What::Probe(probe) => probe.run(),

@@ -78,7 +78,8 @@ fn draw_bar<B: DrawingBackend>(
     let middle = (left + right) / 2;
     let base = frame.area.bottom;
     let Some(mean) = bar.mean.filter(|&mean| drawable(mean)) else {
-        return canvas.text("n/a", (middle, base - 16), value_label(right - left).coloured(MUTED));
+        let label = value_label("n/a", right - left);
+        return canvas.text("n/a", (middle, base - 16), label.coloured(MUTED));
     };
     let mut top = inside(frame, mean);
     canvas.fill(Area::new((left, top), (right, base)), bar.colour)?;
@@ -86,7 +87,17 @@ fn draw_bar<B: DrawingBackend>(
         top = draw_whisker(canvas, middle, (mean - deviation.abs(), mean + deviation.abs()), frame)?.min(top);
     }
     let at = (middle, value_row(top, mark));
-    canvas.text(&format!("{mean:.3}"), at, value_label(right - left))
+    let text = value_text(mean);
+    canvas.text(&text, at, value_label(&text, right - left))
+}
+
+/// Four digits or the whole part, whatever is more.
+fn value_text(value: f64) -> String {
+    match value.abs() {
+        large if large >= 100.0 => format!("{value:.0}"),
+        large if large >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.3}"),
+    }
 }
 
 /// Draws the line from `low` to `high` with its ends and returns the pixel row of its upper end.
@@ -112,9 +123,9 @@ fn value_row(top: i32, mark: Option<i32>) -> i32 {
     top - VALUE_HEIGHT / 2 - 2
 }
 
-/// Text as large as fits between the edges of a bar that is `bar_width` pixels wide.
-fn value_label(bar_width: i32) -> Label {
-    let room = f64::from(bar_width - 4) * VALUE / width("0.000", VALUE);
+/// As large as `text` fits between the edges of a bar that is `bar_width` pixels wide.
+fn value_label(text: &str, bar_width: i32) -> Label {
+    let room = f64::from(bar_width - 4) * VALUE / width(text, VALUE);
     Label::new(VALUE.min(room)).centred()
 }
 

@@ -8,6 +8,7 @@
 //! | [`circuit_share`] | share of each weight tensor that is in the circuit |
 //! | [`circuit_map`] | one or two circuits over the parts of a model, a bar a part |
 //! | [`heat_map`] | share of each head of each layer that is in a circuit |
+//! | [`time_bars`] | what the same work costs in different places |
 //! | [`text_map`], [`text_heat_map`] | the same two for a terminal |
 //!
 //! The functions take plain numbers and know nothing of models or circuits.
@@ -47,6 +48,7 @@ mod probe_bars;
 mod text;
 mod text_map;
 mod theme;
+mod time_bars;
 mod training;
 
 pub use circuit_map::circuit_map;
@@ -60,4 +62,5 @@ pub use map_style::MapStyle;
 pub use output::ImageFormat;
 pub use probe_bars::{ProbeBar, probe_bars};
 pub use text_map::{text_heat_map, text_map};
+pub use time_bars::{TimePanel, time_bars};
 pub use training::{EpochPoint, training_curves};
