@@ -6,7 +6,9 @@ use burn::tensor::Device;
 use clap::Args;
 use ns_circuit::CircuitConfig;
 use ns_train::figures::{TimePanel, time_bars};
-use ns_train::{ForwardBench, MaskBench, ProbeRecipe, StepTimes, load_recipe, markdown, time_probe_steps};
+use ns_train::{
+    DEFAULT_PREFIX_CACHE_MB, ForwardBench, MaskBench, ProbeRecipe, StepTimes, load_recipe, markdown, time_probe_steps,
+};
 use serde_json::{Value, json};
 
 use super::forward::Shape;
@@ -135,7 +137,7 @@ impl BenchBackends {
             Work::ProbeStep => {
                 let recipe = load_recipe::<ProbeRecipe>(&self.recipe)?.resolve(&self.recipe)?;
                 let device = device.clone();
-                Box::new(move || Ok(time_probe_steps(&recipe, 1, 1, &device)?.median()))
+                Box::new(move || Ok(time_probe_steps(&recipe, 1, 1, DEFAULT_PREFIX_CACHE_MB, &device)?.median()))
             }
             Work::MaskStep => {
                 let mut bench = MaskBench::new(&CircuitConfig::default(), MASKED_WIDTH, MASKED_ROWS, device)?;
