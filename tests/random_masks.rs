@@ -29,7 +29,7 @@ impl Net {
             let weight = Tensor::from_data(normal(name, &[input, output], 0.0), device);
             Linear { weight: Param::from_tensor(weight), ..config.init(device) }
         };
-        Self { up: linear("up", [12, 40]), down: linear("down", [40, 7]) }
+        Self { up: linear("up", [12, 40]), down: linear("down", [40, 30]) }
     }
 }
 
@@ -41,7 +41,7 @@ fn normal(name: &str, shape: &[usize], mean: f32) -> TensorData {
     TensorData::new(values, shape.to_vec())
 }
 
-/// A circuit of about a third of each tensor.
+/// A circuit of about a quarter of each tensor.
 fn circuit(mask_method: MaskMethod, mask_unit: MaskUnit, device: &Device) -> CircuitModel<Net> {
     let net = Net::new(&device.clone().autodiff());
     let targets = discover_targets(&net);
@@ -49,7 +49,7 @@ fn circuit(mask_method: MaskMethod, mask_unit: MaskUnit, device: &Device) -> Cir
     let config = CircuitConfig { mask_method, mask_unit, mask_bias: true, target_layers, ..Default::default() };
     let circuit = CircuitModel::new(config, net, &targets).unwrap();
     let params = circuit.mask_params();
-    let params = params.iter().map(|(name, like)| (name.clone(), normal(name, like.shape(), -0.45))).collect();
+    let params = params.iter().map(|(name, like)| (name.clone(), normal(name, like.shape(), -0.7))).collect();
     let circuit = circuit.load_mask_params(&params).unwrap();
     circuit.set_seed(11);
     circuit
