@@ -135,6 +135,26 @@ mod backends {
         let message = failure(&xtask(["verify", "anywhere", "--backend", "wgpu"]));
         assert!(message.contains("`wgpu` is not in this build") && message.contains("--features wgpu"), "{message}");
     }
+
+    /// The variables say where the loaders of Vulkan and OpenGL look for drivers.
+    #[test]
+    #[cfg(all(feature = "wgpu", target_os = "linux"))]
+    fn a_machine_without_a_driver_is_an_error_and_no_other_backend_is_taken() {
+        let nowhere = ["VK_ICD_FILENAMES", "VK_DRIVER_FILES", "__EGL_VENDOR_LIBRARY_FILENAMES", "LIBGL_DRIVERS_PATH"]
+            .map(|variable| (variable, "/nonexistent"));
+        let xtask = |arguments: &[&str]| command(Path::new("."), []).args(arguments).envs(nowhere).output().unwrap();
+        let message = failure(&xtask(&["verify", "anywhere", "--backend", "wgpu"]));
+        assert!(message.contains("backend `wgpu`: no adapter: no driver of Vulkan"), "{message}");
+        let list = success(&xtask(&["--backend", "list"]));
+        assert!(list.contains("wgpu      no adapter") && list.contains("flex:0"), "{list}");
+    }
+
+    #[test]
+    #[cfg(feature = "wgpu")]
+    fn an_index_beyond_the_adapters_says_how_many_there_are() {
+        let message = failure(&xtask(["verify", "anywhere", "--backend", "wgpu:99"]));
+        assert!(message.contains("backend `wgpu` has no device 99: it has "), "{message}");
+    }
 }
 
 mod verify {

@@ -23,6 +23,10 @@ use clap::{Parser, Subcommand};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What is logged unless `RUST_LOG` says otherwise. wgpu tries every driver that a machine might have, and calls each
+/// that it has not an error.
+const LOGGED: &str = "warn,wgpu_hal=off";
+
 /// Find the subnetwork of a trained network that computes a given thing, and test whether the network needs it.
 #[derive(Parser)]
 #[command(name = "cargo xtask", version, arg_required_else_help = true)]
@@ -46,7 +50,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "warn".into());
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| LOGGED.into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
     if backend::list_is_wanted(std::env::args()) {
         backend::print_list();

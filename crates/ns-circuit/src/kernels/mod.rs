@@ -4,6 +4,8 @@
 //! of them, which serves every backend (`portable.rs`), and one for the CPU backend `flex` that runs once
 //! (`kernels.rs`, whose arithmetic is in `slices.rs`); `autodiff.rs` differentiates both. This folder is the only place
 //! of this crate that names backends.
+// Burn marks one of them as deprecated, and the extension's macro names it, too.
+#![cfg_attr(feature = "ndarray", allow(deprecated))]
 
 mod autodiff;
 #[cfg(feature = "flex")]
@@ -194,7 +196,6 @@ pub(crate) trait MaskKernels: Backend {
 }
 
 #[cfg(feature = "ndarray")]
-#[allow(deprecated)]
 impl MaskKernels for burn::backend::NdArray {}
 
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
