@@ -99,6 +99,12 @@ impl Slot {
         }
     }
 
+    /// Whether each entry of the mask covers all that leads to one output of a linear layer.
+    pub(crate) fn covers_outputs(&self) -> bool {
+        let linear = matches!(self.kind, LayerKind::Linear | LayerKind::GptConv1d);
+        linear && self.role == Role::Weight && self.mask_shape[0] == 1
+    }
+
     /// Shape of the parameter in Hugging Face's layout.
     pub(crate) fn hf_shape(&self) -> Vec<usize> {
         self.hf(&self.shape)

@@ -102,6 +102,7 @@ pub use error::{CircuitError, Misfit};
 pub use exchange::{load_masks, save_masks, save_masks_with_prefix};
 pub use hard_mask::{HardMask, HardMasks};
 pub use l0::{L0Statistics, LayerL0};
+pub use mask::{OutputMask, output_mask};
 pub use model::{CircuitModel, MaskedLayer};
 pub use overlap::{Comparison, Overlap, compare};
 pub use patterns::expand_layers;

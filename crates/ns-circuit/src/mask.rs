@@ -35,12 +35,8 @@ impl Reparameterization for Mask {
     const NAME: &'static str = MASK;
 
     fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
-        let source = Source {
-            logits: self.params.as_ref().map(Param::val),
-            training: self.training.is_enabled(),
-            device: base.device(),
-            pruned: &|| self.cache.get_or_compute(&self.control.method, &base),
-        };
+        let pruned = || self.cache.get_or_compute(&self.control.method, &base);
+        let source = self.source(base.device(), &pruned);
         if let Some(masked) = self.control.soft_masked(self.slot, &source, &base) {
             return masked;
         }
@@ -48,11 +44,11 @@ impl Reparameterization for Mask {
             return base;
         };
         let slot = &self.control.slots[self.slot];
-        let mask = shaped::<D>(mask, &slot.mask_shape, &base);
+        let mask = shaped(mask, &slot.mask_shape, &base);
         match self.control.refill(self.slot, &source) {
             None => base * mask,
             Some(values) => {
-                let values = shaped::<D>(values, &slot.shape, &base);
+                let values = shaped(values, &slot.shape, &base);
                 let cut = mask.clone().neg().add_scalar(1.0);
                 base * mask + values * cut
             }
@@ -60,8 +56,46 @@ impl Reparameterization for Mask {
     }
 }
 
+impl Mask {
+    /// What the mask is made from; `pruned` gives that of magnitude pruning.
+    fn source<'a>(&self, device: Device, pruned: &'a dyn Fn() -> PrunedMasks) -> Source<'a> {
+        let logits = self.params.as_ref().map(Param::val);
+        Source { logits, training: self.training.is_enabled(), device, pruned }
+    }
+}
+
+/// The mask on the outputs of a linear layer.
+#[derive(Debug, Clone)]
+pub struct OutputMask {
+    /// Name of the layer.
+    pub layer: String,
+    /// The mask in force, `[output]`.
+    pub mask: Tensor<1>,
+}
+
+/// The mask in force on a linear layer's weight `[input, output]`, if it is one that scales outputs as they are:
+/// `x · (w ⊙ m) = (x · w) ⊙ m`. That takes a mask with neurons for units; `random_ablate` puts weights in the place of
+/// others, too, and does not scale.
+///
+/// Masked this way, the gradient of m is `Σ (x · w) ⊙ dy` over rows, and no gradient as large as the weight is made.
+pub fn output_mask(weight: &Param<Tensor<2>>) -> Option<OutputMask> {
+    let mask: &Mask = weight.reparameterization()?;
+    let slot = &mask.control.slots[mask.slot];
+    if !slot.covers_outputs() {
+        return None;
+    }
+    let base = weight.base();
+    let pruned = || mask.cache.get_or_compute(&mask.control.method, &base);
+    let source = mask.source(base.device(), &pruned);
+    if mask.control.refill(mask.slot, &source).is_some() {
+        return None;
+    }
+    let in_force = mask.control.mask(mask.slot, &source)?;
+    Some(OutputMask { layer: slot.layer.clone(), mask: shaped(in_force, &[slot.mask_len()], &base) })
+}
+
 /// `flat` in `shape`, in the type of `base`.
-fn shaped<const D: usize>(flat: Tensor<1>, shape: &[usize], base: &Tensor<D>) -> Tensor<D> {
+fn shaped<const D: usize, const B: usize>(flat: Tensor<1>, shape: &[usize], base: &Tensor<B>) -> Tensor<D> {
     let tensor: Tensor<D> = flat.reshape(Shape::from(shape.to_vec()));
     if base.dtype().is_float() && base.dtype() != tensor.dtype() { tensor.cast(base.dtype()) } else { tensor }
 }

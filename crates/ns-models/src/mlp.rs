@@ -49,6 +49,11 @@ impl AnyModel {
     }
 }
 
+/// Whether a layer of an MLP goes onto its hidden units, by the end of its name.
+pub(crate) fn leads_to_hidden_units(name: &str) -> bool {
+    [GPT, GPT_NEOX, BERT].iter().any(|[input, _]| name.ends_with(input))
+}
+
 /// Each layer whose name ends like the first of `names`, with the one beside it that ends like the second.
 fn pairs(layers: &[MaskableLayer], [input, output]: Names) -> Vec<[MaskableLayer; 2]> {
     let pair = |layer: &MaskableLayer| {

@@ -117,6 +117,14 @@ pub struct LayerParts {
     pub portions: Vec<Portion>,
 }
 
+impl LayerParts {
+    /// Whether the layer is one of an attention's that queries, keys and values come from.
+    pub(crate) fn makes_queries_keys_or_values(&self) -> bool {
+        let [output, _] = output_and_input(self.layer.kind);
+        self.portions.iter().all(|portion| matches!(portion.part, Part::Head(_)) && portion.axis == output)
+    }
+}
+
 /// The parameters of one layer that belong to one part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Portion {

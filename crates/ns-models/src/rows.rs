@@ -1,9 +1,12 @@
 //! Linear layers at every position of a batch of sequences, as one product.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 
 use burn::nn::Linear;
 use burn::tensor::{Tensor, module};
+
+use crate::products::{Columns, product};
 
 /// A linear layer at every position.
 ///
@@ -11,7 +14,11 @@ use burn::tensor::{Tensor, module};
 /// - x: `[batch, seq, input]`
 /// - output: `[batch, seq, output]`
 pub(crate) fn linear(layer: &Linear, x: Tensor<3>) -> Tensor<3> {
-    by_rows(x, |rows| layer.forward(rows))
+    let [_, output] = layer.weight.lazy_shape().dims();
+    by_rows(x, |rows| match product(&layer.weight, &Columns::range(0..output), &rows) {
+        Some(product) => plus(product, layer.bias.as_ref().map(|bias| bias.val())),
+        None => layer.forward(rows),
+    })
 }
 
 /// `x · weight` at every position, without a copy of a weight that is a view.
@@ -24,16 +31,17 @@ pub(crate) fn project(x: Tensor<3>, weight: Tensor<2>) -> Tensor<3> {
     by_rows(x, |rows| module::linear(rows, weight, None))
 }
 
-/// The weight and bias of a linear layer, read once, to compute some of its outputs at some positions and others at
+/// A linear layer whose weight and bias are read once, to compute some of its outputs at some positions and others at
 /// others.
-pub(crate) struct Outputs {
-    weight: Tensor<2>,
+pub(crate) struct Outputs<'a> {
+    layer: &'a Linear,
+    weight: OnceCell<Tensor<2>>,
     bias: Option<Tensor<1>>,
 }
 
-impl Outputs {
-    pub(crate) fn of(layer: &Linear) -> Self {
-        Self { weight: layer.weight.val(), bias: layer.bias.as_ref().map(|bias| bias.val()) }
+impl<'a> Outputs<'a> {
+    pub(crate) fn of(layer: &'a Linear) -> Self {
+        Self { layer, weight: OnceCell::new(), bias: layer.bias.as_ref().map(|bias| bias.val()) }
     }
 
     /// The outputs in a range.
@@ -42,9 +50,7 @@ impl Outputs {
     /// - x: `[batch, positions, input]`
     /// - output: `[batch, positions, range]`
     pub(crate) fn range(&self, range: Range<usize>, x: Tensor<3>) -> Tensor<3> {
-        let weight = self.weight.clone().slice_dim(1, range.clone());
-        let bias = self.bias.clone().map(|bias| bias.slice_dim(0, range));
-        by_rows(x, |rows| module::linear(rows, weight, bias))
+        self.columns(&Columns::range(range), x)
     }
 
     /// The same of every group of outputs, where there are `groups` side by side.
@@ -53,11 +59,25 @@ impl Outputs {
     /// - x: `[batch, positions, input]`
     /// - output: `[batch, positions, groups · range]`
     pub(crate) fn range_of_groups(&self, groups: usize, range: Range<usize>, x: Tensor<3>) -> Tensor<3> {
-        let [input, output] = self.weight.dims();
-        let (width, kept) = (output / groups, groups * range.len());
-        let weight = self.weight.clone().reshape([input, groups, width]).slice_dim(2, range.clone());
-        let bias = self.bias.clone().map(|bias| bias.reshape([groups, width]).slice_dim(1, range).reshape([kept]));
-        by_rows(x, |rows| module::linear(rows, weight.reshape([input, kept]), bias))
+        self.columns(&Columns::range_of_groups(groups, range), x)
+    }
+
+    fn columns(&self, columns: &Columns, x: Tensor<3>) -> Tensor<3> {
+        let bias = self.bias.clone().map(|bias| columns.of_vector(bias));
+        by_rows(x, |rows| match product(&self.layer.weight, columns, &rows) {
+            Some(product) => plus(product, bias),
+            None => {
+                let weight = self.weight.get_or_init(|| self.layer.weight.val()).clone();
+                module::linear(rows, columns.of(weight), bias)
+            }
+        })
+    }
+}
+
+fn plus(product: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
+    match bias {
+        Some(bias) => product + bias.unsqueeze(),
+        None => product,
     }
 }
 

@@ -1,6 +1,7 @@
 //! How far up a walk nothing depends on chosen layers.
 
-use crate::{Component, LayerParts, Part, Place, Site, Transformer, Vector, layer_parts};
+use crate::mlp::leads_to_hidden_units;
+use crate::{Component, LayerKind, LayerParts, Part, Place, Site, Transformer, Vector, layer_parts};
 
 /// The last site at or before `site` that none of these layers (HF names) has touched, and from which a walk can go on
 /// (or which is `site` itself); `None` where a layer makes the embeddings.
@@ -8,6 +9,18 @@ pub fn last_unaffected<M: Transformer>(model: &M, layers: &[String], site: Site)
     let chosen = layer_parts(model).into_iter().filter(|parts| layers.contains(&parts.layer.name));
     let ends: Option<Vec<Site>> = chosen.filter_map(|parts| end_before(model, &parts)).collect();
     Some(ends?.into_iter().fold(site, Site::min))
+}
+
+/// Those of these linear layers (HF names) that read the vectors at `start` and nothing else, through a LayerNorm at
+/// most: what they multiply with their weight is the same whatever the layers hold, if `start` is.
+pub fn layers_fed_by<M: Transformer>(model: &M, layers: &[String], start: Site) -> Vec<String> {
+    let is_fed = |parts: &LayerParts| {
+        layers.contains(&parts.layer.name)
+            && matches!(parts.layer.kind, LayerKind::Linear | LayerKind::GptConv1d)
+            && end_before(model, parts) == Some(Some(start))
+            && (parts.makes_queries_keys_or_values() || leads_to_hidden_units(&parts.layer.name))
+    };
+    layer_parts(model).into_iter().filter(is_fed).map(|parts| parts.layer.name).collect()
 }
 
 /// The input of the half block that a layer is in; `Some(None)` for the embeddings' layers, `None` for those after the

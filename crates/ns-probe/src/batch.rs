@@ -126,7 +126,7 @@ impl ProbeBatch {
     }
 
     /// Length of the sequences, by the size of the mask.
-    fn seq(&self) -> usize {
+    pub(crate) fn seq(&self) -> usize {
         (self.token_mask.len() / self.inputs.batch_size().max(1)).max(1)
     }
 

@@ -72,8 +72,8 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
     }
 
     /// From where on masks change the vectors.
-    pub fn reading(&self) -> Reading {
-        self.reading
+    pub fn reading(&self) -> &Reading {
+        &self.reading
     }
 
     /// What no mask changes of the way to the vectors of a batch.
@@ -94,7 +94,7 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
         examples: &[usize],
         batch: &ProbeBatch,
     ) -> Result<Prefix, ProbeError> {
-        cache.prefix(self.reading, self.circuit.model()?, examples, batch)
+        cache.prefix(&self.reading, self.circuit.model()?, examples, batch)
     }
 
     /// The selected vectors of the masked model, `[selected, hidden]`.

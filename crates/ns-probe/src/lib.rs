@@ -37,9 +37,11 @@ mod targets;
 mod residual_model;
 
 mod batch;
+mod output_masks;
 mod reading;
 
 mod prefix_cache;
+mod product_cache;
 
 mod contrastive;
 
@@ -51,6 +53,8 @@ mod knn;
 mod verify;
 
 #[cfg(test)]
+mod output_mask_tests;
+#[cfg(test)]
 mod probe_tests;
 
 pub use batch::{CIRCUIT_LABEL_PADDING, ProbeBatch, SUBNETWORK_LABEL_PADDING};
@@ -59,6 +63,7 @@ pub use config::{CircuitProbeConfig, Labeling, ProbeLoss, ResidualUpdateModelCon
 pub use contrastive::contrastive_loss;
 pub use error::ProbeError;
 pub use knn::{KnnReport, evaluate_knn, nearest_neighbours};
+pub use output_masks::with_output_masks;
 pub use prefix_cache::PrefixCache;
 pub use reading::{Prefix, PrefixTokens, Reading};
 pub use residual_model::ResidualUpdateModel;

@@ -1,13 +1,16 @@
 //! How a probe reads its vectors: from where on its masks change them, and what that takes.
 
+use std::sync::Arc;
+
 use burn::module::Module;
 use burn::tensor::Tensor;
 use ns_circuit::CircuitModel;
 use ns_models::{
     Component, Context, ModelError, ModelInputs, Observer, Site, Transformer, Vector, VectorCache, Walk,
-    last_unaffected,
+    last_unaffected, layers_fed_by,
 };
 
+use crate::output_masks::{KnownProducts, record_products, with_known_products};
 use crate::{ProbeBatch, ProbeError};
 
 /// Which tokens of a batch a prefix holds.
@@ -22,13 +25,15 @@ pub enum PrefixTokens {
 /// The way from the frozen part of a model to the probed site.
 ///
 /// What lies below the first masked layer of a frozen model is the same in every epoch: the *prefix*.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reading {
     /// The probed site.
     site: Site,
     /// The last site that no mask changes; `None` if masks change the embeddings.
     start: Option<Site>,
     tokens: PrefixTokens,
+    /// Layers with neuron masks (HF names) that read the prefix and nothing else.
+    fed: Arc<[String]>,
 }
 
 /// The vectors of a batch at the last site that no mask changes.
@@ -36,13 +41,23 @@ pub struct Reading {
 pub struct Prefix {
     /// `None` if masks change the embeddings.
     pub(crate) hidden: Option<Tensor<3>>,
+    /// What the layers that read them multiply, as far as it is known.
+    pub(crate) products: KnownProducts,
 }
 
 impl Prefix {
-    /// The same on the device without autodiff.
+    pub(crate) fn of(hidden: Tensor<3>) -> Self {
+        Self { hidden: Some(hidden), products: KnownProducts::default() }
+    }
+
+    fn none() -> Self {
+        Self { hidden: None, products: KnownProducts::default() }
+    }
+
+    /// The same on the device without autodiff, for a model without masks.
     pub(crate) fn without_autodiff(&self) -> Self {
         let inner = |hidden: Tensor<3>| if hidden.device().is_autodiff() { hidden.inner() } else { hidden };
-        Self { hidden: self.hidden.clone().map(inner) }
+        self.hidden.clone().map_or_else(Self::none, |hidden| Self::of(inner(hidden)))
     }
 }
 
@@ -58,38 +73,49 @@ impl Reading {
 
     /// The way to `site` in a circuit of the model `base`.
     pub(crate) fn of_circuit<M: Transformer + Module>(circuit: &CircuitModel<M>, base: &M, site: Site) -> Self {
-        let layers: Vec<String> = circuit.layers().into_iter().map(|layer| layer.name).collect();
-        Self::new(base, &layers, site)
+        let layers = circuit.layers();
+        let names: Vec<String> = layers.iter().map(|layer| layer.name.clone()).collect();
+        let reading = Self::new(base, &names, site);
+        let neurons = layers.into_iter().filter(|layer| layer.weight_mask_shape != layer.weight_shape);
+        let neurons: Vec<String> = neurons.map(|layer| layer.name).collect();
+        let fed = reading.start.map_or_else(Vec::new, |start| layers_fed_by(base, &neurons, start));
+        Self { fed: fed.into(), ..reading }
     }
 
     /// The way to `site` in a model with masks on these layers (HF names).
     pub fn new<M: Transformer>(model: &M, masked_layers: &[String], site: Site) -> Self {
         let start = last_unaffected(model, masked_layers, site);
         let selected = start.is_some_and(|start| start == site || is_within_block(start, site));
-        Self { site, start, tokens: if selected { PrefixTokens::Selected } else { PrefixTokens::All } }
+        let tokens = if selected { PrefixTokens::Selected } else { PrefixTokens::All };
+        Self { site, start, tokens, fed: Arc::default() }
     }
 
     /// The last site that no mask changes; `None` if masks change the embeddings.
-    pub fn start(self) -> Option<Site> {
+    pub fn start(&self) -> Option<Site> {
         self.start
     }
 
     /// Which tokens the prefix holds.
-    pub fn tokens(self) -> PrefixTokens {
+    pub fn tokens(&self) -> PrefixTokens {
         self.tokens
     }
 
     /// Whether the prefix costs more than looking it up: embeddings do not.
-    pub fn is_worth_keeping(self) -> bool {
+    pub fn is_worth_keeping(&self) -> bool {
         matches!(self.start, Some(Site::Block { .. }))
+    }
+
+    /// Whether layers with neuron masks read the prefix, so that what they multiply is the same in every epoch, too.
+    pub(crate) fn feeds_masks(&self) -> bool {
+        !self.fed.is_empty()
     }
 
     /// Computes the prefix of a batch.
     ///
     /// # Errors
     /// Those of the batch and of the model's inputs.
-    pub fn prefix<M: Transformer>(self, model: &M, batch: &ProbeBatch) -> Result<Prefix, ProbeError> {
-        let Some(start) = self.start else { return Ok(Prefix { hidden: None }) };
+    pub fn prefix<M: Transformer>(&self, model: &M, batch: &ProbeBatch) -> Result<Prefix, ProbeError> {
+        let Some(start) = self.start else { return Ok(Prefix::none()) };
         let inputs = batch.inputs_for(model)?;
         let hidden = match self.tokens {
             PrefixTokens::All => {
@@ -101,7 +127,7 @@ impl Reading {
                 batch.selected(vectors).unsqueeze_dim(1)
             }
         };
-        Ok(Prefix { hidden: Some(hidden) })
+        Ok(Prefix::of(hidden))
     }
 
     /// Goes on from a prefix of [all tokens](Self::of_all_blocks) to the last block.
@@ -112,7 +138,7 @@ impl Reading {
     /// # Errors
     /// Those of the model's inputs.
     pub fn walk_on<M: Transformer>(
-        self,
+        &self,
         model: &M,
         prefix: &Prefix,
         inputs: &ModelInputs,
@@ -126,16 +152,32 @@ impl Reading {
         Ok(model.walk_on(start, hidden, context, observer)?)
     }
 
-    /// The selected vectors at the probed site, `[selected, hidden]`.
+    /// The selected vectors at the probed site, `[selected, hidden]`. Neuron masks scale outputs.
     ///
     /// # Errors
     /// Those of the batch and of the model's inputs.
     pub fn vectors<M: Transformer>(
-        self,
+        &self,
         model: &M,
         prefix: &Prefix,
         batch: &ProbeBatch,
     ) -> Result<Tensor<2>, ProbeError> {
+        with_known_products(prefix.products.clone(), || self.walk(model, prefix, batch))
+    }
+
+    /// What the layers that read the prefix multiply, at all tokens of it.
+    pub(crate) fn products<M: Transformer>(
+        &self,
+        model: &M,
+        prefix: &Prefix,
+        batch: &ProbeBatch,
+    ) -> Result<KnownProducts, ProbeError> {
+        let tokens = prefix.hidden.as_ref().map_or(0, |hidden| hidden.dims()[..2].iter().product());
+        record_products(self.fed.clone(), tokens, || self.walk(model, prefix, batch).map(drop))
+    }
+
+    /// Goes on from the prefix to the probed site, `[selected, hidden]`.
+    fn walk<M: Transformer>(&self, model: &M, prefix: &Prefix, batch: &ProbeBatch) -> Result<Tensor<2>, ProbeError> {
         let inputs = batch.inputs_for(model)?;
         let positions = || batch.positions(&model.device());
         let vectors = match (self.start.zip(prefix.hidden.clone()), self.tokens) {
@@ -154,7 +196,7 @@ impl Reading {
     ///
     /// # Shapes
     /// - hidden and output: `[selected, 1, hidden]`
-    fn of_selected<M: Transformer>(self, model: &M, start: Site, hidden: Tensor<3>) -> Result<Tensor<3>, ProbeError> {
+    fn of_selected<M: Transformer>(&self, model: &M, start: Site, hidden: Tensor<3>) -> Result<Tensor<3>, ProbeError> {
         let (Site::Block { layer, .. }, false) = (self.site, start == self.site) else { return Ok(hidden) };
         let mut cache = VectorCache::new([self.site]);
         // The cache stops the walk at the site, whatever comes of it.

@@ -95,8 +95,8 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
     }
 
     /// From where on masks change the vectors.
-    pub fn reading(&self) -> Reading {
-        self.reading
+    pub fn reading(&self) -> &Reading {
+        &self.reading
     }
 
     /// What no mask changes of the way to the vectors of a batch of these examples, from a cache as far as it goes.
@@ -109,7 +109,7 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
         examples: &[usize],
         batch: &ProbeBatch,
     ) -> Result<Prefix, ProbeError> {
-        cache.prefix(self.reading, self.circuit.model()?, examples, batch)
+        cache.prefix(&self.reading, self.circuit.model()?, examples, batch)
     }
 
     /// Vectors, scores and loss.

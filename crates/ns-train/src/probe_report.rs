@@ -189,7 +189,7 @@ impl TestLogits<'_> {
             let (inputs, places) = (self.task.inputs(&examples, &model.device()), self.task.places(&examples));
             let token_mask = vec![true; examples.len() * self.task.context()];
             let batch = ProbeBatch { inputs, token_mask, labels: Vec::new() };
-            let prefix = self.prefixes.borrow_mut().prefix(self.reading, model, &places, &batch)?;
+            let prefix = self.prefixes.borrow_mut().prefix(&self.reading, model, &places, &batch)?;
             last_logits_after(model, &batch.inputs, |context| {
                 Ok(self.reading.walk_on(model, &prefix, &batch.inputs, context, &mut Ignore)?)
             })

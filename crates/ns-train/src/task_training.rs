@@ -8,6 +8,7 @@ use burn::train::checkpoint::CheckpointerError;
 use ns_circuit::{CircuitConfig, CircuitModel, rng};
 use ns_models::{AnyModel, Model};
 use ns_probe::mask_targets;
+use ns_probe::with_output_masks;
 
 use crate::{
     Metrics, TaskRecipe, TrainError, Trainee,
@@ -75,7 +76,8 @@ impl TaskTraining {
 
     fn step(&mut self, epoch: usize, step: usize, rows: &[usize]) -> Result<f64, TrainError> {
         self.circuit.begin_step(epoch as u64, step as u64);
-        let output = self.data.batch(rows, &self.device)?.task_output(self.circuit.model()?)?;
+        let (batch, model) = (self.data.batch(rows, &self.device)?, self.circuit.model()?);
+        let output = with_output_masks(|| batch.task_output(model))?;
         let loss = match self.circuit.l0_loss() {
             Some(l0) => output.loss.clone() + l0,
             None => output.loss.clone(),
