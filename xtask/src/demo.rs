@@ -3,9 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ns_train::{DEFAULT_PREFIX_CACHE_MB, draw_probes, table, write_results};
+use ns_train::{DEFAULT_PREFIX_CACHE_MB, SharedBases, draw_probes, table, write_results};
 
-use crate::{backend::BackendOption, output::say, probe::probe};
+use crate::{
+    backend::BackendOption,
+    output::say,
+    probe::{Run, train_all},
+};
 
 const RECIPES: [&str; 2] = ["probe-a2-attn", "probe-a_plus_b-attn"];
 
@@ -27,9 +31,9 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let device = self.backend.device()?;
-        let run = |name: &&str| probe(&self.recipe(name), 0, &self.out.join(name), &device, DEFAULT_PREFIX_CACHE_MB);
-        let rows = RECIPES.iter().map(run).collect::<anyhow::Result<Vec<_>>>()?;
+        let bases = SharedBases::new(&self.backend.device()?, DEFAULT_PREFIX_CACHE_MB);
+        let run = |name: &&str| Run::new(&self.recipe(name), 0, self.out.join(name));
+        let rows = train_all(&RECIPES.iter().map(run).collect::<anyhow::Result<Vec<_>>>()?, &bases, RECIPES.len())?;
         write_results(&self.out, &rows)?;
         draw_probes(&self.out, "Is it computed, and is it needed?", &rows)?;
         say!("{}", table(&rows));

@@ -8,6 +8,7 @@ mod device_memory;
 mod embed;
 mod fetch;
 mod inspect;
+mod jobs;
 mod output;
 mod prefix_cache;
 mod probe;

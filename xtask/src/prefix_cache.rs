@@ -7,7 +7,7 @@ use ns_train::DEFAULT_PREFIX_CACHE_MB;
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct PrefixCacheOption {
     /// Memory for what lies below the first masked layer, which is then computed once and not in every epoch; what does
-    /// not fit is computed again, and 0 keeps nothing. The numbers are the same
+    /// not fit is computed again, and 0 keeps nothing. Probes on one model share it. The numbers are the same
     #[arg(long, default_value_t = DEFAULT_PREFIX_CACHE_MB, value_name = "MB")]
     pub(crate) prefix_cache_mb: usize,
 }

@@ -2,15 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::Device;
 use clap::Args;
 use ns_train::{
-    Interrupt, ProbeRecipe, ProbeRow, add_results, draw_probes, draw_run, load_recipe, table, train_probe,
-    write_results,
+    Interrupt, ProbeRecipe, ProbeReport, ProbeRow, SharedBases, add_results, draw_probes, draw_run, load_recipe,
+    side_by_side, table, train_probe, write_results,
 };
 
 use crate::{
     backend::BackendOption,
+    jobs::JobsOption,
     output::say,
     prefix_cache::PrefixCacheOption,
     train::{default_run_folder, run_name},
@@ -38,6 +38,8 @@ pub(crate) struct Probe {
     #[arg(long)]
     out: Option<PathBuf>,
     #[command(flatten)]
+    jobs: JobsOption,
+    #[command(flatten)]
     prefixes: PrefixCacheOption,
     #[command(flatten)]
     backend: BackendOption,
@@ -45,18 +47,18 @@ pub(crate) struct Probe {
 
 impl Probe {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let device = self.backend.device()?;
-        let jobs: Vec<_> = self.recipes.iter().flat_map(|r| (0..self.seeds).map(move |n| (r, self.seed + n))).collect();
-        let several = jobs.len() > 1;
-        let mut rows = Vec::new();
-        for (recipe, seed) in jobs {
-            let folder = match (&self.out, several) {
-                (None, _) => default_run_folder(recipe, seed),
-                (Some(out), false) => out.clone(),
-                (Some(out), true) => out.join(run_name(recipe, seed)),
-            };
-            rows.push(probe(recipe, seed, &folder, &device, self.prefixes.prefix_cache_mb)?);
-        }
+        let bases = SharedBases::new(&self.backend.device()?, self.prefixes.prefix_cache_mb);
+        let seeds = self.seed..self.seed + self.seeds;
+        let wanted: Vec<_> =
+            self.recipes.iter().flat_map(|recipe| seeds.clone().map(move |seed| (recipe, seed))).collect();
+        let several = wanted.len() > 1;
+        let folder = |recipe: &Path, seed| match (&self.out, several) {
+            (None, _) => default_run_folder(recipe, seed),
+            (Some(out), false) => out.clone(),
+            (Some(out), true) => out.join(run_name(recipe, seed)),
+        };
+        let runs = wanted.into_iter().map(|(recipe, seed)| Run::new(recipe, seed, folder(recipe, seed)));
+        let rows = train_all(&runs.collect::<anyhow::Result<Vec<_>>>()?, &bases, self.jobs.count())?;
         if several {
             let folder = self.out.unwrap_or_else(|| "runs".into());
             add_results(&folder, &rows)?;
@@ -67,21 +69,57 @@ impl Probe {
     }
 }
 
-/// Trains one probe and leaves everything in its folder.
-pub(crate) fn probe(
-    recipe: &Path,
+/// A probe to train, and its folder.
+pub(crate) struct Run {
+    recipe: ProbeRecipe,
     seed: u64,
-    folder: &Path,
-    device: &Device,
-    prefix_cache_mb: usize,
-) -> anyhow::Result<ProbeRow> {
-    let parsed = load_recipe::<ProbeRecipe>(recipe)?.resolve(recipe)?;
-    let interrupt = Interrupt::on_signals();
-    let Some(report) = train_probe(&parsed, seed, folder, device, &interrupt, prefix_cache_mb)? else {
-        anyhow::bail!("stopped; the same command continues from the checkpoint in {}", folder.display());
+    folder: PathBuf,
+}
+
+impl Run {
+    /// Reads the recipe.
+    pub(crate) fn new(recipe: &Path, seed: u64, folder: PathBuf) -> anyhow::Result<Self> {
+        Ok(Self { recipe: load_recipe::<ProbeRecipe>(recipe)?.resolve(recipe)?, seed, folder })
+    }
+}
+
+/// Trains probes, so many at once, and leaves everything in their folders.
+pub(crate) fn train_all(runs: &[Run], bases: &SharedBases, jobs: usize) -> anyhow::Result<Vec<ProbeRow>> {
+    let train = |run: &Run, interrupt: &Interrupt| -> anyhow::Result<Option<ProbeReport>> {
+        let report = train_probe(&run.recipe, run.seed, &run.folder, bases, interrupt);
+        // Among several it is not clear which one it is.
+        let which = || (runs.len() > 1).then(|| format!("{}: ", run.folder.display())).unwrap_or_default();
+        report.map_err(|error| anyhow::anyhow!("{}{error}", which()))
     };
+    let (mut rows, mut stopped) = (vec![None; runs.len()], Vec::new());
+    let done = |place: usize, report: Option<ProbeReport>| {
+        let folder = &runs[place].folder;
+        match report {
+            Some(report) => {
+                finish(folder, &report)?;
+                rows[place] = Some(report.row);
+            }
+            None => stopped.push(folder),
+        }
+        Ok(())
+    };
+    side_by_side(jobs, &Interrupt::on_signals(), runs, train, done)?;
+    let rows: Vec<ProbeRow> = rows.into_iter().flatten().collect();
+    if rows.len() < runs.len() {
+        let folders: Vec<String> = stopped.iter().map(|folder| folder.display().to_string()).collect();
+        let checkpoints = if folders.is_empty() { "its last results".into() } else { folders.join(" and ") };
+        let (done, all) = (rows.len(), runs.len());
+        anyhow::bail!(
+            "stopped, {done} of {all} probes done; the same command continues from the checkpoint in {checkpoints}"
+        );
+    }
+    Ok(rows)
+}
+
+/// Writes and draws what came of a probe.
+fn finish(folder: &Path, report: &ProbeReport) -> anyhow::Result<()> {
     write_results(folder, std::slice::from_ref(&report.row))?;
-    draw_run(folder, &report)?;
+    draw_run(folder, report)?;
     draw_probes(folder, "Circuit probe", std::slice::from_ref(&report.row))?;
-    Ok(report.row)
+    Ok(())
 }

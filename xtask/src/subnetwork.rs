@@ -4,10 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ns_train::{
-    Interrupt, SubnetworkRecipe, SubnetworkRow, draw_subnetworks, load_recipe, markdown, train_subnetwork, write_rows,
+    Interrupt, SharedBases, SubnetworkRecipe, SubnetworkRow, SubnetworkVariant, draw_subnetworks, load_recipe,
+    markdown, side_by_side, train_subnetwork, write_rows,
 };
 
-use crate::{backend::BackendOption, output::say, prefix_cache::PrefixCacheOption, train::default_run_folder};
+use crate::{
+    backend::BackendOption, jobs::JobsOption, output::say, prefix_cache::PrefixCacheOption, train::default_run_folder,
+};
 
 /// Train subnetwork probes by a recipe, e.g. models/wordnet/probe-part-of-speech.toml (Cao et al. 2021)
 ///
@@ -26,6 +29,8 @@ pub(crate) struct Subnetwork {
     #[arg(long)]
     out: Option<PathBuf>,
     #[command(flatten)]
+    jobs: JobsOption,
+    #[command(flatten)]
     prefixes: PrefixCacheOption,
     #[command(flatten)]
     backend: BackendOption,
@@ -35,16 +40,26 @@ impl Subnetwork {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let recipe = load_recipe::<SubnetworkRecipe>(&self.recipe)?.resolve(&self.recipe)?;
         let folder = self.out.unwrap_or_else(|| default_run_folder(&self.recipe, self.seed));
-        let (device, interrupt) = (self.backend.device()?, Interrupt::on_signals());
-        let mut rows = Vec::new();
-        for variant in recipe.variants() {
+        let bases = SharedBases::new(&self.backend.device()?, self.prefixes.prefix_cache_mb);
+        let variants = recipe.variants();
+        let train = |variant: &SubnetworkVariant, interrupt: &Interrupt| -> anyhow::Result<Option<SubnetworkRow>> {
             let run = folder.join(variant.name());
-            let megabytes = self.prefixes.prefix_cache_mb;
-            let row = train_subnetwork(&recipe, variant, self.seed, &run, &device, &interrupt, megabytes)?;
-            let Some(row) = row else {
-                anyhow::bail!("stopped; the same command continues from the checkpoint in {}", run.display());
-            };
-            rows.push(row);
+            Ok(train_subnetwork(&recipe, *variant, self.seed, &run, &bases, interrupt)?)
+        };
+        let mut rows = vec![None; variants.len()];
+        let done = |place: usize, row| {
+            rows[place] = row;
+            Ok(())
+        };
+        side_by_side(self.jobs.count(), &Interrupt::on_signals(), &variants, train, done)?;
+        let rows: Vec<SubnetworkRow> = rows.into_iter().flatten().collect();
+        if rows.len() < variants.len() {
+            anyhow::bail!(
+                "stopped, {} of {} probes done; the same command continues from the checkpoints in {}",
+                rows.len(),
+                variants.len(),
+                folder.display()
+            );
         }
         write_rows(&folder, &rows)?;
         draw_subnetworks(&folder, &format!("Subnetwork probes at {}", recipe.probe_vectors), &rows)?;

@@ -41,7 +41,7 @@ mod output_masks;
 mod reading;
 
 mod prefix_cache;
-mod product_cache;
+mod shelves;
 
 mod contrastive;
 

@@ -5,9 +5,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use burn::module::Param;
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor, TensorData};
 use ns_circuit::{OutputMask, output_mask};
 use ns_models::{Columns, Products, with_products};
+
+use crate::prefix_cache::by_sequence;
+use crate::shelves::Rows;
 
 /// Runs `compute`, in which neuron masks scale the outputs of their layers and not the weights. The numbers are the same
 /// but for rounding in training, and no gradient as large as a weight is made.
@@ -39,18 +42,33 @@ pub(crate) struct ProductKey {
     columns: Columns,
 }
 
-impl ProductKey {
-    /// Number of columns.
-    pub(crate) fn width(&self) -> usize {
-        self.columns.count()
-    }
-}
-
 /// Products `x · w`, before mask and bias, at all tokens of a prefix: `[tokens, columns]`.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct KnownProducts(pub(crate) Vec<(ProductKey, Tensor<2>)>);
+pub(crate) struct KnownProducts(Vec<(ProductKey, Tensor<2>)>);
 
 impl KnownProducts {
+    /// Products of examples after each other.
+    pub(crate) fn assemble(keys: Vec<ProductKey>, examples: &[Rows], device: &Device) -> Self {
+        let product = |(place, key): (usize, ProductKey)| {
+            let values: Vec<&[f32]> = examples.iter().map(|rows| rows[place].as_slice()).collect();
+            let (values, width) = (values.concat(), key.columns.count());
+            let shape = [values.len() / width, width];
+            (key, Tensor::from_data(TensorData::new(values, shape), device))
+        };
+        Self(keys.into_iter().enumerate().map(product).collect())
+    }
+
+    /// Which products these are.
+    pub(crate) fn keys(&self) -> Vec<ProductKey> {
+        self.0.iter().map(|(key, _)| key.clone()).collect()
+    }
+
+    /// The products of each sequence, one a key; sequences have so many tokens each.
+    pub(crate) fn by_sequence(&self, tokens: &[usize]) -> Vec<Vec<Vec<f32>>> {
+        let mut of_keys: Vec<_> = self.0.iter().map(|(_, product)| by_sequence(product, tokens).into_iter()).collect();
+        tokens.iter().map(|_| of_keys.iter_mut().filter_map(Iterator::next).collect()).collect()
+    }
+
     fn get(&self, layer: &str, columns: &Columns, rows: usize) -> Option<Tensor<2>> {
         let is_it = |key: &ProductKey| key.layer == layer && key.columns == *columns;
         let (_, product) = self.0.iter().find(|(key, product)| is_it(key) && product.dims()[0] == rows)?;

@@ -1,37 +1,37 @@
 //! Prefixes of examples, computed once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::tensor::{Tensor, TensorData};
-use ns_models::Transformer;
+use ns_models::{Site, Transformer};
 
-use crate::product_cache::ProductCache;
-use crate::{Prefix, PrefixTokens, ProbeBatch, ProbeError, Reading, output_masks::KnownProducts};
+use crate::output_masks::KnownProducts;
+use crate::shelves::{Example, Rows, Shelf, Shelves, VALUE};
+use crate::{Prefix, PrefixTokens, ProbeBatch, ProbeError, Reading};
 
 const MEGABYTE: usize = 1 << 20;
-/// Bytes.
-pub(crate) const VALUE: usize = size_of::<f32>();
 
-/// An example, and the length of its sequence.
-pub(crate) type Example = (usize, usize);
-
-/// Keeps the prefixes of examples on the host, up to a bound on memory.
+/// Keeps the prefixes of examples on the host, up to a bound on memory; for one base model and one set of examples.
 ///
-/// Every epoch sees every example once, so what does not fit is computed again and nothing is thrown out for it. A
-/// vector depends on its own sequence and on how far that is padded, so an example is kept for each length it comes
+/// Every epoch sees every example once, so what does not fit is computed again and nothing in use is thrown out for it.
+/// A vector depends on its own sequence and on how far that is padded, so an example is kept for each length it comes
 /// in. On backends whose matrix products give a row the same bits in a batch of any size, cached and computed prefixes
 /// are the same bits. The CPU's do for layers of more than 64 outputs and for those of at most 512 inputs, that is for
 /// all models in use.
 ///
 /// Where layers with neuron masks read the prefix, what they multiply is the same in every epoch, too, and kept as long
 /// as there is room for it beside the prefixes.
+///
+/// Several probes on one base share what they know through [`another`](Self::another): seeds and components of a block
+/// have the same prefix, and that of a block goes on from one further below. What probes have left behind stays until
+/// others need the room.
 #[derive(Debug)]
 pub struct PrefixCache {
     /// Bytes.
     bound: usize,
-    used: usize,
-    kept: HashMap<Example, Vec<f32>>,
-    products: ProductCache,
+    shelves: Arc<Mutex<Shelves>>,
+    in_use: HashSet<Shelf>,
 }
 
 impl PrefixCache {
@@ -42,17 +42,25 @@ impl PrefixCache {
 
     /// A cache of so many bytes; with 0 nothing is kept.
     pub fn of_bytes(bound: usize) -> Self {
-        Self { bound, used: 0, kept: HashMap::new(), products: ProductCache::default() }
+        Self { bound, shelves: Arc::new(Mutex::new(Shelves::of_bytes(bound))), in_use: HashSet::new() }
     }
 
-    /// Forgets what it kept.
-    pub fn clear(&mut self) {
-        *self = Self::of_bytes(self.bound);
+    /// A cache for another probe on the same base and the same examples, within the same bound.
+    pub fn another(&self) -> Self {
+        Self { bound: self.bound, shelves: self.shelves.clone(), in_use: HashSet::new() }
     }
 
-    /// Bytes in use.
+    /// Says that what was used so far is needed no more.
+    pub fn release(&mut self) {
+        let mut shelves = lock(&self.shelves);
+        for shelf in self.in_use.drain() {
+            shelves.leave(&shelf);
+        }
+    }
+
+    /// Bytes in use, by all who share it.
     pub fn used(&self) -> usize {
-        self.used + self.products.bytes()
+        self.shelves().used()
     }
 
     /// Checks that a batch fits.
@@ -66,7 +74,7 @@ impl PrefixCache {
             PrefixTokens::Selected => batch.token_mask.iter().filter(|selected| **selected).count(),
         };
         let needed = tokens * model.hidden_size() * VALUE;
-        match self.is_used_for(reading) && needed > self.bound {
+        match self.bound > 0 && reading.is_worth_keeping() && needed > self.bound {
             true => {
                 let megabytes = |bytes: usize| bytes.div_ceil(MEGABYTE);
                 Err(ProbeError::PrefixCache { needed: megabytes(needed), given: megabytes(self.bound) })
@@ -87,9 +95,9 @@ impl PrefixCache {
         examples: &[usize],
         batch: &ProbeBatch,
     ) -> Result<Prefix, ProbeError> {
-        if self.bound == 0 {
+        let Some(start) = reading.start().filter(|_| self.bound > 0) else {
             return reading.prefix(model, batch);
-        }
+        };
         let [sequences, seq] = model.stream_dims(&batch.inputs)?;
         if examples.len() != sequences {
             return Err(ProbeError::Batch {
@@ -98,104 +106,151 @@ impl PrefixCache {
                 expected: format!("there are {sequences} sequences"),
             });
         }
-        let examples: Vec<Example> = examples.iter().map(|example| (*example, seq)).collect();
-        let prefix = match self.is_used_for(reading) {
-            true => self.hidden(reading, model, &examples, batch)?,
+        let asked =
+            Asked { reading, start, model, examples: examples.iter().map(|example| (*example, seq)).collect(), batch };
+        let prefix = match reading.is_worth_keeping() {
+            true => self.hidden(&asked)?,
             false => reading.prefix(model, batch)?,
         };
-        let products = self.products(reading, model, &examples, batch, &prefix)?;
+        let products = self.products(&asked, &prefix)?;
         Ok(Prefix { products, ..prefix })
     }
 
-    fn is_used_for(&self, reading: &Reading) -> bool {
-        self.bound > 0 && reading.is_worth_keeping()
-    }
-
     /// The prefix without products.
-    fn hidden<M: Transformer>(
-        &mut self,
-        reading: &Reading,
-        model: &M,
-        examples: &[Example],
-        batch: &ProbeBatch,
-    ) -> Result<Prefix, ProbeError> {
-        let missing: Vec<usize> = (0..examples.len()).filter(|row| !self.kept.contains_key(&examples[*row])).collect();
-        if missing.len() == examples.len() {
-            let prefix = reading.prefix(model, batch)?;
-            let rows = rows_of(reading, batch, &prefix);
-            examples.iter().zip(rows).for_each(|(example, row)| self.keep_row(*example, row));
+    fn hidden<M: Transformer>(&mut self, asked: &Asked<'_, M>) -> Result<Prefix, ProbeError> {
+        let shelf = Shelf::Prefixes(asked.start, asked.reading.tokens());
+        self.take_up(&shelf);
+        let known: Vec<Option<Rows>> = {
+            let shelves = self.shelves();
+            asked.examples.iter().map(|example| shelves.get(&shelf, *example)).collect()
+        };
+        let missing: Vec<usize> = (0..known.len()).filter(|row| known[*row].is_none()).collect();
+        if missing.len() == known.len() {
+            let prefix = self.compute(asked, asked.batch, &asked.examples)?;
+            self.keep(&shelf, &asked.examples, rows_of(asked.reading, asked.batch, &prefix));
             return Ok(prefix);
         }
         let mut computed = HashMap::new();
         if !missing.is_empty() {
-            let some = batch.of_sequences(&missing);
-            let prefix = reading.prefix(model, &some)?;
-            computed = missing.iter().map(|row| examples[*row]).zip(rows_of(reading, &some, &prefix)).collect();
+            let (some, examples) = (asked.batch.of_sequences(&missing), asked.select(&missing));
+            let prefix = self.compute(asked, &some, &examples)?;
+            let rows = rows_of(asked.reading, &some, &prefix);
+            self.keep(&shelf, &examples, rows.clone());
+            computed = examples.into_iter().zip(rows).collect();
         }
-        let hidden = self.assemble(model, examples, &computed, reading.tokens());
-        computed.into_iter().for_each(|(example, row)| self.keep_row(example, row));
-        Ok(Prefix::of(hidden))
+        let rows = asked.examples.iter().zip(known);
+        let rows: Vec<Rows> = rows.filter_map(|(example, known)| known.or(computed.get(example).cloned())).collect();
+        Ok(Prefix::of(asked.assemble(&rows, asked.reading.tokens())))
+    }
+
+    /// Goes on from the last site that is known of these examples, or from the embeddings.
+    fn compute<M: Transformer>(
+        &self,
+        asked: &Asked<'_, M>,
+        batch: &ProbeBatch,
+        examples: &[Example],
+    ) -> Result<Prefix, ProbeError> {
+        let below = self.shelves().highest_below(asked.start, examples);
+        let below = below.map(|(site, rows)| (site, asked.assemble(&rows, PrefixTokens::All)));
+        asked.reading.prefix_from(asked.model, batch, below)
     }
 
     /// The products that follow a prefix, where the cache has them or keeps them now.
-    fn products<M: Transformer>(
-        &mut self,
-        reading: &Reading,
-        model: &M,
-        examples: &[Example],
-        batch: &ProbeBatch,
-        prefix: &Prefix,
-    ) -> Result<KnownProducts, ProbeError> {
+    fn products<M: Transformer>(&mut self, asked: &Asked<'_, M>, prefix: &Prefix) -> Result<KnownProducts, ProbeError> {
+        let reading = asked.reading;
         if !reading.feeds_masks() {
             return Ok(KnownProducts::default());
         }
-        if let Some(known) = self.products.of(examples, &model.device()) {
-            return Ok(known);
+        let shelf = Shelf::Products(asked.start, reading.tokens(), reading.fed());
+        self.take_up(&shelf);
+        let (known, keys, open) = {
+            let shelves = self.shelves();
+            (shelves.all(&shelf, &asked.examples), shelves.keys(&shelf).to_vec(), shelves.is_open(&shelf))
+        };
+        if let Some(known) = known {
+            return Ok(KnownProducts::assemble(keys, &known, &asked.model.device()));
         }
-        if !self.products.is_open() {
+        if !open {
             return Ok(KnownProducts::default());
         }
-        let recorded = reading.products(model, prefix, batch)?;
-        self.products.keep(examples, &tokens_of(reading, batch), &recorded, self.bound - self.used);
+        let recorded = reading.products(asked.model, prefix, asked.batch)?;
+        let rows = recorded.by_sequence(&tokens_of(reading, asked.batch));
+        let mut shelves = self.shelves();
+        match recorded.keys() {
+            // Where there is nothing to keep, there will not be later.
+            keys if keys.is_empty() => shelves.close(&shelf),
+            keys => {
+                for (example, rows) in asked.examples.iter().zip(rows) {
+                    shelves.put(&shelf, &keys, *example, Arc::new(rows));
+                }
+            }
+        }
+        drop(shelves);
         Ok(recorded)
     }
 
-    fn keep_row(&mut self, key: Example, row: Vec<f32>) {
-        let bytes = row.len() * VALUE;
-        if self.used + bytes > self.bound || self.kept.contains_key(&key) {
-            return;
+    fn keep(&self, shelf: &Shelf, examples: &[Example], rows: Vec<Rows>) {
+        let mut shelves = self.shelves();
+        for (example, rows) in examples.iter().zip(rows) {
+            shelves.put(shelf, &[], *example, rows);
         }
-        if self.used() + bytes > self.bound {
-            self.products.close();
+    }
+
+    fn take_up(&mut self, shelf: &Shelf) {
+        if self.in_use.insert(shelf.clone()) {
+            self.shelves().take_up(shelf);
         }
-        self.used += bytes;
-        self.kept.insert(key, row);
+    }
+
+    fn shelves(&self) -> MutexGuard<'_, Shelves> {
+        lock(&self.shelves)
+    }
+}
+
+impl Drop for PrefixCache {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+/// The shelves. A panic elsewhere loses an example at most, so poison is ignored.
+fn lock(shelves: &Mutex<Shelves>) -> MutexGuard<'_, Shelves> {
+    shelves.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A batch whose prefix is wanted.
+struct Asked<'a, M> {
+    reading: &'a Reading,
+    start: Site,
+    model: &'a M,
+    examples: Vec<Example>,
+    batch: &'a ProbeBatch,
+}
+
+impl<M: Transformer> Asked<'_, M> {
+    fn select(&self, places: &[usize]) -> Vec<Example> {
+        places.iter().map(|place| self.examples[*place]).collect()
     }
 
     /// One tensor of all rows.
-    fn assemble<M: Transformer>(
-        &self,
-        model: &M,
-        examples: &[Example],
-        computed: &HashMap<Example, Vec<f32>>,
-        tokens: PrefixTokens,
-    ) -> Tensor<3> {
-        let rows = examples.iter().filter_map(|example| self.kept.get(example).or(computed.get(example)));
-        let rows: Vec<&[f32]> = rows.map(Vec::as_slice).collect();
-        let (values, hidden) = (rows.concat(), model.hidden_size());
+    fn assemble(&self, rows: &[Rows], tokens: PrefixTokens) -> Tensor<3> {
+        let of_examples: Vec<&[f32]> = rows.iter().flat_map(|rows| rows.iter().map(Vec::as_slice)).collect();
+        let (values, hidden) = (of_examples.concat(), self.model.hidden_size());
+        let vectors = values.len() / hidden;
         let shape = match tokens {
-            PrefixTokens::All => [examples.len(), values.len() / (examples.len() * hidden), hidden],
-            PrefixTokens::Selected => [values.len() / hidden, 1, hidden],
+            PrefixTokens::All => [rows.len(), vectors / rows.len(), hidden],
+            PrefixTokens::Selected => [vectors, 1, hidden],
         };
-        Tensor::from_data(TensorData::new(values, shape), &model.device())
+        Tensor::from_data(TensorData::new(values, shape), &self.model.device())
     }
 }
 
 /// The values of each sequence.
-fn rows_of(reading: &Reading, batch: &ProbeBatch, prefix: &Prefix) -> Vec<Vec<f32>> {
+fn rows_of(reading: &Reading, batch: &ProbeBatch, prefix: &Prefix) -> Vec<Rows> {
     let Some(hidden) = &prefix.hidden else { return Vec::new() };
     let [rows, positions, width] = hidden.dims();
-    by_sequence(&hidden.clone().reshape([rows * positions, width]), &tokens_of(reading, batch))
+    let rows = by_sequence(&hidden.clone().reshape([rows * positions, width]), &tokens_of(reading, batch));
+    rows.into_iter().map(|row| Arc::new(vec![row])).collect()
 }
 
 /// Tokens of each sequence that a prefix holds.

@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use ns_circuit::CircuitModel;
 use ns_models::{
-    Component, Context, ModelError, ModelInputs, Observer, Site, Transformer, Vector, VectorCache, Walk,
+    Component, Context, ModelError, ModelInputs, Observer, Positions, Site, Transformer, Vector, VectorCache, Walk,
     last_unaffected, layers_fed_by,
 };
 
@@ -14,7 +14,7 @@ use crate::output_masks::{KnownProducts, record_products, with_known_products};
 use crate::{ProbeBatch, ProbeError};
 
 /// Which tokens of a batch a prefix holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PrefixTokens {
     /// All, for the attention above it: `[batch, seq, hidden]`.
     All,
@@ -110,22 +110,38 @@ impl Reading {
         !self.fed.is_empty()
     }
 
+    /// Those layers (HF names).
+    pub(crate) fn fed(&self) -> Arc<[String]> {
+        self.fed.clone()
+    }
+
     /// Computes the prefix of a batch.
     ///
     /// # Errors
     /// Those of the batch and of the model's inputs.
     pub fn prefix<M: Transformer>(&self, model: &M, batch: &ProbeBatch) -> Result<Prefix, ProbeError> {
+        self.prefix_from(model, batch, None)
+    }
+
+    /// The same from the vectors of all tokens at a site below, or from the embeddings.
+    pub(crate) fn prefix_from<M: Transformer>(
+        &self,
+        model: &M,
+        batch: &ProbeBatch,
+        below: Option<(Site, Tensor<3>)>,
+    ) -> Result<Prefix, ProbeError> {
         let Some(start) = self.start else { return Ok(Prefix::none()) };
         let inputs = batch.inputs_for(model)?;
+        let vectors = |positions: Positions| match below {
+            Some((site, hidden)) if model.is_start(site) => model.vectors_from(site, hidden, start, positions, &inputs),
+            _ => model.vectors_at(start, positions, &inputs),
+        };
         let hidden = match self.tokens {
             PrefixTokens::All => {
                 let [_, seq] = model.stream_dims(&inputs)?;
-                model.vectors_at(start, 0..seq, &inputs)?
+                vectors(Positions::Span(0..seq))?
             }
-            PrefixTokens::Selected => {
-                let vectors = model.vectors_at(start, batch.positions(&model.device()), &inputs)?;
-                batch.selected(vectors).unsqueeze_dim(1)
-            }
+            PrefixTokens::Selected => batch.selected(vectors(batch.positions(&model.device()))?).unsqueeze_dim(1),
         };
         Ok(Prefix::of(hidden))
     }

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use ns_models::{AnyModel, Model, ModelInputs};
 use serde_json::Value;
 
-use crate::{ProbeRecipe, ProbeTraining, TrainError, initialize::initialize};
+use crate::{ProbeRecipe, ProbeTraining, SharedBases, TrainError, initialize::initialize};
 
 /// Times of single steps.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +32,7 @@ impl StepTimes {
 /// optimiser.
 ///
 /// # Errors
-/// As [`ProbeTraining::new`] and [`ProbeTraining::step`].
+/// As [`ProbeTraining::on`] and [`ProbeTraining::step`].
 pub fn time_probe_steps(
     recipe: &ProbeRecipe,
     steps: usize,
@@ -40,7 +40,7 @@ pub fn time_probe_steps(
     prefix_cache_mb: usize,
     device: &Device,
 ) -> Result<StepTimes, TrainError> {
-    let mut training = ProbeTraining::new(recipe, 0, device)?.with_prefix_cache(prefix_cache_mb)?;
+    let mut training = ProbeTraining::on(&SharedBases::new(device, prefix_cache_mb), recipe, 0)?;
     let per_epoch = training.steps_per_epoch();
     let mut milliseconds = Vec::with_capacity(steps);
     let mut batches = Vec::new();

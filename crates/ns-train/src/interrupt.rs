@@ -8,7 +8,11 @@ use std::sync::{
 /// Whether somebody asked the program to stop. The first Ctrl-C (or SIGTERM, as a cluster sends it) lets the epoch
 /// finish and a checkpoint be written; the second ends the program at once.
 #[derive(Clone, Debug, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
+pub struct Interrupt {
+    asked: Arc<AtomicBool>,
+    /// Who may ask in its place.
+    parents: Vec<Arc<AtomicBool>>,
+}
 
 impl Interrupt {
     /// Listens to the process's signals. Where no handler can be installed, signals end the program as usual and runs
@@ -20,7 +24,7 @@ impl Interrupt {
                 let interrupt = Self::default();
                 let asked = interrupt.clone();
                 let installed = ctrlc::set_handler(move || {
-                    if asked.0.swap(true, Ordering::Relaxed) {
+                    if asked.asked.swap(true, Ordering::Relaxed) {
                         std::process::exit(130);
                     }
                     eprintln!("\nstopping after this epoch; once more to stop at once");
@@ -35,11 +39,17 @@ impl Interrupt {
 
     /// Asks to stop, as Ctrl-C does.
     pub fn ask(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.asked.store(true, Ordering::Relaxed);
     }
 
     /// Whether somebody asked.
     pub fn asked(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        std::iter::once(&self.asked).chain(&self.parents).any(|asked| asked.load(Ordering::Relaxed))
+    }
+
+    /// One that is asked whenever this one is, but not the other way round.
+    pub fn child(&self) -> Self {
+        let parents = std::iter::once(&self.asked).chain(&self.parents).cloned().collect();
+        Self { asked: Arc::default(), parents }
     }
 }

@@ -16,6 +16,8 @@ mod recipe;
 mod interrupt;
 mod progress;
 mod run;
+mod shared_bases;
+mod workers;
 
 mod learner;
 
@@ -68,6 +70,7 @@ pub use recipe::{OptimizerRecipe, TrainRecipe, load_recipe};
 pub use results::{add_results, markdown, table, write_results, write_rows};
 pub use run::Run;
 pub use run_figures::{draw_probes, draw_run, draw_training};
+pub use shared_bases::SharedBases;
 pub use subnetwork_report::{SubnetworkRow, draw_subnetworks, train_subnetwork};
 pub use subnetwork_training::{SubnetworkRecipe, SubnetworkTraining, SubnetworkVariant};
 pub use task_recipe::{ModelSource, TaskRecipe};
@@ -78,3 +81,4 @@ pub use visualizer::{
     CircuitView, Granularity, VisualizerConfig, circuit_page, draw_circuits, draw_heat_map, heat_map_page,
     overlap_table,
 };
+pub use workers::side_by_side;

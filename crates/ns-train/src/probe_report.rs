@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use ns_circuit::{CircuitModel, MaskMethod, save_masks};
 use ns_models::{AnyTransformer, Ignore, Model};
 use ns_probe::{PrefixCache, ProbeBatch, Reading, evaluate_knn};
@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     AblationStudy, Arithmetic, Examples, Interrupt, Learner, Metrics, Outcome, ProbeRecipe, ProbeTraining, Run,
-    TrainError, Variable, figures::LayerShare, model_training::last_logits_after, probe_training::EVALUATION_BATCH,
+    SharedBases, TrainError, Variable, figures::LayerShare, model_training::last_logits_after,
+    probe_training::EVALUATION_BATCH,
 };
 
 /// Quantiles of the mask parameters that are reported.
@@ -85,19 +86,18 @@ pub struct ProbeReport {
 /// cannot work leaves nothing.
 ///
 /// # Errors
-/// As [`ProbeTraining::new`] and [`Learner::train`], and those of the evaluation.
+/// As [`ProbeTraining::on`] and [`Learner::train`], and those of the evaluation.
 pub fn train_probe(
     recipe: &ProbeRecipe,
     seed: u64,
     folder: &Path,
-    device: &Device,
+    bases: &SharedBases,
     interrupt: &Interrupt,
-    prefix_cache_mb: usize,
 ) -> Result<Option<ProbeReport>, TrainError> {
-    let mut training = ProbeTraining::new(recipe, seed, device)?.with_prefix_cache(prefix_cache_mb)?;
+    let mut training = ProbeTraining::on(bases, recipe, seed)?;
     let run = Run::open(folder, recipe, seed)?;
     let learner = Learner {
-        label: format!("{} in {}", recipe.variable, recipe.probe_vectors),
+        label: format!("{} in {}, seed {seed}", recipe.variable, recipe.probe_vectors),
         epochs: recipe.epochs,
         checkpoint_every: recipe.checkpoint_every,
         interrupt: interrupt.clone(),
@@ -112,14 +112,10 @@ pub fn train_probe(
     config.circuit_config = circuit.config().clone();
     config.resid_config = config.resid_config.named_for(circuit.wrapped());
     run.write("probe_config.json", &format!("{:#}\n", serde_json::json!(config)))?;
-    report(training, metrics, prefix_cache_mb).map(Some)
+    report(training, metrics).map(Some)
 }
 
-fn report(
-    mut training: ProbeTraining,
-    metrics: Vec<Metrics>,
-    prefix_cache_mb: usize,
-) -> Result<ProbeReport, TrainError> {
+fn report(mut training: ProbeTraining, metrics: Vec<Metrics>) -> Result<ProbeReport, TrainError> {
     let (recipe, split, seed) = (training.recipe().clone(), training.split().clone(), training.seed());
     let train_labels = recipe.task.labels(recipe.variable, &split.train);
     let test_labels = recipe.task.labels(recipe.variable, &split.test);
@@ -134,13 +130,13 @@ fn report(
     let circuit = training.probe().circuit().valid();
     let answers = recipe.task.answer_tensor(&split.test, &circuit.wrapped().device());
     let study = AblationStudy { controls: recipe.evaluation.controls, ..AblationStudy::default() };
-    training.prefixes_mut().clear();
+    training.prefixes_mut().release();
     let layers: Vec<String> = circuit.layers().into_iter().map(|layer| layer.name).collect();
     let logits = TestLogits {
         task: recipe.task,
         examples: &split.test,
         reading: Reading::of_all_blocks(circuit.wrapped(), &layers),
-        prefixes: RefCell::new(PrefixCache::of_megabytes(prefix_cache_mb)),
+        prefixes: RefCell::new(training.prefixes_mut().another()),
     };
     let ablation = study.run(&circuit, &answers, &|model| logits.of(model))?;
     let all = ablation.rows.first();

@@ -13,7 +13,8 @@ use ns_probe::{CircuitProbe, CircuitProbeConfig, PrefixCache, ProbeBatch, ProbeL
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Arithmetic, Examples, Metrics, OptimizerRecipe, Split, TrainError, Trainee, Variable, task_recipe::resolve_beside,
+    Arithmetic, Examples, Metrics, OptimizerRecipe, SharedBases, Split, TrainError, Trainee, Variable,
+    task_recipe::resolve_beside,
 };
 
 /// Rows that evaluation runs at once.
@@ -145,25 +146,26 @@ impl ProbeTraining {
     /// # Errors
     /// [`TrainError::Setting`], and those of the model and the probe.
     pub fn new(recipe: &ProbeRecipe, seed: u64, device: &Device) -> Result<Self, TrainError> {
+        Self::on(&SharedBases::new(device, DEFAULT_PREFIX_CACHE_MB), recipe, seed)
+    }
+
+    /// The same on a base that other probes may share.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and [`ns_probe::ProbeError::PrefixCache`] when a batch does not fit.
+    pub fn on(bases: &SharedBases, recipe: &ProbeRecipe, seed: u64) -> Result<Self, TrainError> {
         recipe.validate()?;
-        let device = device.clone().autodiff();
-        let model = AnyTransformer::load(&recipe.model, &device)?;
+        let device = bases.device().clone().autodiff();
+        let key = format!("{} {:?}", recipe.model.display(), recipe.task);
+        let (model, prefixes) = bases.get(key, || Ok(AnyTransformer::load(&recipe.model, &device)?))?;
         let probe = CircuitProbe::new(recipe.probe_config()?, model)?;
         probe.circuit().set_seed(seed);
         let (optimizer, split) = (recipe.optimizer.init(), recipe.task.split());
-        let prefixes = PrefixCache::of_megabytes(DEFAULT_PREFIX_CACHE_MB);
-        Ok(Self { recipe: recipe.clone(), seed, device, probe, optimizer, split, prefixes })
-    }
-
-    /// Keeps up to so many megabytes of what no mask changes; with 0 all is computed in every epoch.
-    ///
-    /// # Errors
-    /// [`ns_probe::ProbeError::PrefixCache`] when a batch does not fit.
-    pub fn with_prefix_cache(self, megabytes: usize) -> Result<Self, TrainError> {
-        let prefixes = PrefixCache::of_megabytes(megabytes);
-        let batch = Examples { pairs: self.split.train.pairs[..self.recipe.batch_size].into() };
-        prefixes.check(self.probe.reading(), self.probe.circuit().model()?, &self.batch(&batch))?;
-        Ok(Self { prefixes, ..self })
+        let training = Self { recipe: recipe.clone(), seed, device, probe, optimizer, split, prefixes };
+        let first = Examples { pairs: training.split.train.pairs[..recipe.batch_size].into() };
+        let (probe, batch) = (&training.probe, training.batch(&first));
+        training.prefixes.check(probe.reading(), probe.circuit().model()?, &batch)?;
+        Ok(training)
     }
 
     /// The prefixes that it keeps.
@@ -286,7 +288,8 @@ impl Trainee for ProbeTraining {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Operation, initialize::initialize};
+    use crate::{Interrupt, Operation, initialize::initialize, side_by_side};
+    use ns_circuit::MaskUnit;
     use ns_models::{Gpt2, Gpt2Config, Pretrained};
 
     fn training(folder: &Path, batch_size: usize) -> Result<ProbeTraining, TrainError> {
@@ -382,6 +385,35 @@ mod tests {
     }
 
     #[test]
+    fn probes_side_by_side_on_one_base_are_what_they_are_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let neurons = |site: &str, layer: &str| {
+            let mut recipe = recipe_of_two_blocks(folder.path(), site, &[layer]);
+            recipe.circuit_config.mask_unit = MaskUnit::Neuron;
+            recipe
+        };
+        let weights = recipe_of_two_blocks(folder.path(), "mlp_stream_1", &["mlp.c_proj"]);
+        let recipes = [neurons("attn_update_1", "attn.c_attn"), weights, neurons("mlp_update_1", "mlp.c_fc")];
+        let jobs: Vec<_> = recipes.iter().flat_map(|recipe| [(recipe, 0), (recipe, 1)]).collect();
+        let masks = |mut training: ProbeTraining| {
+            (0..2).for_each(|epoch| assert!(training.epoch(epoch).unwrap().loss.is_finite()));
+            training.probe.circuit().mask_params()
+        };
+        for bases in [1, 0].map(|megabytes| SharedBases::new(&Device::default(), megabytes)) {
+            let work = |(recipe, seed): &(&ProbeRecipe, u64), _: &Interrupt| {
+                Ok(masks(ProbeTraining::on(&bases, recipe, *seed)?))
+            };
+            let same = |place: usize, found| {
+                let (recipe, seed) = jobs[place];
+                let alone = masks(ProbeTraining::new(recipe, seed, &Device::default())?);
+                assert_eq!(found, alone, "{} with seed {seed}", recipe.probe_vectors);
+                Ok::<_, TrainError>(())
+            };
+            side_by_side(2, &Interrupt::default(), &jobs, work, same).unwrap();
+        }
+    }
+
+    #[test]
     fn a_prefix_cache_that_cannot_hold_a_batch_says_what_one_needs() {
         let folder = tempfile::tempdir().unwrap();
         let config =
@@ -391,7 +423,7 @@ mod tests {
         recipe.task.modulus = 113;
         let layers = |layer: &str| CircuitConfig { target_layers: vec![layer.into()], ..CircuitConfig::default() };
         let with = |recipe: &ProbeRecipe, megabytes| {
-            ProbeTraining::new(recipe, 0, &Device::default()).unwrap().with_prefix_cache(megabytes).err()
+            ProbeTraining::on(&SharedBases::new(&Device::default(), megabytes), recipe, 0).err()
         };
         assert!(with(&recipe, 1).is_none(), "embeddings are not kept");
         recipe.circuit_config = layers("transformer.h.1.attn.c_attn");

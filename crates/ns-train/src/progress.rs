@@ -2,10 +2,14 @@
 
 use std::{
     io::IsTerminal,
+    sync::LazyLock,
     time::{Duration, Instant},
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+/// The bars of what runs side by side, one below the other.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
 /// Time between two lines where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
@@ -65,6 +69,7 @@ impl Progress {
 
 fn terminal_bar(label: &str, first: usize, total: usize) -> ProgressBar {
     let bar = ProgressBar::new(total as u64).with_position(first as u64).with_prefix(label.to_string());
+    let bar = BARS.add(bar);
     let template = "{prefix} {bar:24} {pos}/{len} [{elapsed} < {eta}] {msg}";
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
     bar.reset_eta();

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use burn::tensor::Device;
 use ns_circuit::save_masks;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Interrupt, Learner, Outcome, Run, SubnetworkRecipe, SubnetworkTraining, SubnetworkVariant, TrainError,
+    Interrupt, Learner, Outcome, Run, SharedBases, SubnetworkRecipe, SubnetworkTraining, SubnetworkVariant, TrainError,
     figures::{Panel, Series, curves},
 };
 
@@ -44,15 +43,14 @@ impl SubnetworkVariant {
 /// nothing.
 ///
 /// # Errors
-/// As [`SubnetworkTraining::new`] and [`Learner::train`].
+/// As [`SubnetworkTraining::on`] and [`Learner::train`].
 pub fn train_subnetwork(
     recipe: &SubnetworkRecipe,
     variant: SubnetworkVariant,
     seed: u64,
     folder: &Path,
-    device: &Device,
+    bases: &SharedBases,
     interrupt: &Interrupt,
-    prefix_cache_mb: usize,
 ) -> Result<Option<SubnetworkRow>, TrainError> {
     #[derive(Serialize)]
     struct Variant {
@@ -60,7 +58,7 @@ pub fn train_subnetwork(
         #[serde(flatten)]
         recipe: SubnetworkRecipe,
     }
-    let mut training = SubnetworkTraining::new(recipe, variant, seed, device)?.with_prefix_cache(prefix_cache_mb)?;
+    let mut training = SubnetworkTraining::on(bases, recipe, variant, seed)?;
     // What else the recipe trains is not this run's: a sweep may grow.
     let alone = SubnetworkRecipe { l0_lambdas: Vec::new(), plain: false, control: false, ..recipe.clone() };
     let run = Run::open(folder, &Variant { variant, recipe: alone }, seed)?;

@@ -13,8 +13,7 @@ use ns_probe::{Labeling, PrefixCache, ProbeBatch, ResidualUpdateModelConfig, Sub
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    DEFAULT_PREFIX_CACHE_MB, Metrics, OptimizerRecipe, TrainError, Trainee, WordLabels, WordRecipe,
-    task_recipe::resolve_beside,
+    Metrics, OptimizerRecipe, SharedBases, TrainError, Trainee, WordLabels, WordRecipe, task_recipe::resolve_beside,
 };
 
 /// Rows that evaluation runs at once.
@@ -146,48 +145,35 @@ pub struct SubnetworkTraining {
 }
 
 impl SubnetworkTraining {
-    /// Reads model and data; `device` is without autodiff.
+    /// Reads model and data, the model if no other probe has; one base may serve all variants of a recipe.
     ///
     /// # Errors
-    /// [`TrainError::Setting`], and those of the model, the data and the probe.
-    pub fn new(
+    /// [`TrainError::Setting`], and those of the model, the data and the probe; [`ns_probe::ProbeError::PrefixCache`] when
+    /// a batch does not fit.
+    pub fn on(
+        bases: &SharedBases,
         recipe: &SubnetworkRecipe,
         variant: SubnetworkVariant,
         seed: u64,
-        device: &Device,
     ) -> Result<Self, TrainError> {
-        let device = device.clone().autodiff();
+        let device = bases.device().clone().autodiff();
         let data = recipe.data.read()?;
         recipe.validate(&data)?;
         let data = if variant.control { data.shuffled(seed) } else { data };
         let tokenizer = TextTokenizer::from_folder(&recipe.model)?;
         let mut config = recipe.probe_config(variant, data.classes.len())?;
-        let model = AnyTransformer::load_base(&recipe.model, &device)?;
+        // Shuffled labels are on the same texts.
+        let key = format!("{} {:?}", recipe.model.display(), recipe.data);
+        let (model, prefixes) = bases.get(key, || Ok(AnyTransformer::load_base(&recipe.model, &device)?))?;
         let probe = SubnetworkProbe::new(config.clone(), model, seed)?;
         probe.circuit().set_seed(seed);
         config.circuit_config = probe.circuit().config().clone();
-        Ok(Self {
-            recipe: recipe.clone(),
-            config,
-            seed,
-            device,
-            tokenizer,
-            data,
-            probe,
-            optimizer: recipe.optimizer.init(),
-            prefixes: PrefixCache::of_megabytes(DEFAULT_PREFIX_CACHE_MB),
-        })
-    }
-
-    /// Keeps up to so many megabytes of what no mask changes; with 0 all is computed in every epoch.
-    ///
-    /// # Errors
-    /// [`ns_probe::ProbeError::PrefixCache`] when a batch does not fit.
-    pub fn with_prefix_cache(self, megabytes: usize) -> Result<Self, TrainError> {
-        let prefixes = PrefixCache::of_megabytes(megabytes);
-        let batch = self.batch(&self.data.split.train[..self.recipe.batch_size], &self.device)?;
-        prefixes.check(self.probe.reading(), self.probe.circuit().model()?, &batch)?;
-        Ok(Self { prefixes, ..self })
+        let (recipe, optimizer) = (recipe.clone(), recipe.optimizer.init());
+        let training = Self { recipe, config, seed, device, tokenizer, data, probe, optimizer, prefixes };
+        let (probe, first) = (&training.probe, &training.data.split.train[..training.recipe.batch_size]);
+        let batch = training.batch(first, &training.device)?;
+        training.prefixes.check(probe.reading(), probe.circuit().model()?, &batch)?;
+        Ok(training)
     }
 
     /// The probe's configuration.
