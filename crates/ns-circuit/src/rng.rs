@@ -21,16 +21,24 @@ pub(crate) fn map_uniform(
     n: usize,
     map: impl Fn(&mut [f32]) + Sync,
 ) -> Vec<f32> {
-    /// Draws that one task takes.
-    const TASK: usize = 1 << 14;
+    /// Draws that are made at once.
+    const RUN: usize = 1 << 10;
+    /// Such runs that are worth a thread.
+    const TASK: usize = 1 << 4;
     let rng = generator(seed, label, epoch, step);
-    let mut draws = vec![0.0; n];
-    draws.par_chunks_mut(TASK).enumerate().for_each(|(task, draws)| {
-        let mut rng = rng.clone();
-        rng.set_word_pos((task * TASK) as u128); // a draw takes one word
-        draws.iter_mut().for_each(|draw| *draw = uniform01(&mut rng));
-        map(draws);
-    });
+    let run = |number: usize| {
+        let (mut rng, mut words, mut draws) = (rng.clone(), [0; RUN * size_of::<u32>()], [0.0; RUN]);
+        rng.set_word_pos((number * RUN) as u128); // a draw takes one word
+        rng.fill_bytes(&mut words);
+        for (draw, word) in draws.iter_mut().zip(words.as_chunks().0) {
+            *draw = uniform01_of(u32::from_le_bytes(*word));
+        }
+        map(&mut draws);
+        draws
+    };
+    let runs: Vec<[f32; RUN]> = (0..n.div_ceil(RUN)).into_par_iter().with_min_len(TASK).map(run).collect();
+    let mut draws = runs.into_flattened();
+    draws.truncate(n);
     draws
 }
 
@@ -49,7 +57,11 @@ fn generator(seed: u64, label: &str, epoch: u64, step: u64) -> ChaCha8Rng {
 
 /// A uniform draw from `[0, 1)`: 24 random bits, so every value is exact in `f32`.
 pub fn uniform01(rng: &mut impl Rng) -> f32 {
-    (rng.next_u32() >> 8) as f32 * (1.0 / 16_777_216.0)
+    uniform01_of(rng.next_u32())
+}
+
+fn uniform01_of(word: u32) -> f32 {
+    (word >> 8) as f32 * (1.0 / 16_777_216.0)
 }
 
 /// A draw from the standard normal distribution, by Marsaglia's polar method.

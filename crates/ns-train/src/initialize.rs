@@ -1,22 +1,50 @@
 //! Fresh weights from a seed, the same on every backend.
 
-use burn::store::{ModuleSnapshot, bridge};
-use burn::tensor::TensorData;
+use std::collections::BTreeMap;
+
+use burn::module::{ModuleMapper, Param};
+use burn::store::ModuleSnapshot;
+use burn::tensor::{Tensor, TensorData};
 use ns_circuit::rng;
 use ns_models::{InitialValue, Model};
 
 /// Draws every parameter as HF does for this architecture; each from its own stream, by name, so that one tensor's
 /// values depend on no other's.
-pub(crate) fn initialize<M: Model>(mut model: M, seed: u64) -> M {
-    let tensors = model.collect(None, None, true).into_iter().filter(|tensor| tensor.dtype.is_float());
-    let tensors: Vec<_> = tensors.map(|tensor| (tensor.name, tensor.shape.to_vec())).collect();
-    // One by one: a second copy of all weights would be the peak of many a run.
-    for (name, shape) in tensors {
-        let value = model.initial_value(&name, &shape);
-        let fresh = bridge::from_data(TensorData::new(draw(&name, &shape, value, seed), shape), name, None);
-        model.apply(vec![fresh], None, None, true);
+pub(crate) fn initialize<M: Model>(model: M, seed: u64) -> M {
+    let tensors = model.collect(None, None, true).into_iter();
+    let values = tensors.map(|tensor| (tensor.name.clone(), model.initial_value(&tensor.name, &tensor.shape)));
+    let values = values.collect();
+    model.map(&mut Initializer { values, seed, path: Vec::new() })
+}
+
+struct Initializer {
+    /// By name.
+    values: BTreeMap<String, InitialValue>,
+    seed: u64,
+    /// Names on the way to where the mapper is; none for an enum's variant.
+    path: Vec<Option<String>>,
+}
+
+impl ModuleMapper for Initializer {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.push((!container_type.starts_with("Enum:")).then(|| name.into()));
     }
-    model
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = self.path.iter().flatten().cloned().collect::<Vec<_>>().join(".");
+        let Some(value) = self.values.get(&name) else { return param };
+        param.map(|old| {
+            let (shape, device, trained) = (old.shape(), old.device(), old.is_require_grad());
+            // A second copy of the embeddings would be the peak of many a run.
+            drop(old);
+            let drawn = TensorData::new(draw(&name, &shape, *value, self.seed), shape);
+            Tensor::from_data(drawn, &device).set_require_grad(trained)
+        })
+    }
 }
 
 fn draw(name: &str, shape: &[usize], value: InitialValue, seed: u64) -> Vec<f32> {
