@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use clap::Args;
 use ns_train::{
     Interrupt, ProbeRecipe, ProbeReport, ProbeRow, SharedBases, add_results, draw_probes, draw_run, load_recipe,
@@ -87,9 +88,11 @@ impl Run {
 pub(crate) fn train_all(runs: &[Run], bases: &SharedBases, jobs: usize) -> anyhow::Result<Vec<ProbeRow>> {
     let train = |run: &Run, interrupt: &Interrupt| -> anyhow::Result<Option<ProbeReport>> {
         let report = train_probe(&run.recipe, run.seed, &run.folder, bases, interrupt);
-        // Among several it is not clear which one it is.
-        let which = || (runs.len() > 1).then(|| format!("{}: ", run.folder.display())).unwrap_or_default();
-        report.map_err(|error| anyhow::anyhow!("{}{error}", which()))
+        match report {
+            // Among several it is not clear which one it is.
+            Err(error) if runs.len() > 1 => Err(error).with_context(|| run.folder.display().to_string()),
+            report => Ok(report?),
+        }
     };
     let (mut rows, mut stopped) = (vec![None; runs.len()], Vec::new());
     let done = |place: usize, report: Option<ProbeReport>| {

@@ -1,6 +1,7 @@
 //! Prefixes of examples, computed once.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::tensor::{Tensor, TensorData};
@@ -11,6 +12,9 @@ use crate::shelves::{Example, Rows, Shelf, Shelves, VALUE};
 use crate::{Prefix, PrefixTokens, ProbeBatch, ProbeError, Reading};
 
 const MEGABYTE: usize = 1 << 20;
+/// Tokens whose prefix is computed at once. All of a large batch would be the peak of a run's memory, as every block
+/// below works on them, and slower for leaving the processor's cache.
+const PIECE: usize = 2048;
 
 /// Keeps the prefixes of examples on the host, up to a bound on memory; for one base model and one set of examples.
 ///
@@ -143,16 +147,28 @@ impl PrefixCache {
         Ok(Prefix::of(asked.assemble(&rows, asked.reading.tokens())))
     }
 
-    /// Goes on from the last site that is known of these examples, or from the embeddings.
+    /// Goes on from the last site that is known of these examples, or from the embeddings, piece by piece.
     fn compute<M: Transformer>(
         &self,
         asked: &Asked<'_, M>,
         batch: &ProbeBatch,
         examples: &[Example],
     ) -> Result<Prefix, ProbeError> {
-        let below = self.shelves().highest_below(asked.start, examples);
-        let below = below.map(|(site, rows)| (site, asked.assemble(&rows, PrefixTokens::All)));
-        asked.reading.prefix_from(asked.model, batch, below)
+        let piece = |range: Range<usize>| {
+            let examples = &examples[range.clone()];
+            let below = self.shelves().highest_below(asked.start, examples);
+            let below = below.map(|(site, rows)| (site, asked.assemble(&rows, PrefixTokens::All)));
+            asked.reading.prefix_from(asked.model, &batch.of_sequences(&range.collect::<Vec<_>>()), below)
+        };
+        let tokens = tokens_of(asked.reading, batch);
+        let not_empty = |range: &Range<usize>| tokens[range.clone()].iter().any(|count| *count > 0);
+        let pieces = pieces(examples).filter(not_empty).map(piece).collect::<Result<Vec<_>, _>>()?;
+        let mut hidden: Vec<Tensor<3>> = pieces.into_iter().filter_map(|prefix| prefix.hidden).collect();
+        match hidden.len() {
+            0 => asked.reading.prefix(asked.model, batch),
+            1 => Ok(Prefix::of(hidden.remove(0))),
+            _ => Ok(Prefix::of(Tensor::cat(hidden, 0))),
+        }
     }
 
     /// The products that follow a prefix, where the cache has them or keeps them now.
@@ -163,30 +179,42 @@ impl PrefixCache {
         }
         let shelf = Shelf::Products(asked.start, reading.tokens(), reading.fed());
         self.take_up(&shelf);
-        let (known, keys, open) = {
-            let shelves = self.shelves();
-            (shelves.all(&shelf, &asked.examples), shelves.keys(&shelf).to_vec(), shelves.is_open(&shelf))
-        };
-        if let Some(known) = known {
-            return Ok(KnownProducts::assemble(keys, &known, &asked.model.device()));
+        if let Some(known) = self.known_products(&shelf, asked) {
+            return Ok(known);
         }
-        if !open {
+        let tokens = tokens_of(reading, asked.batch);
+        if tokens.contains(&0) {
             return Ok(KnownProducts::default());
         }
-        let recorded = reading.products(asked.model, prefix, asked.batch)?;
-        let rows = recorded.by_sequence(&tokens_of(reading, asked.batch));
-        let mut shelves = self.shelves();
-        match recorded.keys() {
-            // Where there is nothing to keep, there will not be later.
-            keys if keys.is_empty() => shelves.close(&shelf),
-            keys => {
-                for (example, rows) in asked.examples.iter().zip(rows) {
-                    shelves.put(&shelf, &keys, *example, Arc::new(rows));
-                }
+        for range in pieces(&asked.examples) {
+            if !self.shelves().is_open(&shelf) {
+                return Ok(KnownProducts::default());
             }
+            let batch = asked.batch.of_sequences(&range.clone().collect::<Vec<_>>());
+            let recorded = reading.products(asked.model, &prefix.of_sequences(range.clone(), &tokens), &batch)?;
+            self.keep_products(&shelf, &asked.examples[range.clone()], &tokens[range], &recorded);
         }
-        drop(shelves);
-        Ok(recorded)
+        Ok(self.known_products(&shelf, asked).unwrap_or_default())
+    }
+
+    fn known_products<M: Transformer>(&self, shelf: &Shelf, asked: &Asked<'_, M>) -> Option<KnownProducts> {
+        let (known, keys) = {
+            let shelves = self.shelves();
+            (shelves.all(shelf, &asked.examples)?, shelves.keys(shelf).to_vec())
+        };
+        Some(KnownProducts::assemble(keys, &known, &asked.model.device()))
+    }
+
+    fn keep_products(&self, shelf: &Shelf, examples: &[Example], tokens: &[usize], recorded: &KnownProducts) {
+        let (keys, rows) = (recorded.keys(), recorded.by_sequence(tokens));
+        let mut shelves = self.shelves();
+        if keys.is_empty() {
+            // Where there is nothing to keep, there will not be later.
+            return shelves.close(shelf);
+        }
+        for (example, rows) in examples.iter().zip(rows) {
+            shelves.put(shelf, &keys, *example, Arc::new(rows));
+        }
     }
 
     fn keep(&self, shelf: &Shelf, examples: &[Example], rows: Vec<Rows>) {
@@ -245,6 +273,13 @@ impl<M: Transformer> Asked<'_, M> {
     }
 }
 
+/// Ranges of sequences, in each of which there are not many more than [`PIECE`] tokens.
+fn pieces(examples: &[Example]) -> impl Iterator<Item = Range<usize>> {
+    let count = examples.len();
+    let sequences = examples.first().map_or(1, |(_, seq)| PIECE.div_ceil(*seq).max(1));
+    (0..count).step_by(sequences).map(move |start| start..(start + sequences).min(count))
+}
+
 /// The values of each sequence.
 fn rows_of(reading: &Reading, batch: &ProbeBatch, prefix: &Prefix) -> Vec<Rows> {
     let Some(hidden) = &prefix.hidden else { return Vec::new() };
@@ -262,9 +297,14 @@ fn tokens_of(reading: &Reading, batch: &ProbeBatch) -> Vec<usize> {
 }
 
 /// The rows of a matrix `[tokens, width]` on the host, sequence by sequence.
+///
+/// # Panics
+/// When the device cannot execute what the matrix waits for, as every read of Burn's does.
 pub(crate) fn by_sequence(matrix: &Tensor<2>, tokens: &[usize]) -> Vec<Vec<f32>> {
     let [_, width] = matrix.dims();
-    let values: Vec<f32> = matrix.to_data_as::<f32>().iter().collect();
+    let data = matrix.to_data_as::<f32>();
+    let values: Vec<f32> =
+        data.try_into_vec().unwrap_or_else(|error| panic!("data converted to f32 reads as f32: {error}"));
     let mut rest = values.as_slice();
     let take = |count: &usize| {
         let (row, after) = rest.split_at((count * width).min(rest.len()));

@@ -1,5 +1,6 @@
 //! How a probe reads its vectors: from where on its masks change them, and what that takes.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use burn::module::Module;
@@ -52,6 +53,16 @@ impl Prefix {
 
     fn none() -> Self {
         Self { hidden: None, products: KnownProducts::default() }
+    }
+
+    /// That of some sequences; `tokens` counts those that it holds of each.
+    pub(crate) fn of_sequences(&self, sequences: Range<usize>, tokens: &[usize]) -> Self {
+        let Some(hidden) = &self.hidden else { return Self::none() };
+        let [_, seq, width] = hidden.dims();
+        let first: usize = tokens[..sequences.start].iter().sum();
+        let count: usize = tokens[sequences].iter().sum();
+        let all = hidden.clone().reshape([-1, width as i32]).slice_dim(0, first..first + count);
+        Self::of(all.reshape([-1, seq as i32, width as i32]))
     }
 
     /// The same on the device without autodiff, for a model without masks.
