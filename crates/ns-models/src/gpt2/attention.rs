@@ -50,7 +50,8 @@ impl Gpt2Attention {
         };
         let ([_, _, width], outputs) = (hidden.dims(), rows::Outputs::of(&self.c_attn));
         let query = split_heads(outputs.range(0..width, positions.of(hidden.clone())), n_heads);
-        let key_value = split_heads(outputs.range(width..3 * width, hidden), 2 * n_heads);
-        [query, key_value.clone().narrow(1, 0, n_heads), key_value.narrow(1, n_heads, n_heads)]
+        // Apart, as gradients of halves of one product would each be filled up with zeros.
+        let heads = |part: usize| split_heads(outputs.range(part * width..(part + 1) * width, hidden.clone()), n_heads);
+        [query, heads(1), heads(2)]
     }
 }

@@ -133,9 +133,11 @@ impl GptNeoXAttention {
             return [0, 1, 2].map(|number| part(&heads, number));
         };
         let outputs = rows::Outputs::of(&self.query_key_value);
-        let query = outputs.range_of_groups(n_heads, 0..head_dim, positions.of(hidden.clone()));
-        let key_value = split_heads(outputs.range_of_groups(n_heads, head_dim..3 * head_dim, hidden), n_heads);
-        [split_heads(query, n_heads), part(&key_value, 0), part(&key_value, 1)]
+        // Apart, as gradients of halves of one product would each be filled up with zeros.
+        let heads = |part: usize, hidden| {
+            split_heads(outputs.range_of_groups(n_heads, part * head_dim..(part + 1) * head_dim, hidden), n_heads)
+        };
+        [heads(0, positions.of(hidden.clone())), heads(1, hidden.clone()), heads(2, hidden)]
     }
 }
 
