@@ -6,6 +6,8 @@ mod texts;
 
 #[path = "commands/circuit.rs"]
 mod circuit;
+#[path = "commands/probe.rs"]
+mod probe;
 mod support;
 #[path = "commands/tasks.rs"]
 mod tasks;
@@ -391,109 +393,5 @@ mod inspect {
         let folder = tempfile::tempdir().unwrap();
         let message = failure(&xtask(["inspect", path(folder.path())]));
         assert!(message.contains(path(folder.path())) && message.contains("config.json"), "{message}");
-    }
-}
-
-mod probe {
-    use super::*;
-
-    /// A probe of the model that [`RECIPE`] trains.
-    const PROBE: &str = r#"
-model = "run/model"
-variable = "a_plus_b"
-probe_vectors = "attn_update_0"
-loss = "contrastive"
-epochs = 4
-checkpoint_every = 1
-batch_size = 8
-final_temperature = 200.0
-task = { modulus = 5, operation = "sum", train_fraction = 0.6, split_seed = 0 }
-optimizer = { learning_rate = 1e-1, weight_decay = 1e-2 }
-evaluation = { memory_per_class = 1, controls = 2 }
-
-[circuit_config]
-mask_method = "continuous_sparsification"
-target_layers = ["transformer.h.0.attn.c_attn"]
-freeze_base = true
-add_l0 = true
-l0_lambda = 1e-6
-mask_hparams = { ablation = "none", mask_unit = "neuron", mask_bias = false, mask_init_value = 0.1 }
-"#;
-
-    fn trained(probe: &str) -> Work {
-        let work = Work::new(RECIPE);
-        success(&work.train("run"));
-        std::fs::write(work.path("probe.toml"), probe).unwrap();
-        work
-    }
-
-    fn run(work: &Work, out: &str) -> Output {
-        xtask(["probe", path(&work.path("probe.toml")), "--out", path(&work.path(out))])
-    }
-
-    #[test]
-    fn leaves_a_row_of_results_masks_and_figures() {
-        let work = trained(PROBE);
-        let printed = success(&run(&work, "probe"));
-        assert!(printed.contains("a+b") || printed.contains("a_plus_b"), "{printed}");
-        let rows: Vec<BTreeMap<String, Value>> = serde_json::from_str(&work.read("probe/results.json")).unwrap();
-        assert_eq!(rows.len(), 1);
-        for key in [
-            "variable",
-            "block",
-            "seed",
-            "knn_test",
-            "knn_dev",
-            "knn_unmasked",
-            "majority",
-            "acc_full",
-            "acc_ablated",
-            "acc_random_mean",
-            "acc_random_sd",
-            "l0",
-            "l0_max",
-        ] {
-            assert!(rows[0].contains_key(key), "{key}: {rows:?}");
-        }
-        assert_eq!((&rows[0]["variable"], &rows[0]["block"]), (&"a_plus_b".into(), &"attn".into()));
-        assert_eq!(rows[0]["l0_max"].as_f64(), Some(8.0 * 24.0));
-        let masks = ns_models::Checkpoint::open_file(&work.path("probe/masks.safetensors")).unwrap();
-        assert!(masks.names().any(|name| name.contains("transformer.h.0.attn.c_attn")));
-        let files: Vec<PathBuf> = files_below(&work.path("probe"));
-        for ending in ["svg", "png"] {
-            assert!(files.iter().any(|file| file.extension().is_some_and(|found| found == ending)), "{files:?}");
-        }
-    }
-
-    #[test]
-    fn gives_the_same_masks_again() {
-        let work = trained(PROBE);
-        for out in ["first", "second"] {
-            success(&run(&work, out));
-        }
-        let read = |name: &str| std::fs::read(work.path(name)).unwrap();
-        assert_eq!(read("first/masks.safetensors"), read("second/masks.safetensors"));
-        assert_eq!(read("first/results.json"), read("second/results.json"));
-    }
-
-    #[test]
-    fn refuses_what_cannot_be_probed() {
-        for (from, to, expected) in [
-            ("transformer.h.0.attn.c_attn", "transformer.h.0.attn.cattn", "transformer.h.0.attn.c_attn"),
-            ("attn_update_0", "attn_update_1", "1 blocks"),
-            ("\"a_plus_b\"", "\"a_times_b\"", "a_plus_b"),
-            ("run/model", "no/model", "no/model"),
-            ("batch_size", "batchsize", "batch_size"),
-            ("freeze_base = true", "freeze_base = false", "freeze_base"),
-        ] {
-            let work = trained(&PROBE.replace(from, to));
-            let message = failure(&run(&work, "probe"));
-            assert!(message.contains(expected), "{to}: {message}");
-        }
-    }
-
-    fn files_below(folder: &Path) -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
     }
 }

@@ -1,0 +1,142 @@
+//! `probe`: one, several, side by side, interrupted.
+
+use super::*;
+
+/// A probe of the model that [`RECIPE`] trains.
+const PROBE: &str = r#"
+model = "run/model"
+variable = "a_plus_b"
+probe_vectors = "attn_update_0"
+loss = "contrastive"
+epochs = 4
+checkpoint_every = 1
+batch_size = 8
+final_temperature = 200.0
+task = { modulus = 5, operation = "sum", train_fraction = 0.6, split_seed = 0 }
+optimizer = { learning_rate = 1e-1, weight_decay = 1e-2 }
+evaluation = { memory_per_class = 1, controls = 2 }
+
+[circuit_config]
+mask_method = "continuous_sparsification"
+target_layers = ["transformer.h.0.attn.c_attn"]
+freeze_base = true
+add_l0 = true
+l0_lambda = 1e-6
+mask_hparams = { ablation = "none", mask_unit = "neuron", mask_bias = false, mask_init_value = 0.1 }
+"#;
+
+fn trained(probe: &str) -> Work {
+    let work = Work::new(RECIPE);
+    success(&work.train("run"));
+    std::fs::write(work.path("probe.toml"), probe).unwrap();
+    work
+}
+
+fn run(work: &Work, out: &str) -> Output {
+    xtask(["probe", path(&work.path("probe.toml")), "--out", path(&work.path(out))])
+}
+
+#[test]
+fn leaves_a_row_of_results_masks_and_figures() {
+    let work = trained(PROBE);
+    let printed = success(&run(&work, "probe"));
+    assert!(printed.contains("a+b") || printed.contains("a_plus_b"), "{printed}");
+    let rows: Vec<BTreeMap<String, Value>> = serde_json::from_str(&work.read("probe/results.json")).unwrap();
+    assert_eq!(rows.len(), 1);
+    for key in [
+        "variable",
+        "block",
+        "seed",
+        "knn_test",
+        "knn_dev",
+        "knn_unmasked",
+        "majority",
+        "acc_full",
+        "acc_ablated",
+        "acc_random_mean",
+        "acc_random_sd",
+        "l0",
+        "l0_max",
+    ] {
+        assert!(rows[0].contains_key(key), "{key}: {rows:?}");
+    }
+    assert_eq!((&rows[0]["variable"], &rows[0]["block"]), (&"a_plus_b".into(), &"attn".into()));
+    assert_eq!(rows[0]["l0_max"].as_f64(), Some(8.0 * 24.0));
+    let masks = ns_models::Checkpoint::open_file(&work.path("probe/masks.safetensors")).unwrap();
+    assert!(masks.names().any(|name| name.contains("transformer.h.0.attn.c_attn")));
+    let files: Vec<PathBuf> = files_below(&work.path("probe"));
+    for ending in ["svg", "png"] {
+        assert!(files.iter().any(|file| file.extension().is_some_and(|found| found == ending)), "{files:?}");
+    }
+}
+
+#[test]
+fn gives_the_same_masks_again() {
+    let work = trained(PROBE);
+    for out in ["first", "second"] {
+        success(&run(&work, out));
+    }
+    let read = |name: &str| std::fs::read(work.path(name)).unwrap();
+    assert_eq!(read("first/masks.safetensors"), read("second/masks.safetensors"));
+    assert_eq!(read("first/results.json"), read("second/results.json"));
+}
+
+#[test]
+fn probes_side_by_side_are_those_one_after_the_other() {
+    let work = trained(PROBE);
+    for jobs in ["1", "2"] {
+        let (recipe, out) = (work.path("probe.toml"), work.path(jobs));
+        let arguments = ["probe", path(&recipe), "--seeds", "3", "--jobs", jobs, "--out", path(&out)];
+        let printed = success(&xtask(arguments));
+        assert_eq!(printed.matches("| a+b ").count(), 3, "{printed}");
+    }
+    for file in ["results.json", "probe-0/masks.safetensors", "probe-1/masks.safetensors", "probe-2/results.json"] {
+        let read = |jobs: &str| std::fs::read(work.path(jobs).join(file)).unwrap();
+        assert_eq!(read("1"), read("2"), "{file}");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn ctrl_c_stops_all_that_run_and_they_continue() {
+    let work = trained(&PROBE.replace("epochs = 4", "epochs = 1000000"));
+    let (recipe, out) = (work.path("probe.toml"), work.path("out"));
+    let arguments = ["probe", path(&recipe), "--seeds", "3", "--jobs", "2", "--out", path(&out)];
+    let mut child = command(work.folder.path(), arguments).stderr(Stdio::piped()).spawn().unwrap();
+    while ["probe-0", "probe-1"].iter().any(|run| !out.join(run).join("state.json").exists()) {
+        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        std::thread::yield_now();
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let message = failure(&child.wait_with_output().unwrap());
+    for part in ["0 of 3 probes done", "the same command continues", "probe-0", "probe-1"] {
+        assert!(message.contains(part), "{message}");
+    }
+    assert!(!out.join("probe-2").exists(), "nothing is begun any more");
+    for (run, seed) in [("probe-0", 0), ("probe-1", 1)] {
+        let recipe = load_recipe::<ns_train::ProbeRecipe>(&recipe).unwrap().resolve(&recipe).unwrap();
+        let run = Run::open(&out.join(run), &recipe, seed).unwrap();
+        assert!(run.checkpointed() > 0 && run.load_checkpoint(run.checkpointed()).is_ok());
+    }
+}
+
+#[test]
+fn refuses_what_cannot_be_probed() {
+    for (from, to, expected) in [
+        ("transformer.h.0.attn.c_attn", "transformer.h.0.attn.cattn", "transformer.h.0.attn.c_attn"),
+        ("attn_update_0", "attn_update_1", "1 blocks"),
+        ("\"a_plus_b\"", "\"a_times_b\"", "a_plus_b"),
+        ("run/model", "no/model", "no/model"),
+        ("batch_size", "batchsize", "batch_size"),
+        ("freeze_base = true", "freeze_base = false", "freeze_base"),
+    ] {
+        let work = trained(&PROBE.replace(from, to));
+        let message = failure(&run(&work, "probe"));
+        assert!(message.contains(expected), "{to}: {message}");
+    }
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
+}
