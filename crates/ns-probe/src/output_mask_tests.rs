@@ -139,6 +139,22 @@ fn known_products_are_the_same_bits_whatever_the_masks() {
 }
 
 #[test]
+fn batches_that_read_other_tokens_get_their_own() {
+    each_probe(|model_type, probe| {
+        let (mut cache, some) = (PrefixCache::of_megabytes(1), batch(model_type));
+        let all = ProbeBatch { token_mask: vec![true; 3 * SEQ], labels: vec![0; 3 * SEQ], ..some.clone() };
+        let others = [2, 3, 5];
+        let turns = [(&some, EXAMPLES), (&all, others), (&some, EXAMPLES), (&all, others)];
+        // What is read belongs to the examples; so these are others, though they look the same.
+        for (batch, examples) in turns {
+            let prefix = probe.cached_prefix(&mut cache, &examples, batch).unwrap();
+            let computed = probe.vectors(batch).unwrap().to_data();
+            probe.vectors_from(&prefix, batch).unwrap().to_data().assert_eq(&computed, true);
+        }
+    });
+}
+
+#[test]
 fn a_base_model_has_no_mask_to_scale_by() {
     each_probe(|model_type, probe| {
         let (mut cache, batch) = (PrefixCache::of_megabytes(1), batch(model_type));

@@ -111,15 +111,16 @@ impl Shelves {
         })
     }
 
-    /// Keeps what is known of an example, if there is or can be made room for it. Products of other keys than the
-    /// shelf's first are left out: batches that read other tokens may multiply otherwise.
+    /// Keeps what is known of an example, if there is or can be made room for it. Batches that read other tokens may
+    /// multiply otherwise; a shelf that is given other products than its first takes no more.
     pub(crate) fn put(&mut self, shelf: &Shelf, keys: &[ProductKey], example: Example, rows: Rows) {
         let bytes = VALUE * rows.iter().map(Vec::len).sum::<usize>();
         let contents = self.shelves.entry(shelf.clone()).or_default();
         if contents.kept.is_empty() {
             contents.keys = keys.into();
         }
-        if contents.closed || contents.keys != keys || contents.kept.contains_key(&example) {
+        contents.closed |= contents.keys != keys;
+        if contents.closed || contents.kept.contains_key(&example) {
             return;
         }
         if !self.make_room(shelf, bytes) {
