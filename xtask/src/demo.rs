@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ns_train::{DEFAULT_PREFIX_CACHE_MB, SharedBases, draw_probes, table, write_results};
+use ns_train::{BaseModelPool, DEFAULT_ACTIVATION_CACHE_MB, draw_probes, table, write_results};
 
 use crate::{
     backend::BackendOption,
@@ -31,7 +31,7 @@ pub(crate) struct Demo {
 
 impl Demo {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let bases = SharedBases::new(&self.backend.device()?, DEFAULT_PREFIX_CACHE_MB);
+        let bases = BaseModelPool::new(&self.backend.device()?, DEFAULT_ACTIVATION_CACHE_MB);
         let run = |name: &&str| Run::new(&self.recipe(name), 0, self.out.join(name));
         let rows = train_all(&RECIPES.iter().map(run).collect::<anyhow::Result<Vec<_>>>()?, &bases, RECIPES.len())?;
         write_results(&self.out, &rows)?;

@@ -22,11 +22,11 @@ impl Inspect {
             AnyModel::Transformer(transformer) => say!(
                 "{}, {}, {} block(s), hidden size {}",
                 model.model_type(),
-                model.head_kind().name(),
+                model.head().name(),
                 transformer.n_layers(),
                 transformer.hidden_size()
             ),
-            AnyModel::ResNet(_) => say!("{}, {}", model.model_type(), model.head_kind().name()),
+            AnyModel::ResNet(_) => say!("{}, {}", model.model_type(), model.head().name()),
         }
         let width = layers.iter().map(|layer| layer.name.len()).max().unwrap_or_default();
         say!("\nmaskable layers (target_layers)");

@@ -1,5 +1,6 @@
 //! Commands over ns-train. `main` parses and dispatches; each command has its file; the work is library code.
 
+mod activation_cache;
 mod backend;
 mod bench;
 mod circuit;
@@ -10,7 +11,6 @@ mod fetch;
 mod inspect;
 mod jobs;
 mod output;
-mod prefix_cache;
 mod probe;
 mod subnetwork;
 mod train;

@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use ns_train::{
-    Interrupt, ProbeRecipe, ProbeReport, ProbeRow, SharedBases, add_results, draw_probes, draw_run, load_recipe,
-    side_by_side, table, train_probe, write_results,
+    BaseModelPool, Interrupt, ProbeRecipe, ProbeReport, ProbeRow, add_results, draw_probes, draw_run, load_recipe,
+    run_parallel, table, train_probe, write_results,
 };
 
 use crate::{
+    activation_cache::ActivationCacheOption,
     backend::BackendOption,
     jobs::JobsOption,
     output::say,
-    prefix_cache::PrefixCacheOption,
     train::{default_run_folder, run_name},
 };
 
@@ -41,14 +41,14 @@ pub(crate) struct Probe {
     #[command(flatten)]
     jobs: JobsOption,
     #[command(flatten)]
-    prefixes: PrefixCacheOption,
+    activations: ActivationCacheOption,
     #[command(flatten)]
     backend: BackendOption,
 }
 
 impl Probe {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let bases = SharedBases::new(&self.backend.device()?, self.prefixes.prefix_cache_mb);
+        let bases = BaseModelPool::new(&self.backend.device()?, self.activations.activation_cache_mb);
         let seeds = self.seed..self.seed + self.seeds;
         let wanted: Vec<_> =
             self.recipes.iter().flat_map(|recipe| seeds.clone().map(move |seed| (recipe, seed))).collect();
@@ -85,7 +85,7 @@ impl Run {
 }
 
 /// Trains probes, so many at once, and leaves everything in their folders.
-pub(crate) fn train_all(runs: &[Run], bases: &SharedBases, jobs: usize) -> anyhow::Result<Vec<ProbeRow>> {
+pub(crate) fn train_all(runs: &[Run], bases: &BaseModelPool, jobs: usize) -> anyhow::Result<Vec<ProbeRow>> {
     let train = |run: &Run, interrupt: &Interrupt| -> anyhow::Result<Option<ProbeReport>> {
         let report = train_probe(&run.recipe, run.seed, &run.folder, bases, interrupt);
         match report {
@@ -106,7 +106,7 @@ pub(crate) fn train_all(runs: &[Run], bases: &SharedBases, jobs: usize) -> anyho
         }
         Ok(())
     };
-    side_by_side(jobs, &Interrupt::on_signals(), runs, train, done)?;
+    run_parallel(jobs, &Interrupt::on_signals(), runs, train, done)?;
     let rows: Vec<ProbeRow> = rows.into_iter().flatten().collect();
     if rows.len() < runs.len() {
         let folders: Vec<String> = stopped.iter().map(|folder| folder.display().to_string()).collect();

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ns_train::{
-    Interrupt, SharedBases, SubnetworkRecipe, SubnetworkRow, SubnetworkVariant, draw_subnetworks, load_recipe,
-    markdown, side_by_side, train_subnetwork, write_rows,
+    BaseModelPool, Interrupt, SubnetworkRecipe, SubnetworkRow, SubnetworkVariant, draw_subnetworks, load_recipe,
+    markdown, run_parallel, train_subnetwork, write_rows,
 };
 
 use crate::{
-    backend::BackendOption, jobs::JobsOption, output::say, prefix_cache::PrefixCacheOption, train::default_run_folder,
+    activation_cache::ActivationCacheOption, backend::BackendOption, jobs::JobsOption, output::say,
+    train::default_run_folder,
 };
 
 /// Train subnetwork probes by a recipe, e.g. models/wordnet/probe-part-of-speech.toml (Cao et al. 2021)
@@ -31,7 +32,7 @@ pub(crate) struct Subnetwork {
     #[command(flatten)]
     jobs: JobsOption,
     #[command(flatten)]
-    prefixes: PrefixCacheOption,
+    activations: ActivationCacheOption,
     #[command(flatten)]
     backend: BackendOption,
 }
@@ -40,7 +41,7 @@ impl Subnetwork {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let recipe = load_recipe::<SubnetworkRecipe>(&self.recipe)?.resolve(&self.recipe)?;
         let folder = self.out.unwrap_or_else(|| default_run_folder(&self.recipe, self.seed));
-        let bases = SharedBases::new(&self.backend.device()?, self.prefixes.prefix_cache_mb);
+        let bases = BaseModelPool::new(&self.backend.device()?, self.activations.activation_cache_mb);
         let variants = recipe.variants();
         let train = |variant: &SubnetworkVariant, interrupt: &Interrupt| -> anyhow::Result<Option<SubnetworkRow>> {
             let run = folder.join(variant.name());
@@ -51,7 +52,7 @@ impl Subnetwork {
             rows[place] = row;
             Ok(())
         };
-        side_by_side(self.jobs.count(), &Interrupt::on_signals(), &variants, train, done)?;
+        run_parallel(self.jobs.count(), &Interrupt::on_signals(), &variants, train, done)?;
         let rows: Vec<SubnetworkRow> = rows.into_iter().flatten().collect();
         if rows.len() < variants.len() {
             anyhow::bail!(

@@ -6,7 +6,7 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CircuitError;
-use crate::layout::{Role, Slot};
+use crate::layout::{MaskedParam, Role};
 use crate::rng;
 use crate::target::LayerKind;
 
@@ -55,16 +55,16 @@ impl fmt::Display for Ablation {
 /// [`CircuitError::ComplementTooSmall`]
 pub(crate) fn draw(
     ablation: Ablation,
-    slot: &Slot,
+    param: &MaskedParam,
     hard_mask: &[f32],
     seed: u64,
     sample: u64,
 ) -> Result<Vec<f32>, CircuitError> {
-    let label = format!("{ablation}/{}", slot.key());
+    let label = format!("{ablation}/{}", param.key());
     let mut rng = rng::stream(seed, &label, 0, sample);
     match ablation {
         Ablation::None | Ablation::ZeroAblate => Ok(Vec::new()),
-        Ablation::RandomAblate => Ok(reinitialise(slot, &mut rng)),
+        Ablation::RandomAblate => Ok(reinitialise(param, &mut rng)),
         Ablation::RandomlySampled => {
             let pool = (0..hard_mask.len()).collect();
             Ok(knock_out(hard_mask, pool, &mut rng))
@@ -73,7 +73,7 @@ pub(crate) fn draw(
             let pool: Vec<usize> = (0..hard_mask.len()).filter(|i| hard_mask[*i] == 0.0).collect();
             let circuit = hard_mask.len() - pool.len();
             if pool.len() < circuit {
-                return Err(CircuitError::ComplementTooSmall { layer: slot.key(), circuit, complement: pool.len() });
+                return Err(CircuitError::ComplementTooSmall { layer: param.key(), circuit, complement: pool.len() });
             }
             Ok(knock_out(hard_mask, pool, &mut rng))
         }
@@ -93,13 +93,13 @@ fn knock_out(hard_mask: &[f32], mut pool: Vec<usize>, rng: &mut impl Rng) -> Vec
 /// A fresh default initialisation of the parameter, as PyTorch and Hugging Face have it: linear layers and convolutions
 /// Kaiming-uniform with a = √5, which is uniform in ±1/√fan_in, and so are their biases; GPT Conv1D normal with
 /// deviation 0.02, bias 0.
-fn reinitialise(slot: &Slot, rng: &mut impl Rng) -> Vec<f32> {
-    let n = slot.len();
-    match (slot.kind, slot.role) {
+fn reinitialise(param: &MaskedParam, rng: &mut impl Rng) -> Vec<f32> {
+    let n = param.len();
+    match (param.kind, param.role) {
         (LayerKind::GptConv1d, Role::Weight) => (0..n).map(|_| 0.02 * rng::standard_normal(rng)).collect(),
         (LayerKind::GptConv1d, Role::Bias) => vec![0.0; n],
         (LayerKind::Linear | LayerKind::Conv1d | LayerKind::Conv2d, _) => {
-            let bound = 1.0 / (slot.fan_in.max(1) as f32).sqrt();
+            let bound = 1.0 / (param.fan_in.max(1) as f32).sqrt();
             (0..n).map(|_| bound * (2.0 * rng::uniform01(rng) - 1.0)).collect()
         }
     }
@@ -112,12 +112,12 @@ mod tests {
     use super::*;
     use crate::config::MaskUnit;
 
-    fn slot(kind: LayerKind, shape: &[usize]) -> Slot {
-        Slot::weight("l", kind, "l.weight".into(), shape.to_vec(), MaskUnit::Weight)
+    fn param(kind: LayerKind, shape: &[usize]) -> MaskedParam {
+        MaskedParam::weight("l", kind, "l.weight".into(), shape.to_vec(), MaskUnit::Weight)
     }
 
     fn sampled(ablation: Ablation, mask: &[f32], seed: u64) -> Result<Vec<f32>, CircuitError> {
-        draw(ablation, &slot(LayerKind::Linear, &[1, mask.len()]), mask, seed, 0)
+        draw(ablation, &param(LayerKind::Linear, &[1, mask.len()]), mask, seed, 0)
     }
 
     proptest! {
@@ -156,22 +156,22 @@ mod tests {
 
     #[test]
     fn reinitialisations_follow_the_layer_kind() {
-        let draw = |slot: &Slot| reinitialise(slot, &mut rng::stream(1, "r", 0, 0));
-        let linear = slot(LayerKind::Linear, &[16, 500]); // fan_in 16: within ±¼
+        let draw = |param: &MaskedParam| reinitialise(param, &mut rng::stream(1, "r", 0, 0));
+        let linear = param(LayerKind::Linear, &[16, 500]); // fan_in 16: within ±¼
         let values = draw(&linear);
         assert!(values.iter().all(|v| v.abs() <= 0.25));
         assert!(values.iter().any(|v| v.abs() > 0.24));
-        let bias = Slot::bias(&linear, "l.bias".into(), vec![500]);
+        let bias = MaskedParam::bias(&linear, "l.bias".into(), vec![500]);
         assert!(draw(&bias).iter().all(|v| v.abs() <= 0.25));
 
-        let conv = slot(LayerKind::Conv2d, &[100, 4, 5, 5]); // fan_in 100: within ±0.1
+        let conv = param(LayerKind::Conv2d, &[100, 4, 5, 5]); // fan_in 100: within ±0.1
         assert!(draw(&conv).iter().all(|v| v.abs() <= 0.1));
 
-        let gpt = slot(LayerKind::GptConv1d, &[100, 100]);
+        let gpt = param(LayerKind::GptConv1d, &[100, 100]);
         let values = draw(&gpt);
         let variance = values.iter().map(|v| f64::from(v * v)).sum::<f64>() / 10_000.0;
         assert!((variance.sqrt() - 0.02).abs() < 0.001);
-        let bias = Slot::bias(&gpt, "l.bias".into(), vec![100]);
+        let bias = MaskedParam::bias(&gpt, "l.bias".into(), vec![100]);
         assert_eq!(draw(&bias), vec![0.0; 100]);
     }
 }

@@ -6,33 +6,33 @@ use tracing::warn;
 
 use crate::config::CircuitConfig;
 use crate::error::CircuitError;
-use crate::layout::Slot;
+use crate::layout::MaskedParam;
 use crate::names;
 use crate::target::{MaskTarget, ParamInfo, parameter_path};
 
-/// The slots of the layers that `config` names, weight before bias.
+/// The masked parameters of the layers that `config` names, weight before bias.
 ///
 /// # Errors
 /// See [`CircuitModel::new`](crate::CircuitModel::new).
-pub(crate) fn build_slots(
+pub(crate) fn build_masked_params(
     config: &CircuitConfig,
     targets: &[MaskTarget],
     params: &BTreeMap<String, ParamInfo>,
-) -> Result<Vec<Slot>, CircuitError> {
+) -> Result<Vec<MaskedParam>, CircuitError> {
     let mut by_name = BTreeMap::new();
     for target in targets {
         if by_name.insert(target.name.as_str(), target).is_some() {
             return Err(CircuitError::DuplicateLayer { name: target.name.clone(), place: "the list of targets" });
         }
     }
-    let mut slots: Vec<Slot> = Vec::new();
+    let mut masked: Vec<MaskedParam> = Vec::new();
     for name in &config.target_layers {
         let target = by_name.get(name.as_str()).ok_or_else(|| CircuitError::UnknownLayer {
             asked: name.clone(),
             nearest: names::nearest(name, by_name.keys().copied()),
         })?;
-        let weight = weight_slot(config, target, params)?;
-        if let Some(first) = slots.iter().find(|slot| slot.path == weight.path) {
+        let weight = weight_param(config, target, params)?;
+        if let Some(first) = masked.iter().find(|param| param.path == weight.path) {
             return Err(CircuitError::SharedParameter {
                 first: first.layer.clone(),
                 second: name.clone(),
@@ -40,20 +40,20 @@ pub(crate) fn build_slots(
             });
         }
         let bias = match config.mask_bias {
-            true => bias_slot(&weight, target, params)?,
+            true => bias_param(&weight, target, params)?,
             false => None,
         };
-        slots.push(weight);
-        slots.extend(bias);
+        masked.push(weight);
+        masked.extend(bias);
     }
-    Ok(slots)
+    Ok(masked)
 }
 
-fn weight_slot(
+fn weight_param(
     config: &CircuitConfig,
     target: &MaskTarget,
     params: &BTreeMap<String, ParamInfo>,
-) -> Result<Slot, CircuitError> {
+) -> Result<MaskedParam, CircuitError> {
     let path = parameter_path(&target.path, "weight");
     let info = params.get(&path).ok_or_else(|| CircuitError::ParameterNotFound {
         layer: target.name.clone(),
@@ -61,22 +61,22 @@ fn weight_slot(
         nearest: names::nearest(&path, params.keys().map(String::as_str)),
     })?;
     check(target, &path, info, target.kind.rank())?;
-    Ok(Slot::weight(&target.name, target.kind, path, info.shape.clone(), config.mask_unit))
+    Ok(MaskedParam::weight(&target.name, target.kind, path, info.shape.clone(), config.mask_unit))
 }
 
 /// The bias beside `weight`; `None` with a warning when the layer has none.
-fn bias_slot(
-    weight: &Slot,
+fn bias_param(
+    weight: &MaskedParam,
     target: &MaskTarget,
     params: &BTreeMap<String, ParamInfo>,
-) -> Result<Option<Slot>, CircuitError> {
+) -> Result<Option<MaskedParam>, CircuitError> {
     let path = parameter_path(&target.path, "bias");
     let Some(info) = params.get(&path) else {
         warn!(layer = target.name, "no bias here, so none is masked");
         return Ok(None);
     };
     check(target, &path, info, 1)?;
-    Ok(Some(Slot::bias(weight, path, info.shape.clone())))
+    Ok(Some(MaskedParam::bias(weight, path, info.shape.clone())))
 }
 
 fn check(target: &MaskTarget, path: &str, info: &ParamInfo, rank: usize) -> Result<(), CircuitError> {

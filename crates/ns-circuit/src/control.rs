@@ -7,20 +7,20 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::ablation::Ablation;
-use crate::kernels::{Link, masked};
-use crate::layout::Slot;
+use crate::kernels::{L0Handoff, masked};
+use crate::layout::MaskedParam;
 use crate::methods::{Method, continuous_sparsification, hard_concrete};
 
 /// Shared by every mask of a [`CircuitModel`](crate::CircuitModel) and by the model's clones.
 pub(crate) struct Control {
     /// The masked parameters, layer by layer, weight before bias.
-    pub(crate) slots: Vec<Slot>,
+    pub(crate) masked: Vec<MaskedParam>,
     /// Slots by the parameter's path.
     by_path: BTreeMap<String, usize>,
     /// How masks are made.
     pub(crate) method: Method,
-    /// One a slot, between its mask and its L0 term.
-    pub(crate) links: Vec<Link>,
+    /// One per masked parameter, between its mask and its L0 term.
+    pub(crate) l0_handoffs: Vec<L0Handoff>,
     state: Mutex<State>,
 }
 
@@ -36,16 +36,16 @@ pub(crate) struct State {
     pub(crate) seed: u64,
     pub(crate) epoch: u64,
     pub(crate) step: u64,
-    pub(crate) slots: Vec<SlotState>,
+    pub(crate) masked: Vec<MaskedParamState>,
 }
 
-/// The changeable part of one slot. Tensors are flat, in storage order, and record no gradients.
+/// The changeable part of one masked parameter. Tensors are flat, in storage order, and record no gradients.
 #[derive(Debug, Clone)]
-pub(crate) struct SlotState {
+pub(crate) struct MaskedParamState {
     /// Whether the mask is in use.
     pub(crate) on: bool,
-    /// What the ablation in force has drawn: a mask, or new values of the parameter.
-    pub(crate) drawn: Option<Tensor<1>>,
+    /// What the ablation in force has sampled: a mask, or new values of the parameter.
+    pub(crate) sampled: Option<Tensor<1>>,
     /// Noise given from outside, as log-odds.
     pub(crate) injected: Option<Vec<f32>>,
     /// The noise of the present step, as log-odds.
@@ -53,7 +53,7 @@ pub(crate) struct SlotState {
 }
 
 /// Where a mask comes from: what one parameter knows of itself.
-pub(crate) struct Source<'a> {
+pub(crate) struct MaskInputs<'a> {
     /// The mask parameters, `[n]` in storage order; `None` for magnitude pruning.
     pub(crate) logits: Option<Tensor<1>>,
     /// Whether the mask's training flag is enabled.
@@ -72,9 +72,9 @@ pub(crate) struct PrunedMasks {
 }
 
 impl Control {
-    pub(crate) fn new(slots: Vec<Slot>, method: Method, ablation: Ablation) -> Self {
-        let by_path = slots.iter().enumerate().map(|(i, slot)| (slot.path.clone(), i)).collect();
-        let off = SlotState { on: true, drawn: None, injected: None, noise: None };
+    pub(crate) fn new(masked: Vec<MaskedParam>, method: Method, ablation: Ablation) -> Self {
+        let by_path = masked.iter().enumerate().map(|(i, param)| (param.path.clone(), i)).collect();
+        let off = MaskedParamState { on: true, sampled: None, injected: None, noise: None };
         let state = State {
             temperature: 1.0,
             ablation,
@@ -83,14 +83,14 @@ impl Control {
             seed: 0,
             epoch: 0,
             step: 0,
-            slots: vec![off; slots.len()],
+            masked: vec![off; masked.len()],
         };
-        let links = slots.iter().map(|_| Link::default()).collect();
-        Self { slots, by_path, method, links, state: Mutex::new(state) }
+        let l0_handoffs = masked.iter().map(|_| L0Handoff::default()).collect();
+        Self { masked, by_path, method, l0_handoffs, state: Mutex::new(state) }
     }
 
-    /// The slot of the parameter at `path`.
-    pub(crate) fn slot_at(&self, path: &str) -> Option<usize> {
+    /// Index of the masked parameter at `path`.
+    pub(crate) fn param_at(&self, path: &str) -> Option<usize> {
         self.by_path.get(path).copied()
     }
 
@@ -101,46 +101,46 @@ impl Control {
 
     /// Forgets the noise of the present step, after something that it depends on has changed.
     pub(crate) fn forget_noise(&self) {
-        for slot in &mut self.state().slots {
-            slot.noise = None;
+        for param in &mut self.state().masked {
+            param.noise = None;
         }
     }
 
-    /// Forgets what the ablation in force has drawn.
-    pub(crate) fn forget_draws(&self) {
-        for slot in &mut self.state().slots {
-            slot.drawn = None;
+    /// Forgets what the ablation in force has sampled.
+    pub(crate) fn forget_samples(&self) {
+        for param in &mut self.state().masked {
+            param.sampled = None;
         }
     }
 
     /// The mask in force, `[n]` with n the mask's size; `None` when masks are off.
     ///
     /// Soft in training as long as the logits are trainable; otherwise hard, and ablated in evaluation mode. A sampled
-    /// ablation that has drawn nothing yet counts as none: the callers that may fail draw first.
-    pub(crate) fn mask(&self, slot: usize, source: &Source<'_>) -> Option<Tensor<1>> {
-        let (ablation, drawn) = {
+    /// ablation that has sampled nothing yet counts as none: the callers that may fail draw first.
+    pub(crate) fn mask(&self, index: usize, inputs: &MaskInputs<'_>) -> Option<Tensor<1>> {
+        let (ablation, sampled) = {
             let state = self.state();
-            let slot = &state.slots[slot];
-            if !slot.on {
+            let param = &state.masked[index];
+            if !param.on {
                 return None;
             }
-            match source.training {
+            match inputs.training {
                 true => (Ablation::None, None),
-                false => (state.ablation, slot.drawn.clone()),
+                false => (state.ablation, param.sampled.clone()),
             }
         };
-        if let Some(logits) = trainable_logits(source) {
-            return Some(self.soft_mask(slot, logits, &source.device));
+        if let Some(logits) = trainable_logits(inputs) {
+            return Some(self.soft_mask(index, logits, &inputs.device));
         }
         Some(match ablation {
-            Ablation::None => self.hard_mask(source),
-            Ablation::ZeroAblate | Ablation::RandomAblate => match source.logits {
-                Some(_) => self.hard_mask(source).neg().add_scalar(1.0),
-                None => (source.pruned)().ablated,
+            Ablation::None => self.hard_mask(inputs),
+            Ablation::ZeroAblate | Ablation::RandomAblate => match inputs.logits {
+                Some(_) => self.hard_mask(inputs).neg().add_scalar(1.0),
+                None => (inputs.pruned)().ablated,
             },
-            Ablation::RandomlySampled | Ablation::ComplementSampled => match drawn {
-                Some(mask) => on_device(mask, &source.device),
-                None => self.hard_mask(source),
+            Ablation::RandomlySampled | Ablation::ComplementSampled => match sampled {
+                Some(mask) => on_device(mask, &inputs.device),
+                None => self.hard_mask(inputs),
             },
         })
     }
@@ -149,48 +149,48 @@ impl Control {
     /// elsewhere, and when masks are off.
     pub(crate) fn soft_masked<const D: usize>(
         &self,
-        slot: usize,
-        source: &Source<'_>,
+        index: usize,
+        inputs: &MaskInputs<'_>,
         base: &Tensor<D>,
     ) -> Option<Tensor<D>> {
-        let logits = trainable_logits(source).filter(|logits| logits.dtype() == base.dtype())?;
-        if !self.state().slots[slot].on {
+        let logits = trainable_logits(inputs).filter(|logits| logits.dtype() == base.dtype())?;
+        if !self.state().masked[index].on {
             return None;
         }
         let (relaxation, noise) = match &self.method {
-            Method::HardConcrete(concrete) => (concrete.relaxation(), Some(self.noise(slot, &source.device))),
+            Method::HardConcrete(concrete) => (concrete.relaxation(), Some(self.noise(index, &inputs.device))),
             Method::ContinuousSparsification | Method::MagnitudePruning { .. } => {
                 (continuous_sparsification::relaxation(self.state().temperature), None)
             }
         };
-        let cover = self.slots[slot].cover();
-        Some(masked(base.clone(), logits, noise, relaxation, cover, &self.links[slot]))
+        let broadcast = self.masked[index].mask_broadcast();
+        Some(masked(base.clone(), logits, noise, relaxation, broadcast, &self.l0_handoffs[index]))
     }
 
     /// The hard mask of the circuit itself, whatever the mode and the ablation.
-    pub(crate) fn hard_mask(&self, source: &Source<'_>) -> Tensor<1> {
-        match (&self.method, &source.logits) {
+    pub(crate) fn hard_mask(&self, inputs: &MaskInputs<'_>) -> Tensor<1> {
+        match (&self.method, &inputs.logits) {
             (Method::ContinuousSparsification, Some(logits)) => {
                 continuous_sparsification::hard_mask(logits.clone().without_autodiff())
             }
             (Method::HardConcrete(concrete), Some(logits)) => concrete.hard_mask(logits.clone().without_autodiff()),
-            (Method::MagnitudePruning { .. }, _) | (_, None) => (source.pruned)().hard,
+            (Method::MagnitudePruning { .. }, _) | (_, None) => (inputs.pruned)().hard,
         }
     }
 
     /// The new values that `random_ablate` puts in the circuit's place, if it is in force.
-    pub(crate) fn refill(&self, slot: usize, source: &Source<'_>) -> Option<Tensor<1>> {
+    pub(crate) fn refill(&self, index: usize, inputs: &MaskInputs<'_>) -> Option<Tensor<1>> {
         let state = self.state();
-        if source.training || state.ablation != Ablation::RandomAblate {
+        if inputs.training || state.ablation != Ablation::RandomAblate {
             return None;
         }
-        let drawn = state.slots[slot].drawn.clone()?;
-        Some(on_device(drawn, &source.device))
+        let sampled = state.masked[index].sampled.clone()?;
+        Some(on_device(sampled, &inputs.device))
     }
 
-    fn soft_mask(&self, slot: usize, logits: Tensor<1>, device: &Device) -> Tensor<1> {
+    fn soft_mask(&self, index: usize, logits: Tensor<1>, device: &Device) -> Tensor<1> {
         match &self.method {
-            Method::HardConcrete(concrete) => concrete.soft_mask(logits, self.noise(slot, device)),
+            Method::HardConcrete(concrete) => concrete.soft_mask(logits, self.noise(index, device)),
             Method::ContinuousSparsification | Method::MagnitudePruning { .. } => {
                 let temperature = self.state().temperature;
                 continuous_sparsification::soft_mask(logits, temperature)
@@ -198,20 +198,20 @@ impl Control {
         }
     }
 
-    /// The noise of the present step: injected, or drawn from (seed, parameter, epoch, step). One step has one noise,
+    /// The noise of the present step: injected, or sampled from (seed, parameter, epoch, step). One step has one noise,
     /// however often the parameter is read.
-    fn noise(&self, slot: usize, device: &Device) -> Tensor<1> {
+    fn noise(&self, index: usize, device: &Device) -> Tensor<1> {
         let mut state = self.state();
         let (seed, epoch, step) = (state.seed, state.epoch, state.step);
-        let entry = &mut state.slots[slot];
+        let entry = &mut state.masked[index];
         if let Some(noise) = &entry.noise
             && noise.device() == *device
         {
             return noise.clone();
         }
         let values = entry.injected.clone().unwrap_or_else(|| {
-            let label = format!("noise/{}", self.slots[slot].key());
-            hard_concrete::draw_noise((seed, &label, epoch, step), self.slots[slot].mask_len())
+            let label = format!("noise/{}", self.masked[index].key());
+            hard_concrete::draw_noise((seed, &label, epoch, step), self.masked[index].mask_len())
         });
         let noise = flat(values, device);
         entry.noise = Some(noise.clone());
@@ -220,15 +220,15 @@ impl Control {
 }
 
 /// The logits of a mask that is being learned.
-fn trainable_logits(source: &Source<'_>) -> Option<Tensor<1>> {
-    source.logits.clone().filter(|logits| source.training && logits.is_require_grad())
+fn trainable_logits(inputs: &MaskInputs<'_>) -> Option<Tensor<1>> {
+    inputs.logits.clone().filter(|logits| inputs.training && logits.is_require_grad())
 }
 
 impl fmt::Debug for Control {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Control")
             .field("method", &self.method.name())
-            .field("masks", &self.slots.len())
+            .field("masks", &self.masked.len())
             .finish_non_exhaustive()
     }
 }

@@ -40,7 +40,7 @@ impl HardMask {
     }
 
     /// The same for shapes that are known to fit.
-    pub(crate) fn of_unit(shape: Vec<usize>, mask_shape: Vec<usize>, kept: Vec<bool>) -> Self {
+    pub(crate) fn from_unit(shape: Vec<usize>, mask_shape: Vec<usize>, kept: Vec<bool>) -> Self {
         Self { shape, mask_shape, kept }
     }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::control::Control;
 use crate::mask::host;
 use crate::methods::{Method, continuous_sparsification};
-use crate::views::View;
+use crate::snapshot::MaskSnapshot;
 
 /// The size of a circuit by its hard masks, in weights (and biases) kept.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -30,20 +30,20 @@ pub struct LayerL0 {
     pub max: f64,
 }
 
-/// Counts the hard masks of `views`, each entry for all weights that it covers.
-pub(crate) fn statistics(control: &Control, views: &[View]) -> L0Statistics {
+/// Counts the hard masks of `snapshots`, each entry for all weights that it covers.
+pub(crate) fn statistics(control: &Control, snapshots: &[MaskSnapshot]) -> L0Statistics {
     let mut statistics = L0Statistics::default();
-    for view in views {
-        let slot = &control.slots[view.slot];
-        let (ones, max) = (kept(control, view) as f64, slot.len() as f64);
+    for snapshot in snapshots {
+        let param = &control.masked[snapshot.index];
+        let (ones, max) = (kept(control, snapshot) as f64, param.len() as f64);
         statistics.total += ones;
         statistics.max += max;
         match statistics.layers.last_mut() {
-            Some(layer) if layer.name == slot.layer => {
+            Some(layer) if layer.name == param.layer => {
                 layer.l0 += ones;
                 layer.max += max;
             }
-            _ => statistics.layers.push(LayerL0 { name: slot.layer.clone(), l0: ones, max }),
+            _ => statistics.layers.push(LayerL0 { name: param.layer.clone(), l0: ones, max }),
         }
     }
     statistics
@@ -51,20 +51,20 @@ pub(crate) fn statistics(control: &Control, views: &[View]) -> L0Statistics {
 
 /// The training L0 of one mask, shape `[1]`: differentiable for the learned methods, a constant for magnitude pruning
 /// and for frozen continuous sparsification.
-pub(crate) fn training_term(control: &Control, view: &View) -> Tensor<1> {
-    let (slot, link) = (&control.slots[view.slot], &control.links[view.slot]);
-    match (&control.method, &view.logits) {
-        (Method::HardConcrete(concrete), Some(logits)) => concrete.l0(logits.clone(), link),
-        (Method::ContinuousSparsification, Some(logits)) if logits.is_require_grad() || !view.training() => {
+pub(crate) fn training_term(control: &Control, snapshot: &MaskSnapshot) -> Tensor<1> {
+    let (param, handoff) = (&control.masked[snapshot.index], &control.l0_handoffs[snapshot.index]);
+    match (&control.method, &snapshot.logits) {
+        (Method::HardConcrete(concrete), Some(logits)) => concrete.l0(logits.clone(), handoff),
+        (Method::ContinuousSparsification, Some(logits)) if logits.is_require_grad() || !snapshot.training() => {
             let temperature = control.state().temperature;
-            continuous_sparsification::l0(logits.clone(), temperature, slot.repeat(), link)
+            continuous_sparsification::l0(logits.clone(), temperature, param.repeat(), handoff)
         }
-        _ => Tensor::from_floats([kept(control, view) as f32], view.device()),
+        _ => Tensor::from_floats([kept(control, snapshot) as f32], snapshot.device()),
     }
 }
 
 /// Number of entries of the parameter that the hard mask keeps, counted on the host and so exact.
-fn kept(control: &Control, view: &View) -> usize {
-    let mask = view.with_source(|source| host(control.hard_mask(source)));
-    mask.iter().filter(|m| **m != 0.0).count() * control.slots[view.slot].repeat()
+fn kept(control: &Control, snapshot: &MaskSnapshot) -> usize {
+    let mask = snapshot.with_inputs(|inputs| host(control.hard_mask(inputs)));
+    mask.iter().filter(|m| **m != 0.0).count() * control.masked[snapshot.index].repeat()
 }

@@ -7,7 +7,7 @@ use burn::tensor::TensorData;
 use crate::config::MaskUnit;
 use crate::error::CircuitError;
 use crate::hard_mask::HardMask;
-use crate::kernels::Cover;
+use crate::kernels::MaskBroadcast;
 use crate::target::LayerKind;
 
 /// Which of a layer's parameters a mask is on.
@@ -28,7 +28,7 @@ impl Role {
 
 /// One masked parameter: everything about it that does not change.
 #[derive(Debug, Clone)]
-pub(crate) struct Slot {
+pub(crate) struct MaskedParam {
     /// Name of the layer.
     pub(crate) layer: String,
     /// Kind of the layer.
@@ -45,7 +45,7 @@ pub(crate) struct Slot {
     pub(crate) fan_in: usize,
 }
 
-impl Slot {
+impl MaskedParam {
     /// The weight of a layer, `shape` as stored.
     pub(crate) fn weight(layer: &str, kind: LayerKind, path: String, shape: Vec<usize>, unit: MaskUnit) -> Self {
         let mut mask_shape = shape.clone();
@@ -89,10 +89,10 @@ impl Slot {
     }
 
     /// Which entries of the parameter each entry of the mask covers.
-    pub(crate) fn cover(&self) -> Cover {
+    pub(crate) fn mask_broadcast(&self) -> MaskBroadcast {
         let axis = (0..self.shape.len()).find(|i| self.shape[*i] != self.mask_shape[*i]);
         let axis = axis.unwrap_or(self.shape.len());
-        Cover {
+        MaskBroadcast {
             outer: self.shape[..axis].iter().product(),
             repeat: self.shape.get(axis).copied().unwrap_or(1),
             inner: self.shape.get(axis + 1..).unwrap_or_default().iter().product(),
@@ -100,7 +100,7 @@ impl Slot {
     }
 
     /// Whether each entry of the mask covers all that leads to one output of a linear layer.
-    pub(crate) fn covers_outputs(&self) -> bool {
+    pub(crate) fn scales_outputs(&self) -> bool {
         let linear = matches!(self.kind, LayerKind::Linear | LayerKind::GptConv1d);
         linear && self.role == Role::Weight && self.mask_shape[0] == 1
     }
@@ -125,7 +125,7 @@ impl Slot {
     pub(crate) fn hard_mask(&self, values: Vec<f32>) -> HardMask {
         let values = self.to_hf_order(values, &self.mask_shape);
         let kept = values.into_iter().map(|value| value != 0.0).collect();
-        HardMask::of_unit(self.hf_shape(), self.hf_mask_shape(), kept)
+        HardMask::from_unit(self.hf_shape(), self.hf_mask_shape(), kept)
     }
 
     /// Mask-sized values from storage order to Hugging Face's, broadcast over the parameter.
@@ -203,8 +203,8 @@ pub(crate) fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32>
 mod tests {
     use super::*;
 
-    fn slot(kind: LayerKind, shape: &[usize], unit: MaskUnit) -> Slot {
-        Slot::weight("l", kind, "l.weight".into(), shape.to_vec(), unit)
+    fn param(kind: LayerKind, shape: &[usize], unit: MaskUnit) -> MaskedParam {
+        MaskedParam::weight("l", kind, "l.weight".into(), shape.to_vec(), unit)
     }
 
     fn values(data: &TensorData) -> Vec<f32> {
@@ -214,15 +214,15 @@ mod tests {
     #[test]
     fn only_a_linear_weight_is_transposed() {
         let stored = vec![1., 2., 3., 4., 5., 6.]; // [in = 2, out = 3]
-        let linear = slot(LayerKind::Linear, &[2, 3], MaskUnit::Weight);
+        let linear = param(LayerKind::Linear, &[2, 3], MaskUnit::Weight);
         let out = linear.mask_to_hf(stored.clone());
         assert_eq!(out.shape().as_slice(), [3, 2]);
         assert_eq!(values(&out), [1., 4., 2., 5., 3., 6.]);
         assert_eq!(linear.mask_from_hf("l", &out).unwrap(), stored);
 
-        let gpt = slot(LayerKind::GptConv1d, &[2, 3], MaskUnit::Weight);
+        let gpt = param(LayerKind::GptConv1d, &[2, 3], MaskUnit::Weight);
         assert_eq!(values(&gpt.mask_to_hf(stored.clone())), stored);
-        let bias = Slot::bias(&linear, "l.bias".into(), vec![3]);
+        let bias = MaskedParam::bias(&linear, "l.bias".into(), vec![3]);
         assert_eq!(bias.hf_mask_shape(), [3]);
         assert_eq!(bias.key(), "l.bias");
         assert_eq!(bias.fan_in, 2);
@@ -230,7 +230,7 @@ mod tests {
 
     #[test]
     fn neuron_shapes_are_those_of_the_reference() {
-        let shape = |kind, stored: &[usize]| slot(kind, stored, MaskUnit::Neuron).hf_mask_shape();
+        let shape = |kind, stored: &[usize]| param(kind, stored, MaskUnit::Neuron).hf_mask_shape();
         assert_eq!(shape(LayerKind::Linear, &[4, 3]), [3, 1]);
         assert_eq!(shape(LayerKind::GptConv1d, &[4, 3]), [1, 3]);
         assert_eq!(shape(LayerKind::Conv1d, &[3, 4, 5]), [3, 1, 5]);
@@ -239,23 +239,23 @@ mod tests {
 
     #[test]
     fn neuron_masks_broadcast_over_inputs() {
-        let linear = slot(LayerKind::Linear, &[2, 3], MaskUnit::Neuron);
+        let linear = param(LayerKind::Linear, &[2, 3], MaskUnit::Neuron);
         assert_eq!(linear.repeat(), 2);
         let full = linear.broadcast_to_hf(&[1., 0., 1.]);
         assert_eq!(values(&full), [1., 1., 0., 0., 1., 1.]);
 
-        let conv = slot(LayerKind::Conv1d, &[2, 2, 3], MaskUnit::Neuron);
+        let conv = param(LayerKind::Conv1d, &[2, 2, 3], MaskUnit::Neuron);
         let full = conv.broadcast_to_hf(&[1., 2., 3., 4., 5., 6.]);
         assert_eq!(values(&full), [1., 2., 3., 1., 2., 3., 4., 5., 6., 4., 5., 6.]);
-        assert_eq!(linear.cover(), Cover { outer: 1, repeat: 2, inner: 3 });
-        assert_eq!(conv.cover(), Cover { outer: 2, repeat: 2, inner: 3 });
-        let single = slot(LayerKind::Conv1d, &[2, 2, 3], MaskUnit::Weight);
-        assert_eq!(single.cover(), Cover { outer: 12, repeat: 1, inner: 1 });
+        assert_eq!(linear.mask_broadcast(), MaskBroadcast { outer: 1, repeat: 2, inner: 3 });
+        assert_eq!(conv.mask_broadcast(), MaskBroadcast { outer: 2, repeat: 2, inner: 3 });
+        let single = param(LayerKind::Conv1d, &[2, 2, 3], MaskUnit::Weight);
+        assert_eq!(single.mask_broadcast(), MaskBroadcast { outer: 12, repeat: 1, inner: 1 });
     }
 
     #[test]
     fn misshapen_and_nan_values_are_named() {
-        let linear = slot(LayerKind::Linear, &[2, 3], MaskUnit::Weight);
+        let linear = param(LayerKind::Linear, &[2, 3], MaskUnit::Weight);
         let wrong = TensorData::new(vec![0_f32; 6], [2, 3]);
         let error = linear.mask_from_hf("l.weight_mask_params", &wrong);
         assert!(matches!(

@@ -58,8 +58,8 @@ mod config;
 mod target;
 
 mod build;
-mod draws;
 mod model;
+mod sampling;
 
 mod control;
 mod mask;
@@ -78,7 +78,7 @@ mod overlap;
 mod layout;
 mod names;
 mod patterns;
-mod views;
+mod snapshot;
 
 mod error;
 mod exchange;

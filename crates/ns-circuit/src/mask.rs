@@ -8,7 +8,7 @@ use burn::module::{
 };
 use burn::tensor::{Device, Shape, Tensor};
 
-use crate::control::{Control, PrunedMasks, Source, flat};
+use crate::control::{Control, MaskInputs, PrunedMasks, flat};
 use crate::methods::{Method, magnitude_pruning};
 
 /// Path component of a mask below its parameter.
@@ -26,7 +26,7 @@ pub(crate) struct Mask {
     /// The masks of magnitude pruning, once computed.
     cache: PrunedCache,
     #[module(skip)]
-    slot: usize,
+    index: usize,
     #[module(skip)]
     control: Arc<Control>,
 }
@@ -36,19 +36,19 @@ impl Reparameterization for Mask {
 
     fn apply<const D: usize>(&self, base: Tensor<D>) -> Tensor<D> {
         let pruned = || self.cache.get_or_compute(&self.control.method, &base);
-        let source = self.source(base.device(), &pruned);
-        if let Some(masked) = self.control.soft_masked(self.slot, &source, &base) {
+        let inputs = self.inputs(base.device(), &pruned);
+        if let Some(masked) = self.control.soft_masked(self.index, &inputs, &base) {
             return masked;
         }
-        let Some(mask) = self.control.mask(self.slot, &source) else {
+        let Some(mask) = self.control.mask(self.index, &inputs) else {
             return base;
         };
-        let slot = &self.control.slots[self.slot];
-        let mask = shaped(mask, &slot.mask_shape, &base);
-        match self.control.refill(self.slot, &source) {
+        let param = &self.control.masked[self.index];
+        let mask = shaped(mask, &param.mask_shape, &base);
+        match self.control.refill(self.index, &inputs) {
             None => base * mask,
             Some(values) => {
-                let values = shaped(values, &slot.shape, &base);
+                let values = shaped(values, &param.shape, &base);
                 let cut = mask.clone().neg().add_scalar(1.0);
                 base * mask + values * cut
             }
@@ -58,9 +58,9 @@ impl Reparameterization for Mask {
 
 impl Mask {
     /// What the mask is made from; `pruned` gives that of magnitude pruning.
-    fn source<'a>(&self, device: Device, pruned: &'a dyn Fn() -> PrunedMasks) -> Source<'a> {
+    fn inputs<'a>(&self, device: Device, pruned: &'a dyn Fn() -> PrunedMasks) -> MaskInputs<'a> {
         let logits = self.params.as_ref().map(Param::val);
-        Source { logits, training: self.training.is_enabled(), device, pruned }
+        MaskInputs { logits, training: self.training.is_enabled(), device, pruned }
     }
 }
 
@@ -80,18 +80,18 @@ pub struct OutputMask {
 /// Masked this way, the gradient of m is `Σ (x · w) ⊙ dy` over rows, and no gradient as large as the weight is made.
 pub fn output_mask(weight: &Param<Tensor<2>>) -> Option<OutputMask> {
     let mask: &Mask = weight.reparameterization()?;
-    let slot = &mask.control.slots[mask.slot];
-    if !slot.covers_outputs() {
+    let param = &mask.control.masked[mask.index];
+    if !param.scales_outputs() {
         return None;
     }
     let base = weight.base();
     let pruned = || mask.cache.get_or_compute(&mask.control.method, &base);
-    let source = mask.source(base.device(), &pruned);
-    if mask.control.refill(mask.slot, &source).is_some() {
+    let inputs = mask.inputs(base.device(), &pruned);
+    if mask.control.refill(mask.index, &inputs).is_some() {
         return None;
     }
-    let in_force = mask.control.mask(mask.slot, &source)?;
-    Some(OutputMask { layer: slot.layer.clone(), mask: shaped(in_force, &[slot.mask_len()], &base) })
+    let in_force = mask.control.mask(mask.index, &inputs)?;
+    Some(OutputMask { layer: param.layer.clone(), mask: shaped(in_force, &[param.mask_len()], &base) })
 }
 
 /// `flat` in `shape`, in the type of `base`.
@@ -143,17 +143,17 @@ impl Reparameterizer for Attach {
         path: &str,
         param: Param<Tensor<D>>,
     ) -> (Param<Tensor<D>>, Option<Mask>) {
-        let Some(slot) = self.control.slot_at(path) else {
+        let Some(index) = self.control.param_at(path) else {
             return (param, None);
         };
-        let n = self.control.slots[slot].mask_len();
+        let n = self.control.masked[index].mask_len();
         let device = param.lazy_device();
         let params = self.initial_logit.map(|logit| Param::from_tensor(Tensor::full([n], logit, &device)));
         let mask = Mask {
             params,
             training: new_flag(self.training.is_enabled()),
             cache: PrunedCache::default(),
-            slot,
+            index,
             control: self.control.clone(),
         };
         (param, Some(mask))

@@ -7,20 +7,20 @@ use burn::module::{Flag, Module, Param, ParamGroup};
 use burn::tensor::{Gradients, Tensor, TensorData};
 
 use crate::ablation::Ablation;
-use crate::build::build_slots;
+use crate::build::build_masked_params;
 use crate::config::CircuitConfig;
 use crate::control::Control;
 use crate::error::{CircuitError, Misfit};
 use crate::hard_mask::HardMasks;
 use crate::l0::{self, L0Statistics};
-use crate::layout::{Role, Slot};
+use crate::layout::{MaskedParam, Role};
 use crate::mask::{Attach, host, new_flag};
 use crate::methods::hard_concrete::{HardConcrete, log_odds};
 use crate::methods::{Method, initial_logit};
 use crate::names;
 use crate::patterns::expand_layers;
+use crate::snapshot::{MaskSnapshot, snapshots, with_logits};
 use crate::target::{LayerKind, MaskTarget, parameters};
-use crate::views::{View, views, with_logits};
 
 /// Any Burn module with learned binary masks over the parameters of chosen layers.
 ///
@@ -93,9 +93,9 @@ impl<M: Module> CircuitModel<M> {
         let target_layers = expand_layers(&config.target_layers, targets.iter().map(|target| target.name.as_str()))?;
         let config = CircuitConfig { target_layers, ..config };
         let params = parameters(&base);
-        let slots = build_slots(&config, targets, &params)?;
+        let masked = build_masked_params(&config, targets, &params)?;
         let method = Method::new(&config.mask_method, constants);
-        let control = Arc::new(Control::new(slots, method, config.ablation));
+        let control = Arc::new(Control::new(masked, method, config.ablation));
 
         let autodiff = params.is_empty() || params.values().any(|p| p.autodiff);
         let base = if config.freeze_base { base.freeze() } else { base };
@@ -121,7 +121,7 @@ impl<M: Module> CircuitModel<M> {
         if self.is_training() {
             self.check_not_ablated()?;
         } else {
-            self.draw_missing()?;
+            self.sample_missing()?;
         }
         Ok(&self.wrapped_model)
     }
@@ -129,7 +129,7 @@ impl<M: Module> CircuitModel<M> {
     /// The masked model, without the checks of [`model`](Self::model): training ignores an ablation, and a sampled
     /// ablation that cannot be drawn is logged as an error and left out.
     pub fn wrapped(&self) -> &M {
-        self.draw_or_report();
+        self.sample_or_report();
         &self.wrapped_model
     }
 
@@ -146,20 +146,20 @@ impl<M: Module> CircuitModel<M> {
                 config: self.config.clone(),
                 control: self.control.clone(),
             };
-            valid.draw_or_report();
+            valid.sample_or_report();
             return valid.wrapped_model.materialize();
         }
-        self.draw_or_report();
+        self.sample_or_report();
         plain.materialize()
     }
 
     /// The base as a plain module in evaluation mode, bit for bit. Cheap: the weights are shared, not copied.
     pub fn unmasked(&self) -> M {
-        let was_on: Vec<bool> = self.control.state().slots.iter().map(|slot| slot.on).collect();
+        let was_on: Vec<bool> = self.control.state().masked.iter().map(|param| param.on).collect();
         self.use_masks(false);
         let base = self.wrapped_model.valid().materialize();
-        for (slot, on) in self.control.state().slots.iter_mut().zip(was_on) {
-            slot.on = on;
+        for (param, on) in self.control.state().masked.iter_mut().zip(was_on) {
+            param.on = on;
         }
         base
     }
@@ -203,7 +203,7 @@ impl<M: Module> CircuitModel<M> {
             return Err(CircuitError::AblationWhileTraining { ablation });
         }
         let sample = self.control.state().sample;
-        self.redraw(ablation, sample)?;
+        self.resample_as(ablation, sample)?;
         self.control.state().ablation_is_configured = false;
         Ok(())
     }
@@ -222,13 +222,13 @@ impl<M: Module> CircuitModel<M> {
     /// # Errors
     /// [`CircuitError::ComplementTooSmall`]; the old draw is then kept.
     pub fn set_sample(&self, index: u64) -> Result<(), CircuitError> {
-        self.redraw(self.ablation(), index)
+        self.resample_as(self.ablation(), index)
     }
 
     /// Turns all masks on or off. Off, the model is the base bit for bit.
     pub fn use_masks(&self, on: bool) {
-        for slot in &mut self.control.state().slots {
-            slot.on = on;
+        for param in &mut self.control.state().masked {
+            param.on = on;
         }
     }
 
@@ -237,19 +237,19 @@ impl<M: Module> CircuitModel<M> {
     /// # Errors
     /// [`CircuitError::UnknownLayer`] for a layer without masks; nothing is switched then.
     pub fn use_masks_of(&self, on: bool, names: &[&str]) -> Result<(), CircuitError> {
-        let slots = &self.control.slots;
+        let masked = &self.control.masked;
         for name in names {
             let name = names::unwrapped(name);
-            if !slots.iter().any(|slot| slot.layer == name) {
+            if !masked.iter().any(|param| param.layer == name) {
                 return Err(CircuitError::UnknownLayer {
                     asked: name.to_string(),
-                    nearest: names::nearest(name, weights(slots).map(|s| s.layer.as_str())),
+                    nearest: names::nearest(name, weights(masked).map(|s| s.layer.as_str())),
                 });
             }
         }
         let mut state = self.control.state();
-        for (slot, state) in slots.iter().zip(&mut state.slots) {
-            if names.iter().any(|name| names::unwrapped(name) == slot.layer) {
+        for (param, state) in masked.iter().zip(&mut state.masked) {
+            if names.iter().any(|name| names::unwrapped(name) == param.layer) {
                 state.on = on;
             }
         }
@@ -283,20 +283,20 @@ impl<M: Module> CircuitModel<M> {
     /// [`CircuitError::NoiseUnused`] with another method; [`CircuitError::UnexpectedTensor`],
     /// [`CircuitError::ShapeMismatch`] and [`CircuitError::InvalidValues`] for tensors that do not fit.
     pub fn inject_noise(&self, noise: Option<BTreeMap<String, TensorData>>) -> Result<(), CircuitError> {
-        let slots = &self.control.slots;
-        let mut injected = vec![None; slots.len()];
+        let masked = &self.control.masked;
+        let mut injected = vec![None; masked.len()];
         if let Some(noise) = noise {
             if !matches!(self.control.method, Method::HardConcrete(_)) {
                 return Err(CircuitError::NoiseUnused { method: self.control.method.name() });
             }
-            let keys: Vec<String> = slots.iter().map(Slot::key).collect();
+            let keys: Vec<String> = masked.iter().map(MaskedParam::key).collect();
             for (name, data) in &noise {
                 let i = position(&keys, name)?;
-                let values = slots[i].mask_from_hf(name, data)?;
+                let values = masked[i].mask_from_hf(name, data)?;
                 injected[i] = Some(values.into_iter().map(|u| log_odds(f64::from(u))).collect());
             }
         }
-        for (state, values) in self.control.state().slots.iter_mut().zip(injected) {
+        for (state, values) in self.control.state().masked.iter_mut().zip(injected) {
             state.injected = values;
         }
         self.control.forget_noise();
@@ -305,14 +305,14 @@ impl<M: Module> CircuitModel<M> {
 
     /// The circuit's size by its hard masks without ablation, in any mode.
     pub fn l0(&self) -> L0Statistics {
-        l0::statistics(&self.control, &self.views())
+        l0::statistics(&self.control, &self.snapshots())
     }
 
     /// The L0 of training, summed over all masks: shape `[1]`, differentiable. For magnitude pruning the mask's sum.
     pub fn l0_training(&self) -> Tensor<1> {
-        self.views()
+        self.snapshots()
             .iter()
-            .map(|view| l0::training_term(&self.control, view))
+            .map(|snapshot| l0::training_term(&self.control, snapshot))
             .reduce(|sum, term| sum + term)
             .unwrap_or_else(|| {
                 let device = self.wrapped_model.devices().into_iter().next();
@@ -323,23 +323,23 @@ impl<M: Module> CircuitModel<M> {
     /// What to add to the task's loss: `l0_lambda · L0`, shape `[1]`. `None` in evaluation mode, without `add_l0`, and
     /// without masks.
     pub fn l0_loss(&self) -> Option<Tensor<1>> {
-        let wanted = self.is_training() && self.config.add_l0 && !self.control.slots.is_empty();
+        let wanted = self.is_training() && self.config.add_l0 && !self.control.masked.is_empty();
         wanted.then(|| self.l0_training().mul_scalar(self.config.l0_lambda))
     }
 
     /// The masked layers, in the order of `target_layers`.
     pub fn layers(&self) -> Vec<MaskedLayer> {
-        let slots = &self.control.slots;
-        weights(slots)
+        let masked = &self.control.masked;
+        weights(masked)
             .map(|weight| MaskedLayer {
                 name: weight.layer.clone(),
                 kind: weight.kind,
                 weight_shape: weight.hf_shape(),
                 weight_mask_shape: weight.hf_mask_shape(),
-                bias_mask_shape: slots
+                bias_mask_shape: masked
                     .iter()
-                    .find(|slot| slot.role == Role::Bias && slot.layer == weight.layer)
-                    .map(Slot::hf_mask_shape),
+                    .find(|param| param.role == Role::Bias && param.layer == weight.layer)
+                    .map(MaskedParam::hf_mask_shape),
             })
             .collect()
     }
@@ -353,9 +353,9 @@ impl<M: Module> CircuitModel<M> {
     /// the parameter's own for weight masks; for neurons `[out, 1]` (linear), `[1, out]` (GPT Conv1D), `[out, 1, k…]`
     /// (convolutions). Empty for magnitude pruning.
     pub fn mask_params(&self) -> BTreeMap<String, TensorData> {
-        self.collect(PARAMS, |slot, view| {
-            let logits = view.logits.clone()?;
-            Some(slot.mask_to_hf(host(logits)))
+        self.collect(PARAMS, |param, snapshot| {
+            let logits = snapshot.logits.clone()?;
+            Some(param.mask_to_hf(host(logits)))
         })
     }
 
@@ -367,20 +367,20 @@ impl<M: Module> CircuitModel<M> {
     /// [`CircuitError::ShapesMismatch`], [`CircuitError::InvalidValues`] and, for two keys that differ in their prefix
     /// only, [`CircuitError::DuplicateLayer`].
     pub fn load_mask_params(self, params: &BTreeMap<String, TensorData>) -> Result<Self, CircuitError> {
-        let slots = &self.control.slots;
+        let masked = &self.control.masked;
         let keys: Vec<String> = match self.control.method.has_logits() {
-            true => slots.iter().map(|slot| slot.key() + PARAMS).collect(),
+            true => masked.iter().map(|param| param.key() + PARAMS).collect(),
             false => Vec::new(),
         };
         let given: Vec<_> = params
             .iter()
             .map(|(given, data)| Ok((position(&keys, names::unwrapped(given))?, data)))
             .collect::<Result<_, CircuitError>>()?;
-        check_shapes(slots, &keys, &given)?;
+        check_shapes(masked, &keys, &given)?;
         let mut values = BTreeMap::new();
         for (i, data) in given {
             let name = keys[i].as_str();
-            let loaded = slots[i].mask_from_hf(name, data)?;
+            let loaded = masked[i].mask_from_hf(name, data)?;
             if values.insert(i, loaded).is_some() {
                 return Err(CircuitError::DuplicateLayer { name: name.to_string(), place: "the mask parameters" });
             }
@@ -392,7 +392,7 @@ impl<M: Module> CircuitModel<M> {
             });
         }
         let wrapped_model = with_logits(self.wrapped_model, &self.control, values);
-        self.control.forget_draws();
+        self.control.forget_samples();
         Ok(Self { wrapped_model, ..self })
     }
 
@@ -400,46 +400,50 @@ impl<M: Module> CircuitModel<M> {
     /// to the parameter's shape in Hugging Face's layout. Ones where masks are off; under `random_ablate` what of the
     /// base is kept.
     pub fn effective_masks(&self) -> BTreeMap<String, TensorData> {
-        self.draw_or_report();
-        self.collect(MASK, |slot, view| {
-            let mask = view.with_source(|source| self.control.mask(view.slot, source));
-            let mask = mask.map_or_else(|| vec![1.0; slot.mask_len()], host);
-            Some(slot.broadcast_to_hf(&mask))
+        self.sample_or_report();
+        self.collect(MASK, |param, snapshot| {
+            let mask = snapshot.with_inputs(|inputs| self.control.mask(snapshot.index, inputs));
+            let mask = mask.map_or_else(|| vec![1.0; param.mask_len()], host);
+            Some(param.broadcast_to_hf(&mask))
         })
     }
 
     /// The circuit itself by `<layer>.weight` and `<layer>.bias`: its hard masks without ablation, in any mode, whether
     /// masks are on or off.
     pub fn hard_masks(&self) -> HardMasks {
-        let mask = |view: &View| {
-            let slot = &self.control.slots[view.slot];
-            let kept = view.with_source(|source| host(self.control.hard_mask(source)));
-            (slot.key(), slot.hard_mask(kept))
+        let mask = |snapshot: &MaskSnapshot| {
+            let param = &self.control.masked[snapshot.index];
+            let kept = snapshot.with_inputs(|inputs| host(self.control.hard_mask(inputs)));
+            (param.key(), param.hard_mask(kept))
         };
-        self.views().iter().map(mask).collect()
+        self.snapshots().iter().map(mask).collect()
     }
 
     /// The gradients of the mask parameters, in the layout of [`mask_params`](Self::mask_params); zeros where the loss
     /// does not depend on a mask.
     pub fn mask_gradients(&self, gradients: &Gradients) -> BTreeMap<String, TensorData> {
-        self.collect(PARAMS, |slot, view| {
-            let logits = view.logits.as_ref()?;
-            let gradient = logits.grad(gradients).map_or_else(|| vec![0.0; slot.mask_len()], host);
-            Some(slot.mask_to_hf(gradient))
+        self.collect(PARAMS, |param, snapshot| {
+            let logits = snapshot.logits.as_ref()?;
+            let gradient = logits.grad(gradients).map_or_else(|| vec![0.0; param.mask_len()], host);
+            Some(param.mask_to_hf(gradient))
         })
     }
 
-    pub(crate) fn views(&self) -> Vec<View> {
-        views(&self.wrapped_model, &self.control)
+    pub(crate) fn snapshots(&self) -> Vec<MaskSnapshot> {
+        snapshots(&self.wrapped_model, &self.control)
     }
 
     /// One tensor a mask, by `<layer>.weight` or `<layer>.bias` and `suffix`.
-    fn collect(&self, suffix: &str, read: impl Fn(&Slot, &View) -> Option<TensorData>) -> BTreeMap<String, TensorData> {
-        self.views()
+    fn collect(
+        &self,
+        suffix: &str,
+        read: impl Fn(&MaskedParam, &MaskSnapshot) -> Option<TensorData>,
+    ) -> BTreeMap<String, TensorData> {
+        self.snapshots()
             .iter()
-            .filter_map(|view| {
-                let slot = &self.control.slots[view.slot];
-                Some((slot.key() + suffix, read(slot, view)?))
+            .filter_map(|snapshot| {
+                let param = &self.control.masked[snapshot.index];
+                Some((param.key() + suffix, read(param, snapshot)?))
             })
             .collect()
     }
@@ -448,14 +452,14 @@ impl<M: Module> CircuitModel<M> {
 const PARAMS: &str = "_mask_params";
 const MASK: &str = "_mask";
 
-fn weights(slots: &[Slot]) -> impl Iterator<Item = &Slot> {
-    slots.iter().filter(|slot| slot.role == Role::Weight)
+fn weights(masked: &[MaskedParam]) -> impl Iterator<Item = &MaskedParam> {
+    masked.iter().filter(|param| param.role == Role::Weight)
 }
 
-/// Names all tensors of another shape at once; a single one is left to [`Slot::mask_from_hf`].
-fn check_shapes(slots: &[Slot], keys: &[String], given: &[(usize, &TensorData)]) -> Result<(), CircuitError> {
+/// Names all tensors of another shape at once; a single one is left to [`MaskedParam::mask_from_hf`].
+fn check_shapes(masked: &[MaskedParam], keys: &[String], given: &[(usize, &TensorData)]) -> Result<(), CircuitError> {
     let misfit = |(i, data): &(usize, &TensorData)| {
-        let (expected, found) = (slots[*i].hf_mask_shape(), data.shape().as_slice().to_vec());
+        let (expected, found) = (masked[*i].hf_mask_shape(), data.shape().as_slice().to_vec());
         (expected != found).then(|| Misfit { name: keys[*i].clone(), expected, found })
     };
     let misfits: Vec<Misfit> = given.iter().filter_map(misfit).collect();

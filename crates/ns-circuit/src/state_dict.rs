@@ -144,11 +144,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state_dict.safetensors");
         let values: Vec<[u8; 4]> = (0..keys.len()).map(|place| (place as f32).to_le_bytes()).collect();
-        let views = keys.iter().zip(&values).map(|(key, bytes)| match key.ends_with("num_batches_tracked") {
+        let snapshots = keys.iter().zip(&values).map(|(key, bytes)| match key.ends_with("num_batches_tracked") {
             true => (*key, TensorView::new(Dtype::I32, vec![], bytes).unwrap()),
             false => (*key, TensorView::new(Dtype::F32, vec![1], bytes).unwrap()),
         });
-        std::fs::write(&path, safetensors::serialize(views, None).unwrap()).unwrap();
+        std::fs::write(&path, safetensors::serialize(snapshots, None).unwrap()).unwrap();
         StateDict::read(&path)
     }
 

@@ -8,7 +8,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::Value;
 
 use crate::{
-    Anatomy, Context, Encoder, Gpt2, GptNeo, GptNeoX, Head, InitialValue, Logits, MaskableLayer, Model, ModelError,
+    BlockLayout, Context, Encoder, Gpt2, GptNeo, GptNeoX, Head, InitialValue, Logits, MaskableLayer, Model, ModelError,
     ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Vit, Walk, read_config, resnet,
 };
 
@@ -167,8 +167,8 @@ impl Model for AnyTransformer {
         dispatch!(self, model => model.model_type())
     }
 
-    fn head_kind(&self) -> Head {
-        dispatch!(self, model => model.head_kind())
+    fn head(&self) -> Head {
+        dispatch!(self, model => model.head())
     }
 
     fn device(&self) -> Device {
@@ -179,8 +179,8 @@ impl Model for AnyTransformer {
         in_variant(self.variant(), dispatch!(self, model => model.maskable_layers()))
     }
 
-    fn anatomy(&self) -> Anatomy {
-        dispatch!(self, model => model.anatomy())
+    fn block_layout(&self) -> BlockLayout {
+        dispatch!(self, model => model.block_layout())
     }
 
     fn initial_value(&self, path: &str, shape: &[usize]) -> InitialValue {
@@ -245,7 +245,7 @@ impl Transformer for AnyTransformer {
         dispatch!(self, model => model.token_logits(last_hidden_state))
     }
 
-    fn head(&self, last_hidden_state: Tensor<3>, inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
-        dispatch!(self, model => model.head(last_hidden_state, inputs))
+    fn apply_head(&self, last_hidden_state: Tensor<3>, inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
+        dispatch!(self, model => model.apply_head(last_hidden_state, inputs))
     }
 }

@@ -8,7 +8,7 @@ use burn::tensor::{Device, TensorData};
 use serde_json::Value;
 
 use crate::{
-    Anatomy, AnyTransformer, Head, InitialValue, Logits, MaskableLayer, Model, ModelError, ModelInputs, Pretrained,
+    AnyTransformer, BlockLayout, Head, InitialValue, Logits, MaskableLayer, Model, ModelError, ModelInputs, Pretrained,
     ProblemType, ResNet,
     any::{in_variant, model_type},
     read_config, resnet,
@@ -121,8 +121,8 @@ impl Model for AnyModel {
         dispatch!(self, model => model.model_type())
     }
 
-    fn head_kind(&self) -> Head {
-        dispatch!(self, model => model.head_kind())
+    fn head(&self) -> Head {
+        dispatch!(self, model => model.head())
     }
 
     fn device(&self) -> Device {
@@ -136,8 +136,8 @@ impl Model for AnyModel {
         }
     }
 
-    fn anatomy(&self) -> Anatomy {
-        dispatch!(self, model => model.anatomy())
+    fn block_layout(&self) -> BlockLayout {
+        dispatch!(self, model => model.block_layout())
     }
 
     fn initial_value(&self, path: &str, shape: &[usize]) -> InitialValue {

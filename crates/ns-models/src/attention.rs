@@ -61,12 +61,12 @@ impl AttentionBias {
     }
 
     /// The mask of these queries alone.
-    pub fn of_queries(&self, queries: &Positions) -> Self {
-        let of_queries = |bias: Tensor<4>| match bias.dims()[2] {
+    pub fn select_queries(&self, queries: &Positions) -> Self {
+        let select_queries = |bias: Tensor<4>| match bias.dims()[2] {
             1 => bias,
-            _ => queries.of_queries(bias),
+            _ => queries.select_queries(bias),
         };
-        Self(self.0.clone().map(of_queries))
+        Self(self.0.clone().map(select_queries))
     }
 
     fn unseen(unseen: Tensor<2, Bool>, score: f32) -> Self {
@@ -122,7 +122,7 @@ pub fn attend_from(
 ) -> Tensor<4> {
     match positions {
         None => attend(query, key, value, scale, bias),
-        Some(positions) => attend(query, key, value, scale, &bias.of_queries(positions)),
+        Some(positions) => attend(query, key, value, scale, &bias.select_queries(positions)),
     }
 }
 

@@ -216,7 +216,10 @@ mod tensors {
     #[test]
     fn of_a_linear_head_are_judged_in_the_files_layout() {
         let sequences = Gpt2Config {
-            common: CommonConfig { num_labels: Some(3), ..CommonConfig::of("GPT2ForSequenceClassification") },
+            common: CommonConfig {
+                num_labels: Some(3),
+                ..CommonConfig::from_architecture("GPT2ForSequenceClassification")
+            },
             ..config()
         };
         let folder = tempfile::tempdir().unwrap();
@@ -275,7 +278,11 @@ mod layout {
     fn saved_and_loaded_is_the_same_bit_for_bit() {
         for architecture in ["GPT2Model", "GPT2LMHeadModel", "GPT2ForSequenceClassification"] {
             for tie_word_embeddings in [true, false] {
-                let config = Gpt2Config { common: CommonConfig::of(architecture), tie_word_embeddings, ..config() };
+                let config = Gpt2Config {
+                    common: CommonConfig::from_architecture(architecture),
+                    tie_word_embeddings,
+                    ..config()
+                };
                 let (first, second) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
                 model_of(&config).save(first.path()).unwrap();
                 load(first.path()).unwrap().save(second.path()).unwrap();
@@ -290,7 +297,9 @@ mod layout {
     #[test]
     fn a_base_model_has_no_prefix_and_a_tied_head_no_tensor() {
         let folder = tempfile::tempdir().unwrap();
-        model_of(&Gpt2Config { common: CommonConfig::of("GPT2Model"), ..config() }).save(folder.path()).unwrap();
+        model_of(&Gpt2Config { common: CommonConfig::from_architecture("GPT2Model"), ..config() })
+            .save(folder.path())
+            .unwrap();
         assert!(read_weights(folder.path()).keys().all(|name| !name.starts_with("transformer.")));
         assert!(!read_weights(saved().path()).contains_key("lm_head.weight"));
     }

@@ -105,7 +105,7 @@ pub struct CommonConfig {
 
 impl CommonConfig {
     /// Of this class.
-    pub fn of(architecture: &str) -> Self {
+    pub fn from_architecture(architecture: &str) -> Self {
         Self { architectures: Some(vec![architecture.into()]), ..Self::default() }
     }
 

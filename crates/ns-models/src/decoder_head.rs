@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::{Head, Logits, ModelError, ModelInputs, ModelOutput, inputs::invalid, leaves::linear_with, rows};
+use crate::{Head, Logits, ModelError, ModelInputs, ModelOutput, init, inputs::invalid, linear};
 
 /// The head of a decoder.
 #[derive(Module, Debug)]
@@ -32,7 +32,7 @@ pub(crate) struct DecoderHeadConfig {
 impl DecoderHeadConfig {
     pub(crate) fn init(&self, device: &Device) -> DecoderHead {
         let linear = |wanted: bool, output: usize, bias: bool| {
-            wanted.then(|| linear_with(bias, self.hidden_size, output, device))
+            wanted.then(|| init::linear_with(bias, self.hidden_size, output, device))
         };
         DecoderHead {
             lm_head: linear(self.kind == Head::Lm && !self.tied, self.vocab_size, false),
@@ -69,10 +69,10 @@ impl DecoderHead {
     pub(crate) fn token_logits(&self, last_hidden_state: Tensor<3>, embedding: &Param<Tensor<2>>) -> Option<Tensor<3>> {
         match self.kind {
             Head::Lm => Some(match &self.lm_head {
-                Some(lm_head) => rows::linear(lm_head, last_hidden_state),
-                None => rows::project(last_hidden_state, embedding.val().transpose()),
+                Some(lm_head) => linear::forward(lm_head, last_hidden_state),
+                None => linear::project(last_hidden_state, embedding.val().transpose()),
             }),
-            _ => Some(rows::linear(self.classifier.as_ref()?, last_hidden_state)),
+            _ => Some(linear::forward(self.classifier.as_ref()?, last_hidden_state)),
         }
     }
 

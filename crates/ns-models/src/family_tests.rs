@@ -170,7 +170,7 @@ fn each_sequence_may_have_positions_of_its_own() {
             let all = model.vectors_at(site, 0..SEQ, &inputs).unwrap();
             let own = || Positions::chosen(vec![4, 1, 0, 2], 2, &Device::default());
             let vectors = model.vectors_at(site, own(), &inputs).unwrap();
-            vectors.into_data().assert_approx_eq::<f32>(&own().of(all).into_data(), Tolerance::absolute(1e-5));
+            vectors.into_data().assert_approx_eq::<f32>(&own().select(all).into_data(), Tolerance::absolute(1e-5));
         }
     }
 }
@@ -187,7 +187,7 @@ fn vectors_do_not_depend_on_the_rest_of_the_batch() {
         let whole = vectors(&inputs);
         for order in [&[0][..], &[1], &[1, 0], &[1, 0, 1, 1, 0], &[0; 40]] {
             let expected: Vec<_> = order.iter().map(|row| whole.clone().slice_dim(0, *row..row + 1)).collect();
-            let some = vectors(&inputs.of_sequences(order)).into_data();
+            let some = vectors(&inputs.select(order)).into_data();
             assert_eq!(some, Tensor::cat(expected, 0).into_data(), "{order:?} of {config}");
         }
     }
@@ -226,7 +226,7 @@ fn a_saved_folder_is_read_back_bit_for_bit() {
         let logits = |model: &AnyTransformer| model.logits(&inputs(model)).unwrap().unwrap().into_data();
         logits(&again).assert_eq(&logits(&model), true);
         let base = AnyTransformer::load_base(folder.path(), &Device::default()).unwrap();
-        assert_eq!(base.head_kind(), Head::None, "{config}");
+        assert_eq!(base.head(), Head::None, "{config}");
         let last = |model: &AnyTransformer| model.forward(&inputs(model)).unwrap().last_hidden_state.into_data();
         last(&base).assert_eq(&last(&model), true);
     }
@@ -258,7 +258,7 @@ fn a_head_has_a_loss_and_refuses_labels_of_another_kind() {
         let tokens = Labels::Tokens(Tensor::from_ints([[0, 1, 1, 0, 1], [1, 0, 1, -100, -100]], &device));
         let binary = Labels::Tokens(Tensor::from_ints([[0, 1, 1, 0, 1], [1, 0, 1, 0, 0]], &device));
         let classes = Labels::Classes(Tensor::from_ints([2, 0], &device));
-        let (right, wrong) = match model.head_kind() {
+        let (right, wrong) = match model.head() {
             Head::SequenceClassification | Head::ImageClassification => (classes, tokens),
             Head::ReplacedTokenDetection => (binary, classes),
             _ => (tokens, classes),

@@ -107,7 +107,7 @@ impl ModelInputs {
     ///
     /// # Panics
     /// For a sequence that the batch has not.
-    pub fn of_sequences(&self, sequences: &[usize]) -> Self {
+    pub fn select(&self, sequences: &[usize]) -> Self {
         let rows = |device: &Device| -> Tensor<1, Int> {
             let rows: Vec<i64> = sequences.iter().map(|row| *row as i64).collect();
             Tensor::from_data(TensorData::new(rows, [sequences.len()]), device)

@@ -27,19 +27,19 @@ mod kernels;
 
 mod activation;
 mod attention;
+mod init;
 mod inputs;
-mod leaves;
+mod linear;
 mod loss;
 mod positions;
 mod residual;
 mod rotary;
-mod rows;
 mod self_attention;
 
+mod block_layout;
 mod layers;
 mod mlp;
 mod model;
-mod parts;
 mod products;
 mod transformer;
 mod unaffected;
@@ -77,6 +77,9 @@ pub use activation::Activation;
 pub use any::{AnyTransformer, model_types};
 pub use any_model::AnyModel;
 pub use attention::{AttentionBias, attend, attend_from, merge_heads, split_heads};
+pub use block_layout::{
+    BlockLayout, Component, HeadPart, HeadSplit, LayerComponents, Location, WeightSlice, layer_components,
+};
 pub use checkpoint::{
     Checkpoint, HfNames, Pretrained, copy_companions, load_base_weights, load_weights, save_folder, save_pretrained,
     save_tensors, write_atomically,
@@ -94,11 +97,10 @@ pub use layers::{LayerKind, MaskableLayer};
 pub use loss::{IGNORED_LABEL, Labels, TaskOutput, cross_entropy, task_loss};
 pub use mlp::MlpLayout;
 pub use model::Model;
-pub use parts::{Anatomy, Division, HeadKind, LayerParts, Part, Place, Portion, layer_parts};
 pub use pooling::{cosine_similarity, mean_pool};
 pub use positions::{ChosenPositions, Positions};
 pub use products::{Columns, Products, with_products};
-pub use residual::{Component, Ignore, Observer, Site, Vector, VectorCache, Walk};
+pub use residual::{Ignore, Observer, Site, Sublayer, Vector, VectorCache, Walk};
 pub use resnet::{ResNet, ResNetConfig, ResNetLayerType, ResNetOutput};
 pub use rotary::Rotary;
 pub use text::{EncodedText, TextBatch, TextPart, TextToken, TextTokenizer, Word};

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::Device;
 
 use crate::{
-    Anatomy, Head, InitialValue, Labels, Logits, MaskableLayer, ModelError, ModelInputs, ProblemType, TaskOutput,
+    BlockLayout, Head, InitialValue, Labels, Logits, MaskableLayer, ModelError, ModelInputs, ProblemType, TaskOutput,
     task_loss,
 };
 
@@ -14,7 +14,7 @@ pub trait Model: Module {
     fn model_type(&self) -> &'static str;
 
     /// What sits on the base model.
-    fn head_kind(&self) -> Head;
+    fn head(&self) -> Head;
 
     /// Device of the weights.
     fn device(&self) -> Device;
@@ -22,8 +22,8 @@ pub trait Model: Module {
     /// Layers with a weight that can be masked, in the order of a forward pass.
     fn maskable_layers(&self) -> Vec<MaskableLayer>;
 
-    /// Where its blocks and their heads lie in these layers; [`layer_parts`](crate::layer_parts) reads it.
-    fn anatomy(&self) -> Anatomy;
+    /// Where its blocks and their heads lie in these layers; [`layer_components`](crate::layer_components) reads it.
+    fn block_layout(&self) -> BlockLayout;
 
     /// How HF draws the parameter at a Burn path (without enum variants), of this shape in Burn, in a fresh model.
     fn initial_value(&self, path: &str, shape: &[usize]) -> InitialValue;
@@ -57,7 +57,7 @@ pub trait Model: Module {
             expected: "a base model has no head, and so no task".into(),
         })?;
         let mask = inputs.attention_mask.as_ref();
-        let loss = task_loss(self.head_kind(), self.problem_type(), logits.clone(), labels, mask)?;
+        let loss = task_loss(self.head(), self.problem_type(), logits.clone(), labels, mask)?;
         Ok(TaskOutput { loss, logits })
     }
 }

@@ -61,7 +61,7 @@ impl Positions {
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`
     /// - output: `[batch, positions, hidden]`
-    pub fn of(&self, hidden: Tensor<3>) -> Tensor<3> {
+    pub fn select(&self, hidden: Tensor<3>) -> Tensor<3> {
         match self {
             Self::Span(span) => hidden.slice_dim(1, span.clone()),
             Self::Chosen(chosen) => {
@@ -76,7 +76,7 @@ impl Positions {
     /// # Shapes
     /// - scores: `[1 or batch, 1 or heads, queries, keys]`
     /// - output: `[1 or batch, 1 or heads, positions, keys]`
-    pub(crate) fn of_queries(&self, scores: Tensor<4>) -> Tensor<4> {
+    pub(crate) fn select_queries(&self, scores: Tensor<4>) -> Tensor<4> {
         match self {
             Self::Span(span) => scores.slice_dim(2, span.clone()),
             Self::Chosen(chosen) => {
@@ -128,7 +128,7 @@ impl From<Range<usize>> for Positions {
 pub(crate) fn at_positions(hidden: Tensor<3>, positions: Option<&Positions>) -> Tensor<3> {
     match positions {
         None => hidden,
-        Some(positions) => positions.of(hidden),
+        Some(positions) => positions.select(hidden),
     }
 }
 
@@ -143,16 +143,16 @@ mod tests {
     #[test]
     fn vectors_of_each_sequence_are_its_own() {
         let chosen = Positions::chosen(vec![2, 0, 1, 1], 2, &Device::default());
-        let vectors: Vec<f32> = chosen.of(counted([2, 3, 1])).into_data().iter().collect();
+        let vectors: Vec<f32> = chosen.select(counted([2, 3, 1])).into_data().iter().collect();
         assert_eq!((chosen.count(), vectors), (2, vec![2.0, 0.0, 4.0, 4.0]));
     }
 
     #[test]
     fn queries_are_chosen_in_scores_that_sequences_share_and_in_those_of_each() {
         let chosen = Positions::chosen(vec![2, 0], 2, &Device::default());
-        let shared: Vec<f32> = chosen.of_queries(counted([1, 2, 3, 1])).into_data().iter().collect();
+        let shared: Vec<f32> = chosen.select_queries(counted([1, 2, 3, 1])).into_data().iter().collect();
         assert_eq!(shared, [2.0, 5.0, 0.0, 3.0]);
-        let own: Vec<f32> = chosen.of_queries(counted([2, 2, 3, 1])).into_data().iter().collect();
+        let own: Vec<f32> = chosen.select_queries(counted([2, 2, 3, 1])).into_data().iter().collect();
         assert_eq!(own, [2.0, 5.0, 6.0, 9.0]);
     }
 

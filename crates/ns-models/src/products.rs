@@ -50,7 +50,7 @@ impl Columns {
     /// # Shapes
     /// - matrix: `[rows, output]`
     /// - output: `[rows, columns]`
-    pub fn of(&self, matrix: Tensor<2>) -> Tensor<2> {
+    pub fn select(&self, matrix: Tensor<2>) -> Tensor<2> {
         let [rows, width] = matrix.dims();
         if self.groups == 1 {
             return if self.range == (0..width) { matrix } else { matrix.slice_dim(1, self.range.clone()) };
@@ -64,8 +64,8 @@ impl Columns {
     /// # Shapes
     /// - vector: `[output]`
     /// - output: `[columns]`
-    pub fn of_vector(&self, vector: Tensor<1>) -> Tensor<1> {
-        self.of(vector.unsqueeze()).reshape([self.count()])
+    pub fn select_vector(&self, vector: Tensor<1>) -> Tensor<1> {
+        self.select(vector.unsqueeze()).reshape([self.count()])
     }
 
     /// These columns of a product, without a copy of the weight where they are a view of it.
@@ -75,7 +75,7 @@ impl Columns {
     /// - weight: `[input, output]`
     /// - output: `[rows, columns]`
     pub fn product(&self, x: Tensor<2>, weight: Tensor<2>) -> Tensor<2> {
-        module::linear(x, self.of(weight), None)
+        module::linear(x, self.select(weight), None)
     }
 }
 
@@ -107,7 +107,7 @@ pub(crate) fn product(weight: &Param<Tensor<2>>, columns: &Columns, x: &Tensor<2
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rows;
+    use crate::linear;
     use burn::nn::LinearConfig;
     use burn::tensor::{Device, Int};
 
@@ -127,12 +127,12 @@ mod tests {
         let x = Tensor::<1, Int>::arange(0..8, &device).float().reshape([1, 2, 4]);
         for (output, factor) in [(4, 2.0), (3, 1.0)] {
             let layer = LinearConfig::new(4, output).init(&device);
-            let plain = rows::linear(&layer, x.clone());
+            let plain = linear::forward(&layer, x.clone());
             let bias = layer.bias.as_ref().unwrap().val().reshape([1, 1, output]);
             let expected = ((plain.clone() - bias.clone()) * factor + bias).into_data();
-            let replaced = with_products(Rc::new(Twice), || rows::linear(&layer, x.clone())).into_data();
+            let replaced = with_products(Rc::new(Twice), || linear::forward(&layer, x.clone())).into_data();
             replaced.assert_approx_eq::<f32>(&expected, burn::tensor::Tolerance::default());
-            rows::linear(&layer, x.clone()).into_data().assert_eq(&plain.into_data(), true);
+            linear::forward(&layer, x.clone()).into_data().assert_eq(&plain.into_data(), true);
         }
     }
 
@@ -147,7 +147,7 @@ mod tests {
     fn columns_are_those_of_every_group() {
         let device = Device::default();
         let matrix = Tensor::<1, Int>::arange(0..12, &device).float().reshape([2, 6]);
-        let values = |columns: Columns| columns.of(matrix.clone()).into_data().iter::<f32>().collect::<Vec<_>>();
+        let values = |columns: Columns| columns.select(matrix.clone()).into_data().iter::<f32>().collect::<Vec<_>>();
         assert_eq!(values(Columns::range(1..3)), [1.0, 2.0, 7.0, 8.0]);
         assert_eq!(values(Columns::range_of_groups(2, 1..3)), [1.0, 2.0, 4.0, 5.0, 7.0, 8.0, 10.0, 11.0]);
     }

@@ -8,7 +8,7 @@ use crate::{ModelError, Positions, positions::at_positions};
 
 /// Half of a transformer block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Component {
+pub enum Sublayer {
     /// Attention with its output projection.
     Attn,
     /// The feed-forward part.
@@ -18,7 +18,7 @@ pub enum Component {
 /// Which vector of a component.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Vector {
-    /// What the component adds to the residual stream.
+    /// What the sublayer adds to the residual stream.
     Update,
     /// The residual stream after that addition (after the LayerNorm in post-LN models).
     Stream,
@@ -35,7 +35,7 @@ pub enum Site {
         /// Block, from 0.
         layer: usize,
         /// Attention or MLP.
-        component: Component,
+        sublayer: Sublayer,
         /// Update or stream.
         vector: Vector,
     },
@@ -43,12 +43,12 @@ pub enum Site {
 
 impl Site {
     /// The site `<component>_<vector>_<layer>`.
-    pub fn new(component: Component, vector: Vector, layer: usize) -> Self {
-        Self::Block { layer, component, vector }
+    pub fn new(sublayer: Sublayer, vector: Vector, layer: usize) -> Self {
+        Self::Block { layer, sublayer, vector }
     }
 }
 
-impl fmt::Display for Component {
+impl fmt::Display for Sublayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Attn => "attn",
@@ -70,7 +70,7 @@ impl fmt::Display for Site {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Embeddings => f.write_str("embeddings"),
-            Self::Block { layer, component, vector } => write!(f, "{component}_{vector}_{layer}"),
+            Self::Block { layer, sublayer, vector } => write!(f, "{sublayer}_{vector}_{layer}"),
         }
     }
 }
@@ -87,9 +87,9 @@ impl FromStr for Site {
             return Ok(Self::Embeddings);
         }
         let mut parts = name.splitn(3, '_');
-        let component = match parts.next() {
-            Some("attn") => Component::Attn,
-            Some("mlp") => Component::Mlp,
+        let sublayer = match parts.next() {
+            Some("attn") => Sublayer::Attn,
+            Some("mlp") => Sublayer::Mlp,
             _ => return Err(unknown()),
         };
         let vector = match parts.next() {
@@ -98,7 +98,7 @@ impl FromStr for Site {
             _ => return Err(unknown()),
         };
         let layer = parts.next().and_then(|layer| layer.parse().ok()).ok_or_else(unknown)?;
-        Ok(Self::new(component, vector, layer))
+        Ok(Self::new(sublayer, vector, layer))
     }
 }
 
@@ -138,7 +138,7 @@ pub(crate) fn pre_ln_block(
     mlp: impl FnOnce(Tensor<3>) -> Tensor<3>,
 ) -> Walk {
     let update = attention(hidden.clone());
-    let hidden = add_update(layer, Component::Attn, at_positions(hidden, positions), update, observer)?;
+    let hidden = add_update(layer, Sublayer::Attn, at_positions(hidden, positions), update, observer)?;
     pre_ln_mlp(layer, hidden, observer, mlp)
 }
 
@@ -153,24 +153,24 @@ pub(crate) fn pre_ln_mlp(
     mlp: impl FnOnce(Tensor<3>) -> Tensor<3>,
 ) -> Walk {
     let update = mlp(hidden.clone());
-    add_update(layer, Component::Mlp, hidden, update, observer)
+    add_update(layer, Sublayer::Mlp, hidden, update, observer)
 }
 
 fn add_update(
     layer: usize,
-    component: Component,
+    sublayer: Sublayer,
     hidden: Tensor<3>,
     update: Tensor<3>,
     observer: &mut dyn Observer,
 ) -> Walk {
-    let update = observer.visit(Site::new(component, Vector::Update, layer), update)?;
-    observer.visit(Site::new(component, Vector::Stream, layer), hidden + update)
+    let update = observer.visit(Site::new(sublayer, Vector::Update, layer), update)?;
+    observer.visit(Site::new(sublayer, Vector::Stream, layer), hidden + update)
 }
 
 /// The embeddings, and updates and streams of attention and MLP in each of `n_layers` blocks.
 pub(crate) fn all_sites(n_layers: usize) -> Vec<Site> {
     let blocks = (0..n_layers).flat_map(|layer| {
-        let components = [Component::Attn, Component::Mlp].into_iter();
+        let components = [Sublayer::Attn, Sublayer::Mlp].into_iter();
         components.flat_map(move |part| [Vector::Update, Vector::Stream].map(|vector| Site::new(part, vector, layer)))
     });
     std::iter::once(Site::Embeddings).chain(blocks).collect()

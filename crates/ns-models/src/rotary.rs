@@ -29,8 +29,8 @@ impl Rotary {
     }
 
     /// The rotation of these positions alone.
-    pub fn of_positions(&self, positions: &Positions) -> Self {
-        Self { cos: positions.of_queries(self.cos.clone()), sin: positions.of_queries(self.sin.clone()) }
+    pub fn select(&self, positions: &Positions) -> Self {
+        Self { cos: positions.select_queries(self.cos.clone()), sin: positions.select_queries(self.sin.clone()) }
     }
 
     /// Turns the first entries of each head; the rest stays.

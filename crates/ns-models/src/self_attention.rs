@@ -4,9 +4,7 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 
-use crate::{
-    AttentionBias, Positions, attend_from, leaves::linear_with, merge_heads, positions::at_positions, rows, split_heads,
-};
+use crate::{AttentionBias, Positions, attend_from, init, linear, merge_heads, positions::at_positions, split_heads};
 
 /// Projections to heads, and attention among them; the output projection is the block's.
 #[derive(Module, Debug)]
@@ -29,7 +27,7 @@ pub(crate) struct SelfAttentionConfig {
 
 impl SelfAttentionConfig {
     pub(crate) fn init(self, device: &Device) -> SelfAttention {
-        let projection = || linear_with(self.bias, self.hidden_size, self.all_heads, device);
+        let projection = || init::linear_with(self.bias, self.hidden_size, self.all_heads, device);
         SelfAttention { query: projection(), key: projection(), value: projection(), n_heads: self.n_heads }
     }
 }
@@ -41,7 +39,7 @@ impl SelfAttention {
     /// - hidden: `[batch, positions, hidden]`
     /// - output: `[batch, positions, all_heads]`
     pub(crate) fn query(&self, hidden: Tensor<3>) -> Tensor<3> {
-        rows::linear(&self.query, hidden)
+        linear::forward(&self.query, hidden)
     }
 
     /// Attends from some positions, or all, to the whole sequence.
@@ -69,7 +67,8 @@ impl SelfAttention {
         let heads = |projected: Tensor<3>| split_heads(projected, self.n_heads);
         let query = heads(query);
         let [_, _, _, head_dim] = query.dims();
-        let (key, value) = (heads(rows::linear(&self.key, hidden.clone())), heads(rows::linear(&self.value, hidden)));
+        let (key, value) =
+            (heads(linear::forward(&self.key, hidden.clone())), heads(linear::forward(&self.value, hidden)));
         merge_heads(attend_from(positions, query, key, value, (head_dim as f64).powf(-0.5), bias))
     }
 }

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 use burn::tensor::Tensor;
 
 use crate::{
-    AttentionBias, Component, Ignore, Logits, Model, ModelError, ModelInputs, ModelOutput, Observer, Positions, Rotary,
-    Site, Vector, VectorCache, Walk, inputs::invalid,
+    AttentionBias, Ignore, Logits, Model, ModelError, ModelInputs, ModelOutput, Observer, Positions, Rotary, Site,
+    Sublayer, Vector, VectorCache, Walk, inputs::invalid,
 };
 
 /// How a walk ended.
@@ -133,7 +133,7 @@ pub trait Transformer: Model {
     ///
     /// # Errors
     /// [`ModelError::InvalidInput`] when the head cannot tell where a sequence ends.
-    fn head(&self, last_hidden_state: Tensor<3>, _inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
+    fn apply_head(&self, last_hidden_state: Tensor<3>, _inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
         let logits = self.token_logits(last_hidden_state.clone()).map(Logits::Tokens);
         Ok(ModelOutput { last_hidden_state, pooler_output: None, logits })
     }
@@ -220,10 +220,10 @@ pub trait Transformer: Model {
         }
         self.check_hidden(&hidden, dims)?;
         let Site::Block { layer, .. } = site else {
-            return Ok(positions.of(hidden));
+            return Ok(positions.select(hidden));
         };
         if start == site {
-            return Ok(positions.of(hidden));
+            return Ok(positions.select(hidden));
         }
         let mut cache = VectorCache::new([site]);
         let context = self.context(inputs)?;
@@ -264,14 +264,14 @@ pub trait Transformer: Model {
         }
         Ok(match start {
             Site::Embeddings => self.blocks_from(0, hidden, context, observer),
-            Site::Block { layer, component: Component::Mlp, .. } => {
+            Site::Block { layer, sublayer: Sublayer::Mlp, .. } => {
                 self.blocks_from(layer + 1, hidden, context, observer)
             }
-            Site::Block { layer, component: Component::Attn, .. } => {
+            Site::Block { layer, sublayer: Sublayer::Attn, .. } => {
                 // Where only some positions of this block are wanted, the rest of it works on these alone.
                 let hidden = match context.positions_of(layer) {
                     None => hidden,
-                    Some(positions) => positions.of(hidden),
+                    Some(positions) => positions.select(hidden),
                 };
                 match self.after_attention(layer, hidden, observer) {
                     ControlFlow::Continue(hidden) => self.blocks_from(layer + 1, hidden, context, observer),
@@ -302,7 +302,7 @@ pub trait Transformer: Model {
         self.check_hidden(&hidden, [batch, seq])?;
         match self.blocks_from(layer, hidden, &self.context(inputs)?, observer) {
             ControlFlow::Break(site) => Ok(Walked::Stopped(site)),
-            ControlFlow::Continue(hidden) => Ok(Walked::Finished(self.head(self.finish(hidden), inputs)?)),
+            ControlFlow::Continue(hidden) => Ok(Walked::Finished(self.apply_head(self.finish(hidden), inputs)?)),
         }
     }
 

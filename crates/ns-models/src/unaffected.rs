@@ -1,12 +1,12 @@
 //! How far up a walk nothing depends on chosen layers.
 
 use crate::mlp::leads_to_hidden_units;
-use crate::{Component, LayerKind, LayerParts, Part, Place, Site, Transformer, Vector, layer_parts};
+use crate::{Component, LayerComponents, LayerKind, Location, Site, Sublayer, Transformer, Vector, layer_components};
 
 /// The last site at or before `site` that none of these layers (HF names) has touched, and from which a walk can go on
 /// (or which is `site` itself); `None` where a layer makes the embeddings.
 pub fn last_unaffected<M: Transformer>(model: &M, layers: &[String], site: Site) -> Option<Site> {
-    let chosen = layer_parts(model).into_iter().filter(|parts| layers.contains(&parts.layer.name));
+    let chosen = layer_components(model).into_iter().filter(|parts| layers.contains(&parts.layer.name));
     let ends: Option<Vec<Site>> = chosen.filter_map(|parts| end_before(model, &parts)).collect();
     Some(ends?.into_iter().fold(site, Site::min))
 }
@@ -14,24 +14,24 @@ pub fn last_unaffected<M: Transformer>(model: &M, layers: &[String], site: Site)
 /// Those of these linear layers (HF names) that read the vectors at `start` and nothing else, through a LayerNorm at
 /// most: what they multiply with their weight is the same whatever the layers hold, if `start` is.
 pub fn layers_fed_by<M: Transformer>(model: &M, layers: &[String], start: Site) -> Vec<String> {
-    let is_fed = |parts: &LayerParts| {
+    let is_fed = |parts: &LayerComponents| {
         layers.contains(&parts.layer.name)
             && matches!(parts.layer.kind, LayerKind::Linear | LayerKind::GptConv1d)
             && end_before(model, parts) == Some(Some(start))
             && (parts.makes_queries_keys_or_values() || leads_to_hidden_units(&parts.layer.name))
     };
-    layer_parts(model).into_iter().filter(is_fed).map(|parts| parts.layer.name).collect()
+    layer_components(model).into_iter().filter(is_fed).map(|parts| parts.layer.name).collect()
 }
 
 /// The input of the half block that a layer is in; `Some(None)` for the embeddings' layers, `None` for those after the
 /// blocks.
-fn end_before<M: Transformer>(model: &M, parts: &LayerParts) -> Option<Option<Site>> {
-    match parts.place {
-        Place::Input => Some(None),
-        Place::Output => None,
-        Place::Block { layer, .. } => {
-            let between = Site::new(Component::Attn, Vector::Stream, layer);
-            let in_mlp = parts.portions.iter().all(|portion| portion.part == Part::Mlp);
+fn end_before<M: Transformer>(model: &M, parts: &LayerComponents) -> Option<Option<Site>> {
+    match parts.location {
+        Location::Input => Some(None),
+        Location::Output => None,
+        Location::Block { layer, .. } => {
+            let between = Site::new(Sublayer::Attn, Vector::Stream, layer);
+            let in_mlp = parts.slices.iter().all(|slice| slice.component == Component::Mlp);
             Some(Some(if in_mlp && model.is_start(between) { between } else { block_input(layer) }))
         }
     }
@@ -41,6 +41,6 @@ fn end_before<M: Transformer>(model: &M, parts: &LayerParts) -> Option<Option<Si
 fn block_input(layer: usize) -> Site {
     match layer.checked_sub(1) {
         None => Site::Embeddings,
-        Some(below) => Site::new(Component::Mlp, Vector::Stream, below),
+        Some(below) => Site::new(Sublayer::Mlp, Vector::Stream, below),
     }
 }

@@ -218,7 +218,7 @@ fn an_unknown_site_says_which_there_are() {
 
 #[test]
 fn a_base_model_ends_with_its_last_hidden_state() {
-    let base = model_of(&Gpt2Config { common: CommonConfig::of("GPT2Model"), ..config() });
+    let base = model_of(&Gpt2Config { common: CommonConfig::from_architecture("GPT2Model"), ..config() });
     let output = base.forward(&inputs()).unwrap();
     assert!(output.logits.is_none());
     assert_eq!(output.last_hidden_state.dims(), [2, 4, 8]);
@@ -279,8 +279,11 @@ mod inputs_that_do_not_fit {
 
     #[test]
     fn batches_that_cannot_be_told_from_padding() {
-        let sequences =
-            Gpt2Config { common: CommonConfig::of("GPT2ForSequenceClassification"), pad_token_id: None, ..config() };
+        let sequences = Gpt2Config {
+            common: CommonConfig::from_architecture("GPT2ForSequenceClassification"),
+            pad_token_id: None,
+            ..config()
+        };
         let error = model_of(&sequences).forward(&inputs()).unwrap_err();
         assert!(error.to_string().contains("pad_token_id"), "{error}");
     }

@@ -97,10 +97,10 @@ impl ProbeBatch {
     }
 
     /// Some sequences of the batch, without their labels.
-    pub(crate) fn of_sequences(&self, sequences: &[usize]) -> Self {
+    pub(crate) fn select(&self, sequences: &[usize]) -> Self {
         let seq = self.seq();
         let masks = sequences.iter().flat_map(|row| &self.token_mask[row * seq..(row + 1) * seq]);
-        Self { inputs: self.inputs.of_sequences(sequences), token_mask: masks.copied().collect(), labels: Vec::new() }
+        Self { inputs: self.inputs.select(sequences), token_mask: masks.copied().collect(), labels: Vec::new() }
     }
 
     /// Number of tokens that are read of each sequence.

@@ -6,8 +6,8 @@ use ns_circuit::{CircuitError, CircuitModel};
 use ns_models::{Site, Transformer};
 
 use crate::{
-    CIRCUIT_LABEL_PADDING, CircuitProbeConfig, Prefix, PrefixCache, ProbeBatch, ProbeError, ProbeLoss, Reading,
-    config::check_probe, contrastive_loss, mask_targets,
+    ActivationCache, CIRCUIT_LABEL_PADDING, CircuitProbeConfig, FrozenActivations, ProbeBatch, ProbeError, ProbeLoss,
+    ProbePlan, config::check_probe, contrastive_loss, mask_targets,
 };
 
 /// A circuit trained so that its vectors at one site cluster by label.
@@ -20,7 +20,7 @@ pub struct CircuitProbe<M: Module + ModuleDisplay> {
     #[module(skip)]
     site: Site,
     #[module(skip)]
-    reading: Reading,
+    plan: ProbePlan,
     #[module(skip)]
     loss: ProbeLoss,
 }
@@ -40,14 +40,14 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
     /// Puts the masks on `model` and freezes it.
     ///
     /// # Errors
-    /// [`ProbeError::Config`] unless the base is frozen and exactly one site is read; errors of the masks.
+    /// [`ProbeError::Config`] unless the base is frozen activations and exactly one site is read; errors of the masks.
     pub fn new(config: CircuitProbeConfig, model: M) -> Result<Self, ProbeError> {
         let site = check_probe(&config.probe_vectors, &config.circuit_config, &config.resid_config, &model)?;
         let targets = mask_targets(&model);
         let base = model.clone();
         let circuit = CircuitModel::new(config.circuit_config, model, &targets)?;
-        let reading = Reading::of_circuit(&circuit, &base, site);
-        Ok(Self { circuit, site, reading, loss: config.loss })
+        let plan = ProbePlan::for_circuit(&circuit, &base, site);
+        Ok(Self { circuit, site, plan, loss: config.loss })
     }
 
     /// The circuit: masks, temperature, ablations, L0.
@@ -72,29 +72,29 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
     }
 
     /// From where on masks change the vectors.
-    pub fn reading(&self) -> &Reading {
-        &self.reading
+    pub fn plan(&self) -> &ProbePlan {
+        &self.plan
     }
 
     /// What no mask changes of the way to the vectors of a batch.
     ///
     /// # Errors
     /// Those of the circuit and of the model's inputs.
-    pub fn prefix(&self, batch: &ProbeBatch) -> Result<Prefix, ProbeError> {
-        self.reading.prefix(self.circuit.model()?, batch)
+    pub fn frozen_activations(&self, batch: &ProbeBatch) -> Result<FrozenActivations, ProbeError> {
+        self.plan.frozen_activations(self.circuit.model()?, batch)
     }
 
     /// The same for a batch of these examples, from a cache as far as it goes.
     ///
     /// # Errors
     /// Those of the cache, of the circuit and of the model's inputs.
-    pub fn cached_prefix(
+    pub fn cached_activations(
         &self,
-        cache: &mut PrefixCache,
+        cache: &mut ActivationCache,
         examples: &[usize],
         batch: &ProbeBatch,
-    ) -> Result<Prefix, ProbeError> {
-        cache.prefix(&self.reading, self.circuit.model()?, examples, batch)
+    ) -> Result<FrozenActivations, ProbeError> {
+        cache.frozen_activations(&self.plan, self.circuit.model()?, examples, batch)
     }
 
     /// The selected vectors of the masked model, `[selected, hidden]`.
@@ -102,15 +102,15 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
     /// # Errors
     /// Those of the circuit and of the model's inputs.
     pub fn vectors(&self, batch: &ProbeBatch) -> Result<Tensor<2>, ProbeError> {
-        self.vectors_from(&self.prefix(batch)?, batch)
+        self.vectors_from(&self.frozen_activations(batch)?, batch)
     }
 
-    /// The same from the prefix of the batch.
+    /// The same from the frozen activations of the batch.
     ///
     /// # Errors
     /// As [`vectors`](Self::vectors).
-    pub fn vectors_from(&self, prefix: &Prefix, batch: &ProbeBatch) -> Result<Tensor<2>, ProbeError> {
-        self.reading.vectors(self.circuit.model()?, prefix, batch)
+    pub fn vectors_from(&self, frozen: &FrozenActivations, batch: &ProbeBatch) -> Result<Tensor<2>, ProbeError> {
+        self.plan.vectors(self.circuit.model()?, frozen, batch)
     }
 
     /// The selected vectors of the model as it was, without gradients, `[selected, hidden]`.
@@ -119,15 +119,19 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
     /// Those of the model's inputs.
     pub fn unmasked_vectors(&self, batch: &ProbeBatch) -> Result<Tensor<2>, ProbeError> {
         let model = self.circuit.unmasked();
-        self.reading.vectors(&model, &self.reading.prefix(&model, batch)?, batch)
+        self.plan.vectors(&model, &self.plan.frozen_activations(&model, batch)?, batch)
     }
 
-    /// The same from the prefix of the batch.
+    /// The same from the frozen activations of the batch.
     ///
     /// # Errors
     /// Those of the model's inputs.
-    pub fn unmasked_vectors_from(&self, prefix: &Prefix, batch: &ProbeBatch) -> Result<Tensor<2>, ProbeError> {
-        self.reading.vectors(&self.circuit.unmasked(), &prefix.without_autodiff(), batch)
+    pub fn unmasked_vectors_from(
+        &self,
+        frozen: &FrozenActivations,
+        batch: &ProbeBatch,
+    ) -> Result<Tensor<2>, ProbeError> {
+        self.plan.vectors(&self.circuit.unmasked(), &frozen.without_autodiff(), batch)
     }
 
     /// Vectors and loss.
@@ -136,19 +140,23 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
     /// [`ProbeError::LabelCount`], [`ProbeError::Batch`], and those of the circuit and of the model's inputs.
     pub fn forward(&self, batch: &ProbeBatch) -> Result<CircuitProbeOutput, ProbeError> {
         batch.selected_labels(CIRCUIT_LABEL_PADDING)?;
-        self.forward_from(&self.prefix(batch)?, batch)
+        self.forward_from(&self.frozen_activations(batch)?, batch)
     }
 
-    /// The same from the prefix of the batch.
+    /// The same from the frozen activations of the batch.
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
-    pub fn forward_from(&self, prefix: &Prefix, batch: &ProbeBatch) -> Result<CircuitProbeOutput, ProbeError> {
+    pub fn forward_from(
+        &self,
+        frozen: &FrozenActivations,
+        batch: &ProbeBatch,
+    ) -> Result<CircuitProbeOutput, ProbeError> {
         let labels = batch.selected_labels(CIRCUIT_LABEL_PADDING)?;
-        let vectors = self.vectors_from(prefix, batch)?;
+        let vectors = self.vectors_from(frozen, batch)?;
         let others = match self.loss {
             ProbeLoss::Contrastive => vectors.clone(),
-            ProbeLoss::Linear => self.unmasked_vectors_from(prefix, batch)?,
+            ProbeLoss::Linear => self.unmasked_vectors_from(frozen, batch)?,
         };
         let loss_without_l0 = contrastive_loss(vectors.clone(), others, &labels)?;
         let loss = match self.circuit.l0_loss() {

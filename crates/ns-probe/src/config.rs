@@ -1,7 +1,7 @@
 //! Configurations of probes, in NeuroSurgeon's JSON.
 
 use ns_circuit::CircuitConfig;
-use ns_models::{Component, Site, Transformer, Vector};
+use ns_models::{Site, Sublayer, Transformer, Vector};
 use serde::{Deserialize, Serialize};
 
 use crate::ProbeError;
@@ -95,15 +95,15 @@ impl ResidualUpdateModelConfig {
     ///
     /// # Errors
     /// [`ProbeError::Config`] for the embeddings, which no mask reaches.
-    pub fn of_site(site: Site) -> Result<Self, ProbeError> {
-        let Site::Block { layer, component, vector } = site else {
+    pub fn from_site(site: Site) -> Result<Self, ProbeError> {
+        let Site::Block { layer, sublayer, vector } = site else {
             return Err(invalid("probe_vectors", &site, "it must be a site of a block, e.g. attn_update_0"));
         };
         Ok(Self {
             model_type: String::new(),
             target_layers: vec![layer],
-            mlp: component == Component::Mlp,
-            attn: component == Component::Attn,
+            mlp: sublayer == Sublayer::Mlp,
+            attn: sublayer == Sublayer::Attn,
             updates: vector == Vector::Update,
             stream: vector == Vector::Stream,
         })
@@ -116,13 +116,13 @@ impl ResidualUpdateModelConfig {
 
     /// The sites that are read, in the order of a forward pass.
     pub fn sites(&self) -> Vec<Site> {
-        let components = [(self.attn, Component::Attn), (self.mlp, Component::Mlp)];
+        let sublayers = [(self.attn, Sublayer::Attn), (self.mlp, Sublayer::Mlp)];
         let vectors = [(self.updates, Vector::Update), (self.stream, Vector::Stream)];
         let mut sites = Vec::new();
         for layer in &self.target_layers {
-            for (_, component) in components.iter().filter(|(wanted, _)| *wanted) {
+            for (_, sublayer) in sublayers.iter().filter(|(wanted, _)| *wanted) {
                 for (_, vector) in vectors.iter().filter(|(wanted, _)| *wanted) {
-                    sites.push(Site::new(*component, *vector, *layer));
+                    sites.push(Site::new(*sublayer, *vector, *layer));
                 }
             }
         }
@@ -179,7 +179,7 @@ impl CircuitProbeConfig {
         Ok(Self {
             probe_vectors: site.to_string(),
             circuit_config: CircuitConfig { target_layers, ..CircuitConfig::default() },
-            resid_config: ResidualUpdateModelConfig::of_site(site)?,
+            resid_config: ResidualUpdateModelConfig::from_site(site)?,
             loss: ProbeLoss::Contrastive,
         })
     }
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn a_probe_reads_one_site() {
         let site: Site = "mlp_stream_2".parse().unwrap();
-        let config = ResidualUpdateModelConfig::of_site(site).unwrap();
+        let config = ResidualUpdateModelConfig::from_site(site).unwrap();
         assert_eq!(config.probed_site("mlp_stream_2").unwrap(), site);
         assert!(config.probed_site("mlp_update_2").unwrap_err().to_string().contains("mlp_stream_2"));
         let two = ResidualUpdateModelConfig { target_layers: vec![1, 2], ..config.clone() };

@@ -35,12 +35,12 @@ pub enum ProbeError {
         /// What would be right.
         expected: String,
     },
-    /// A cache of prefixes that is smaller than a batch.
+    /// A cache of frozen activations that is smaller than a batch.
     #[error(
-        "the prefix cache of {given} MB cannot hold the {needed} MB of one batch; give it as much (better: that of all \
+        "the activation cache of {given} MB cannot hold the {needed} MB of one batch; give it as much (better: that of all \
          batches), or 0 to do without"
     )]
-    PrefixCache {
+    ActivationCache {
         /// Megabytes of a batch, rounded up.
         needed: usize,
         /// Megabytes of the cache.

@@ -38,10 +38,10 @@ mod residual_model;
 
 mod batch;
 mod output_masks;
-mod reading;
+mod plan;
 
-mod prefix_cache;
-mod shelves;
+mod activation_cache;
+mod cache_store;
 
 mod contrastive;
 
@@ -57,6 +57,7 @@ mod output_mask_tests;
 #[cfg(test)]
 mod probe_tests;
 
+pub use activation_cache::ActivationCache;
 pub use batch::{CIRCUIT_LABEL_PADDING, ProbeBatch, SUBNETWORK_LABEL_PADDING};
 pub use circuit_probe::{CircuitProbe, CircuitProbeOutput};
 pub use config::{CircuitProbeConfig, Labeling, ProbeLoss, ResidualUpdateModelConfig, SubnetworkProbeConfig};
@@ -64,8 +65,7 @@ pub use contrastive::contrastive_loss;
 pub use error::ProbeError;
 pub use knn::{KnnReport, evaluate_knn, nearest_neighbours};
 pub use output_masks::with_output_masks;
-pub use prefix_cache::PrefixCache;
-pub use reading::{Prefix, PrefixTokens, Reading};
+pub use plan::{FrozenActivations, FrozenTokens, ProbePlan};
 pub use residual_model::ResidualUpdateModel;
 pub use subnetwork_probe::{SubnetworkProbe, SubnetworkProbeOutput};
 pub use targets::mask_targets;

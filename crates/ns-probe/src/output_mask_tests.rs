@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData, Tolerance};
 use ns_circuit::{CircuitModel, MaskUnit, rng};
-use ns_models::{AnyTransformer, ModelInputs, Part, Place, Site, Transformer, layer_parts, model_types};
+use ns_models::{AnyTransformer, Component, Location, ModelInputs, Site, Transformer, layer_components, model_types};
 use serde_json::{Value, json};
 
-use crate::{CircuitProbe, CircuitProbeConfig, PrefixCache, ProbeBatch};
+use crate::{ActivationCache, CircuitProbe, CircuitProbeConfig, ProbeBatch};
 
 const SEQ: usize = 5;
 const EXAMPLES: [usize; 3] = [4, 1, 7];
@@ -57,11 +57,12 @@ fn batch(model_type: &str) -> ProbeBatch {
 }
 
 /// A probe with neuron masks on the second block's attention, MLP or both.
-fn probe(model_type: &str, site: Site, is_masked: impl Fn(Part) -> bool) -> CircuitProbe<AnyTransformer> {
+fn probe(model_type: &str, site: Site, is_masked: impl Fn(Component) -> bool) -> CircuitProbe<AnyTransformer> {
     let model = AnyTransformer::init(&config(model_type), &Device::default().autodiff()).unwrap().map(&mut Draw(0));
-    let in_block = |place: Place| matches!(place, Place::Block { layer: 1, .. });
-    let layers =
-        layer_parts(&model).into_iter().filter(|parts| in_block(parts.place) && is_masked(parts.portions[0].part));
+    let in_block = |location: Location| matches!(location, Location::Block { layer: 1, .. });
+    let layers = layer_components(&model)
+        .into_iter()
+        .filter(|parts| in_block(parts.location) && is_masked(parts.slices[0].component));
     let mut config = CircuitProbeConfig::new(site, layers.map(|parts| parts.layer.name).collect()).unwrap();
     config.circuit_config.mask_unit = MaskUnit::Neuron;
     CircuitProbe::new(config, model).unwrap()
@@ -96,9 +97,9 @@ fn gradients(probe: &CircuitProbe<AnyTransformer>, vectors: Tensor<2>) -> BTreeM
 
 fn each_probe(check: impl Fn(&str, CircuitProbe<AnyTransformer>)) {
     for model_type in model_types().into_iter().filter(|name| *name != "resnet") {
-        let of_attention = |part| part != Part::Mlp;
+        let of_attention = |component| component != Component::Mlp;
         check(model_type, probe(model_type, "attn_update_1".parse().unwrap(), of_attention));
-        check(model_type, probe(model_type, "mlp_update_1".parse().unwrap(), |part| part == Part::Mlp));
+        check(model_type, probe(model_type, "mlp_update_1".parse().unwrap(), |component| component == Component::Mlp));
         check(model_type, probe(model_type, "mlp_stream_1".parse().unwrap(), |_| true));
     }
 }
@@ -125,15 +126,15 @@ fn outputs_are_scaled_as_weights_would_be() {
 #[test]
 fn known_products_are_the_same_bits_whatever_the_masks() {
     each_probe(|model_type, probe| {
-        let (mut cache, batch) = (PrefixCache::of_megabytes(1), batch(model_type));
+        let (mut cache, batch) = (ActivationCache::with_megabytes(1), batch(model_type));
         for seed in [1, 2, 3] {
             let probe = with_masks(probe.clone(), seed);
             let computed = probe.vectors(&batch).unwrap().to_data();
-            let prefix = probe.cached_prefix(&mut cache, &EXAMPLES, &batch).unwrap();
+            let frozen = probe.cached_activations(&mut cache, &EXAMPLES, &batch).unwrap();
             // A parallel block's MLP reads the block's input, but at the tokens that are read only.
             let expected = model_type != "gpt_neox" || probe.site().to_string() != "mlp_update_1";
-            assert_eq!(!prefix.products.keys().is_empty(), expected, "{model_type}: products before {}", probe.site());
-            probe.vectors_from(&prefix, &batch).unwrap().to_data().assert_eq(&computed, true);
+            assert_eq!(!frozen.products.keys().is_empty(), expected, "{model_type}: products before {}", probe.site());
+            probe.vectors_from(&frozen, &batch).unwrap().to_data().assert_eq(&computed, true);
         }
     });
 }
@@ -141,15 +142,15 @@ fn known_products_are_the_same_bits_whatever_the_masks() {
 #[test]
 fn batches_that_read_other_tokens_get_their_own() {
     each_probe(|model_type, probe| {
-        let (mut cache, some) = (PrefixCache::of_megabytes(1), batch(model_type));
+        let (mut cache, some) = (ActivationCache::with_megabytes(1), batch(model_type));
         let all = ProbeBatch { token_mask: vec![true; 3 * SEQ], labels: vec![0; 3 * SEQ], ..some.clone() };
         let others = [2, 3, 5];
         let turns = [(&some, EXAMPLES), (&all, others), (&some, EXAMPLES), (&all, others)];
         // What is read belongs to the examples; so these are others, though they look the same.
         for (batch, examples) in turns {
-            let prefix = probe.cached_prefix(&mut cache, &examples, batch).unwrap();
+            let frozen = probe.cached_activations(&mut cache, &examples, batch).unwrap();
             let computed = probe.vectors(batch).unwrap().to_data();
-            probe.vectors_from(&prefix, batch).unwrap().to_data().assert_eq(&computed, true);
+            probe.vectors_from(&frozen, batch).unwrap().to_data().assert_eq(&computed, true);
         }
     });
 }
@@ -157,28 +158,28 @@ fn batches_that_read_other_tokens_get_their_own() {
 #[test]
 fn a_base_model_has_no_mask_to_scale_by() {
     each_probe(|model_type, probe| {
-        let (mut cache, batch) = (PrefixCache::of_megabytes(1), batch(model_type));
+        let (mut cache, batch) = (ActivationCache::with_megabytes(1), batch(model_type));
         let expected = probe.unmasked_vectors(&batch).unwrap().to_data();
-        let prefix = probe.cached_prefix(&mut cache, &EXAMPLES, &batch).unwrap();
-        let unmasked = probe.unmasked_vectors_from(&prefix, &batch).unwrap().to_data();
+        let frozen = probe.cached_activations(&mut cache, &EXAMPLES, &batch).unwrap();
+        let unmasked = probe.unmasked_vectors_from(&frozen, &batch).unwrap().to_data();
         unmasked.assert_approx_eq::<f32>(&expected, Tolerance::absolute(1e-5));
     });
 }
 
 #[test]
 fn products_make_room_for_prefixes() {
-    let probe = with_masks(probe("gpt2", "attn_update_1".parse().unwrap(), |part| part != Part::Mlp), 1);
+    let probe = with_masks(probe("gpt2", "attn_update_1".parse().unwrap(), |component| component != Component::Mlp), 1);
     let batch = batch("gpt2");
     let hidden = 3 * SEQ * probe.circuit().model().unwrap().hidden_size() * size_of::<f32>();
-    // Room for the prefixes of this batch and its products, but not for more prefixes beside them.
-    let mut cache = PrefixCache::of_bytes(4 * hidden);
-    probe.cached_prefix(&mut cache, &EXAMPLES, &batch).unwrap();
+    // Room for the frozen of this batch and its products, but not for more frozen beside them.
+    let mut cache = ActivationCache::with_bytes(4 * hidden);
+    probe.cached_activations(&mut cache, &EXAMPLES, &batch).unwrap();
     assert!(cache.used() > hidden && cache.used() <= 4 * hidden, "{}", cache.used());
     let computed = probe.vectors(&batch).unwrap().to_data();
     for examples in [[0, 2, 3], [5, 6, 8], [9, 10, 11], EXAMPLES] {
-        let prefix = probe.cached_prefix(&mut cache, &examples, &batch).unwrap();
-        probe.vectors_from(&prefix, &batch).unwrap().to_data().assert_eq(&computed, true);
+        let frozen = probe.cached_activations(&mut cache, &examples, &batch).unwrap();
+        probe.vectors_from(&frozen, &batch).unwrap().to_data().assert_eq(&computed, true);
         assert!(cache.used() <= 4 * hidden, "{}", cache.used());
     }
-    assert_eq!(cache.used(), 4 * hidden, "prefixes alone");
+    assert_eq!(cache.used(), 4 * hidden, "frozen alone");
 }

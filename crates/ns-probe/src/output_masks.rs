@@ -9,8 +9,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use ns_circuit::{OutputMask, output_mask};
 use ns_models::{Columns, Products, with_products};
 
-use crate::prefix_cache::by_sequence;
-use crate::shelves::Rows;
+use crate::activation_cache::by_sequence;
+use crate::cache_store::Rows;
 
 /// Runs `compute`, in which neuron masks scale the outputs of their layers and not the weights. The numbers are the same
 /// but for rounding in training, and no gradient as large as a weight is made.
@@ -42,7 +42,7 @@ pub(crate) struct ProductKey {
     columns: Columns,
 }
 
-/// Products `x · w`, before mask and bias, at all tokens of a prefix: `[tokens, columns]`.
+/// Products `x · w`, before mask and bias, at all tokens of a frozen activations: `[tokens, columns]`.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct KnownProducts(Vec<(ProductKey, Tensor<2>)>);
 
@@ -87,7 +87,7 @@ impl Products for Scale {
         let [rows, _] = x.dims();
         let known = self.known.get(&layer, columns, rows);
         let product = known.unwrap_or_else(|| columns.product(x.clone(), weight.base()));
-        Some(product * columns.of_vector(mask).unsqueeze())
+        Some(product * columns.select_vector(mask).unsqueeze())
     }
 }
 

@@ -9,8 +9,8 @@ use ns_circuit::{CircuitError, CircuitModel, rng};
 use ns_models::{Transformer, cross_entropy};
 
 use crate::{
-    Labeling, Prefix, PrefixCache, ProbeBatch, ProbeError, Reading, SUBNETWORK_LABEL_PADDING, SubnetworkProbeConfig,
-    config::check_probe, mask_targets,
+    ActivationCache, FrozenActivations, Labeling, ProbeBatch, ProbeError, ProbePlan, SUBNETWORK_LABEL_PADDING,
+    SubnetworkProbeConfig, config::check_probe, mask_targets,
 };
 
 /// A circuit and a classifier on its vectors at one site; without masked layers, plain probing.
@@ -19,7 +19,7 @@ pub struct SubnetworkProbe<M: Module + ModuleDisplay> {
     circuit: CircuitModel<M>,
     probe: Classifier,
     #[module(skip)]
-    reading: Reading,
+    plan: ProbePlan,
     #[module(skip)]
     labeling: Labeling,
     n_classes: usize,
@@ -48,7 +48,7 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
     /// (uniform in ±1/√fan_in).
     ///
     /// # Errors
-    /// [`ProbeError::Config`] unless the base is frozen, exactly one site is read, and the sizes are positive; errors
+    /// [`ProbeError::Config`] unless the base is frozen activations, exactly one site is read, and the sizes are positive; errors
     /// of the masks.
     pub fn new(config: SubnetworkProbeConfig, model: M, seed: u64) -> Result<Self, ProbeError> {
         let site = check_probe(&config.probe_vectors, &config.circuit_config, &config.resid_config, &model)?;
@@ -69,8 +69,8 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
         let targets = mask_targets(&model);
         let base = model.clone();
         let circuit = CircuitModel::new(config.circuit_config, model, &targets)?;
-        let reading = Reading::of_circuit(&circuit, &base, site);
-        Ok(Self { circuit, probe, reading, labeling: config.labeling, n_classes: config.n_classes })
+        let plan = ProbePlan::for_circuit(&circuit, &base, site);
+        Ok(Self { circuit, probe, plan, labeling: config.labeling, n_classes: config.n_classes })
     }
 
     /// The circuit: masks, temperature, ablations, L0.
@@ -95,21 +95,21 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
     }
 
     /// From where on masks change the vectors.
-    pub fn reading(&self) -> &Reading {
-        &self.reading
+    pub fn plan(&self) -> &ProbePlan {
+        &self.plan
     }
 
     /// What no mask changes of the way to the vectors of a batch of these examples, from a cache as far as it goes.
     ///
     /// # Errors
     /// Those of the cache, of the circuit and of the model's inputs.
-    pub fn cached_prefix(
+    pub fn cached_activations(
         &self,
-        cache: &mut PrefixCache,
+        cache: &mut ActivationCache,
         examples: &[usize],
         batch: &ProbeBatch,
-    ) -> Result<Prefix, ProbeError> {
-        cache.prefix(&self.reading, self.circuit.model()?, examples, batch)
+    ) -> Result<FrozenActivations, ProbeError> {
+        cache.frozen_activations(&self.plan, self.circuit.model()?, examples, batch)
     }
 
     /// Vectors, scores and loss.
@@ -118,16 +118,20 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
     /// [`ProbeError::LabelCount`], [`ProbeError::Batch`], and those of the circuit and of the model's inputs.
     pub fn forward(&self, batch: &ProbeBatch) -> Result<SubnetworkProbeOutput, ProbeError> {
         self.check_labels(batch)?;
-        self.forward_from(&self.reading.prefix(self.circuit.model()?, batch)?, batch)
+        self.forward_from(&self.plan.frozen_activations(self.circuit.model()?, batch)?, batch)
     }
 
-    /// The same from the prefix of the batch.
+    /// The same from the frozen activations of the batch.
     ///
     /// # Errors
     /// As [`forward`](Self::forward).
-    pub fn forward_from(&self, prefix: &Prefix, batch: &ProbeBatch) -> Result<SubnetworkProbeOutput, ProbeError> {
+    pub fn forward_from(
+        &self,
+        frozen: &FrozenActivations,
+        batch: &ProbeBatch,
+    ) -> Result<SubnetworkProbeOutput, ProbeError> {
         let labels = self.check_labels(batch)?;
-        let vectors = self.reading.vectors(self.circuit.model()?, prefix, batch)?;
+        let vectors = self.plan.vectors(self.circuit.model()?, frozen, batch)?;
         let logits = self.probe.forward(vectors.clone());
         let labels = Tensor::<1, Int>::from_data(TensorData::new(labels.clone(), [labels.len()]), &logits.device());
         let cross_entropy = cross_entropy(logits.clone(), labels);

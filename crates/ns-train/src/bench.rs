@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use ns_models::{AnyModel, Model, ModelInputs};
 use serde_json::Value;
 
-use crate::{ProbeRecipe, ProbeTraining, SharedBases, TrainError, initialize::initialize};
+use crate::{BaseModelPool, ProbeRecipe, ProbeTraining, TrainError, initialize::initialize};
 
 /// Times of single steps.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,10 +37,10 @@ pub fn time_probe_steps(
     recipe: &ProbeRecipe,
     steps: usize,
     warmup: usize,
-    prefix_cache_mb: usize,
+    activation_cache_mb: usize,
     device: &Device,
 ) -> Result<StepTimes, TrainError> {
-    let mut training = ProbeTraining::on(&SharedBases::new(device, prefix_cache_mb), recipe, 0)?;
+    let mut training = ProbeTraining::on(&BaseModelPool::new(device, activation_cache_mb), recipe, 0)?;
     let per_epoch = training.steps_per_epoch();
     let mut milliseconds = Vec::with_capacity(steps);
     let mut batches = Vec::new();

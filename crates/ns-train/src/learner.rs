@@ -63,7 +63,7 @@ impl fmt::Display for Metrics {
 }
 
 /// Something that is trained epoch by epoch.
-pub trait Trainee {
+pub trait Trainable {
     /// Trains one epoch, counted from 0.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ pub enum Outcome {
     },
 }
 
-/// Trains a [`Trainee`] in a [`Run`].
+/// Trains a [`Trainable`] in a [`Run`].
 #[derive(Clone, Debug)]
 pub struct Learner {
     /// Name on the progress bar.
@@ -110,12 +110,12 @@ impl Learner {
     ///
     /// # Errors
     /// [`TrainError::NanLoss`] with the last good checkpoint kept, or what training, reading or writing gives.
-    pub fn train(&self, trainee: &mut impl Trainee, run: &Run) -> Result<(Outcome, Vec<Metrics>), TrainError> {
+    pub fn train(&self, trainable: &mut impl Trainable, run: &Run) -> Result<(Outcome, Vec<Metrics>), TrainError> {
         let first = run.checkpointed();
-        let mut metrics = self.resume(trainee, run, first)?;
+        let mut metrics = self.resume(trainable, run, first)?;
         let mut progress = Progress::new(&self.label, first, self.epochs);
         for epoch in first..self.epochs {
-            let measured = trainee.epoch(epoch)?;
+            let measured = trainable.epoch(epoch)?;
             if !measured.loss.is_finite() {
                 let last_good = run.last_good_checkpoint(epoch)?;
                 let (loss, epoch) = (measured.loss, epoch + 1);
@@ -126,7 +126,7 @@ impl Learner {
             let done = epoch + 1;
             let stop = self.interrupt.asked();
             if stop || done == self.epochs || done.is_multiple_of(self.checkpoint_every.max(1)) {
-                let (model, optimizer) = trainee.records();
+                let (model, optimizer) = trainable.records();
                 run.save_checkpoint(done, model, optimizer, &metrics)?;
             }
             if stop && done < self.epochs {
@@ -139,13 +139,13 @@ impl Learner {
         Ok((Outcome::Finished, metrics))
     }
 
-    fn resume(&self, trainee: &mut impl Trainee, run: &Run, first: usize) -> Result<Vec<Metrics>, TrainError> {
+    fn resume(&self, trainable: &mut impl Trainable, run: &Run, first: usize) -> Result<Vec<Metrics>, TrainError> {
         if first == 0 {
             return Ok(Vec::new());
         }
         let (model, optimizer, metrics) = run.load_checkpoint(first)?;
         let failed = |source| TrainError::Checkpoint { epoch: first, folder: run.folder().into(), source };
-        trainee.restore(model, optimizer).map_err(failed)?;
+        trainable.restore(model, optimizer).map_err(failed)?;
         Ok(metrics)
     }
 }
@@ -169,7 +169,7 @@ mod tests {
         }
     }
 
-    impl Trainee for Counter {
+    impl Trainable for Counter {
         fn epoch(&mut self, epoch: usize) -> Result<Metrics, TrainError> {
             self.weight = self.weight.clone().map(|weight| weight + 1.0);
             let counted: f64 = self.weight.val().into_scalar();

@@ -13,11 +13,11 @@ mod data;
 
 mod recipe;
 
+mod base_model_pool;
 mod interrupt;
+mod parallel;
 mod progress;
 mod run;
-mod shared_bases;
-mod workers;
 
 mod learner;
 
@@ -48,6 +48,7 @@ pub mod figures;
 pub mod verify;
 
 pub use ablation_study::{AblationReport, AblationRow, AblationStudy, Behaviour, Controls};
+pub use base_model_pool::BaseModelPool;
 pub use bench::{ForwardBench, StepTimes, time_probe_steps};
 pub use circuit_files::{
     CircuitFileError, CircuitFiles, CompactedMlp, Compaction, Part, check_base, export_masks, export_state_dict,
@@ -59,18 +60,18 @@ pub use data::{
 };
 pub use error::TrainError;
 pub use interrupt::Interrupt;
-pub use learner::{Learner, Metrics, Outcome, Trainee};
+pub use learner::{Learner, Metrics, Outcome, Trainable};
 pub use mask_bench::{MaskBench, MaskTimes};
 pub use model_training::{ModelTraining, train_model};
+pub use parallel::run_parallel;
 pub use probe_bench::{ProbeBench, ProbeBenchConfig};
 pub use probe_report::{ProbeReport, ProbeRow, train_probe};
-pub use probe_training::{DEFAULT_PREFIX_CACHE_MB, EvaluationRecipe, ProbeRecipe, ProbeTraining};
+pub use probe_training::{DEFAULT_ACTIVATION_CACHE_MB, EvaluationRecipe, ProbeRecipe, ProbeTraining};
 pub use progress::Progress;
 pub use recipe::{OptimizerRecipe, TrainRecipe, load_recipe};
 pub use results::{add_results, markdown, table, write_results, write_rows};
 pub use run::Run;
 pub use run_figures::{draw_probes, draw_run, draw_training};
-pub use shared_bases::SharedBases;
 pub use subnetwork_report::{SubnetworkRow, draw_subnetworks, train_subnetwork};
 pub use subnetwork_training::{SubnetworkRecipe, SubnetworkTraining, SubnetworkVariant};
 pub use task_recipe::{ModelSource, TaskRecipe};
@@ -81,4 +82,3 @@ pub use visualizer::{
     CircuitView, Granularity, VisualizerConfig, circuit_page, draw_circuits, draw_heat_map, heat_map_page,
     overlap_table,
 };
-pub use workers::side_by_side;

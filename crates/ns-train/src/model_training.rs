@@ -10,7 +10,7 @@ use burn::train::checkpoint::CheckpointerError;
 use ns_models::{AnyTransformer, Context, Ignore, Model, ModelError, ModelInputs, Transformer, Walk, cross_entropy};
 
 use crate::{
-    Arithmetic, Examples, Interrupt, Learner, Metrics, Outcome, Run, Split, TrainError, TrainRecipe, Trainee,
+    Arithmetic, Examples, Interrupt, Learner, Metrics, Outcome, Run, Split, TrainError, TrainRecipe, Trainable,
     initialize::initialize,
 };
 
@@ -74,7 +74,7 @@ impl ModelTraining {
     }
 }
 
-impl Trainee for ModelTraining {
+impl Trainable for ModelTraining {
     fn epoch(&mut self, epoch: usize) -> Result<Metrics, TrainError> {
         let rows: usize = self.train.iter().map(Batch::len).sum();
         let (mut accumulator, mut loss) = (GradientsAccumulator::new(), 0.0);

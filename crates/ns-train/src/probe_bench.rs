@@ -6,7 +6,7 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 use ns_circuit::{CircuitConfig, rng};
 use ns_models::{AnyTransformer, ModelInputs};
-use ns_probe::{CircuitProbe, CircuitProbeConfig, PrefixCache, ProbeBatch, ProbeLoss, ResidualUpdateModelConfig};
+use ns_probe::{ActivationCache, CircuitProbe, CircuitProbeConfig, ProbeBatch, ProbeLoss, ResidualUpdateModelConfig};
 use serde_json::Value;
 
 use crate::{OptimizerRecipe, TrainError, initialize::initialize};
@@ -30,8 +30,8 @@ pub struct ProbeBenchConfig {
     pub seq: usize,
     /// Steps an epoch: so many batches of different sequences.
     pub steps_per_epoch: usize,
-    /// Memory for prefixes.
-    pub prefix_cache_mb: usize,
+    /// Memory for frozen activations.
+    pub activation_cache_mb: usize,
 }
 
 /// A probe on random sequences.
@@ -40,7 +40,7 @@ pub struct ProbeBench {
     probe: CircuitProbe<AnyTransformer>,
     optimizer: ModuleOptimizer,
     recipe: OptimizerRecipe,
-    prefixes: PrefixCache,
+    activations: ActivationCache,
     vocab: usize,
     device: Device,
     step: usize,
@@ -57,16 +57,17 @@ impl ProbeBench {
         let probe_config = CircuitProbeConfig {
             probe_vectors: config.probe_vectors.clone(),
             circuit_config: config.circuit_config.clone(),
-            resid_config: ResidualUpdateModelConfig::of_site(config.probe_vectors.parse()?)?,
+            resid_config: ResidualUpdateModelConfig::from_site(config.probe_vectors.parse()?)?,
             loss: ProbeLoss::Contrastive,
         };
         let probe = CircuitProbe::new(probe_config, model)?;
-        let (recipe, prefixes) = (OptimizerRecipe::default(), PrefixCache::of_megabytes(config.prefix_cache_mb));
+        let (recipe, activations) =
+            (OptimizerRecipe::default(), ActivationCache::with_megabytes(config.activation_cache_mb));
         let vocab = config.model["vocab_size"].as_u64().unwrap_or(1) as usize;
-        Ok(Self { optimizer: recipe.init(), config, probe, recipe, prefixes, vocab, device, step: 0 })
+        Ok(Self { optimizer: recipe.init(), config, probe, recipe, activations, vocab, device, step: 0 })
     }
 
-    /// Milliseconds of the next step: batch, prefix, forward, loss, backward and optimiser.
+    /// Milliseconds of the next step: batch, frozen activations, forward, loss, backward and optimiser.
     ///
     /// # Errors
     /// Those of the probe.
@@ -80,8 +81,8 @@ impl ProbeBench {
         self.probe.circuit().begin_step(epoch as u64, place as u64);
         let examples = self.examples(epoch, place);
         let batch = self.batch(&examples);
-        let prefix = self.probe.cached_prefix(&mut self.prefixes, &examples, &batch)?;
-        let output = self.probe.forward_from(&prefix, &batch)?;
+        let frozen = self.probe.cached_activations(&mut self.activations, &examples, &batch)?;
+        let output = self.probe.forward_from(&frozen, &batch)?;
         let gradients = GradientsParams::from_grads(output.loss.backward(), &self.probe);
         self.probe = self.optimizer.step(self.recipe.learning_rate_at(epoch), self.probe.clone(), gradients);
         self.device.sync().unwrap_or_else(|error| panic!("the device cannot finish a step: {error}"));

@@ -7,12 +7,12 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use ns_circuit::{CircuitModel, MaskMethod, save_masks};
 use ns_models::{AnyTransformer, Ignore, Model};
-use ns_probe::{PrefixCache, ProbeBatch, Reading, evaluate_knn};
+use ns_probe::{ActivationCache, ProbeBatch, ProbePlan, evaluate_knn};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AblationStudy, Arithmetic, Examples, Interrupt, Learner, Metrics, Outcome, ProbeRecipe, ProbeTraining, Run,
-    SharedBases, TrainError, Variable, figures::LayerShare, model_training::last_logits_after,
+    AblationStudy, Arithmetic, BaseModelPool, Examples, Interrupt, Learner, Metrics, Outcome, ProbeRecipe,
+    ProbeTraining, Run, TrainError, Variable, figures::LayerShare, model_training::last_logits_after,
     probe_training::EVALUATION_BATCH,
 };
 
@@ -91,7 +91,7 @@ pub fn train_probe(
     recipe: &ProbeRecipe,
     seed: u64,
     folder: &Path,
-    bases: &SharedBases,
+    bases: &BaseModelPool,
     interrupt: &Interrupt,
 ) -> Result<Option<ProbeReport>, TrainError> {
     let mut training = ProbeTraining::on(bases, recipe, seed)?;
@@ -130,15 +130,15 @@ fn report(mut training: ProbeTraining, metrics: Vec<Metrics>) -> Result<ProbeRep
     let circuit = training.probe().circuit().valid();
     let answers = recipe.task.answer_tensor(&split.test, &circuit.wrapped().device());
     let study = AblationStudy { controls: recipe.evaluation.controls, ..AblationStudy::default() };
-    training.prefixes_mut().release();
+    training.activation_cache_mut().release();
     let layers: Vec<String> = circuit.layers().into_iter().map(|layer| layer.name).collect();
-    let logits = TestLogits {
+    let test_logits = TestLogits {
         task: recipe.task,
         examples: &split.test,
-        reading: Reading::of_all_blocks(circuit.wrapped(), &layers),
-        prefixes: RefCell::new(training.prefixes_mut().another()),
+        plan: ProbePlan::all_blocks(circuit.wrapped(), &layers),
+        activations: RefCell::new(training.activation_cache_mut().another()),
     };
-    let ablation = study.run(&circuit, &answers, &|model| logits.of(model))?;
+    let ablation = study.run(&circuit, &answers, &|model| test_logits.logits(model))?;
     let all = ablation.rows.first();
     let (random, complement) = (all.and_then(|row| row.randomly_sampled), all.and_then(|row| row.complement_sampled));
 
@@ -172,22 +172,22 @@ fn report(mut training: ProbeTraining, metrics: Vec<Metrics>) -> Result<ProbeRep
 struct TestLogits<'a> {
     task: Arithmetic,
     examples: &'a Examples,
-    reading: Reading,
-    prefixes: RefCell<PrefixCache>,
+    plan: ProbePlan,
+    activations: RefCell<ActivationCache>,
 }
 
 impl TestLogits<'_> {
     /// # Shapes
     /// - output: `[examples, vocabulary]`
-    fn of(&self, model: &AnyTransformer) -> Result<Tensor<2>, TrainError> {
+    fn logits(&self, model: &AnyTransformer) -> Result<Tensor<2>, TrainError> {
         let logits = self.examples.pairs.chunks(EVALUATION_BATCH).map(|pairs| {
             let examples = Examples { pairs: pairs.into() };
             let (inputs, places) = (self.task.inputs(&examples, &model.device()), self.task.places(&examples));
             let token_mask = vec![true; examples.len() * self.task.context()];
             let batch = ProbeBatch { inputs, token_mask, labels: Vec::new() };
-            let prefix = self.prefixes.borrow_mut().prefix(&self.reading, model, &places, &batch)?;
+            let frozen = self.activations.borrow_mut().frozen_activations(&self.plan, model, &places, &batch)?;
             last_logits_after(model, &batch.inputs, |context| {
-                Ok(self.reading.walk_on(model, &prefix, &batch.inputs, context, &mut Ignore)?)
+                Ok(self.plan.walk_on(model, &frozen, &batch.inputs, context, &mut Ignore)?)
             })
         });
         Ok(Tensor::cat(logits.collect::<Result<_, _>>()?, 0))

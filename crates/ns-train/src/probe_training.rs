@@ -8,19 +8,19 @@ use burn::store::ModuleRecord;
 use burn::tensor::{Device, Tensor};
 use burn::train::checkpoint::CheckpointerError;
 use ns_circuit::{CircuitConfig, rng};
-use ns_models::{AnyTransformer, Component, Site};
-use ns_probe::{CircuitProbe, CircuitProbeConfig, PrefixCache, ProbeBatch, ProbeLoss, ResidualUpdateModelConfig};
+use ns_models::{AnyTransformer, Site, Sublayer};
+use ns_probe::{ActivationCache, CircuitProbe, CircuitProbeConfig, ProbeBatch, ProbeLoss, ResidualUpdateModelConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Arithmetic, Examples, Metrics, OptimizerRecipe, SharedBases, Split, TrainError, Trainee, Variable,
+    Arithmetic, BaseModelPool, Examples, Metrics, OptimizerRecipe, Split, TrainError, Trainable, Variable,
     task_recipe::resolve_beside,
 };
 
 /// Rows that evaluation runs at once.
 pub(crate) const EVALUATION_BATCH: usize = 1024;
-/// Megabytes of prefixes that training keeps unless it is told otherwise.
-pub const DEFAULT_PREFIX_CACHE_MB: usize = 1024;
+/// Megabytes of frozen activations that training keeps unless it is told otherwise.
+pub const DEFAULT_ACTIVATION_CACHE_MB: usize = 1024;
 
 /// Recipe that trains and evaluates a circuit probe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,7 +88,7 @@ impl ProbeRecipe {
         Ok(CircuitProbeConfig {
             probe_vectors: self.probe_vectors.clone(),
             circuit_config: self.circuit_config.clone(),
-            resid_config: ResidualUpdateModelConfig::of_site(self.probe_vectors.parse::<Site>()?)?,
+            resid_config: ResidualUpdateModelConfig::from_site(self.probe_vectors.parse::<Site>()?)?,
             loss: self.loss,
         })
     }
@@ -96,8 +96,8 @@ impl ProbeRecipe {
     /// `attn` or `mlp`.
     pub fn block(&self) -> String {
         match self.probe_vectors.parse() {
-            Ok(Site::Block { component: Component::Attn, .. }) => "attn".into(),
-            Ok(Site::Block { component: Component::Mlp, .. }) => "mlp".into(),
+            Ok(Site::Block { sublayer: Sublayer::Attn, .. }) => "attn".into(),
+            Ok(Site::Block { sublayer: Sublayer::Mlp, .. }) => "mlp".into(),
             _ => self.probe_vectors.clone(),
         }
     }
@@ -137,7 +137,7 @@ pub struct ProbeTraining {
     probe: CircuitProbe<AnyTransformer>,
     optimizer: ModuleOptimizer,
     split: Split,
-    prefixes: PrefixCache,
+    activations: ActivationCache,
 }
 
 impl ProbeTraining {
@@ -146,31 +146,31 @@ impl ProbeTraining {
     /// # Errors
     /// [`TrainError::Setting`], and those of the model and the probe.
     pub fn new(recipe: &ProbeRecipe, seed: u64, device: &Device) -> Result<Self, TrainError> {
-        Self::on(&SharedBases::new(device, DEFAULT_PREFIX_CACHE_MB), recipe, seed)
+        Self::on(&BaseModelPool::new(device, DEFAULT_ACTIVATION_CACHE_MB), recipe, seed)
     }
 
     /// The same on a base that other probes may share.
     ///
     /// # Errors
-    /// As [`new`](Self::new), and [`ns_probe::ProbeError::PrefixCache`] when a batch does not fit.
-    pub fn on(bases: &SharedBases, recipe: &ProbeRecipe, seed: u64) -> Result<Self, TrainError> {
+    /// As [`new`](Self::new), and [`ns_probe::ProbeError::ActivationCache`] when a batch does not fit.
+    pub fn on(bases: &BaseModelPool, recipe: &ProbeRecipe, seed: u64) -> Result<Self, TrainError> {
         recipe.validate()?;
         let device = bases.device().clone().autodiff();
         let key = format!("{} {:?}", recipe.model.display(), recipe.task);
-        let (model, prefixes) = bases.get(key, || Ok(AnyTransformer::load(&recipe.model, &device)?))?;
+        let (model, activations) = bases.get(key, || Ok(AnyTransformer::load(&recipe.model, &device)?))?;
         let probe = CircuitProbe::new(recipe.probe_config()?, model)?;
         probe.circuit().set_seed(seed);
         let (optimizer, split) = (recipe.optimizer.init(), recipe.task.split());
-        let training = Self { recipe: recipe.clone(), seed, device, probe, optimizer, split, prefixes };
+        let training = Self { recipe: recipe.clone(), seed, device, probe, optimizer, split, activations };
         let first = Examples { pairs: training.split.train.pairs[..recipe.batch_size].into() };
         let (probe, batch) = (&training.probe, training.batch(&first));
-        training.prefixes.check(probe.reading(), probe.circuit().model()?, &batch)?;
+        training.activations.check(probe.plan(), probe.circuit().model()?, &batch)?;
         Ok(training)
     }
 
-    /// The prefixes that it keeps.
-    pub(crate) fn prefixes_mut(&mut self) -> &mut PrefixCache {
-        &mut self.prefixes
+    /// The frozen activations that it keeps.
+    pub(crate) fn activation_cache_mut(&mut self) -> &mut ActivationCache {
+        &mut self.activations
     }
 
     /// The recipe.
@@ -205,8 +205,8 @@ impl ProbeTraining {
     pub fn step(&mut self, epoch: usize, step: usize, examples: &Examples) -> Result<f64, TrainError> {
         self.probe.circuit().begin_step(epoch as u64, step as u64);
         let (batch, places) = (self.batch(examples), self.recipe.task.places(examples));
-        let prefix = self.probe.cached_prefix(&mut self.prefixes, &places, &batch)?;
-        let output = self.probe.forward_from(&prefix, &batch)?;
+        let frozen = self.probe.cached_activations(&mut self.activations, &places, &batch)?;
+        let output = self.probe.forward_from(&frozen, &batch)?;
         let gradients = GradientsParams::from_grads(output.loss.backward(), &self.probe);
         let learning_rate = self.recipe.optimizer.learning_rate_at(epoch);
         self.probe = self.optimizer.step(learning_rate, self.probe.clone(), gradients);
@@ -236,10 +236,10 @@ impl ProbeTraining {
         for pairs in examples.pairs.chunks(EVALUATION_BATCH) {
             let examples = Examples { pairs: pairs.into() };
             let (batch, places) = (self.batch(&examples), self.recipe.task.places(&examples));
-            let prefix = probe.cached_prefix(&mut self.prefixes, &places, &batch)?;
+            let frozen = probe.cached_activations(&mut self.activations, &places, &batch)?;
             vectors.push(match masked {
-                true => probe.vectors_from(&prefix, &batch)?,
-                false => probe.unmasked_vectors_from(&prefix, &batch)?,
+                true => probe.vectors_from(&frozen, &batch)?,
+                false => probe.unmasked_vectors_from(&frozen, &batch)?,
             });
         }
         Ok(Tensor::cat(vectors, 0))
@@ -257,7 +257,7 @@ impl ProbeTraining {
     }
 }
 
-impl Trainee for ProbeTraining {
+impl Trainable for ProbeTraining {
     fn epoch(&mut self, epoch: usize) -> Result<Metrics, TrainError> {
         let temperature = self.temperature_at(epoch);
         self.probe.circuit().set_temperature(temperature)?;
@@ -288,7 +288,7 @@ impl Trainee for ProbeTraining {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Interrupt, Operation, initialize::initialize, side_by_side};
+    use crate::{Interrupt, Operation, initialize::initialize, run_parallel};
     use ns_circuit::MaskUnit;
     use ns_models::{Gpt2, Gpt2Config, Pretrained};
 
@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn prefixes_that_are_kept_change_no_bit() {
+    fn activations_that_are_kept_change_no_bit() {
         let folder = tempfile::tempdir().unwrap();
         let probes: [(&str, &[&str]); 4] = [
             ("attn_update_1", &["attn.c_attn", "attn.c_proj"]),
@@ -364,17 +364,17 @@ mod tests {
         ];
         for (site, layers) in probes {
             let recipe = recipe_of_two_blocks(folder.path(), site, layers);
-            let trained = |prefixes: PrefixCache| {
+            let trained = |activations: ActivationCache| {
                 let mut training =
-                    ProbeTraining { prefixes, ..ProbeTraining::new(&recipe, 0, &Device::default()).unwrap() };
+                    ProbeTraining { activations, ..ProbeTraining::new(&recipe, 0, &Device::default()).unwrap() };
                 let losses: Vec<u64> = (0..3).map(|epoch| training.epoch(epoch).unwrap().loss.to_bits()).collect();
-                let (examples, used) = (training.split.test.clone(), training.prefixes.used());
+                let (examples, used) = (training.split.test.clone(), training.activations.used());
                 let vectors = training.evaluation_vectors(&examples, true).unwrap().into_data();
                 let unmasked = training.evaluation_vectors(&examples, false).unwrap().into_data();
                 (losses, training.probe.circuit().mask_params(), vectors, unmasked, used)
             };
-            let without = trained(PrefixCache::of_megabytes(0));
-            let (all, some) = (trained(PrefixCache::of_megabytes(1)), trained(PrefixCache::of_bytes(3000)));
+            let without = trained(ActivationCache::with_megabytes(0));
+            let (all, some) = (trained(ActivationCache::with_megabytes(1)), trained(ActivationCache::with_bytes(3000)));
             assert!(without.4 == 0 && all.4 > some.4 && (2000..=3000).contains(&some.4), "{site}: {}", some.4);
             for with in [all, some] {
                 assert_eq!(with.0, without.0, "{site}");
@@ -399,7 +399,7 @@ mod tests {
             (0..2).for_each(|epoch| assert!(training.epoch(epoch).unwrap().loss.is_finite()));
             training.probe.circuit().mask_params()
         };
-        for bases in [1, 0].map(|megabytes| SharedBases::new(&Device::default(), megabytes)) {
+        for bases in [1, 0].map(|megabytes| BaseModelPool::new(&Device::default(), megabytes)) {
             let work = |(recipe, seed): &(&ProbeRecipe, u64), _: &Interrupt| {
                 Ok(masks(ProbeTraining::on(&bases, recipe, *seed)?))
             };
@@ -409,12 +409,12 @@ mod tests {
                 assert_eq!(found, alone, "{} with seed {seed}", recipe.probe_vectors);
                 Ok::<_, TrainError>(())
             };
-            side_by_side(2, &Interrupt::default(), &jobs, work, same).unwrap();
+            run_parallel(2, &Interrupt::default(), &jobs, work, same).unwrap();
         }
     }
 
     #[test]
-    fn a_prefix_cache_that_cannot_hold_a_batch_says_what_one_needs() {
+    fn a_activation_cache_that_cannot_hold_a_batch_says_what_one_needs() {
         let folder = tempfile::tempdir().unwrap();
         let config =
             Gpt2Config { vocab_size: 114, n_positions: 3, n_embd: 64, n_layer: 2, n_head: 2, ..Default::default() };
@@ -423,7 +423,7 @@ mod tests {
         recipe.task.modulus = 113;
         let layers = |layer: &str| CircuitConfig { target_layers: vec![layer.into()], ..CircuitConfig::default() };
         let with = |recipe: &ProbeRecipe, megabytes| {
-            ProbeTraining::on(&SharedBases::new(&Device::default(), megabytes), recipe, 0).err()
+            ProbeTraining::on(&BaseModelPool::new(&Device::default(), megabytes), recipe, 0).err()
         };
         assert!(with(&recipe, 1).is_none(), "embeddings are not kept");
         recipe.circuit_config = layers("transformer.h.1.attn.c_attn");

@@ -6,7 +6,8 @@ use ns_circuit::save_masks;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Interrupt, Learner, Outcome, Run, SharedBases, SubnetworkRecipe, SubnetworkTraining, SubnetworkVariant, TrainError,
+    BaseModelPool, Interrupt, Learner, Outcome, Run, SubnetworkRecipe, SubnetworkTraining, SubnetworkVariant,
+    TrainError,
     figures::{Panel, Series, curves},
 };
 
@@ -49,7 +50,7 @@ pub fn train_subnetwork(
     variant: SubnetworkVariant,
     seed: u64,
     folder: &Path,
-    bases: &SharedBases,
+    bases: &BaseModelPool,
     interrupt: &Interrupt,
 ) -> Result<Option<SubnetworkRow>, TrainError> {
     #[derive(Serialize)]

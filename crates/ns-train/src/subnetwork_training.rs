@@ -9,11 +9,13 @@ use burn::tensor::{Device, Tensor};
 use burn::train::checkpoint::CheckpointerError;
 use ns_circuit::{CircuitConfig, rng};
 use ns_models::{AnyTransformer, Site, TextTokenizer};
-use ns_probe::{Labeling, PrefixCache, ProbeBatch, ResidualUpdateModelConfig, SubnetworkProbe, SubnetworkProbeConfig};
+use ns_probe::{
+    ActivationCache, Labeling, ProbeBatch, ResidualUpdateModelConfig, SubnetworkProbe, SubnetworkProbeConfig,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Metrics, OptimizerRecipe, SharedBases, TrainError, Trainee, WordLabels, WordRecipe, task_recipe::resolve_beside,
+    BaseModelPool, Metrics, OptimizerRecipe, TrainError, Trainable, WordLabels, WordRecipe, task_recipe::resolve_beside,
 };
 
 /// Rows that evaluation runs at once.
@@ -106,7 +108,7 @@ impl SubnetworkRecipe {
             probe_vectors: self.probe_vectors.clone(),
             n_classes,
             circuit_config,
-            resid_config: ResidualUpdateModelConfig::of_site(self.probe_vectors.parse::<Site>()?)?,
+            resid_config: ResidualUpdateModelConfig::from_site(self.probe_vectors.parse::<Site>()?)?,
             intermediate_size: self.intermediate_size,
             labeling: Labeling::Sequence,
         })
@@ -141,17 +143,17 @@ pub struct SubnetworkTraining {
     data: WordLabels,
     probe: SubnetworkProbe<AnyTransformer>,
     optimizer: ModuleOptimizer,
-    prefixes: PrefixCache,
+    activations: ActivationCache,
 }
 
 impl SubnetworkTraining {
     /// Reads model and data, the model if no other probe has; one base may serve all variants of a recipe.
     ///
     /// # Errors
-    /// [`TrainError::Setting`], and those of the model, the data and the probe; [`ns_probe::ProbeError::PrefixCache`] when
+    /// [`TrainError::Setting`], and those of the model, the data and the probe; [`ns_probe::ProbeError::ActivationCache`] when
     /// a batch does not fit.
     pub fn on(
-        bases: &SharedBases,
+        bases: &BaseModelPool,
         recipe: &SubnetworkRecipe,
         variant: SubnetworkVariant,
         seed: u64,
@@ -164,15 +166,15 @@ impl SubnetworkTraining {
         let mut config = recipe.probe_config(variant, data.classes.len())?;
         // Shuffled labels are on the same texts.
         let key = format!("{} {:?}", recipe.model.display(), recipe.data);
-        let (model, prefixes) = bases.get(key, || Ok(AnyTransformer::load_base(&recipe.model, &device)?))?;
+        let (model, activations) = bases.get(key, || Ok(AnyTransformer::load_base(&recipe.model, &device)?))?;
         let probe = SubnetworkProbe::new(config.clone(), model, seed)?;
         probe.circuit().set_seed(seed);
         config.circuit_config = probe.circuit().config().clone();
         let (recipe, optimizer) = (recipe.clone(), recipe.optimizer.init());
-        let training = Self { recipe, config, seed, device, tokenizer, data, probe, optimizer, prefixes };
+        let training = Self { recipe, config, seed, device, tokenizer, data, probe, optimizer, activations };
         let (probe, first) = (&training.probe, &training.data.split.train[..training.recipe.batch_size]);
         let batch = training.batch(first, &training.device)?;
-        training.prefixes.check(probe.reading(), probe.circuit().model()?, &batch)?;
+        training.activations.check(probe.plan(), probe.circuit().model()?, &batch)?;
         Ok(training)
     }
 
@@ -220,8 +222,8 @@ impl SubnetworkTraining {
         let mut right = 0;
         for rows in rows.chunks(EVALUATION_BATCH) {
             let batch = self.batch(rows, &device)?;
-            let prefix = probe.cached_prefix(&mut self.prefixes, rows, &batch)?;
-            let told: Tensor<2> = probe.forward_from(&prefix, &batch)?.logits;
+            let frozen = probe.cached_activations(&mut self.activations, rows, &batch)?;
+            let told: Tensor<2> = probe.forward_from(&frozen, &batch)?.logits;
             let told = told.argmax(1).into_data();
             right += told.iter::<i64>().zip(&batch.labels).filter(|(told, label)| told == *label).count();
         }
@@ -229,7 +231,7 @@ impl SubnetworkTraining {
     }
 }
 
-impl Trainee for SubnetworkTraining {
+impl Trainable for SubnetworkTraining {
     fn epoch(&mut self, epoch: usize) -> Result<Metrics, TrainError> {
         let temperature = self.recipe.final_temperature.powf(epoch as f64 / self.recipe.epochs as f64) as f32;
         self.probe.circuit().set_temperature(temperature)?;
@@ -243,8 +245,8 @@ impl Trainee for SubnetworkTraining {
         for (step, rows) in batches.iter().enumerate() {
             self.probe.circuit().begin_step(epoch as u64, step as u64);
             let batch = self.batch(rows, &self.device)?;
-            let prefix = self.probe.cached_prefix(&mut self.prefixes, rows, &batch)?;
-            let loss = self.probe.forward_from(&prefix, &batch)?.loss;
+            let frozen = self.probe.cached_activations(&mut self.activations, rows, &batch)?;
+            let loss = self.probe.forward_from(&frozen, &batch)?.loss;
             total += loss.clone().into_scalar::<f64>();
             let gradients = GradientsParams::from_grads(loss.backward(), &self.probe);
             let learning_rate = self.recipe.optimizer.learning_rate_at(epoch);

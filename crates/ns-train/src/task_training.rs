@@ -11,7 +11,7 @@ use ns_probe::mask_targets;
 use ns_probe::with_output_masks;
 
 use crate::{
-    Metrics, TaskRecipe, TrainError, Trainee,
+    Metrics, TaskRecipe, TrainError, Trainable,
     data::{TaskBatch, TaskData},
 };
 
@@ -138,7 +138,7 @@ pub(crate) fn scores_of(
     Ok((Tensor::cat(scores, 0), Tensor::from_data(TensorData::new(labels, [n]), &device)))
 }
 
-impl Trainee for TaskTraining {
+impl Trainable for TaskTraining {
     fn epoch(&mut self, epoch: usize) -> Result<Metrics, TrainError> {
         let temperature = self.temperature_at(epoch);
         self.circuit.set_temperature(temperature)?;

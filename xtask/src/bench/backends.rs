@@ -7,7 +7,8 @@ use clap::Args;
 use ns_circuit::CircuitConfig;
 use ns_train::figures::{TimePanel, time_bars};
 use ns_train::{
-    DEFAULT_PREFIX_CACHE_MB, ForwardBench, MaskBench, ProbeRecipe, StepTimes, load_recipe, markdown, time_probe_steps,
+    DEFAULT_ACTIVATION_CACHE_MB, ForwardBench, MaskBench, ProbeRecipe, StepTimes, load_recipe, markdown,
+    time_probe_steps,
 };
 use serde_json::{Value, json};
 
@@ -137,7 +138,7 @@ impl BenchBackends {
             Work::ProbeStep => {
                 let recipe = load_recipe::<ProbeRecipe>(&self.recipe)?.resolve(&self.recipe)?;
                 let device = device.clone();
-                Box::new(move || Ok(time_probe_steps(&recipe, 1, 1, DEFAULT_PREFIX_CACHE_MB, &device)?.median()))
+                Box::new(move || Ok(time_probe_steps(&recipe, 1, 1, DEFAULT_ACTIVATION_CACHE_MB, &device)?.median()))
             }
             Work::MaskStep => {
                 let mut bench = MaskBench::new(&CircuitConfig::default(), MASKED_WIDTH, MASKED_ROWS, device)?;

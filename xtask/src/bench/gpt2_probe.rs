@@ -14,7 +14,7 @@ use super::{
 };
 use crate::output::say;
 
-/// Batches that an epoch cycles through; the first epoch fills the cache of prefixes.
+/// Batches that an epoch cycles through; the first epoch fills the cache of frozen activations.
 const STEPS_PER_EPOCH: usize = 2;
 /// Steps of either side before the clock starts, besides the first epoch.
 const WARMUP: usize = 2;
@@ -37,8 +37,8 @@ pub(crate) struct Rounds {
     pub(crate) ours: usize,
     /// The same of NeuroSurgeon.
     pub(crate) peers: usize,
-    /// Memory for prefixes.
-    pub(crate) prefix_cache_mb: usize,
+    /// Memory for frozen activations.
+    pub(crate) activation_cache_mb: usize,
 }
 
 impl Gpt2Shape {
@@ -103,7 +103,7 @@ struct PeerSteps {
 impl Case {
     fn measure(&self, rounds: Rounds, peer: &PeerOptions, device: &Device) -> anyhow::Result<Value> {
         forget_peak_memory();
-        let mut bench = ProbeBench::new(self.config(rounds.prefix_cache_mb), device)?;
+        let mut bench = ProbeBench::new(self.config(rounds.activation_cache_mb), device)?;
         let first_epoch: Vec<f64> = (0..STEPS_PER_EPOCH).map(|_| bench.step()).collect::<Result<_, _>>()?;
         let mut peers = self.peers(rounds, peer)?;
         let mut ours = Vec::new();
@@ -148,7 +148,7 @@ impl Case {
         })
     }
 
-    fn config(&self, prefix_cache_mb: usize) -> ProbeBenchConfig {
+    fn config(&self, activation_cache_mb: usize) -> ProbeBenchConfig {
         let layers: &[&str] =
             if self.component == "attn" { &["attn.c_attn", "attn.c_proj"] } else { &["mlp.c_fc", "mlp.c_proj"] };
         let [batch, seq] = self.shape.dims();
@@ -165,7 +165,7 @@ impl Case {
             batch,
             seq,
             steps_per_epoch: STEPS_PER_EPOCH,
-            prefix_cache_mb,
+            activation_cache_mb,
         }
     }
 

@@ -12,12 +12,12 @@ use super::{
     memory::peak_memory_mb,
     peer::PeerOptions,
 };
-use crate::{backend::BackendOption, output::say, prefix_cache::PrefixCacheOption};
+use crate::{activation_cache::ActivationCacheOption, backend::BackendOption, output::say};
 
 /// Time a training step of a circuit probe, and of the same probe in Python NeuroSurgeon with --peer python
 ///
 /// Rounds of both alternate in one run, because times on a shared machine mean little and ratios more. On GPT-2 small
-/// (random weights, no files) a step is timed once prefixes are cached; Python runs the whole model with NeuroSurgeon,
+/// (random weights, no files) a step is timed once frozen activations are cached; Python runs the whole model with NeuroSurgeon,
 /// and the block alone as a hand-written graph.
 #[derive(Args)]
 pub(crate) struct BenchProbe {
@@ -51,7 +51,7 @@ pub(crate) struct BenchProbe {
     #[command(flatten)]
     peer: PeerOptions,
     #[command(flatten)]
-    prefixes: PrefixCacheOption,
+    activations: ActivationCacheOption,
     #[command(flatten)]
     backend: BackendOption,
 }
@@ -90,7 +90,7 @@ impl BenchProbe {
         let rounds = Rounds {
             ours: self.gpt2_rounds,
             peers: self.peer_rounds.unwrap_or(self.gpt2_rounds),
-            prefix_cache_mb: self.prefixes.prefix_cache_mb,
+            activation_cache_mb: self.activations.activation_cache_mb,
         };
         shape.measure(layers, rounds, &self.peer, device)
     }
@@ -101,7 +101,8 @@ impl BenchProbe {
         let model = recipe.model.to_string_lossy().into_owned();
         let (mut ours, mut theirs, mut peak, mut versions) = (Vec::new(), Vec::new(), 0.0_f64, json!(null));
         for round in 1..=self.rounds {
-            let times = time_probe_steps(&recipe, self.steps, self.warmup, self.prefixes.prefix_cache_mb, device)?;
+            let times =
+                time_probe_steps(&recipe, self.steps, self.warmup, self.activations.activation_cache_mb, device)?;
             let mut line = format!("round {round}: {:.2} ms a step", times.median());
             ours.extend(times.milliseconds);
             let arguments = ["--model", &model, "--steps", &steps, "--warmup", &warmup, "--batch", &batch];

@@ -32,7 +32,7 @@ pub(crate) struct Compare {
 impl Compare {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let device = self.backend.device()?;
-        let view = |path: &PathBuf| anyhow::Ok(CircuitView::of(&self.source.load(path, &device)?));
+        let view = |path: &PathBuf| anyhow::Ok(CircuitView::new(&self.source.load(path, &device)?));
         let (first, second) = (view(&self.first)?, view(&self.second)?);
         let comparison = first.compare(&second)?;
         if let Some(path) = &self.json {

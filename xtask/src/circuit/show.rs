@@ -80,7 +80,7 @@ impl Show {
         let device = self.backend.device()?;
         let views = self
             .circuits()
-            .map(|path| Ok(CircuitView::of(&self.source.load(path, &device)?)))
+            .map(|path| Ok(CircuitView::new(&self.source.load(path, &device)?)))
             .collect::<anyhow::Result<Vec<_>>>()?;
         if self.text {
             let page = if self.heat_map { heat_map_page(&views, &config)? } else { circuit_page(&views, &config)? };

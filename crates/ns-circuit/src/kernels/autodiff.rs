@@ -1,7 +1,7 @@
 //! Derivatives of the kernels, of first order.
 //!
 //! The L0 term's gradient is a number times a function of the logits, and the effective parameter's backward pass reads
-//! the logits anyway. So the L0 term leaves its number in the [`Link`] for it. Steps run backward from the deepest, and
+//! the logits anyway. So the L0 term leaves its number in the [`L0Handoff`] for it. Steps run backward from the deepest, and
 //! identities put them in order:
 //!
 //! ```text
@@ -21,8 +21,8 @@ use burn::backend::autodiff::{
 use burn::backend::{Autodiff, TensorMetadata, tensor::FloatTensor};
 use burn::tensor::Shape;
 
-use super::link::{Key, Link};
-use super::{Cover, MaskKernels, Relaxation};
+use super::l0_handoff::{Key, L0Handoff};
+use super::{MaskBroadcast, MaskKernels, Relaxation};
 
 /// An identity.
 #[derive(Debug)]
@@ -47,8 +47,8 @@ struct MaskedState<B: MaskKernels> {
     logits: FloatTensor<B>,
     noise: FloatTensor<B>,
     key: Key,
-    cover: Cover,
-    link: Link,
+    broadcast: MaskBroadcast,
+    handoff: L0Handoff,
 }
 
 impl<B: MaskKernels> Backward<B, 2> for Masked {
@@ -57,15 +57,15 @@ impl<B: MaskKernels> Backward<B, 2> for Masked {
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let [of_parameter, of_logits] = ops.parents;
         let gradient = grads.consume::<B>(&ops.node);
-        let MaskedState { parameter, logits, noise, key, cover, link } = ops.state;
+        let MaskedState { parameter, logits, noise, key, broadcast, handoff } = ops.state;
         if let Some(node) = of_parameter {
             let (logits, noise) = (logits.clone(), noise.clone());
-            let gradient = B::masked(gradient.clone(), logits, noise, key.relaxation, cover, link.clone());
+            let gradient = B::masked(gradient.clone(), logits, noise, key.relaxation, broadcast, handoff.clone());
             grads.register::<B>(node.id, gradient);
         }
         if let Some(node) = of_logits {
-            let of_gates = link.take_gradient::<B>(key).unwrap_or_else(|| none_like::<B>(&logits));
-            let gradient = B::masked_backward(parameter, logits, noise, gradient, of_gates, key.relaxation, cover);
+            let of_gates = handoff.take_gradient::<B>(key).unwrap_or_else(|| none_like::<B>(&logits));
+            let gradient = B::masked_backward(parameter, logits, noise, gradient, of_gates, key.relaxation, broadcast);
             grads.register::<B>(node.id, gradient);
         }
     }
@@ -76,11 +76,11 @@ impl<B: MaskKernels> Backward<B, 2> for Masked {
 struct Remainder;
 
 impl<B: MaskKernels> Backward<B, 1> for Remainder {
-    type State = (FloatTensor<B>, Key, Link);
+    type State = (FloatTensor<B>, Key, L0Handoff);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let ([node], (logits, key, link)) = (ops.parents, ops.state);
-        if let (Some(node), Some(gradient)) = (node, link.take_gradient::<B>(key)) {
+        let ([node], (logits, key, handoff)) = (ops.parents, ops.state);
+        if let (Some(node), Some(gradient)) = (node, handoff.take_gradient::<B>(key)) {
             grads.register::<B>(node.id, B::open_gates_backward(logits, gradient, key.relaxation));
         }
     }
@@ -101,15 +101,15 @@ impl<B: MaskKernels> Backward<B, 1> for Silent {
 struct Counted;
 
 impl<B: MaskKernels> Backward<B, 1> for Counted {
-    type State = (Key, Link);
+    type State = (Key, L0Handoff);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let (key, link) = ops.state;
+        let (key, handoff) = ops.state;
         let mut gradient = grads.consume::<B>(&ops.node);
-        if let Some(other) = link.take_gradient::<B>(key) {
+        if let Some(other) = handoff.take_gradient::<B>(key) {
             gradient = B::float_add(gradient, other);
         }
-        link.leave_gradient::<B>(key, gradient);
+        handoff.store_gradient::<B>(key, gradient);
     }
 }
 
@@ -119,36 +119,37 @@ impl<B: MaskKernels, C: CheckpointStrategy> MaskKernels for Autodiff<B, C> {
         logits: FloatTensor<Self>,
         noise: FloatTensor<Self>,
         relaxation: Relaxation,
-        cover: Cover,
-        link: Link,
+        broadcast: MaskBroadcast,
+        handoff: L0Handoff,
     ) -> FloatTensor<Self> {
         let key = Key { logits: logits.id(), relaxation };
         let logits: FloatTensor<Self> =
             Passed.prepare::<C>([logits.node()]).compute_bound().stateless(logits.into_primitive());
         let prepared = Masked.prepare::<C>([parameter.node(), logits.node()]).compute_bound().stateful();
         let (parameter, logits, noise) = (parameter.into_primitive(), logits.into_primitive(), noise.into_primitive());
-        let (output, sum) = B::masked_and_counted(parameter.clone(), logits.clone(), noise.clone(), relaxation, cover);
-        link.keep_sum::<B>(key, sum);
+        let (output, sum) =
+            B::masked_and_counted(parameter.clone(), logits.clone(), noise.clone(), relaxation, broadcast);
+        handoff.keep_sum::<B>(key, sum);
         match prepared {
             OpsKind::Tracked(prepared) => {
-                prepared.finish(MaskedState { parameter, logits, noise, key, cover, link }, output)
+                prepared.finish(MaskedState { parameter, logits, noise, key, broadcast, handoff }, output)
             }
             OpsKind::UnTracked(prepared) => prepared.finish(output),
         }
     }
 
-    fn open_gates(logits: FloatTensor<Self>, relaxation: Relaxation, link: Link) -> FloatTensor<Self> {
+    fn open_gates(logits: FloatTensor<Self>, relaxation: Relaxation, handoff: L0Handoff) -> FloatTensor<Self> {
         let key = Key { logits: logits.id(), relaxation };
         let prepared = Remainder.prepare::<C>([logits.node()]).compute_bound().stateful();
         let logits = logits.into_primitive();
-        let sum = link.sum::<B>(key).unwrap_or_else(|| B::open_gates(logits.clone(), relaxation, link.clone()));
+        let sum = handoff.sum::<B>(key).unwrap_or_else(|| B::open_gates(logits.clone(), relaxation, handoff.clone()));
         let remainder: FloatTensor<Self> = match prepared {
-            OpsKind::Tracked(prepared) => prepared.finish((logits, key, link.clone()), sum.clone()),
+            OpsKind::Tracked(prepared) => prepared.finish((logits, key, handoff.clone()), sum.clone()),
             OpsKind::UnTracked(prepared) => return prepared.finish(sum),
         };
         let silent: FloatTensor<Self> = Silent.prepare::<C>([remainder.node()]).compute_bound().stateless(sum.clone());
         match Counted.prepare::<C>([silent.node()]).compute_bound().stateful() {
-            OpsKind::Tracked(prepared) => prepared.finish((key, link), sum),
+            OpsKind::Tracked(prepared) => prepared.finish((key, handoff), sum),
             OpsKind::UnTracked(prepared) => prepared.finish(sum),
         }
     }

@@ -7,7 +7,7 @@ use burn::backend::{Flex, tensor::FloatTensor};
 use burn::tensor::{DType, Shape, TensorData};
 use rayon::prelude::*;
 
-use super::{AdamWStep, Cover, MaskKernels, Relaxation, portable, slices};
+use super::{AdamWStep, MaskBroadcast, MaskKernels, Relaxation, portable, slices};
 
 /// Elements that one task takes; a tensor with fewer is not worth a second thread.
 const TASK: usize = 1 << 14;
@@ -20,19 +20,19 @@ impl MaskKernels for Flex {
         logits: FloatTensor<Self>,
         noise: FloatTensor<Self>,
         relaxation: Relaxation,
-        cover: Cover,
+        broadcast: MaskBroadcast,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
         if !all_f32([&parameter, &logits, &noise]) {
-            return portable::masked_and_counted::<Self>(parameter, logits, noise, relaxation, cover);
+            return portable::masked_and_counted::<Self>(parameter, logits, noise, relaxation, broadcast);
         }
         let shape = parameter.layout().shape().clone();
         let (parameter, logits, noise) = (contiguous(parameter), contiguous(logits), contiguous(noise));
         let (w, s, noise) = (parameter.storage::<f32>(), logits.storage::<f32>(), noise.storage::<f32>());
-        let (values, sum) = match cover.repeat {
+        let (values, sum) = match broadcast.repeat {
             1 => masked(w, s, noise, relaxation),
             _ => {
                 let (mask, sum) = masked(&vec![1.0; s.len()], s, noise, relaxation);
-                (spread(w, &mask, cover), sum)
+                (spread(w, &mask, broadcast), sum)
             }
         };
         (tensor(values, shape), scalar(sum))
@@ -45,25 +45,27 @@ impl MaskKernels for Flex {
         gradient: FloatTensor<Self>,
         of_gates: FloatTensor<Self>,
         relaxation: Relaxation,
-        cover: Cover,
+        broadcast: MaskBroadcast,
     ) -> FloatTensor<Self> {
         if !all_f32([&parameter, &logits, &noise, &gradient, &of_gates]) {
-            return portable::masked_backward::<Self>(parameter, logits, noise, gradient, of_gates, relaxation, cover);
+            return portable::masked_backward::<Self>(
+                parameter, logits, noise, gradient, of_gates, relaxation, broadcast,
+            );
         }
         let shape = logits.layout().shape().clone();
         let (parameter, logits, noise) = (contiguous(parameter), contiguous(logits), contiguous(noise));
         let (w, s, noise) = (parameter.storage::<f32>(), logits.storage::<f32>(), noise.storage::<f32>());
         let (mut gradient, of_gates) = (contiguous(gradient), number(of_gates));
-        if cover.repeat == 1 {
+        if broadcast.repeat == 1 {
             masked_backward(w, s, noise, gradient.storage_mut(), of_gates, relaxation);
             return gradient.reshape(shape);
         }
-        let mut sums = gathered(w, gradient.storage(), cover);
+        let mut sums = gathered(w, gradient.storage(), broadcast);
         masked_backward(&vec![1.0; s.len()], s, noise, &mut sums, of_gates, relaxation);
         tensor(sums, shape)
     }
 
-    fn open_gates(logits: FloatTensor<Self>, relaxation: Relaxation, _link: super::Link) -> FloatTensor<Self> {
+    fn open_gates(logits: FloatTensor<Self>, relaxation: Relaxation, _link: super::L0Handoff) -> FloatTensor<Self> {
         if logits.dtype() != DType::F32 {
             return portable::open_gates::<Self>(logits, relaxation);
         }
@@ -133,8 +135,8 @@ fn masked_backward(w: &[f32], s: &[f32], noise: &[f32], gradient: &mut [f32], of
 }
 
 /// `w` times a mask of its neurons.
-fn spread(w: &[f32], mask: &[f32], cover: Cover) -> Vec<f32> {
-    let Cover { repeat, inner, .. } = cover;
+fn spread(w: &[f32], mask: &[f32], broadcast: MaskBroadcast) -> Vec<f32> {
+    let MaskBroadcast { repeat, inner, .. } = broadcast;
     filled(w.len(), |out| {
         let rows = w.par_chunks(inner.max(1)).zip(out.par_chunks_mut(inner.max(1))).enumerate();
         rows.with_min_len(ROWS).for_each(|(row, (w, out))| {
@@ -145,8 +147,8 @@ fn spread(w: &[f32], mask: &[f32], cover: Cover) -> Vec<f32> {
 }
 
 /// What `gradient · w` sums up to for each neuron.
-fn gathered(w: &[f32], gradient: &[f32], cover: Cover) -> Vec<f32> {
-    let Cover { outer, repeat, inner } = cover;
+fn gathered(w: &[f32], gradient: &[f32], broadcast: MaskBroadcast) -> Vec<f32> {
+    let MaskBroadcast { outer, repeat, inner } = broadcast;
     let tasks = repeat.div_ceil(ROWS);
     let partial = |outer: usize, task: usize| {
         let rows = task * ROWS..repeat.min((task + 1) * ROWS);
@@ -158,7 +160,7 @@ fn gathered(w: &[f32], gradient: &[f32], cover: Cover) -> Vec<f32> {
     };
     let partials: Vec<Vec<f32>> =
         (0..outer * tasks).into_par_iter().map(|at| partial(at / tasks, at % tasks)).collect();
-    let mut sums = Vec::with_capacity(cover.mask_len());
+    let mut sums = Vec::with_capacity(broadcast.mask_len());
     for partials in partials.chunks(tasks.max(1)) {
         sums.extend((0..inner).map(|at| partials.iter().map(|sums| sums[at]).sum::<f32>()));
     }

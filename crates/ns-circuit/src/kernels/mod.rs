@@ -11,7 +11,7 @@ mod autodiff;
 #[cfg(feature = "flex")]
 #[allow(clippy::module_inception)] // files that name a backend are called so
 mod kernels;
-mod link;
+mod l0_handoff;
 mod portable;
 #[cfg(feature = "flex")]
 mod slices;
@@ -22,7 +22,7 @@ mod tests;
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
-pub(crate) use self::link::Link;
+pub(crate) use self::l0_handoff::L0Handoff;
 
 /// A mask method's continuous relaxation of its hard mask: a formula for the mask, one for the open gates that L0 counts.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,13 +48,13 @@ pub(crate) enum Relaxation {
 /// Which entries of a parameter one entry of its mask covers: the parameter is `[outer, repeat, inner]`, its mask
 /// `[outer, 1, inner]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cover {
+pub(crate) struct MaskBroadcast {
     pub(crate) outer: usize,
     pub(crate) repeat: usize,
     pub(crate) inner: usize,
 }
 
-impl Cover {
+impl MaskBroadcast {
     /// Entries of the mask.
     fn mask_len(self) -> usize {
         self.outer * self.inner
@@ -78,30 +78,37 @@ pub(crate) struct AdamWStep {
 
 /// `w ⊙ m(s)`, the effective parameter under a soft mask.
 ///
-/// The size of the mask is found on the way and left in `link` for [`open_gates`].
+/// The size of the mask is found on the way and left in `handoff` for [`open_gates`].
 ///
 /// # Shapes
-/// - parameter and output: any, of `cover`'s size
+/// - parameter and output: any, of `broadcast`'s size
 /// - logits and noise: `[n]` with n the mask's size
 pub(crate) fn masked<const D: usize>(
     parameter: Tensor<D>,
     logits: Tensor<1>,
     noise: Option<Tensor<1>>,
     relaxation: Relaxation,
-    cover: Cover,
-    link: &Link,
+    broadcast: MaskBroadcast,
+    handoff: &L0Handoff,
 ) -> Tensor<D> {
     let device = logits.device();
     let (parameter, logits) = (parameter.into_dispatch(), logits.into_dispatch());
     let noise = noise.unwrap_or_else(|| Tensor::zeros([0], &device)).into_dispatch();
-    Tensor::from_dispatch(<Dispatch as MaskKernels>::masked(parameter, logits, noise, relaxation, cover, link.clone()))
+    Tensor::from_dispatch(<Dispatch as MaskKernels>::masked(
+        parameter,
+        logits,
+        noise,
+        relaxation,
+        broadcast,
+        handoff.clone(),
+    ))
 }
 
 /// The sum of the open gates over the logits, shape `[1]`.
 ///
-/// When both were made with the same `link`, the gradient of this sum is handed in together with that of [`masked`].
-pub(crate) fn open_gates(logits: Tensor<1>, relaxation: Relaxation, link: &Link) -> Tensor<1> {
-    Tensor::from_dispatch(<Dispatch as MaskKernels>::open_gates(logits.into_dispatch(), relaxation, link.clone()))
+/// When both were made with the same `handoff`, the gradient of this sum is handed in together with that of [`masked`].
+pub(crate) fn open_gates(logits: Tensor<1>, relaxation: Relaxation, handoff: &L0Handoff) -> Tensor<1> {
+    Tensor::from_dispatch(<Dispatch as MaskKernels>::open_gates(logits.into_dispatch(), relaxation, handoff.clone()))
 }
 
 /// Parameter and moments after a step of AdamW; no gradients are recorded.
@@ -136,11 +143,11 @@ pub(crate) trait MaskKernels: Backend {
         logits: FloatTensor<Self>,
         noise: FloatTensor<Self>,
         relaxation: Relaxation,
-        cover: Cover,
-        link: Link,
+        broadcast: MaskBroadcast,
+        handoff: L0Handoff,
     ) -> FloatTensor<Self> {
-        let _ = link;
-        Self::masked_and_counted(parameter, logits, noise, relaxation, cover).0
+        let _ = handoff;
+        Self::masked_and_counted(parameter, logits, noise, relaxation, broadcast).0
     }
 
     /// `w ⊙ m(s)`, and the sum of the open gates, `[1]`.
@@ -149,9 +156,9 @@ pub(crate) trait MaskKernels: Backend {
         logits: FloatTensor<Self>,
         noise: FloatTensor<Self>,
         relaxation: Relaxation,
-        cover: Cover,
+        broadcast: MaskBroadcast,
     ) -> (FloatTensor<Self>, FloatTensor<Self>) {
-        portable::masked_and_counted::<Self>(parameter, logits, noise, relaxation, cover)
+        portable::masked_and_counted::<Self>(parameter, logits, noise, relaxation, broadcast)
     }
 
     /// The gradient of the logits, `[n]`, from that of the effective parameter and that of the sum of the open gates,
@@ -163,14 +170,14 @@ pub(crate) trait MaskKernels: Backend {
         gradient: FloatTensor<Self>,
         of_gates: FloatTensor<Self>,
         relaxation: Relaxation,
-        cover: Cover,
+        broadcast: MaskBroadcast,
     ) -> FloatTensor<Self> {
-        portable::masked_backward::<Self>(parameter, logits, noise, gradient, of_gates, relaxation, cover)
+        portable::masked_backward::<Self>(parameter, logits, noise, gradient, of_gates, relaxation, broadcast)
     }
 
     /// The sum of the open gates, `[1]`.
-    fn open_gates(logits: FloatTensor<Self>, relaxation: Relaxation, link: Link) -> FloatTensor<Self> {
-        let _ = link;
+    fn open_gates(logits: FloatTensor<Self>, relaxation: Relaxation, handoff: L0Handoff) -> FloatTensor<Self> {
+        let _ = handoff;
         portable::open_gates::<Self>(logits, relaxation)
     }
 

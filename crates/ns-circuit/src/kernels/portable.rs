@@ -3,14 +3,14 @@
 use burn::backend::{Backend, TensorMetadata, tensor::FloatTensor};
 use burn::tensor::Shape;
 
-use super::{AdamWStep, Cover, Relaxation};
+use super::{AdamWStep, MaskBroadcast, Relaxation};
 
 pub(super) fn masked_and_counted<B: Backend>(
     parameter: FloatTensor<B>,
     logits: FloatTensor<B>,
     noise: FloatTensor<B>,
     relaxation: Relaxation,
-    cover: Cover,
+    broadcast: MaskBroadcast,
 ) -> (FloatTensor<B>, FloatTensor<B>) {
     let shape = parameter.shape();
     let gate = noisy_gate::<B>(logits.clone(), noise, relaxation);
@@ -18,8 +18,8 @@ pub(super) fn masked_and_counted<B: Backend>(
         Relaxation::Logistic { .. } => B::float_sum(gate.clone()),
         Relaxation::HardConcrete { .. } => B::float_sum(open_gate::<B>(logits, relaxation)),
     };
-    let mask = B::float_reshape(mask::<B>(gate, relaxation), Shape::new([cover.outer, 1, cover.inner]));
-    let parameter = B::float_reshape(parameter, Shape::new([cover.outer, cover.repeat, cover.inner]));
+    let mask = B::float_reshape(mask::<B>(gate, relaxation), Shape::new([broadcast.outer, 1, broadcast.inner]));
+    let parameter = B::float_reshape(parameter, Shape::new([broadcast.outer, broadcast.repeat, broadcast.inner]));
     (B::float_reshape(B::float_mul(parameter, mask), shape), sum)
 }
 
@@ -30,11 +30,11 @@ pub(super) fn masked_backward<B: Backend>(
     gradient: FloatTensor<B>,
     of_gates: FloatTensor<B>,
     relaxation: Relaxation,
-    cover: Cover,
+    broadcast: MaskBroadcast,
 ) -> FloatTensor<B> {
-    let blocks = Shape::new([cover.outer, cover.repeat, cover.inner]);
+    let blocks = Shape::new([broadcast.outer, broadcast.repeat, broadcast.inner]);
     let of_mask = B::float_sum_dim(B::float_reshape(B::float_mul(gradient, parameter), blocks), 1);
-    let of_mask = B::float_reshape(of_mask, Shape::new([cover.mask_len()]));
+    let of_mask = B::float_reshape(of_mask, Shape::new([broadcast.mask_len()]));
     let slope = slope::<B>(noisy_gate::<B>(logits.clone(), noise, relaxation), relaxation);
     let of_logits = B::float_mul(of_mask, slope);
     match of_gates.shape().num_elements() {

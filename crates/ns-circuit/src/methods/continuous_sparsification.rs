@@ -5,7 +5,7 @@
 
 use burn::tensor::{Tensor, activation::sigmoid};
 
-use crate::kernels::{Link, Relaxation, open_gates};
+use crate::kernels::{L0Handoff, Relaxation, open_gates};
 
 /// Mask and gate are both `σ(τ s)`.
 pub(crate) fn relaxation(temperature: f32) -> Relaxation {
@@ -23,8 +23,8 @@ pub(crate) fn hard_mask(logits: Tensor<1>) -> Tensor<1> {
 }
 
 /// `Σ σ(τ s)`, each logit counted for the `repeat` weights that it covers. Shapes: `logits` `[n]`, result `[1]`.
-pub(crate) fn l0(logits: Tensor<1>, temperature: f32, repeat: usize, link: &Link) -> Tensor<1> {
-    open_gates(logits, relaxation(temperature), link).mul_scalar(repeat as f32)
+pub(crate) fn l0(logits: Tensor<1>, temperature: f32, repeat: usize, handoff: &L0Handoff) -> Tensor<1> {
+    open_gates(logits, relaxation(temperature), handoff).mul_scalar(repeat as f32)
 }
 
 #[cfg(test)]
@@ -52,6 +52,6 @@ mod tests {
 
     #[test]
     fn l0_counts_weights_not_logits() {
-        assert_close(l0(logits(), 2.0, 3, &Link::default()), &[3.0 * 1.350_261_5]);
+        assert_close(l0(logits(), 2.0, 3, &L0Handoff::default()), &[3.0 * 1.350_261_5]);
     }
 }

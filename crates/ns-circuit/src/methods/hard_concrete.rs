@@ -7,7 +7,7 @@
 use burn::tensor::{Tensor, activation::sigmoid};
 use multiversion::multiversion;
 
-use crate::kernels::{Link, Relaxation, open_gates};
+use crate::kernels::{L0Handoff, Relaxation, open_gates};
 use crate::rng;
 
 /// Noise and initial shares stay this far from 0 and 1.
@@ -47,8 +47,8 @@ impl HardConcrete {
     /// The expected number of open gates. Shapes: `logits` `[n]`, result `[1]`.
     ///
     /// As in the reference this counts logits, where [`l0`](crate::CircuitModel::l0) counts weights.
-    pub(crate) fn l0(&self, logits: Tensor<1>, link: &Link) -> Tensor<1> {
-        open_gates(logits, self.relaxation(), link)
+    pub(crate) fn l0(&self, logits: Tensor<1>, handoff: &L0Handoff) -> Tensor<1> {
+        open_gates(logits, self.relaxation(), handoff)
     }
 
     /// The formulas of soft mask and L0.
@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn l0_by_hand() {
         // σ(0 − ⅔ ln(0.1/1.1)) = σ(1.598 596 8) = 0.831 822 7
-        let l0 = HardConcrete::default().l0(tensor([0.0, 0.0]), &Link::default());
+        let l0 = HardConcrete::default().l0(tensor([0.0, 0.0]), &L0Handoff::default());
         assert_close(l0, &[2.0 * 0.831_822_7]);
     }
 

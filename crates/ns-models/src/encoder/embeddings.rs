@@ -5,11 +5,7 @@ use burn::nn::{Embedding, LayerNorm};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::EncoderConfig;
-use crate::{
-    ModelError, ModelInputs,
-    inputs::invalid,
-    leaves::{embedding, layer_norm},
-};
+use crate::{ModelError, ModelInputs, init, inputs::invalid};
 
 #[derive(Module, Debug)]
 pub(super) struct Embeddings {
@@ -25,14 +21,14 @@ pub(super) struct Embeddings {
 
 impl Embeddings {
     pub(super) fn init(config: &EncoderConfig, device: &Device) -> Self {
-        let table = |rows| embedding(rows, config.embedding_width(), device);
+        let table = |rows| init::embedding(rows, config.embedding_width(), device);
         let token_types = config.model_type.differences().token_types;
         Self {
             word_embeddings: table(config.vocab_size),
             position_embeddings: table(config.max_position_embeddings),
             token_type_embeddings: token_types.then(|| table(config.type_vocab_size)),
             task_type_embeddings: config.use_task_id.then(|| table(config.task_type_vocab_size)),
-            layer_norm: layer_norm(config.embedding_width(), config.layer_norm_eps, device),
+            layer_norm: init::layer_norm(config.embedding_width(), config.layer_norm_eps, device),
             padding: config.padding_position(),
         }
     }
@@ -110,7 +106,7 @@ fn padded_positions(input_ids: &Tensor<2, Int>, padding: i64) -> Vec<i64> {
     let [_, seq] = input_ids.dims();
     let ids = input_ids.to_data();
     let ids: Vec<i64> = ids.iter().collect();
-    let of_row = |row: &[i64]| -> Vec<i64> {
+    let with_len = |row: &[i64]| -> Vec<i64> {
         let mut count = 0;
         let position = |id: &i64| match *id == padding {
             true => padding,
@@ -121,7 +117,7 @@ fn padded_positions(input_ids: &Tensor<2, Int>, padding: i64) -> Vec<i64> {
         };
         row.iter().map(position).collect()
     };
-    ids.chunks(seq.max(1)).flat_map(of_row).collect()
+    ids.chunks(seq.max(1)).flat_map(with_len).collect()
 }
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::EncoderConfig;
 use crate::{
-    Activation, Division, Head, Part,
-    parts::{BY_INPUT, BY_OUTPUT, MLP},
+    Activation, Component, Head, HeadSplit,
+    block_layout::{BY_INPUT, BY_OUTPUT, MLP},
 };
 
 /// A relative of BERT, by its `model_type`.
@@ -63,7 +63,7 @@ pub(super) struct Differences {
     /// Names within the base model: Burn's and HF's.
     pub(super) renamed: &'static [(&'static str, &'static str)],
     /// What the layers of a block belong to, by HF's names.
-    pub(super) parts: &'static [(&'static str, Division)],
+    pub(super) parts: &'static [(&'static str, HeadSplit)],
     /// Names of the masked language model's head.
     pub(super) masked_lm_names: &'static [(&'static str, &'static str)],
     /// Keys of that head that the model computes otherwise if it is tied to the embedding.
@@ -73,7 +73,7 @@ pub(super) struct Differences {
 }
 
 const USUAL_NAMES: [(&str, &str); 3] = [("self_attention", "self"), ("span", "self"), ("layer_norm", "LayerNorm")];
-const USUAL_PARTS: [(&str, Division); 6] = [
+const USUAL_PARTS: [(&str, HeadSplit); 6] = [
     ("attention.self.query", BY_OUTPUT),
     ("attention.self.key", BY_OUTPUT),
     ("attention.self.value", BY_OUTPUT),
@@ -210,10 +210,10 @@ const CONVBERT: Differences = Differences {
         ("attention.self.query", BY_OUTPUT),
         ("attention.self.key", BY_OUTPUT),
         ("attention.self.value", BY_OUTPUT),
-        ("attention.self.key_conv_attn_layer", Division::Whole(Part::AllHeads)),
-        ("attention.self.conv_kernel_layer", Division::Outputs(&[Part::ConvolutionHead])),
-        ("attention.self.conv_out_layer", Division::Outputs(&[Part::ConvolutionHead])),
-        ("attention.output", Division::Inputs(&[Part::Head, Part::ConvolutionHead])),
+        ("attention.self.key_conv_attn_layer", HeadSplit::Whole(Component::AllHeads)),
+        ("attention.self.conv_kernel_layer", HeadSplit::Outputs(&[Component::ConvolutionHead])),
+        ("attention.self.conv_out_layer", HeadSplit::Outputs(&[Component::ConvolutionHead])),
+        ("attention.output", HeadSplit::Inputs(&[Component::Head, Component::ConvolutionHead])),
         ("intermediate", MLP),
         ("output", MLP),
     ],

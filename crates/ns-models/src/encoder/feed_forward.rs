@@ -4,7 +4,7 @@ use burn::module::{Module, Param};
 use burn::nn::{Initializer, Linear};
 use burn::tensor::{Device, Tensor};
 
-use crate::{leaves::linear, rows};
+use crate::{init, linear};
 
 /// A layer of the MLP. HF builds the grouped kind as `GroupedLinearLayer`, which no mask can be put on, as in
 /// NeuroSurgeon.
@@ -25,7 +25,7 @@ pub(super) struct GroupedLinear {
 impl FeedForward {
     pub(super) fn init(input: usize, output: usize, groups: usize, device: &Device) -> Self {
         match groups {
-            1 => Self::Dense(linear(input, output, device)),
+            1 => Self::Dense(init::linear(input, output, device)),
             groups => Self::Grouped(GroupedLinear {
                 weight: Initializer::Zeros.init([groups, input / groups, output / groups], device),
                 bias: Initializer::Zeros.init([output], device),
@@ -38,7 +38,7 @@ impl FeedForward {
     /// - output: `[batch, seq, output]`
     pub(super) fn forward(&self, x: Tensor<3>) -> Tensor<3> {
         match self {
-            Self::Dense(linear) => rows::linear(linear, x),
+            Self::Dense(linear) => linear::forward(linear, x),
             Self::Grouped(grouped) => grouped.forward(x),
         }
     }

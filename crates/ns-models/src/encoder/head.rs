@@ -5,11 +5,7 @@ use burn::nn::{Initializer, LayerNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
 use super::{EncoderConfig, family::SequenceHead};
-use crate::{
-    Activation, Head, ModelError,
-    leaves::{layer_norm, linear, linear_with},
-    rows,
-};
+use crate::{Activation, Head, ModelError, init, linear};
 
 /// What sits on the base model.
 #[derive(Module, Debug)]
@@ -59,16 +55,16 @@ impl EncoderHead {
         Ok(match (config.head()?, family.sequence_head) {
             (Head::MaskedLm, _) => Some(Self::MaskedLm(MaskedLmHead::init(config, device))),
             (Head::TokenClassification, _) | (Head::SequenceClassification, SequenceHead::Pooled) => {
-                Some(Self::Linear(linear(hidden, labels, device)))
+                Some(Self::Linear(init::linear(hidden, labels, device)))
             }
             (Head::SequenceClassification, SequenceHead::Dense(activation)) => Some(Self::Dense(DenseHead {
-                dense: linear(hidden, hidden, device),
-                out_proj: linear(hidden, labels, device),
+                dense: init::linear(hidden, hidden, device),
+                out_proj: init::linear(hidden, labels, device),
                 activation: activation.unwrap_or(config.hidden_act),
             })),
             (Head::ReplacedTokenDetection, _) => Some(Self::Discriminator(DiscriminatorHead {
-                dense: linear(hidden, hidden, device),
-                dense_prediction: linear(hidden, 1, device),
+                dense: init::linear(hidden, hidden, device),
+                dense_prediction: init::linear(hidden, 1, device),
                 activation: config.hidden_act,
             })),
             (Head::None | Head::Lm | Head::ImageClassification, _) => None,
@@ -81,9 +77,9 @@ impl MaskedLmHead {
         let (width, vocab_size) = (config.embedding_width(), config.vocab_size);
         let activation = config.model_type.differences().masked_lm_activation;
         Self {
-            dense: linear(config.hidden_size, width, device),
-            norm: layer_norm(width, config.layer_norm_eps, device),
-            decoder: (!config.tie_word_embeddings).then(|| linear_with(false, width, vocab_size, device)),
+            dense: init::linear(config.hidden_size, width, device),
+            norm: init::layer_norm(width, config.layer_norm_eps, device),
+            decoder: (!config.tie_word_embeddings).then(|| init::linear_with(false, width, vocab_size, device)),
             bias: Initializer::Zeros.init([vocab_size], device),
             activation: activation.unwrap_or(config.hidden_act),
         }
@@ -94,12 +90,12 @@ impl MaskedLmHead {
     /// - embedding: `[vocab, embedding]`
     /// - output: `[batch, positions, vocab]`
     pub(super) fn forward(&self, hidden: Tensor<3>, embedding: &Param<Tensor<2>>) -> Tensor<3> {
-        let hidden = self.norm.forward(self.activation.forward(rows::linear(&self.dense, hidden)));
+        let hidden = self.norm.forward(self.activation.forward(linear::forward(&self.dense, hidden)));
         let weight = match &self.decoder {
             Some(decoder) => decoder.weight.val(),
             None => embedding.val().transpose(),
         };
-        rows::project(hidden, weight) + self.bias.val().unsqueeze()
+        linear::project(hidden, weight) + self.bias.val().unsqueeze()
     }
 }
 
@@ -118,7 +114,8 @@ impl DiscriminatorHead {
     /// - output: `[batch, seq]`
     pub(super) fn forward(&self, hidden: Tensor<3>) -> Tensor<2> {
         let [batch, seq, _] = hidden.dims();
-        let scores = rows::linear(&self.dense_prediction, self.activation.forward(rows::linear(&self.dense, hidden)));
+        let scores =
+            linear::forward(&self.dense_prediction, self.activation.forward(linear::forward(&self.dense, hidden)));
         scores.reshape([batch, seq])
     }
 }

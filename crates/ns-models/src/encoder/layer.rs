@@ -5,9 +5,7 @@ use burn::nn::LayerNorm;
 use burn::tensor::{Device, Tensor};
 
 use super::{EncoderConfig, attention::EncoderAttention, feed_forward::FeedForward};
-use crate::{
-    Activation, Component, Context, Observer, Site, Vector, Walk, leaves::layer_norm, positions::at_positions,
-};
+use crate::{Activation, Context, Observer, Site, Sublayer, Vector, Walk, init, positions::at_positions};
 
 #[derive(Module, Debug)]
 pub(super) struct EncoderLayer {
@@ -55,7 +53,7 @@ impl EncoderLayer {
     ) -> Walk {
         let positions = context.positions_of(layer);
         let update = self.attention.update(hidden.clone(), positions, &context.attention_bias);
-        let at = (Component::Attn, layer);
+        let at = (Sublayer::Attn, layer);
         let hidden = self.attention.output.add(at, at_positions(hidden, positions), update, observer)?;
         self.after_attention(layer, hidden, observer)
     }
@@ -66,7 +64,7 @@ impl EncoderLayer {
     /// - hidden and output: `[batch, positions, hidden]`
     pub(super) fn after_attention(&self, layer: usize, hidden: Tensor<3>, observer: &mut dyn Observer) -> Walk {
         let update = self.output.update(self.intermediate.forward(hidden.clone()));
-        self.output.add((Component::Mlp, layer), hidden, update, observer)
+        self.output.add((Sublayer::Mlp, layer), hidden, update, observer)
     }
 }
 
@@ -80,7 +78,7 @@ impl ResidualOutput {
     pub(super) fn init(input: usize, groups: usize, config: &EncoderConfig, device: &Device) -> Self {
         Self {
             dense: FeedForward::init(input, config.hidden_size, groups, device),
-            layer_norm: layer_norm(config.hidden_size, config.layer_norm_eps, device),
+            layer_norm: init::layer_norm(config.hidden_size, config.layer_norm_eps, device),
         }
     }
 
@@ -91,13 +89,13 @@ impl ResidualOutput {
     /// Adds an update to the residual stream, and reports both.
     fn add(
         &self,
-        (component, layer): (Component, usize),
+        (sublayer, layer): (Sublayer, usize),
         hidden: Tensor<3>,
         update: Tensor<3>,
         observer: &mut dyn Observer,
     ) -> Walk {
-        let update = observer.visit(Site::new(component, Vector::Update, layer), update)?;
+        let update = observer.visit(Site::new(sublayer, Vector::Update, layer), update)?;
         let stream = self.layer_norm.forward(update + hidden);
-        observer.visit(Site::new(component, Vector::Stream, layer), stream)
+        observer.visit(Site::new(sublayer, Vector::Stream, layer), stream)
     }
 }

@@ -11,11 +11,9 @@ use super::{
     relative_position::relative_scores,
 };
 use crate::{
-    Anatomy, AttentionBias, Context, Head, HfNames, InitialValue, Logits, MaskableLayer, Model, ModelError,
-    ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Walk,
-    leaves::{embedding, linear},
+    AttentionBias, BlockLayout, Context, Head, HfNames, InitialValue, Logits, MaskableLayer, Model, ModelError,
+    ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Walk, init, linear,
     residual::all_sites,
-    rows,
 };
 
 /// Buffers of older checkpoints, and the next-sentence head of BERT's pretraining, which no class here has.
@@ -65,15 +63,16 @@ impl EncoderBase {
     fn init(config: &EncoderConfig, has_pooler: bool, device: &Device) -> Self {
         let (width, hidden) = (config.embedding_width(), config.hidden_size);
         let relative = config.model_type == EncoderFamily::MpNet;
-        let relative_table = || embedding(config.relative_attention_num_buckets, config.num_attention_heads, device);
+        let relative_table =
+            || init::embedding(config.relative_attention_num_buckets, config.num_attention_heads, device);
         Self {
             embeddings: Embeddings::init(config, device),
-            embeddings_project: (width != hidden).then(|| linear(width, hidden, device)),
+            embeddings_project: (width != hidden).then(|| init::linear(width, hidden, device)),
             encoder: EncoderStack {
                 layer: (0..config.num_hidden_layers).map(|_| EncoderLayer::init(config, device)).collect(),
                 relative_attention_bias: relative.then(relative_table),
             },
-            pooler: has_pooler.then(|| Pooler { dense: linear(hidden, hidden, device) }),
+            pooler: has_pooler.then(|| Pooler { dense: init::linear(hidden, hidden, device) }),
         }
     }
 }
@@ -153,7 +152,7 @@ impl Model for Encoder {
         self.config.model_type.model_type()
     }
 
-    fn head_kind(&self) -> Head {
+    fn head(&self) -> Head {
         self.head_kind
     }
 
@@ -165,8 +164,8 @@ impl Model for Encoder {
         self.hf_names().maskable_layers(self)
     }
 
-    fn anatomy(&self) -> Anatomy {
-        Anatomy {
+    fn block_layout(&self) -> BlockLayout {
+        BlockLayout {
             n_heads: self.config.attending_heads(),
             lists: &["layer"],
             layers: self.config.model_type.differences().parts,
@@ -219,7 +218,7 @@ impl Transformer for Encoder {
     fn embed(&self, inputs: &ModelInputs) -> Result<Tensor<3>, ModelError> {
         let embedded = self.base.embeddings.forward(inputs)?;
         Ok(match &self.base.embeddings_project {
-            Some(project) => rows::linear(project, embedded),
+            Some(project) => linear::forward(project, embedded),
             None => embedded,
         })
     }
@@ -242,13 +241,13 @@ impl Transformer for Encoder {
                 Some(head.forward(last_hidden_state, &self.base.embeddings.word_embeddings().weight))
             }
             Some(EncoderHead::Linear(classifier)) if self.head_kind == Head::TokenClassification => {
-                Some(rows::linear(classifier, last_hidden_state))
+                Some(linear::forward(classifier, last_hidden_state))
             }
             _ => None,
         }
     }
 
-    fn head(&self, last_hidden_state: Tensor<3>, _inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
+    fn apply_head(&self, last_hidden_state: Tensor<3>, _inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
         let [batch, _, hidden] = last_hidden_state.dims();
         let first = last_hidden_state.clone().slice_dim(1, 0..1).reshape([batch, hidden]);
         let pooler_output = self.base.pooler.as_ref().map(|pooler| tanh(pooler.dense.forward(first.clone())));

@@ -7,7 +7,7 @@ use burn::nn::{Initializer, Linear, PaddingConfig1d};
 use burn::tensor::{Device, Tensor, activation::softmax};
 
 use super::EncoderConfig;
-use crate::leaves::linear;
+use crate::init;
 
 #[derive(Module, Debug)]
 pub(super) struct SpanConvolution {
@@ -32,8 +32,8 @@ impl SpanConvolution {
         let (hidden, n_heads, kernel_size) = (config.hidden_size, config.attending_heads(), config.conv_kernel_size);
         Self {
             key_conv_attn_layer: SeparableConv1d::init(hidden, all_heads, kernel_size, device),
-            conv_kernel_layer: linear(all_heads, n_heads * kernel_size, device),
-            conv_out_layer: linear(hidden, all_heads, device),
+            conv_kernel_layer: init::linear(all_heads, n_heads * kernel_size, device),
+            conv_out_layer: init::linear(hidden, all_heads, device),
             n_heads,
             kernel_size,
         }

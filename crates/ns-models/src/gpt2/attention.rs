@@ -5,7 +5,7 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 
 use super::Gpt2Config;
-use crate::{AttentionBias, Positions, attend_from, leaves::linear, merge_heads, rows, split_heads};
+use crate::{AttentionBias, Positions, attend_from, init, linear, merge_heads, split_heads};
 
 /// Causal self-attention.
 #[derive(Module, Debug)]
@@ -23,8 +23,8 @@ impl Gpt2Attention {
         let by_size = if config.scale_attn_weights { head_dim.powf(-0.5) } else { 1.0 };
         let by_layer = if config.scale_attn_by_inverse_layer_idx { 1.0 / (layer + 1) as f64 } else { 1.0 };
         Self {
-            c_attn: linear(hidden, 3 * hidden, device),
-            c_proj: linear(hidden, hidden, device),
+            c_attn: init::linear(hidden, 3 * hidden, device),
+            c_proj: init::linear(hidden, hidden, device),
             n_heads: config.n_head,
             scale: by_size * by_layer,
         }
@@ -38,18 +38,18 @@ impl Gpt2Attention {
     pub(crate) fn forward(&self, hidden: Tensor<3>, positions: Option<&Positions>, bias: &AttentionBias) -> Tensor<3> {
         let [query, key, value] = self.query_key_value(hidden, positions);
         let attended = attend_from(positions, query, key, value, self.scale, bias);
-        rows::linear(&self.c_proj, merge_heads(attended))
+        linear::forward(&self.c_proj, merge_heads(attended))
     }
 
     /// Queries at some positions or all, keys and values everywhere.
     fn query_key_value(&self, hidden: Tensor<3>, positions: Option<&Positions>) -> [Tensor<4>; 3] {
         let n_heads = self.n_heads;
         let Some(positions) = positions else {
-            let heads = split_heads(rows::linear(&self.c_attn, hidden), 3 * n_heads);
+            let heads = split_heads(linear::forward(&self.c_attn, hidden), 3 * n_heads);
             return [0, 1, 2].map(|part| heads.clone().narrow(1, part * n_heads, n_heads));
         };
-        let ([_, _, width], outputs) = (hidden.dims(), rows::Outputs::of(&self.c_attn));
-        let query = split_heads(outputs.range(0..width, positions.of(hidden.clone())), n_heads);
+        let ([_, _, width], outputs) = (hidden.dims(), linear::Outputs::new(&self.c_attn));
+        let query = split_heads(outputs.range(0..width, positions.select(hidden.clone())), n_heads);
         // Apart, as gradients of halves of one product would each be filled up with zeros.
         let heads = |part: usize| split_heads(outputs.range(part * width..(part + 1) * width, hidden.clone()), n_heads);
         [query, heads(1), heads(2)]

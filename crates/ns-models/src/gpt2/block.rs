@@ -6,10 +6,8 @@ use burn::tensor::{Device, Tensor};
 
 use super::{Gpt2Config, attention::Gpt2Attention};
 use crate::{
-    Activation, AttentionBias, Observer, Positions, Walk,
-    leaves::{layer_norm, linear},
+    Activation, AttentionBias, Observer, Positions, Walk, init, linear,
     residual::{pre_ln_block, pre_ln_mlp},
-    rows,
 };
 
 #[derive(Module, Debug)]
@@ -31,14 +29,14 @@ struct Gpt2Mlp {
 impl Gpt2Block {
     pub(crate) fn init(config: &Gpt2Config, layer: usize, device: &Device) -> Self {
         let mlp = Gpt2Mlp {
-            c_fc: linear(config.n_embd, config.inner_size(), device),
-            c_proj: linear(config.inner_size(), config.n_embd, device),
+            c_fc: init::linear(config.n_embd, config.inner_size(), device),
+            c_proj: init::linear(config.inner_size(), config.n_embd, device),
             activation: config.activation_function,
         };
         Self {
-            ln_1: layer_norm(config.n_embd, config.layer_norm_epsilon, device),
+            ln_1: init::layer_norm(config.n_embd, config.layer_norm_epsilon, device),
             attn: Gpt2Attention::init(config, layer, device),
-            ln_2: layer_norm(config.n_embd, config.layer_norm_epsilon, device),
+            ln_2: init::layer_norm(config.n_embd, config.layer_norm_epsilon, device),
             mlp,
         }
     }
@@ -72,6 +70,6 @@ impl Gpt2Block {
 
 impl Gpt2Mlp {
     fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
-        rows::linear(&self.c_proj, self.activation.forward(rows::linear(&self.c_fc, hidden)))
+        linear::forward(&self.c_proj, self.activation.forward(linear::forward(&self.c_fc, hidden)))
     }
 }

@@ -143,7 +143,8 @@ mod tests {
         assert!(uneven.validate().unwrap_err().to_string().contains("multiple of n_head = 4"));
         let empty = Gpt2Config { n_layer: 0, ..Default::default() };
         assert!(empty.validate().unwrap_err().to_string().contains("n_layer is 0"));
-        let other = Gpt2Config { common: CommonConfig::of("GPT2DoubleHeadsModel"), ..Default::default() };
+        let other =
+            Gpt2Config { common: CommonConfig::from_architecture("GPT2DoubleHeadsModel"), ..Default::default() };
         assert!(other.validate().unwrap_err().to_string().contains("GPT2ForSequenceClassification"));
     }
 }

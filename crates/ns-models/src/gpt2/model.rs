@@ -7,18 +7,18 @@ use serde_json::Value;
 
 use super::{Gpt2Config, block::Gpt2Block, config::MODEL_TYPE};
 use crate::{
-    Anatomy, AttentionBias, Context, Division, Head, HfNames, InitialValue, Logits, MaskableLayer, Model, ModelError,
-    ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Walk,
+    AttentionBias, BlockLayout, Context, Head, HeadSplit, HfNames, InitialValue, Logits, MaskableLayer, Model,
+    ModelError, ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Walk,
+    block_layout::{BY_INPUT, FUSED, MLP},
     decoder_head::{DecoderHead, DecoderHeadConfig},
-    leaves::{embedding, layer_norm},
-    parts::{BY_INPUT, FUSED, MLP},
+    init,
     residual::all_sites,
 };
 
 /// Layers that HF builds as `Conv1D`.
 const CONV1D: [&str; 4] = ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"];
 /// What the layers of a block belong to.
-const PARTS: [(&str, Division); 3] = [("attn.c_attn", FUSED), ("attn.c_proj", BY_INPUT), ("mlp", MLP)];
+const PARTS: [(&str, HeadSplit); 3] = [("attn.c_attn", FUSED), ("attn.c_proj", BY_INPUT), ("mlp", MLP)];
 /// Causal masks that older checkpoints store as buffers.
 const BUFFERS: [&str; 2] = [".attn.bias", ".attn.masked_bias"];
 
@@ -62,10 +62,10 @@ impl Pretrained for Gpt2 {
         };
         Ok(Self {
             transformer: Gpt2Transformer {
-                wte: embedding(config.vocab_size, hidden_size, device),
-                wpe: embedding(config.n_positions, hidden_size, device),
+                wte: init::embedding(config.vocab_size, hidden_size, device),
+                wpe: init::embedding(config.n_positions, hidden_size, device),
                 h: (0..config.n_layer).map(|layer| Gpt2Block::init(config, layer, device)).collect(),
-                ln_f: layer_norm(hidden_size, config.layer_norm_epsilon, device),
+                ln_f: init::layer_norm(hidden_size, config.layer_norm_epsilon, device),
             },
             head: head.init(device),
             config: config.clone(),
@@ -87,7 +87,7 @@ impl Pretrained for Gpt2 {
     fn hf_names(&self) -> HfNames {
         HfNames {
             base: ("transformer", "transformer"),
-            has_head: self.head_kind() != Head::None,
+            has_head: self.head() != Head::None,
             renamed: vec![("head", "")],
             ignored_endings: BUFFERS.into(),
             ignored_keys: if self.head.is_tied() { vec!["lm_head.weight"] } else { Vec::new() },
@@ -101,7 +101,7 @@ impl Model for Gpt2 {
         MODEL_TYPE
     }
 
-    fn head_kind(&self) -> Head {
+    fn head(&self) -> Head {
         self.head.kind()
     }
 
@@ -113,8 +113,8 @@ impl Model for Gpt2 {
         self.hf_names().maskable_layers(self)
     }
 
-    fn anatomy(&self) -> Anatomy {
-        Anatomy { n_heads: self.config.n_head, lists: &["h"], layers: &PARTS }
+    fn block_layout(&self) -> BlockLayout {
+        BlockLayout { n_heads: self.config.n_head, lists: &["h"], layers: &PARTS }
     }
 
     fn initial_value(&self, path: &str, _shape: &[usize]) -> InitialValue {
@@ -182,7 +182,7 @@ impl Transformer for Gpt2 {
         self.head.token_logits(last_hidden_state, &self.transformer.wte.weight)
     }
 
-    fn head(&self, last_hidden_state: Tensor<3>, inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
+    fn apply_head(&self, last_hidden_state: Tensor<3>, inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
         self.head.output(last_hidden_state, inputs, &self.transformer.wte.weight)
     }
 }

@@ -6,12 +6,10 @@ use burn::tensor::{Device, Tensor};
 
 use super::GptNeoConfig;
 use crate::{
-    Activation, AttentionBias, Observer, Positions, Walk, attend_from,
-    leaves::{layer_norm, linear, linear_with},
-    merge_heads,
+    Activation, AttentionBias, Observer, Positions, Walk, attend_from, init, linear, merge_heads,
     positions::at_positions,
     residual::{pre_ln_block, pre_ln_mlp},
-    rows, split_heads,
+    split_heads,
 };
 
 #[derive(Module, Debug)]
@@ -43,20 +41,20 @@ struct GptNeoMlp {
 impl GptNeoBlock {
     pub(super) fn init(config: &GptNeoConfig, device: &Device) -> Self {
         let hidden = config.hidden_size;
-        let projection = || linear_with(false, hidden, hidden, device);
+        let projection = || init::linear_with(false, hidden, hidden, device);
         Self {
-            ln_1: layer_norm(hidden, config.layer_norm_epsilon, device),
+            ln_1: init::layer_norm(hidden, config.layer_norm_epsilon, device),
             attn: GptNeoSelfAttention {
                 k_proj: projection(),
                 v_proj: projection(),
                 q_proj: projection(),
-                out_proj: linear(hidden, hidden, device),
+                out_proj: init::linear(hidden, hidden, device),
                 n_heads: config.num_heads,
             },
-            ln_2: layer_norm(hidden, config.layer_norm_epsilon, device),
+            ln_2: init::layer_norm(hidden, config.layer_norm_epsilon, device),
             mlp: GptNeoMlp {
-                c_fc: linear(hidden, config.inner_size(), device),
-                c_proj: linear(config.inner_size(), hidden, device),
+                c_fc: init::linear(hidden, config.inner_size(), device),
+                c_proj: init::linear(config.inner_size(), hidden, device),
                 activation: config.activation_function,
             },
         }
@@ -91,15 +89,15 @@ impl GptNeoBlock {
 
 impl GptNeoSelfAttention {
     fn forward(&self, hidden: Tensor<3>, positions: Option<&Positions>, bias: &AttentionBias) -> Tensor<3> {
-        let heads = |projection, hidden| split_heads(rows::linear(projection, hidden), self.n_heads);
+        let heads = |projection, hidden| split_heads(linear::forward(projection, hidden), self.n_heads);
         let query = heads(&self.q_proj, at_positions(hidden.clone(), positions));
         let (key, value) = (heads(&self.k_proj, hidden.clone()), heads(&self.v_proj, hidden));
-        rows::linear(&self.out_proj, merge_heads(attend_from(positions, query, key, value, 1.0, bias)))
+        linear::forward(&self.out_proj, merge_heads(attend_from(positions, query, key, value, 1.0, bias)))
     }
 }
 
 impl GptNeoMlp {
     fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
-        rows::linear(&self.c_proj, self.activation.forward(rows::linear(&self.c_fc, hidden)))
+        linear::forward(&self.c_proj, self.activation.forward(linear::forward(&self.c_fc, hidden)))
     }
 }

@@ -7,16 +7,16 @@ use serde_json::Value;
 
 use super::{GptNeoAttention, GptNeoConfig, block::GptNeoBlock, config::MODEL_TYPE};
 use crate::{
-    Anatomy, AttentionBias, Context, Division, Head, HfNames, InitialValue, Logits, MaskableLayer, Model, ModelError,
-    ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Walk,
+    AttentionBias, BlockLayout, Context, Head, HeadSplit, HfNames, InitialValue, Logits, MaskableLayer, Model,
+    ModelError, ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Walk,
+    block_layout::{BY_INPUT, BY_OUTPUT, MLP},
     decoder_head::{DecoderHead, DecoderHeadConfig},
-    leaves::{embedding, layer_norm},
-    parts::{BY_INPUT, BY_OUTPUT, MLP},
+    init,
     residual::all_sites,
 };
 
 /// What the layers of a block belong to.
-const PARTS: [(&str, Division); 5] = [
+const PARTS: [(&str, HeadSplit); 5] = [
     ("attn.attention.q_proj", BY_OUTPUT),
     ("attn.attention.k_proj", BY_OUTPUT),
     ("attn.attention.v_proj", BY_OUTPUT),
@@ -63,10 +63,10 @@ impl Pretrained for GptNeo {
         };
         Ok(Self {
             transformer: GptNeoTransformer {
-                wte: embedding(config.vocab_size, hidden_size, device),
-                wpe: embedding(config.max_position_embeddings, hidden_size, device),
+                wte: init::embedding(config.vocab_size, hidden_size, device),
+                wpe: init::embedding(config.max_position_embeddings, hidden_size, device),
                 h: (0..config.num_layers).map(|_| GptNeoBlock::init(config, device)).collect(),
-                ln_f: layer_norm(hidden_size, config.layer_norm_epsilon, device),
+                ln_f: init::layer_norm(hidden_size, config.layer_norm_epsilon, device),
             },
             head: head.init(device),
             attention: config.attention_layers(),
@@ -89,7 +89,7 @@ impl Pretrained for GptNeo {
     fn hf_names(&self) -> HfNames {
         HfNames {
             base: ("transformer", "transformer"),
-            has_head: self.head_kind() != Head::None,
+            has_head: self.head() != Head::None,
             renamed: vec![("head", ""), ("attn", "attn.attention")],
             ignored_endings: BUFFERS.into(),
             ignored_keys: if self.head.is_tied() { vec!["lm_head.weight"] } else { Vec::new() },
@@ -103,7 +103,7 @@ impl Model for GptNeo {
         MODEL_TYPE
     }
 
-    fn head_kind(&self) -> Head {
+    fn head(&self) -> Head {
         self.head.kind()
     }
 
@@ -115,8 +115,8 @@ impl Model for GptNeo {
         self.hf_names().maskable_layers(self)
     }
 
-    fn anatomy(&self) -> Anatomy {
-        Anatomy { n_heads: self.config.num_heads, lists: &["h"], layers: &PARTS }
+    fn block_layout(&self) -> BlockLayout {
+        BlockLayout { n_heads: self.config.num_heads, lists: &["h"], layers: &PARTS }
     }
 
     fn initial_value(&self, path: &str, _shape: &[usize]) -> InitialValue {
@@ -189,7 +189,7 @@ impl Transformer for GptNeo {
         self.head.token_logits(last_hidden_state, &self.transformer.wte.weight)
     }
 
-    fn head(&self, last_hidden_state: Tensor<3>, inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
+    fn apply_head(&self, last_hidden_state: Tensor<3>, inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
         self.head.output(last_hidden_state, inputs, &self.transformer.wte.weight)
     }
 }

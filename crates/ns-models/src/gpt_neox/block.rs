@@ -8,12 +8,10 @@ use burn::tensor::{Device, Tensor};
 
 use super::GptNeoXConfig;
 use crate::{
-    Activation, Component, Context, Observer, Positions, Site, Vector, Walk, attend_from,
-    leaves::{layer_norm, linear, linear_with},
-    merge_heads,
+    Activation, Context, Observer, Positions, Site, Sublayer, Vector, Walk, attend_from, init, linear, merge_heads,
     positions::at_positions,
     residual::{pre_ln_block, pre_ln_mlp},
-    rows, split_heads,
+    split_heads,
 };
 
 #[derive(Module, Debug)]
@@ -44,16 +42,16 @@ impl GptNeoXBlock {
     pub(super) fn init(config: &GptNeoXConfig, device: &Device) -> Self {
         let (hidden, inner, bias) = (config.hidden_size, config.intermediate_size, config.attention_bias);
         Self {
-            input_layernorm: layer_norm(hidden, config.layer_norm_eps, device),
+            input_layernorm: init::layer_norm(hidden, config.layer_norm_eps, device),
             attention: GptNeoXAttention {
-                query_key_value: linear_with(bias, hidden, 3 * hidden, device),
-                dense: linear_with(bias, hidden, hidden, device),
+                query_key_value: init::linear_with(bias, hidden, 3 * hidden, device),
+                dense: init::linear_with(bias, hidden, hidden, device),
                 n_heads: config.num_attention_heads,
             },
-            post_attention_layernorm: layer_norm(hidden, config.layer_norm_eps, device),
+            post_attention_layernorm: init::layer_norm(hidden, config.layer_norm_eps, device),
             mlp: GptNeoXMlp {
-                dense_h_to_4h: linear(hidden, inner, device),
-                dense_4h_to_h: linear(inner, hidden, device),
+                dense_h_to_4h: init::linear(hidden, inner, device),
+                dense_4h_to_h: init::linear(inner, hidden, device),
                 activation: config.hidden_act,
             },
             parallel: config.use_parallel_residual,
@@ -101,11 +99,11 @@ fn parallel_block(
     mlp: impl FnOnce(Tensor<3>) -> Tensor<3>,
 ) -> Walk {
     let attn_update = attention(hidden.clone());
-    let attn_update = observer.visit(Site::new(Component::Attn, Vector::Update, layer), attn_update)?;
+    let attn_update = observer.visit(Site::new(Sublayer::Attn, Vector::Update, layer), attn_update)?;
     let hidden = at_positions(hidden, positions);
-    let mlp_update = observer.visit(Site::new(Component::Mlp, Vector::Update, layer), mlp(hidden.clone()))?;
+    let mlp_update = observer.visit(Site::new(Sublayer::Mlp, Vector::Update, layer), mlp(hidden.clone()))?;
     let stream = mlp_update + attn_update + hidden;
-    ControlFlow::Continue(observer.visit(Site::new(Component::Mlp, Vector::Stream, layer), stream)?)
+    ControlFlow::Continue(observer.visit(Site::new(Sublayer::Mlp, Vector::Stream, layer), stream)?)
 }
 
 impl GptNeoXAttention {
@@ -115,11 +113,11 @@ impl GptNeoXAttention {
         let (query, key) = match (&context.rotary, positions) {
             (None, _) => (query, key),
             (Some(rotary), None) => (rotary.turn(query), rotary.turn(key)),
-            (Some(rotary), Some(positions)) => (rotary.of_positions(positions).turn(query), rotary.turn(key)),
+            (Some(rotary), Some(positions)) => (rotary.select(positions).turn(query), rotary.turn(key)),
         };
         let scale = (head_dim as f64).powf(-0.5);
         let attended = attend_from(positions, query, key, value, scale, &context.attention_bias);
-        rows::linear(&self.dense, merge_heads(attended))
+        linear::forward(&self.dense, merge_heads(attended))
     }
 
     /// Splits the fused projection, whose rows go head by head: queries at some positions or all, keys and values
@@ -129,20 +127,20 @@ impl GptNeoXAttention {
         let head_dim = width / n_heads;
         let part = |heads: &Tensor<4>, part: usize| heads.clone().narrow(3, part * head_dim, head_dim);
         let Some(positions) = positions else {
-            let heads = split_heads(rows::linear(&self.query_key_value, hidden), n_heads);
+            let heads = split_heads(linear::forward(&self.query_key_value, hidden), n_heads);
             return [0, 1, 2].map(|number| part(&heads, number));
         };
-        let outputs = rows::Outputs::of(&self.query_key_value);
+        let outputs = linear::Outputs::new(&self.query_key_value);
         // Apart, as gradients of halves of one product would each be filled up with zeros.
         let heads = |part: usize, hidden| {
             split_heads(outputs.range_of_groups(n_heads, part * head_dim..(part + 1) * head_dim, hidden), n_heads)
         };
-        [heads(0, positions.of(hidden.clone())), heads(1, hidden.clone()), heads(2, hidden)]
+        [heads(0, positions.select(hidden.clone())), heads(1, hidden.clone()), heads(2, hidden)]
     }
 }
 
 impl GptNeoXMlp {
     fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
-        rows::linear(&self.dense_4h_to_h, self.activation.forward(rows::linear(&self.dense_h_to_4h, hidden)))
+        linear::forward(&self.dense_4h_to_h, self.activation.forward(linear::forward(&self.dense_h_to_4h, hidden)))
     }
 }

@@ -7,16 +7,17 @@ use serde_json::Value;
 
 use super::{GptNeoXConfig, block::GptNeoXBlock, config::MODEL_TYPE};
 use crate::{
-    Anatomy, AttentionBias, Component, Context, Division, Head, HfNames, InitialValue, Logits, MaskableLayer, Model,
-    ModelError, ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Rotary, Site, Transformer, Vector, Walk,
+    AttentionBias, BlockLayout, Context, Head, HeadSplit, HfNames, InitialValue, Logits, MaskableLayer, Model,
+    ModelError, ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Rotary, Site, Sublayer, Transformer,
+    Vector, Walk,
+    block_layout::{BY_INPUT, BY_OUTPUT, MLP},
     decoder_head::{DecoderHead, DecoderHeadConfig},
-    leaves::{embedding, layer_norm},
-    parts::{BY_INPUT, BY_OUTPUT, MLP},
+    init,
     residual::all_sites,
 };
 
 /// What the layers of a block belong to; the fused projection goes head by head, with query, key and value in each.
-const PARTS: [(&str, Division); 3] =
+const PARTS: [(&str, HeadSplit); 3] =
     [("attention.query_key_value", BY_OUTPUT), ("attention.dense", BY_INPUT), ("mlp", MLP)];
 /// Causal masks and rotations that older checkpoints store as buffers.
 const BUFFERS: [&str; 3] = [".attention.bias", ".attention.masked_bias", ".attention.rotary_emb.inv_freq"];
@@ -55,9 +56,9 @@ impl Pretrained for GptNeoX {
         };
         Ok(Self {
             gpt_neox: GptNeoXBase {
-                embed_in: embedding(config.vocab_size, hidden_size, device),
+                embed_in: init::embedding(config.vocab_size, hidden_size, device),
                 layers: (0..config.num_hidden_layers).map(|_| GptNeoXBlock::init(config, device)).collect(),
-                final_layer_norm: layer_norm(hidden_size, config.layer_norm_eps, device),
+                final_layer_norm: init::layer_norm(hidden_size, config.layer_norm_eps, device),
             },
             head: head.init(device),
             config: config.clone(),
@@ -79,7 +80,7 @@ impl Pretrained for GptNeoX {
     fn hf_names(&self) -> HfNames {
         HfNames {
             base: ("gpt_neox", "gpt_neox"),
-            has_head: self.head_kind() != Head::None,
+            has_head: self.head() != Head::None,
             renamed: vec![("head.lm_head", "embed_out"), ("head", "")],
             ignored_endings: BUFFERS.into(),
             ignored_keys: if self.head.is_tied() { vec!["embed_out.weight"] } else { Vec::new() },
@@ -93,7 +94,7 @@ impl Model for GptNeoX {
         MODEL_TYPE
     }
 
-    fn head_kind(&self) -> Head {
+    fn head(&self) -> Head {
         self.head.kind()
     }
 
@@ -105,8 +106,8 @@ impl Model for GptNeoX {
         self.hf_names().maskable_layers(self)
     }
 
-    fn anatomy(&self) -> Anatomy {
-        Anatomy { n_heads: self.config.num_attention_heads, lists: &["layers"], layers: &PARTS }
+    fn block_layout(&self) -> BlockLayout {
+        BlockLayout { n_heads: self.config.num_attention_heads, lists: &["layers"], layers: &PARTS }
     }
 
     fn initial_value(&self, path: &str, _shape: &[usize]) -> InitialValue {
@@ -142,7 +143,7 @@ impl Transformer for GptNeoX {
 
     fn sites(&self) -> Vec<Site> {
         let is_between =
-            |site: &Site| matches!(site, Site::Block { component: Component::Attn, vector: Vector::Stream, .. });
+            |site: &Site| matches!(site, Site::Block { sublayer: Sublayer::Attn, vector: Vector::Stream, .. });
         let sites = all_sites(self.n_layers()).into_iter();
         sites.filter(|site| !(self.config.use_parallel_residual && is_between(site))).collect()
     }
@@ -175,7 +176,7 @@ impl Transformer for GptNeoX {
         self.head.token_logits(last_hidden_state, &self.gpt_neox.embed_in.weight)
     }
 
-    fn head(&self, last_hidden_state: Tensor<3>, inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
+    fn apply_head(&self, last_hidden_state: Tensor<3>, inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
         self.head.output(last_hidden_state, inputs, &self.gpt_neox.embed_in.weight)
     }
 }

@@ -40,7 +40,7 @@ impl Kernels for Flex {
         let mut scores = contiguous(scores);
         let tasks = scores.storage_mut::<f32>().par_chunks_mut(rows * keys).enumerate();
         tasks.for_each(|(task, scores)| {
-            let mut lanes = slices::Lanes::of_row(keys);
+            let mut lanes = slices::Lanes::with_len(keys);
             for (row, scores) in scores.chunks_exact_mut(keys).enumerate() {
                 let row = task * rows + row;
                 let start = bias.start([row / (heads * queries), row / queries % heads, row % queries]);

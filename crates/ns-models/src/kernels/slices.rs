@@ -41,7 +41,7 @@ pub(super) fn gated_backward(x: &[f32], gradient: &mut [f32], gate: Gate) {
 pub(super) struct Lanes(Vec<[f32; LANES]>);
 
 impl Lanes {
-    pub(super) fn of_row(len: usize) -> Self {
+    pub(super) fn with_len(len: usize) -> Self {
         Self(vec![[f32::NEG_INFINITY; LANES]; len.div_ceil(LANES)])
     }
 }

@@ -12,16 +12,16 @@ use super::{
     layers::{ConvNorm, ResNetStage},
 };
 use crate::{
-    Activation, Anatomy, Division, Head, HfNames, InitialValue, Logits, MaskableLayer, Model, ModelError, ModelInputs,
-    Part, Pretrained, ProblemType, leaves::linear,
+    Activation, BlockLayout, Component, Head, HeadSplit, HfNames, InitialValue, Logits, MaskableLayer, Model,
+    ModelError, ModelInputs, Pretrained, ProblemType, init,
 };
 
 /// HF's names of what lies flat here; its classifier is the second part of a sequence.
 const RENAMED: [(&str, &str); 3] =
     [("embedder", "embedder.embedder"), ("stages", "encoder.stages"), ("classifier", "classifier.1")];
 /// What the layers of a block belong to.
-const PARTS: [(&str, Division); 2] =
-    [("layer", Division::Whole(Part::Convolutions)), ("shortcut", Division::Whole(Part::Shortcut))];
+const PARTS: [(&str, HeadSplit); 2] =
+    [("layer", HeadSplit::Whole(Component::Convolutions)), ("shortcut", HeadSplit::Whole(Component::Shortcut))];
 /// PyTorch's count of batches, which only a cumulative average would read.
 const BATCH_COUNTS: &str = ".num_batches_tracked";
 
@@ -93,7 +93,7 @@ impl Pretrained for ResNet {
     fn init(config: &ResNetConfig, device: &Device) -> Result<Self, ModelError> {
         config.validate()?;
         let kind = config.head()?;
-        let classifier = || linear(config.output_size(), config.common.n_labels(), device);
+        let classifier = || init::linear(config.output_size(), config.common.n_labels(), device);
         let max_pool = MaxPool2dConfig::new([3, 3]).with_strides([2, 2]);
         Ok(Self {
             resnet: ResNetBase {
@@ -133,7 +133,7 @@ impl Model for ResNet {
         MODEL_TYPE
     }
 
-    fn head_kind(&self) -> Head {
+    fn head(&self) -> Head {
         self.kind
     }
 
@@ -145,8 +145,8 @@ impl Model for ResNet {
         self.hf_names().maskable_layers(self)
     }
 
-    fn anatomy(&self) -> Anatomy {
-        Anatomy { n_heads: 0, lists: &["stages", "layers"], layers: &PARTS }
+    fn block_layout(&self) -> BlockLayout {
+        BlockLayout { n_heads: 0, lists: &["stages", "layers"], layers: &PARTS }
     }
 
     /// HF's `_init_weights`: convolutions by He et al. (2015, equation 14, over what goes out), the classifier as

@@ -6,10 +6,8 @@ use burn::tensor::{Device, Tensor};
 
 use super::VitConfig;
 use crate::{
-    Activation, Context, Observer, Walk,
-    leaves::{layer_norm, linear},
+    Activation, Context, Observer, Walk, init, linear,
     residual::{pre_ln_block, pre_ln_mlp},
-    rows,
     self_attention::{SelfAttention, SelfAttentionConfig},
 };
 
@@ -35,12 +33,12 @@ impl VitBlock {
             bias: config.qkv_bias,
         };
         Self {
-            layernorm_before: layer_norm(hidden, config.layer_norm_eps, device),
+            layernorm_before: init::layer_norm(hidden, config.layer_norm_eps, device),
             attention: attention.init(device),
-            attention_output: linear(hidden, hidden, device),
-            layernorm_after: layer_norm(hidden, config.layer_norm_eps, device),
-            intermediate: linear(hidden, inner, device),
-            output: linear(inner, hidden, device),
+            attention_output: init::linear(hidden, hidden, device),
+            layernorm_after: init::layer_norm(hidden, config.layer_norm_eps, device),
+            intermediate: init::linear(hidden, inner, device),
+            output: init::linear(inner, hidden, device),
             activation: config.hidden_act,
         }
     }
@@ -60,7 +58,7 @@ impl VitBlock {
         let positions = context.positions_of(layer);
         let attention = |hidden| {
             let normed = self.layernorm_before.forward(hidden);
-            rows::linear(&self.attention_output, self.attention.forward(normed, positions, &context.attention_bias))
+            linear::forward(&self.attention_output, self.attention.forward(normed, positions, &context.attention_bias))
         };
         pre_ln_block(layer, hidden, positions, observer, attention, |hidden| self.mlp(hidden))
     }
@@ -76,6 +74,6 @@ impl VitBlock {
     /// The MLP with its LayerNorm.
     fn mlp(&self, hidden: Tensor<3>) -> Tensor<3> {
         let normed = self.layernorm_after.forward(hidden);
-        rows::linear(&self.output, self.activation.forward(rows::linear(&self.intermediate, normed)))
+        linear::forward(&self.output, self.activation.forward(linear::forward(&self.intermediate, normed)))
     }
 }

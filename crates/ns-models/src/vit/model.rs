@@ -7,10 +7,10 @@ use serde_json::Value;
 
 use super::{VitConfig, block::VitBlock, config::MODEL_TYPE, embeddings::VitEmbeddings};
 use crate::{
-    Anatomy, AttentionBias, Context, Division, Head, HfNames, InitialValue, Logits, MaskableLayer, Model, ModelError,
-    ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Walk,
-    leaves::{layer_norm, linear},
-    parts::{BY_INPUT, BY_OUTPUT, MLP},
+    AttentionBias, BlockLayout, Context, Head, HeadSplit, HfNames, InitialValue, Logits, MaskableLayer, Model,
+    ModelError, ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Walk,
+    block_layout::{BY_INPUT, BY_OUTPUT, MLP},
+    init,
     residual::all_sites,
 };
 
@@ -25,7 +25,7 @@ const RENAMED: [(&str, &str); 7] = [
     ("pooler", "pooler.dense"),
 ];
 /// What the layers of a block belong to.
-const PARTS: [(&str, Division); 6] = [
+const PARTS: [(&str, HeadSplit); 6] = [
     ("attention.attention.query", BY_OUTPUT),
     ("attention.attention.key", BY_OUTPUT),
     ("attention.attention.value", BY_OUTPUT),
@@ -69,10 +69,10 @@ impl Pretrained for Vit {
             vit: VitBase {
                 embeddings: VitEmbeddings::init(config, device),
                 layers: (0..config.num_hidden_layers).map(|_| VitBlock::init(config, device)).collect(),
-                layernorm: layer_norm(hidden_size, config.layer_norm_eps, device),
-                pooler: has_pooler.then(|| linear(hidden_size, hidden_size, device)),
+                layernorm: init::layer_norm(hidden_size, config.layer_norm_eps, device),
+                pooler: has_pooler.then(|| init::linear(hidden_size, hidden_size, device)),
             },
-            classifier: has_classifier.then(|| linear(hidden_size, config.common.n_labels(), device)),
+            classifier: has_classifier.then(|| init::linear(hidden_size, config.common.n_labels(), device)),
             kind,
             config: config.clone(),
         })
@@ -103,7 +103,7 @@ impl Model for Vit {
         MODEL_TYPE
     }
 
-    fn head_kind(&self) -> Head {
+    fn head(&self) -> Head {
         self.kind
     }
 
@@ -115,8 +115,8 @@ impl Model for Vit {
         self.hf_names().maskable_layers(self)
     }
 
-    fn anatomy(&self) -> Anatomy {
-        Anatomy { n_heads: self.config.num_attention_heads, lists: &["layer"], layers: &PARTS }
+    fn block_layout(&self) -> BlockLayout {
+        BlockLayout { n_heads: self.config.num_attention_heads, lists: &["layer"], layers: &PARTS }
     }
 
     fn initial_value(&self, path: &str, _shape: &[usize]) -> InitialValue {
@@ -184,7 +184,7 @@ impl Transformer for Vit {
         None
     }
 
-    fn head(&self, last_hidden_state: Tensor<3>, _inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
+    fn apply_head(&self, last_hidden_state: Tensor<3>, _inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
         let cls_token = || -> Tensor<2> { last_hidden_state.clone().slice_dim(1, 0..1).squeeze_dim(1) };
         let pooler_output = self.vit.pooler.as_ref().map(|pooler| pooler.forward(cls_token()).tanh());
         let logits = self.classifier.as_ref().map(|classifier| Logits::Sequences(classifier.forward(cls_token())));

@@ -266,7 +266,7 @@ mod refused {
 
 #[test]
 fn defaults_are_those_of_vit_base() {
-    let config = VitConfig { common: CommonConfig::of("ViTModel"), ..VitConfig::default() };
+    let config = VitConfig { common: CommonConfig::from_architecture("ViTModel"), ..VitConfig::default() };
     assert_eq!((config.patch_grid(), config.n_positions()), ([14, 14], 197));
     assert_eq!(serde_json::from_value::<VitConfig>(json!({"architectures": ["ViTModel"]})).unwrap(), config);
 }

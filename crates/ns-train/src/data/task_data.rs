@@ -163,7 +163,7 @@ impl TaskBatch {
     /// # Errors
     /// [`TrainError::Setting`] for a model with another head, and the model's.
     pub fn scores(&self, model: &AnyModel) -> Result<Tensor<2>, TrainError> {
-        if let (true, AnyModel::Transformer(model)) = (model.head_kind() == ns_models::Head::Lm, model) {
+        if let (true, AnyModel::Transformer(model)) = (model.head() == ns_models::Head::Lm, model) {
             return last_logits(model, &self.inputs);
         }
         match model.logits(&self.inputs)? {
@@ -179,7 +179,7 @@ impl TaskBatch {
     pub fn task_output(&self, model: &AnyModel) -> Result<TaskOutput, TrainError> {
         let labels: Tensor<1, Int> =
             Tensor::from_data(TensorData::new(self.labels.clone(), [self.labels.len()]), &model.device());
-        if model.head_kind() == ns_models::Head::Lm {
+        if model.head() == ns_models::Head::Lm {
             let scores = self.scores(model)?;
             return Ok(TaskOutput { loss: cross_entropy(scores.clone(), labels), logits: Logits::Sequences(scores) });
         }
@@ -190,7 +190,7 @@ impl TaskBatch {
 fn no_answer(model: &AnyModel) -> TrainError {
     TrainError::Setting {
         setting: "model.architectures",
-        found: format!("a {} with the head: {}", model.model_type(), model.head_kind().name()),
+        found: format!("a {} with the head: {}", model.model_type(), model.head().name()),
         expected: "the data ask for one answer an example: a classification or a language model".into(),
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use ns_models::{
-    AnyModel, Component, Labels, Logits, Model, ModelError, ModelInputs, ResNet, Site, Transformer, Vector, VectorCache,
+    AnyModel, Labels, Logits, Model, ModelError, ModelInputs, ResNet, Site, Sublayer, Transformer, Vector, VectorCache,
 };
 
 use super::{Comparison, Tensors, compare::Tolerance, compare_all, read_json, read_tensors};
@@ -51,7 +51,7 @@ fn read_labels<M: Model>(labels: TensorData, model: &M, device: &Device) -> Resu
         ([_, _], false) => Ok(Labels::Tokens(Tensor::from_data(labels, device))),
         ([batch], true) => Ok(Labels::Values(Tensor::<1>::from_data(labels, device).reshape([*batch, 1]))),
         ([_, _], true) => Ok(Labels::Values(Tensor::from_data(labels, device))),
-        _ => Err(invalid("labels", &format!("{shape:?} for a {}", model.head_kind().name()))),
+        _ => Err(invalid("labels", &format!("{shape:?} for a {}", model.head().name()))),
     }
 }
 
@@ -67,11 +67,11 @@ fn transformer_tensors<M: Transformer>(model: &M, inputs: &ModelInputs) -> Resul
             Site::Embeddings => {
                 produced.insert("hidden.0".into(), vectors);
             }
-            Site::Block { layer, component, vector } => {
-                if (component, vector) == (Component::Mlp, Vector::Stream) {
+            Site::Block { layer, sublayer, vector } => {
+                if (sublayer, vector) == (Sublayer::Mlp, Vector::Stream) {
                     produced.insert(format!("hidden.{}", layer + 1), vectors.clone());
                 }
-                produced.insert(format!("{component}_{vector}.{layer}"), vectors);
+                produced.insert(format!("{sublayer}_{vector}.{layer}"), vectors);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use ns_circuit::HardMask;
-use ns_models::{LayerParts, Part, Place};
+use ns_models::{Component, LayerComponents, Location};
 
 use super::{CircuitView, Granularity, VisualizerConfig};
 use crate::figures::{Cells, CircuitCell, CircuitGrid, GridRow, HeatPanel};
@@ -17,7 +17,7 @@ enum Column {
     Layer,
     /// By its place among the columns, and its name in the block.
     Tensor(usize, String),
-    Part(Part),
+    Component(Component),
 }
 
 /// One or two circuits of one model, counted.
@@ -25,20 +25,20 @@ pub(super) fn grid(views: &[CircuitView], config: &VisualizerConfig) -> CircuitG
     let mut tensors: Vec<String> = Vec::new();
     let (mut blocks, mut outside) = (BTreeMap::new(), Vec::new());
     for layer in views.first().map_or(&[][..], |view| &view.layers) {
-        let in_block = matches!(layer.place, Place::Block { .. });
-        for (part, cell) in counted(views, layer, config) {
+        let in_block = matches!(layer.location, Location::Block { .. });
+        for (component, cell) in counted(views, layer, config) {
             let column = match config.plot_granularity {
                 Granularity::Layer => Column::Layer,
                 Granularity::Tensor => {
                     Column::Tensor(position(&mut tensors, &layer.short_name, in_block), layer.short_name.clone())
                 }
-                Granularity::Block => Column::Part(part),
+                Granularity::Block => Column::Component(component),
             };
             if in_block || config.plot_granularity == Granularity::Layer {
-                let row: &mut BTreeMap<Column, CircuitCell> = blocks.entry(layer.place).or_default();
+                let row: &mut BTreeMap<Column, CircuitCell> = blocks.entry(layer.location).or_default();
                 *row.entry(column).or_default() += cell;
             } else {
-                outside.push((layer.place, layer.layer.name.clone(), cell));
+                outside.push((layer.location, layer.layer.name.clone(), cell));
             }
         }
     }
@@ -69,31 +69,31 @@ fn position(tensors: &mut Vec<String>, name: &str, in_block: bool) -> usize {
 
 /// Rows in the order of a forward pass: what lies outside the blocks stands above or below them.
 fn assembled(
-    blocks: BTreeMap<Place, BTreeMap<Column, CircuitCell>>,
-    outside: Vec<(Place, String, CircuitCell)>,
+    blocks: BTreeMap<Location, BTreeMap<Column, CircuitCell>>,
+    outside: Vec<(Location, String, CircuitCell)>,
 ) -> CircuitGrid {
     let mut columns: Vec<&Column> = blocks.values().flat_map(BTreeMap::keys).collect();
     columns.sort();
     columns.dedup();
-    let whole = |wanted: Place| {
-        let rows = outside.iter().filter(move |(place, _, _)| *place == wanted);
+    let whole = |wanted: Location| {
+        let rows = outside.iter().filter(move |(location, _, _)| *location == wanted);
         rows.map(|(_, name, cell)| GridRow { label: name.clone(), cells: Cells::Whole(*cell) })
     };
-    let row = |(place, cells): (&Place, &BTreeMap<Column, CircuitCell>)| GridRow {
-        label: place.to_string(),
+    let row = |(location, cells): (&Location, &BTreeMap<Column, CircuitCell>)| GridRow {
+        label: location.to_string(),
         cells: Cells::Columns(columns.iter().map(|column| cells.get(*column).copied()).collect()),
     };
-    let rows = whole(Place::Input).chain(blocks.iter().map(row)).chain(whole(Place::Output)).collect();
+    let rows = whole(Location::Input).chain(blocks.iter().map(row)).chain(whole(Location::Output)).collect();
     let names = columns.iter().filter_map(|column| match column {
         Column::Layer => None,
         Column::Tensor(_, name) => Some(name.clone()),
-        Column::Part(part) => Some(part.to_string()),
+        Column::Component(component) => Some(component.to_string()),
     });
     CircuitGrid { columns: names.collect(), rows }
 }
 
-/// The parameters of one layer, part by part, as the configuration wants them counted.
-fn counted(views: &[CircuitView], layer: &LayerParts, config: &VisualizerConfig) -> Vec<(Part, CircuitCell)> {
+/// The parameters of one layer, component by component, as the configuration wants them counted.
+fn counted(views: &[CircuitView], layer: &LayerComponents, config: &VisualizerConfig) -> Vec<(Component, CircuitCell)> {
     let masks =
         |parameter: &str| -> Vec<Option<&HardMask>> { views.iter().map(|view| view.mask(layer, parameter)).collect() };
     let shown = |masks: &[Option<&HardMask>]| config.plot_full_network || masks.iter().any(Option::is_some);
@@ -101,16 +101,16 @@ fn counted(views: &[CircuitView], layer: &LayerParts, config: &VisualizerConfig)
     let weight = shown(&weight).then(|| Counter::new(&weight));
     let bias = (config.visualize_bias && shown(&bias)).then(|| Counter::new(&bias));
     let mut cells = Vec::new();
-    for portion in &layer.portions {
+    for slice in &layer.slices {
         let mut cell = CircuitCell::default();
         if let Some(weight) = &weight {
-            portion.weight_runs(&layer.layer.shape).into_iter().for_each(|run| weight.count(run, &mut cell));
+            slice.weight_runs(&layer.layer.shape).into_iter().for_each(|run| weight.count(run, &mut cell));
         }
         if let Some(bias) = &bias {
-            portion.bias.iter().for_each(|run| bias.count(run.clone(), &mut cell));
+            slice.bias.iter().for_each(|run| bias.count(run.clone(), &mut cell));
         }
         if cell.total() > 0 {
-            cells.push((portion.part, cell));
+            cells.push((slice.component, cell));
         }
     }
     cells

@@ -29,7 +29,7 @@ fn circuit(model: &Value, layers: &[&str], config: CircuitConfig, keep: impl Fn(
             (0..data.num_elements()).map(|entry| if keep(name, entry) { 1.0 } else { -1.0 }).collect();
         *data = TensorData::new(values, data.shape().clone());
     }
-    CircuitView::of(&circuit.load_mask_params(&params).unwrap())
+    CircuitView::new(&circuit.load_mask_params(&params).unwrap())
 }
 
 const BLOCK_0: [&str; 4] = [

@@ -1,21 +1,21 @@
 //! A circuit as data to draw and count.
 
 use ns_circuit::{CircuitModel, Comparison, HardMask, HardMasks};
-use ns_models::{LayerParts, Model, layer_parts};
+use ns_models::{LayerComponents, Model, layer_components};
 
 use crate::TrainError;
 
 /// A circuit as data: the layers of its model with their parts, and its hard masks. It holds no weights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CircuitView {
-    pub(super) layers: Vec<LayerParts>,
+    pub(super) layers: Vec<LayerComponents>,
     masks: HardMasks,
 }
 
 impl CircuitView {
     /// The circuit itself, whatever mode, ablation or switch is in force.
-    pub fn of<M: Model>(circuit: &CircuitModel<M>) -> Self {
-        Self { layers: layer_parts(circuit.wrapped()), masks: circuit.hard_masks() }
+    pub fn new<M: Model>(circuit: &CircuitModel<M>) -> Self {
+        Self { layers: layer_components(circuit.wrapped()), masks: circuit.hard_masks() }
     }
 
     /// The masks by `<layer>.weight` and `<layer>.bias`.
@@ -23,7 +23,7 @@ impl CircuitView {
         &self.masks
     }
 
-    pub(super) fn mask(&self, layer: &LayerParts, parameter: &str) -> Option<&HardMask> {
+    pub(super) fn mask(&self, layer: &LayerComponents, parameter: &str) -> Option<&HardMask> {
         self.masks.get(&format!("{}.{parameter}", layer.layer.name))
     }
 
@@ -33,15 +33,15 @@ impl CircuitView {
     /// [`TrainError::DifferentModels`].
     pub fn compare(&self, other: &Self) -> Result<Comparison, TrainError> {
         self.check_same_model(other)?;
-        let place = |parameter: &str| match self.position(parameter) {
-            Some(layer) => self.layers[layer].place.to_string(),
+        let location = |parameter: &str| match self.position(parameter) {
+            Some(layer) => self.layers[layer].location.to_string(),
             None => "other".to_owned(),
         };
-        let mut comparison = ns_circuit::compare(&self.masks, &other.masks, place)?;
+        let mut comparison = ns_circuit::compare(&self.masks, &other.masks, location)?;
         comparison.tensors.sort_by_key(|(name, _)| self.position(name));
         comparison
             .groups
-            .sort_by_key(|(name, _)| self.layers.iter().position(|layer| layer.place.to_string() == *name));
+            .sort_by_key(|(name, _)| self.layers.iter().position(|layer| layer.location.to_string() == *name));
         comparison.first_only.sort_by_key(|name| self.position(name));
         comparison.second_only.sort_by_key(|name| self.position(name));
         Ok(comparison)

@@ -17,7 +17,7 @@ use crate::Interrupt;
 ///
 /// # Panics
 /// When a job does; the panic is the job's.
-pub fn side_by_side<J: Sync, R: Send, E: Send>(
+pub fn run_parallel<J: Sync, R: Send, E: Send>(
     workers: usize,
     interrupt: &Interrupt,
     jobs: &[J],
@@ -83,7 +83,7 @@ mod tests {
             seen[place] += result + 1;
             Ok(())
         };
-        side_by_side(2, &Interrupt::default(), &jobs, work, done).unwrap();
+        run_parallel(2, &Interrupt::default(), &jobs, work, done).unwrap();
         assert_eq!(seen, [1, 11, 21, 31, 41, 51]);
     }
 
@@ -95,9 +95,9 @@ mod tests {
             begun.fetch_add(1, Ordering::Relaxed);
             if *job == 1 { Err("no") } else { Ok(()) }
         };
-        let error = side_by_side(1, &interrupt, &[0, 1, 2, 3], work, |_, ()| Ok(())).unwrap_err();
+        let error = run_parallel(1, &interrupt, &[0, 1, 2, 3], work, |_, ()| Ok(())).unwrap_err();
         assert_eq!((error, begun.into_inner(), interrupt.asked()), ("no", 2, false));
-        let refused = side_by_side(1, &interrupt, &[0; 9], |_, stop| Ok(stop.asked()), |_, _| Err("full"));
+        let refused = run_parallel(1, &interrupt, &[0; 9], |_, stop| Ok(stop.asked()), |_, _| Err("full"));
         assert_eq!(refused.unwrap_err(), "full");
     }
 
@@ -113,14 +113,14 @@ mod tests {
             results.push(result);
             Ok(())
         };
-        side_by_side(1, &interrupt, &[0, 1, 2], work, done).unwrap();
+        run_parallel(1, &interrupt, &[0, 1, 2], work, done).unwrap();
         assert_eq!(results, [true]);
     }
 
     #[test]
     fn a_panic_goes_on_in_its_own_words() {
         let work = |job: &usize, _: &Interrupt| if *job == 1 { panic!("out of memory") } else { Ok::<_, String>(()) };
-        let run = || side_by_side(2, &Interrupt::default(), &[0, 1, 2], work, |_, ()| Ok(()));
+        let run = || run_parallel(2, &Interrupt::default(), &[0, 1, 2], work, |_, ()| Ok(()));
         let panic = catch_unwind(AssertUnwindSafe(run)).unwrap_err();
         assert_eq!(panic.downcast_ref::<&str>(), Some(&"out of memory"));
     }

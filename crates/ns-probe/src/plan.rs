@@ -7,16 +7,16 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use ns_circuit::CircuitModel;
 use ns_models::{
-    Component, Context, ModelError, ModelInputs, Observer, Positions, Site, Transformer, Vector, VectorCache, Walk,
+    Context, ModelError, ModelInputs, Observer, Positions, Site, Sublayer, Transformer, Vector, VectorCache, Walk,
     last_unaffected, layers_fed_by,
 };
 
 use crate::output_masks::{KnownProducts, record_products, with_known_products};
 use crate::{ProbeBatch, ProbeError};
 
-/// Which tokens of a batch a prefix holds.
+/// Which tokens of a batch a frozen activations holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum PrefixTokens {
+pub enum FrozenTokens {
     /// All, for the attention above it: `[batch, seq, hidden]`.
     All,
     /// Those that the probe reads, as what follows works token by token: `[selected, 1, hidden]`.
@@ -25,29 +25,29 @@ pub enum PrefixTokens {
 
 /// The way from the frozen part of a model to the probed site.
 ///
-/// What lies below the first masked layer of a frozen model is the same in every epoch: the *prefix*.
+/// What lies below the first masked layer of a frozen model is the same in every epoch: the *frozen activations*.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reading {
+pub struct ProbePlan {
     /// The probed site.
     site: Site,
     /// The last site that no mask changes; `None` if masks change the embeddings.
     start: Option<Site>,
-    tokens: PrefixTokens,
-    /// Layers with neuron masks (HF names) that read the prefix and nothing else.
+    tokens: FrozenTokens,
+    /// Layers with neuron masks (HF names) that read the frozen activations and nothing else.
     fed: Arc<[String]>,
 }
 
 /// The vectors of a batch at the last site that no mask changes.
 #[derive(Clone, Debug)]
-pub struct Prefix {
+pub struct FrozenActivations {
     /// `None` if masks change the embeddings.
     pub(crate) hidden: Option<Tensor<3>>,
     /// What the layers that read them multiply, as far as it is known.
     pub(crate) products: KnownProducts,
 }
 
-impl Prefix {
-    pub(crate) fn of(hidden: Tensor<3>) -> Self {
+impl FrozenActivations {
+    pub(crate) fn new(hidden: Tensor<3>) -> Self {
         Self { hidden: Some(hidden), products: KnownProducts::default() }
     }
 
@@ -56,48 +56,48 @@ impl Prefix {
     }
 
     /// That of some sequences; `tokens` counts those that it holds of each.
-    pub(crate) fn of_sequences(&self, sequences: Range<usize>, tokens: &[usize]) -> Self {
+    pub(crate) fn select(&self, sequences: Range<usize>, tokens: &[usize]) -> Self {
         let Some(hidden) = &self.hidden else { return Self::none() };
         let [_, seq, width] = hidden.dims();
         let first: usize = tokens[..sequences.start].iter().sum();
         let count: usize = tokens[sequences].iter().sum();
         let all = hidden.clone().reshape([-1, width as i32]).slice_dim(0, first..first + count);
-        Self::of(all.reshape([-1, seq as i32, width as i32]))
+        Self::new(all.reshape([-1, seq as i32, width as i32]))
     }
 
     /// The same on the device without autodiff, for a model without masks.
     pub(crate) fn without_autodiff(&self) -> Self {
         let inner = |hidden: Tensor<3>| if hidden.device().is_autodiff() { hidden.inner() } else { hidden };
-        self.hidden.clone().map_or_else(Self::none, |hidden| Self::of(inner(hidden)))
+        self.hidden.clone().map_or_else(Self::none, |hidden| Self::new(inner(hidden)))
     }
 }
 
-impl Reading {
+impl ProbePlan {
     /// The way through all blocks of a model with masks on these layers, for a reader of all tokens.
-    pub fn of_all_blocks<M: Transformer>(model: &M, masked_layers: &[String]) -> Self {
+    pub fn all_blocks<M: Transformer>(model: &M, masked_layers: &[String]) -> Self {
         let starts = || model.sites().into_iter().filter(|site| model.is_start(*site));
         let last = starts().max().unwrap_or(Site::Embeddings);
         // The last half block is walked whatever is masked: there positions are chosen.
         let before = starts().filter(|start| *start < last).max().unwrap_or(Site::Embeddings);
-        Self { tokens: PrefixTokens::All, ..Self::new(model, masked_layers, before) }
+        Self { tokens: FrozenTokens::All, ..Self::new(model, masked_layers, before) }
     }
 
     /// The way to `site` in a circuit of the model `base`.
-    pub(crate) fn of_circuit<M: Transformer + Module>(circuit: &CircuitModel<M>, base: &M, site: Site) -> Self {
+    pub(crate) fn for_circuit<M: Transformer + Module>(circuit: &CircuitModel<M>, base: &M, site: Site) -> Self {
         let layers = circuit.layers();
         let names: Vec<String> = layers.iter().map(|layer| layer.name.clone()).collect();
-        let reading = Self::new(base, &names, site);
+        let plan = Self::new(base, &names, site);
         let neurons = layers.into_iter().filter(|layer| layer.weight_mask_shape != layer.weight_shape);
         let neurons: Vec<String> = neurons.map(|layer| layer.name).collect();
-        let fed = reading.start.map_or_else(Vec::new, |start| layers_fed_by(base, &neurons, start));
-        Self { fed: fed.into(), ..reading }
+        let fed = plan.start.map_or_else(Vec::new, |start| layers_fed_by(base, &neurons, start));
+        Self { fed: fed.into(), ..plan }
     }
 
     /// The way to `site` in a model with masks on these layers (HF names).
     pub fn new<M: Transformer>(model: &M, masked_layers: &[String], site: Site) -> Self {
         let start = last_unaffected(model, masked_layers, site);
         let selected = start.is_some_and(|start| start == site || is_within_block(start, site));
-        let tokens = if selected { PrefixTokens::Selected } else { PrefixTokens::All };
+        let tokens = if selected { FrozenTokens::Selected } else { FrozenTokens::All };
         Self { site, start, tokens, fed: Arc::default() }
     }
 
@@ -106,17 +106,17 @@ impl Reading {
         self.start
     }
 
-    /// Which tokens the prefix holds.
-    pub fn tokens(&self) -> PrefixTokens {
+    /// Which tokens the frozen activations holds.
+    pub fn tokens(&self) -> FrozenTokens {
         self.tokens
     }
 
-    /// Whether the prefix costs more than looking it up: embeddings do not.
+    /// Whether the frozen activations costs more than looking it up: embeddings do not.
     pub fn is_worth_keeping(&self) -> bool {
         matches!(self.start, Some(Site::Block { .. }))
     }
 
-    /// Whether layers with neuron masks read the prefix, so that what they multiply is the same in every epoch, too.
+    /// Whether layers with neuron masks read the frozen activations, so that what they multiply is the same in every epoch, too.
     pub(crate) fn feeds_masks(&self) -> bool {
         !self.fed.is_empty()
     }
@@ -126,38 +126,42 @@ impl Reading {
         self.fed.clone()
     }
 
-    /// Computes the prefix of a batch.
+    /// Computes the frozen activations of a batch.
     ///
     /// # Errors
     /// Those of the batch and of the model's inputs.
-    pub fn prefix<M: Transformer>(&self, model: &M, batch: &ProbeBatch) -> Result<Prefix, ProbeError> {
-        self.prefix_from(model, batch, None)
+    pub fn frozen_activations<M: Transformer>(
+        &self,
+        model: &M,
+        batch: &ProbeBatch,
+    ) -> Result<FrozenActivations, ProbeError> {
+        self.frozen_from(model, batch, None)
     }
 
     /// The same from the vectors of all tokens at a site below, or from the embeddings.
-    pub(crate) fn prefix_from<M: Transformer>(
+    pub(crate) fn frozen_from<M: Transformer>(
         &self,
         model: &M,
         batch: &ProbeBatch,
         below: Option<(Site, Tensor<3>)>,
-    ) -> Result<Prefix, ProbeError> {
-        let Some(start) = self.start else { return Ok(Prefix::none()) };
+    ) -> Result<FrozenActivations, ProbeError> {
+        let Some(start) = self.start else { return Ok(FrozenActivations::none()) };
         let inputs = batch.inputs_for(model)?;
         let vectors = |positions: Positions| match below {
             Some((site, hidden)) if model.is_start(site) => model.vectors_from(site, hidden, start, positions, &inputs),
             _ => model.vectors_at(start, positions, &inputs),
         };
         let hidden = match self.tokens {
-            PrefixTokens::All => {
+            FrozenTokens::All => {
                 let [_, seq] = model.stream_dims(&inputs)?;
                 vectors(Positions::Span(0..seq))?
             }
-            PrefixTokens::Selected => batch.selected(vectors(batch.positions(&model.device()))?).unsqueeze_dim(1),
+            FrozenTokens::Selected => batch.selected(vectors(batch.positions(&model.device()))?).unsqueeze_dim(1),
         };
-        Ok(Prefix::of(hidden))
+        Ok(FrozenActivations::new(hidden))
     }
 
-    /// Goes on from a prefix of [all tokens](Self::of_all_blocks) to the last block.
+    /// Goes on from a frozen activations of [all tokens](Self::all_blocks) to the last block.
     ///
     /// # Shapes
     /// - output: as [`Transformer::block`]
@@ -167,12 +171,12 @@ impl Reading {
     pub fn walk_on<M: Transformer>(
         &self,
         model: &M,
-        prefix: &Prefix,
+        frozen: &FrozenActivations,
         inputs: &ModelInputs,
         context: &Context,
         observer: &mut dyn Observer,
     ) -> Result<Walk, ProbeError> {
-        let (start, hidden) = match self.start.zip(prefix.hidden.clone()) {
+        let (start, hidden) = match self.start.zip(frozen.hidden.clone()) {
             Some(known) => known,
             None => (Site::Embeddings, model.embed(inputs)?),
         };
@@ -186,34 +190,39 @@ impl Reading {
     pub fn vectors<M: Transformer>(
         &self,
         model: &M,
-        prefix: &Prefix,
+        frozen: &FrozenActivations,
         batch: &ProbeBatch,
     ) -> Result<Tensor<2>, ProbeError> {
-        with_known_products(prefix.products.clone(), || self.walk(model, prefix, batch))
+        with_known_products(frozen.products.clone(), || self.walk(model, frozen, batch))
     }
 
-    /// What the layers that read the prefix multiply, at all tokens of it.
+    /// What the layers that read the frozen activations multiply, at all tokens of it.
     pub(crate) fn products<M: Transformer>(
         &self,
         model: &M,
-        prefix: &Prefix,
+        frozen: &FrozenActivations,
         batch: &ProbeBatch,
     ) -> Result<KnownProducts, ProbeError> {
-        let tokens = prefix.hidden.as_ref().map_or(0, |hidden| hidden.dims()[..2].iter().product());
-        record_products(self.fed.clone(), tokens, || self.walk(model, prefix, batch).map(drop))
+        let tokens = frozen.hidden.as_ref().map_or(0, |hidden| hidden.dims()[..2].iter().product());
+        record_products(self.fed.clone(), tokens, || self.walk(model, frozen, batch).map(drop))
     }
 
-    /// Goes on from the prefix to the probed site, `[selected, hidden]`.
-    fn walk<M: Transformer>(&self, model: &M, prefix: &Prefix, batch: &ProbeBatch) -> Result<Tensor<2>, ProbeError> {
+    /// Goes on from the frozen activations to the probed site, `[selected, hidden]`.
+    fn walk<M: Transformer>(
+        &self,
+        model: &M,
+        frozen: &FrozenActivations,
+        batch: &ProbeBatch,
+    ) -> Result<Tensor<2>, ProbeError> {
         let inputs = batch.inputs_for(model)?;
         let positions = || batch.positions(&model.device());
-        let vectors = match (self.start.zip(prefix.hidden.clone()), self.tokens) {
+        let vectors = match (self.start.zip(frozen.hidden.clone()), self.tokens) {
             (None, _) => model.vectors_at(self.site, positions(), &inputs)?,
-            (Some((start, hidden)), PrefixTokens::All) => {
+            (Some((start, hidden)), FrozenTokens::All) => {
                 model.vectors_from(start, hidden, self.site, positions(), &inputs)?
             }
-            (Some((start, hidden)), PrefixTokens::Selected) => {
-                return Ok(self.of_selected(model, start, hidden)?.squeeze_dim(1));
+            (Some((start, hidden)), FrozenTokens::Selected) => {
+                return Ok(self.walk_selected(model, start, hidden)?.squeeze_dim(1));
             }
         };
         Ok(batch.selected(vectors))
@@ -223,7 +232,12 @@ impl Reading {
     ///
     /// # Shapes
     /// - hidden and output: `[selected, 1, hidden]`
-    fn of_selected<M: Transformer>(&self, model: &M, start: Site, hidden: Tensor<3>) -> Result<Tensor<3>, ProbeError> {
+    fn walk_selected<M: Transformer>(
+        &self,
+        model: &M,
+        start: Site,
+        hidden: Tensor<3>,
+    ) -> Result<Tensor<3>, ProbeError> {
         let (Site::Block { layer, .. }, false) = (self.site, start == self.site) else { return Ok(hidden) };
         let mut cache = VectorCache::new([self.site]);
         // The cache stops the walk at the site, whatever comes of it.
@@ -239,8 +253,8 @@ impl Reading {
 fn is_within_block(start: Site, site: Site) -> bool {
     match (start, site) {
         (
-            Site::Block { layer, component: Component::Attn, vector: Vector::Stream },
-            Site::Block { layer: probed, component: Component::Mlp, .. },
+            Site::Block { layer, sublayer: Sublayer::Attn, vector: Vector::Stream },
+            Site::Block { layer: probed, sublayer: Sublayer::Mlp, .. },
         ) => layer == probed,
         _ => false,
     }

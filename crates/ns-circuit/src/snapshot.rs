@@ -1,4 +1,4 @@
-//! Reading masks out of a module, and writing them back.
+//! ProbePlan masks out of a module, and writing them back.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::control::{Control, PrunedMasks, Source};
+use crate::control::{Control, MaskInputs, PrunedMasks};
 use crate::mask::{MASK, prune};
 
 /// What one masked parameter holds at present.
 #[derive(Debug, Clone)]
-pub(crate) struct View {
-    /// Index of its slot.
-    pub(crate) slot: usize,
+pub(crate) struct MaskSnapshot {
+    /// Index of its index.
+    pub(crate) index: usize,
     /// The logits, the very leaf that gradients are recorded for.
     pub(crate) logits: Option<Tensor<1>>,
     training: bool,
@@ -21,9 +21,9 @@ pub(crate) struct View {
     pruned: Option<PrunedMasks>,
 }
 
-impl View {
-    /// The view as what masks are made from.
-    pub(crate) fn with_source<T>(&self, read: impl FnOnce(&Source<'_>) -> T) -> T {
+impl MaskSnapshot {
+    /// The snapshot as what masks are made from.
+    pub(crate) fn with_inputs<T>(&self, read: impl FnOnce(&MaskInputs<'_>) -> T) -> T {
         let pruned = || match &self.pruned {
             Some(masks) => masks.clone(),
             None => {
@@ -31,7 +31,7 @@ impl View {
                 PrunedMasks { hard: empty.clone(), ablated: empty }
             }
         };
-        read(&Source {
+        read(&MaskInputs {
             logits: self.logits.clone(),
             training: self.training,
             device: self.device.clone(),
@@ -51,11 +51,11 @@ impl View {
 }
 
 /// The masks of `module` that `control` knows, in the control's order. Masks that were materialized are absent.
-pub(crate) fn views<M: Module>(module: &M, control: &Control) -> Vec<View> {
+pub(crate) fn snapshots<M: Module>(module: &M, control: &Control) -> Vec<MaskSnapshot> {
     let mut reader =
-        Reader { control, path: Vec::new(), device: None, pruned: BTreeMap::new(), views: BTreeMap::new() };
+        Reader { control, path: Vec::new(), device: None, pruned: BTreeMap::new(), snapshots: BTreeMap::new() };
     module.visit(&mut reader);
-    reader.views.into_values().collect()
+    reader.snapshots.into_values().collect()
 }
 
 struct Reader<'a> {
@@ -64,19 +64,19 @@ struct Reader<'a> {
     /// Device of the parameter visited last: a base comes just before its mask.
     device: Option<Device>,
     pruned: BTreeMap<usize, PrunedMasks>,
-    views: BTreeMap<usize, View>,
+    snapshots: BTreeMap<usize, MaskSnapshot>,
 }
 
 impl Reader<'_> {
-    /// The slot whose mask has the field that is being visited.
-    fn mask_slot(&self, field: &str) -> Option<usize> {
-        mask_field_slot(self.control, &self.path, field)
+    /// The index whose mask has the field that is being visited.
+    fn mask_index(&self, field: &str) -> Option<usize> {
+        mask_field_index(self.control, &self.path, field)
     }
 
-    fn view(&mut self, slot: usize) -> &mut View {
+    fn snapshot(&mut self, index: usize) -> &mut MaskSnapshot {
         let device = self.device.clone().unwrap_or_default();
-        let pruned = self.pruned.remove(&slot);
-        self.views.entry(slot).or_insert(View { slot, logits: None, training: false, device, pruned })
+        let pruned = self.pruned.remove(&index);
+        self.snapshots.entry(index).or_insert(MaskSnapshot { index, logits: None, training: false, device, pruned })
     }
 }
 
@@ -90,26 +90,26 @@ impl ModuleVisitor for Reader<'_> {
     }
 
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-        if let Some(slot) = self.mask_slot("params") {
+        if let Some(index) = self.mask_index("params") {
             let logits = (&param.val() as &dyn Any).downcast_ref::<Tensor<1>>().cloned();
-            self.view(slot).logits = logits;
-        } else if let Some(slot) = self.control.slot_at(&self.path.join(".")) {
+            self.snapshot(index).logits = logits;
+        } else if let Some(index) = self.control.param_at(&self.path.join(".")) {
             let device = param.lazy_device();
             if !self.control.method.has_logits() {
-                self.pruned.insert(slot, prune(&self.control.method, &param.val()));
+                self.pruned.insert(index, prune(&self.control.method, &param.val()));
             }
             self.device = Some(device);
         }
     }
 
     fn visit_flag(&mut self, flag: &Param<Flag>) {
-        if let Some(slot) = self.mask_slot("training") {
-            self.view(slot).training = flag.is_enabled();
+        if let Some(index) = self.mask_index("training") {
+            self.snapshot(index).training = flag.is_enabled();
         }
     }
 }
 
-/// `module` with the logits of each slot replaced; `values` are flat and in storage order.
+/// `module` with the logits of each index replaced; `values` are flat and in storage order.
 pub(crate) fn with_logits<M: Module>(module: M, control: &Control, values: BTreeMap<usize, Vec<f32>>) -> M {
     module.map(&mut Writer { control, path: Vec::new(), values })
 }
@@ -131,7 +131,7 @@ impl ModuleMapper for Writer<'_> {
 
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let Some(values) =
-            mask_field_slot(self.control, &self.path, "params").and_then(|slot| self.values.remove(&slot))
+            mask_field_index(self.control, &self.path, "params").and_then(|index| self.values.remove(&index))
         else {
             return param;
         };
@@ -142,9 +142,9 @@ impl ModuleMapper for Writer<'_> {
     }
 }
 
-/// The slot of `<parameter>.mask.<field>`, if that is what `path` is.
-fn mask_field_slot(control: &Control, path: &[String], field: &str) -> Option<usize> {
+/// The index of `<parameter>.mask.<field>`, if that is what `path` is.
+fn mask_field_index(control: &Control, path: &[String], field: &str) -> Option<usize> {
     let (last, rest) = path.split_last()?;
     let (mask, parameter) = rest.split_last()?;
-    (last == field && mask == MASK).then(|| control.slot_at(&parameter.join("."))).flatten()
+    (last == field && mask == MASK).then(|| control.param_at(&parameter.join("."))).flatten()
 }

@@ -4,18 +4,18 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::Device;
 use ns_models::AnyTransformer;
-use ns_probe::PrefixCache;
+use ns_probe::ActivationCache;
 
 use crate::TrainError;
 
-/// Base models, each read once, with the prefixes of each on its data.
+/// Base models, each read once, with the frozen activations of each on its data.
 ///
 /// Frozen weights are shared, not copied, by all probes on them; each has its own masks.
 #[derive(Debug)]
-pub struct SharedBases {
+pub struct BaseModelPool {
     /// Without autodiff.
     device: Device,
-    prefix_cache_mb: usize,
+    activation_cache_mb: usize,
     bases: Mutex<Vec<Base>>,
 }
 
@@ -24,14 +24,14 @@ struct Base {
     /// Model and data.
     key: String,
     model: AnyTransformer,
-    prefixes: PrefixCache,
+    activations: ActivationCache,
 }
 
-impl SharedBases {
+impl BaseModelPool {
     /// No bases yet. Up to so many megabytes of what no mask changes are kept for each; with 0 all is computed in every
     /// epoch. `device` is without autodiff.
-    pub fn new(device: &Device, prefix_cache_mb: usize) -> Self {
-        Self { device: device.clone(), prefix_cache_mb, bases: Mutex::default() }
+    pub fn new(device: &Device, activation_cache_mb: usize) -> Self {
+        Self { device: device.clone(), activation_cache_mb, bases: Mutex::default() }
     }
 
     /// Where to compute, without autodiff.
@@ -45,15 +45,15 @@ impl SharedBases {
         &self,
         key: String,
         load: impl FnOnce() -> Result<AnyTransformer, TrainError>,
-    ) -> Result<(AnyTransformer, PrefixCache), TrainError> {
+    ) -> Result<(AnyTransformer, ActivationCache), TrainError> {
         // A panic elsewhere cannot leave a base half-written, so poison is ignored.
         let mut bases = self.bases.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(base) = bases.iter().find(|base| base.key == key) {
-            return Ok((base.model.clone(), base.prefixes.another()));
+            return Ok((base.model.clone(), base.activations.another()));
         }
-        let (model, prefixes) = (load()?, PrefixCache::of_megabytes(self.prefix_cache_mb));
-        let another = prefixes.another();
-        bases.push(Base { key, model: model.clone(), prefixes });
+        let (model, activations) = (load()?, ActivationCache::with_megabytes(self.activation_cache_mb));
+        let another = activations.another();
+        bases.push(Base { key, model: model.clone(), activations });
         Ok((model, another))
     }
 }

@@ -1,6 +1,6 @@
 //! Which part of a model each maskable weight belongs to: which block, and in it which attention head or the MLP.
 //!
-//! A family says it as data, in an [`Anatomy`]: names of the layers of a block, and along which side of such a layer its
+//! A family says it as data, in an [`BlockLayout`]: names of the layers of a block, and along which side of such a layer its
 //! heads lie. All axes and ranges are those of Hugging Face's layout, in which mask files are written.
 
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::{LayerKind, MaskableLayer, Model};
 
 /// Where in a model a layer stands, in the order of a forward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Place {
+pub enum Location {
     /// Before the blocks: what makes embeddings.
     Input,
     /// In a block.
@@ -26,7 +26,7 @@ pub enum Place {
 
 /// What of a block a weight belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Part {
+pub enum Component {
     /// An attention head, counted from 0.
     Head(usize),
     /// A head of ConvBERT's span-based convolution, counted from 0.
@@ -43,7 +43,7 @@ pub enum Part {
     Other,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Input => f.write_str("input"),
@@ -54,7 +54,7 @@ impl fmt::Display for Place {
     }
 }
 
-impl fmt::Display for Part {
+impl fmt::Display for Component {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Head(head) => write!(f, "head {head}"),
@@ -69,67 +69,67 @@ impl fmt::Display for Part {
 }
 
 /// Makes the part that stands for one head.
-pub type HeadKind = fn(usize) -> Part;
+pub type HeadPart = fn(usize) -> Component;
 
 /// How a layer divides into parts.
 ///
 /// A side that is divided is cut into equal ranges: all heads of the first kind, then all heads of the next.
 #[derive(Clone, Copy, Debug)]
-pub enum Division {
+pub enum HeadSplit {
     /// Along its outputs, bias included.
-    Outputs(&'static [HeadKind]),
+    Outputs(&'static [HeadPart]),
     /// Along its inputs; its bias is that of all heads.
-    Inputs(&'static [HeadKind]),
+    Inputs(&'static [HeadPart]),
     /// Not at all.
-    Whole(Part),
+    Whole(Component),
 }
 
 /// How the blocks of a family are built, in Hugging Face's names.
 #[derive(Clone, Copy, Debug)]
-pub struct Anatomy {
+pub struct BlockLayout {
     /// Heads of one kind in a block.
     pub n_heads: usize,
     /// Names of the lists that blocks are in, each followed by an index: `h`; a ResNet's `stages` and `layers`.
     pub lists: &'static [&'static str],
     /// Beginnings of layer names within a block, as whole parts of a dotted path. The first that fits is taken.
-    pub layers: &'static [(&'static str, Division)],
+    pub layers: &'static [(&'static str, HeadSplit)],
 }
 
 /// Attention whose outputs go head by head.
-pub(crate) const BY_OUTPUT: Division = Division::Outputs(&[Part::Head]);
+pub(crate) const BY_OUTPUT: HeadSplit = HeadSplit::Outputs(&[Component::Head]);
 /// Attention whose inputs go head by head: its output projection.
-pub(crate) const BY_INPUT: Division = Division::Inputs(&[Part::Head]);
+pub(crate) const BY_INPUT: HeadSplit = HeadSplit::Inputs(&[Component::Head]);
 /// Queries, keys and values side by side, each head by head (GPT-2).
-pub(crate) const FUSED: Division = Division::Outputs(&[Part::Head, Part::Head, Part::Head]);
+pub(crate) const FUSED: HeadSplit = HeadSplit::Outputs(&[Component::Head, Component::Head, Component::Head]);
 /// A layer of the MLP.
-pub(crate) const MLP: Division = Division::Whole(Part::Mlp);
+pub(crate) const MLP: HeadSplit = HeadSplit::Whole(Component::Mlp);
 
 /// A maskable layer and the parts that its parameters belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LayerParts {
+pub struct LayerComponents {
     /// The layer.
     pub layer: MaskableLayer,
     /// Where it stands.
-    pub place: Place,
+    pub location: Location,
     /// Its name within its block; outside the blocks the whole name.
     pub short_name: String,
     /// What its parameters belong to; each entry of the weight and of the bias to exactly one.
-    pub portions: Vec<Portion>,
+    pub slices: Vec<WeightSlice>,
 }
 
-impl LayerParts {
+impl LayerComponents {
     /// Whether the layer is one of an attention's that queries, keys and values come from.
     pub(crate) fn makes_queries_keys_or_values(&self) -> bool {
         let [output, _] = output_and_input(self.layer.kind);
-        self.portions.iter().all(|portion| matches!(portion.part, Part::Head(_)) && portion.axis == output)
+        self.slices.iter().all(|slice| matches!(slice.component, Component::Head(_)) && slice.axis == output)
     }
 }
 
 /// The parameters of one layer that belong to one part.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Portion {
+pub struct WeightSlice {
     /// The part.
-    pub part: Part,
+    pub component: Component,
     /// The axis along which the weight is divided.
     pub axis: usize,
     /// Indices along that axis.
@@ -138,7 +138,7 @@ pub struct Portion {
     pub bias: Vec<Range<usize>>,
 }
 
-impl Portion {
+impl WeightSlice {
     /// The weight's entries as ranges of its flat, row-major values.
     pub fn weight_runs(&self, shape: &[usize]) -> Vec<Range<usize>> {
         let Some((&width, inner)) = shape.get(self.axis).zip(shape.get(self.axis + 1..)) else {
@@ -152,27 +152,27 @@ impl Portion {
 }
 
 /// The maskable layers of `model`, in its order, with the parts that they belong to.
-pub fn layer_parts<M: Model>(model: &M) -> Vec<LayerParts> {
-    parts_of(model.maskable_layers(), model.anatomy())
+pub fn layer_components<M: Model>(model: &M) -> Vec<LayerComponents> {
+    parts_of(model.maskable_layers(), model.block_layout())
 }
 
-fn parts_of(layers: Vec<MaskableLayer>, anatomy: Anatomy) -> Vec<LayerParts> {
-    let mut outside = Place::Input;
+fn parts_of(layers: Vec<MaskableLayer>, block_layout: BlockLayout) -> Vec<LayerComponents> {
+    let mut outside = Location::Input;
     let parts = |layer: MaskableLayer| {
-        let Some((place, rest)) = block_of(&layer.name, anatomy.lists) else {
+        let Some((location, rest)) = block_of(&layer.name, block_layout.lists) else {
             let short_name = layer.name.clone();
-            return LayerParts { place: outside, short_name, portions: whole(&layer, Part::Other), layer };
+            return LayerComponents { location: outside, short_name, slices: whole(&layer, Component::Other), layer };
         };
-        outside = Place::Output;
-        let known = anatomy.layers.iter().find(|(start, _)| is_below(&rest, start));
-        let division = known.map_or(Division::Whole(Part::Other), |(_, division)| *division);
-        LayerParts { place, portions: divided(&layer, division, anatomy.n_heads), short_name: rest, layer }
+        outside = Location::Output;
+        let known = block_layout.layers.iter().find(|(start, _)| is_below(&rest, start));
+        let split = known.map_or(HeadSplit::Whole(Component::Other), |(_, split)| *split);
+        LayerComponents { location, slices: divided(&layer, split, block_layout.n_heads), short_name: rest, layer }
     };
     layers.into_iter().map(parts).collect()
 }
 
 /// The block that a layer is in, and its name there.
-fn block_of(name: &str, lists: &[&str]) -> Option<(Place, String)> {
+fn block_of(name: &str, lists: &[&str]) -> Option<(Location, String)> {
     let parts: Vec<&str> = name.split('.').collect();
     let indices = |window: &[&str]| -> Option<Vec<usize>> {
         let pairs = window.chunks(2).zip(lists);
@@ -182,12 +182,12 @@ fn block_of(name: &str, lists: &[&str]) -> Option<(Place, String)> {
     let (start, indices) =
         parts.windows(length).enumerate().find_map(|(start, window)| Some((start, indices(window)?)))?;
     let rest = parts[start + length..].join(".");
-    let place = match indices[..] {
-        [layer] => Place::Block { stage: None, layer },
-        [stage, layer] => Place::Block { stage: Some(stage), layer },
+    let location = match indices[..] {
+        [layer] => Location::Block { stage: None, layer },
+        [stage, layer] => Location::Block { stage: Some(stage), layer },
         _ => return None,
     };
-    Some((place, rest))
+    Some((location, rest))
 }
 
 /// Whether a dotted path is `start` or goes on from there.
@@ -195,46 +195,46 @@ fn is_below(path: &str, start: &str) -> bool {
     path.strip_prefix(start).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-fn divided(layer: &MaskableLayer, division: Division, n_heads: usize) -> Vec<Portion> {
-    let (kinds, outputs) = match division {
-        Division::Outputs(kinds) => (kinds, true),
-        Division::Inputs(kinds) => (kinds, false),
-        Division::Whole(part) => return whole(layer, part),
+fn divided(layer: &MaskableLayer, split: HeadSplit, n_heads: usize) -> Vec<WeightSlice> {
+    let (kinds, outputs) = match split {
+        HeadSplit::Outputs(kinds) => (kinds, true),
+        HeadSplit::Inputs(kinds) => (kinds, false),
+        HeadSplit::Whole(component) => return whole(layer, component),
     };
     let [output, input] = output_and_input(layer.kind);
     let axis = if outputs { output } else { input };
     let (width, count) = (layer.shape[axis], kinds.len() * n_heads);
     if count == 0 || !width.is_multiple_of(count) {
-        return whole(layer, Part::AllHeads);
+        return whole(layer, Component::AllHeads);
     }
-    let mut portions: Vec<Portion> = Vec::new();
+    let mut slices: Vec<WeightSlice> = Vec::new();
     for place in 0..count {
         let range = place * (width / count)..(place + 1) * (width / count);
-        let part = kinds[place / n_heads](place % n_heads);
+        let component = kinds[place / n_heads](place % n_heads);
         let bias = if outputs && layer.bias { vec![range.clone()] } else { Vec::new() };
-        match portions.iter_mut().find(|portion| portion.part == part) {
-            Some(portion) => {
-                portion.weight.push(range);
-                portion.bias.extend(bias);
+        match slices.iter_mut().find(|slice| slice.component == component) {
+            Some(slice) => {
+                slice.weight.push(range);
+                slice.bias.extend(bias);
             }
-            None => portions.push(Portion { part, axis, weight: vec![range], bias }),
+            None => slices.push(WeightSlice { component, axis, weight: vec![range], bias }),
         }
     }
     if !outputs && layer.bias {
-        let bias = Portion { weight: Vec::new(), ..whole_portion(layer, Part::AllHeads) };
-        portions.push(bias);
+        let bias = WeightSlice { weight: Vec::new(), ..whole_slice(layer, Component::AllHeads) };
+        slices.push(bias);
     }
-    portions
+    slices
 }
 
-fn whole(layer: &MaskableLayer, part: Part) -> Vec<Portion> {
-    vec![whole_portion(layer, part)]
+fn whole(layer: &MaskableLayer, component: Component) -> Vec<WeightSlice> {
+    vec![whole_slice(layer, component)]
 }
 
-fn whole_portion(layer: &MaskableLayer, part: Part) -> Portion {
+fn whole_slice(layer: &MaskableLayer, component: Component) -> WeightSlice {
     let [axis, _] = output_and_input(layer.kind);
     let all = 0..layer.shape[axis];
-    Portion { part, axis, weight: vec![all.clone()], bias: if layer.bias { vec![all] } else { Vec::new() } }
+    WeightSlice { component, axis, weight: vec![all.clone()], bias: if layer.bias { vec![all] } else { Vec::new() } }
 }
 
 /// The axes of a weight's outputs and inputs in Hugging Face's layout.

@@ -1,4 +1,4 @@
-//! When an ablation is drawn: on being set, on a resample, or, for the configured one, on entering evaluation.
+//! When an ablation is sampled: on being set, on a resample, or, for the configured one, on entering evaluation.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use tracing::error;
 
 use crate::ablation::{self, Ablation};
-use crate::control::{SlotState, flat};
+use crate::control::{MaskedParamState, flat};
 use crate::error::CircuitError;
 use crate::mask::host;
 use crate::model::CircuitModel;
@@ -22,7 +22,7 @@ impl<M: Module> CircuitModel<M> {
         match (ablation, configured) {
             (Ablation::None, _) => Ok(()),
             (_, true) => {
-                self.control.forget_draws();
+                self.control.forget_samples();
                 Ok(())
             }
             (ablation, false) => Err(CircuitError::AblationWhileTraining { ablation }),
@@ -30,76 +30,76 @@ impl<M: Module> CircuitModel<M> {
     }
 
     /// Draws everything that `ablation` needs as its `sample`-th draw, and puts it in force.
-    pub(crate) fn redraw(&self, ablation: Ablation, sample: u64) -> Result<(), CircuitError> {
-        let drawn = match self.is_training() {
+    pub(crate) fn resample_as(&self, ablation: Ablation, sample: u64) -> Result<(), CircuitError> {
+        let sampled = match self.is_training() {
             true => BTreeMap::new(),
             false => self.draw(ablation, sample, |_| true)?,
         };
-        self.control.forget_draws();
+        self.control.forget_samples();
         let mut state = self.control.state();
         state.ablation = ablation;
         state.sample = sample;
-        for (slot, tensor) in drawn {
-            state.slots[slot].drawn = Some(tensor);
+        for (index, tensor) in sampled {
+            state.masked[index].sampled = Some(tensor);
         }
         Ok(())
     }
 
     /// Draws what the ablation in force still lacks.
-    pub(crate) fn draw_missing(&self) -> Result<(), CircuitError> {
+    pub(crate) fn sample_missing(&self) -> Result<(), CircuitError> {
         let (ablation, sample, missing) = {
             let state = self.control.state();
-            let lacking = |s: &SlotState| s.on && s.drawn.is_none();
-            let missing: Vec<bool> = state.slots.iter().map(lacking).collect();
+            let lacking = |s: &MaskedParamState| s.on && s.sampled.is_none();
+            let missing: Vec<bool> = state.masked.iter().map(lacking).collect();
             (state.ablation, state.sample, missing)
         };
         if !ablation.draws() || self.is_training() || !missing.contains(&true) {
             return Ok(());
         }
-        let drawn = self.draw(ablation, sample, |slot| missing[slot])?;
+        let sampled = self.draw(ablation, sample, |index| missing[index])?;
         let mut state = self.control.state();
-        for (slot, tensor) in drawn {
-            state.slots[slot].drawn = Some(tensor);
+        for (index, tensor) in sampled {
+            state.masked[index].sampled = Some(tensor);
         }
         Ok(())
     }
 
     /// Draws what is lacking where nothing can be returned: a draw that fails is logged. In training an ablation is
     /// ignored, but a configured one loses its draws.
-    pub(crate) fn draw_or_report(&self) {
-        let drawn = match self.is_training() {
+    pub(crate) fn sample_or_report(&self) {
+        let sampled = match self.is_training() {
             true => self.check_not_ablated().or(Ok(())),
-            false => self.draw_missing(),
+            false => self.sample_missing(),
         };
-        if let Err(error) = drawn {
-            error!(%error, "the ablation cannot be drawn; the circuit runs without it");
+        if let Err(error) = sampled {
+            error!(%error, "the ablation cannot be sampled; the circuit runs without it");
         }
     }
 
-    /// The draws of the slots that are on and `wanted`.
+    /// The draws of the params that are on and `wanted`.
     fn draw(
         &self,
         ablation: Ablation,
         sample: u64,
         wanted: impl Fn(usize) -> bool,
     ) -> Result<BTreeMap<usize, Tensor<1>>, CircuitError> {
-        let mut drawn = BTreeMap::new();
+        let mut sampled = BTreeMap::new();
         if !ablation.draws() {
-            return Ok(drawn);
+            return Ok(sampled);
         }
         let (seed, on): (u64, Vec<bool>) = {
             let state = self.control.state();
-            (state.seed, state.slots.iter().map(|slot| slot.on).collect())
+            (state.seed, state.masked.iter().map(|param| param.on).collect())
         };
-        for view in self.views() {
-            if !(on[view.slot] && wanted(view.slot)) {
+        for snapshot in self.snapshots() {
+            if !(on[snapshot.index] && wanted(snapshot.index)) {
                 continue;
             }
-            let slot = &self.control.slots[view.slot];
-            let hard = view.with_source(|source| host(self.control.hard_mask(source)));
-            let values = ablation::draw(ablation, slot, &hard, seed, sample)?;
-            drawn.insert(view.slot, flat(values, view.device()));
+            let param = &self.control.masked[snapshot.index];
+            let hard = snapshot.with_inputs(|inputs| host(self.control.hard_mask(inputs)));
+            let values = ablation::draw(ablation, param, &hard, seed, sample)?;
+            sampled.insert(snapshot.index, flat(values, snapshot.device()));
         }
-        Ok(drawn)
+        Ok(sampled)
     }
 }

@@ -19,17 +19,17 @@ fn resnet() -> Value {
         "hidden_sizes": [4, 8], "depths": [2, 1], "layer_type": "basic"})
 }
 
-fn parts_of_model(config: &Value) -> Vec<LayerParts> {
-    layer_parts(&AnyModel::init(config, &Device::default()).unwrap())
+fn parts_of_model(config: &Value) -> Vec<LayerComponents> {
+    layer_components(&AnyModel::init(config, &Device::default()).unwrap())
 }
 
-fn layer<'a>(layers: &'a [LayerParts], short_name: &str) -> &'a LayerParts {
+fn layer<'a>(layers: &'a [LayerComponents], short_name: &str) -> &'a LayerComponents {
     layers.iter().find(|layer| layer.short_name == short_name).unwrap()
 }
 
-fn weight(layer: &LayerParts, part: Part) -> (usize, Vec<Range<usize>>) {
-    let portion = layer.portions.iter().find(|portion| portion.part == part).unwrap();
-    (portion.axis, portion.weight.clone())
+fn weight(layer: &LayerComponents, component: Component) -> (usize, Vec<Range<usize>>) {
+    let slice = layer.slices.iter().find(|slice| slice.component == component).unwrap();
+    (slice.axis, slice.weight.clone())
 }
 
 fn config_of(model_type: &str) -> Value {
@@ -39,22 +39,25 @@ fn config_of(model_type: &str) -> Value {
 #[test]
 fn gpt2_heads_have_columns_of_query_key_and_value() {
     let layers = parts_of_model(&config_of("gpt2"));
-    let (axis, ranges) = weight(layer(&layers, "attn.c_attn"), Part::Head(1));
+    let (axis, ranges) = weight(layer(&layers, "attn.c_attn"), Component::Head(1));
     assert_eq!((axis, ranges), (1, vec![4..8, 28..32, 52..56]));
-    assert_eq!(weight(layer(&layers, "attn.c_proj"), Part::Head(1)), (0, vec![4..8; 1]));
-    let projection = layer(&layers, "attn.c_proj").portions.last().unwrap();
-    assert_eq!((projection.part, projection.weight.len(), &projection.bias), (Part::AllHeads, 0, &vec![0..24; 1]));
+    assert_eq!(weight(layer(&layers, "attn.c_proj"), Component::Head(1)), (0, vec![4..8; 1]));
+    let projection = layer(&layers, "attn.c_proj").slices.last().unwrap();
+    assert_eq!(
+        (projection.component, projection.weight.len(), &projection.bias),
+        (Component::AllHeads, 0, &vec![0..24; 1])
+    );
     for name in ["mlp.c_fc", "mlp.c_proj"] {
-        assert_eq!(layer(&layers, name).portions.len(), 1, "{name} is the MLP's once");
-        assert_eq!(layer(&layers, name).portions[0].part, Part::Mlp);
+        assert_eq!(layer(&layers, name).slices.len(), 1, "{name} is the MLP's once");
+        assert_eq!(layer(&layers, name).slices[0].component, Component::Mlp);
     }
 }
 
 #[test]
 fn gpt_neox_heads_have_their_query_key_and_value_together() {
     let layers = parts_of_model(&config_of("gpt_neox"));
-    assert_eq!(weight(layer(&layers, "attention.query_key_value"), Part::Head(2)), (0, vec![24..36; 1]));
-    assert_eq!(weight(layer(&layers, "attention.dense"), Part::Head(2)), (1, vec![8..12; 1]));
+    assert_eq!(weight(layer(&layers, "attention.query_key_value"), Component::Head(2)), (0, vec![24..36; 1]));
+    assert_eq!(weight(layer(&layers, "attention.dense"), Component::Head(2)), (1, vec![8..12; 1]));
 }
 
 #[test]
@@ -64,51 +67,51 @@ fn mpnet_and_gpt_neo_have_names_of_their_own() {
         ("gpt_neo", "attn.attention.q_proj", "attn.attention.out_proj"),
     ] {
         let layers = parts_of_model(&config_of(model_type));
-        assert_eq!(weight(layer(&layers, query), Part::Head(5)), (0, vec![20..24; 1]));
-        assert_eq!(weight(layer(&layers, output), Part::Head(5)), (1, vec![20..24; 1]));
+        assert_eq!(weight(layer(&layers, query), Component::Head(5)), (0, vec![20..24; 1]));
+        assert_eq!(weight(layer(&layers, output), Component::Head(5)), (1, vec![20..24; 1]));
     }
 }
 
 #[test]
 fn convbert_has_two_kinds_of_heads() {
     let layers = parts_of_model(&config_of("convbert"));
-    assert_eq!(weight(layer(&layers, "attention.self.query"), Part::Head(2)), (0, vec![8..12; 1]));
+    assert_eq!(weight(layer(&layers, "attention.self.query"), Component::Head(2)), (0, vec![8..12; 1]));
     let kernels = layer(&layers, "attention.self.conv_kernel_layer");
-    assert_eq!(weight(kernels, Part::ConvolutionHead(1)), (0, vec![3..6; 1]));
+    assert_eq!(weight(kernels, Component::ConvolutionHead(1)), (0, vec![3..6; 1]));
     let output = layer(&layers, "attention.output.dense");
-    assert_eq!(weight(output, Part::Head(2)), (1, vec![8..12; 1]));
-    assert_eq!(weight(output, Part::ConvolutionHead(0)), (1, vec![12..16; 1]));
+    assert_eq!(weight(output, Component::Head(2)), (1, vec![8..12; 1]));
+    assert_eq!(weight(output, Component::ConvolutionHead(0)), (1, vec![12..16; 1]));
     let span = layer(&layers, "attention.self.key_conv_attn_layer.pointwise");
-    assert_eq!(weight(span, Part::AllHeads), (0, vec![0..12; 1]));
+    assert_eq!(weight(span, Component::AllHeads), (0, vec![0..12; 1]));
 }
 
 #[test]
 fn resnet_layers_are_counted_in_stages() {
     let layers = parts_of_model(&resnet());
-    let places: Vec<Place> = layers.iter().map(|layer| layer.place).collect();
-    let block = |stage, layer| Place::Block { stage: Some(stage), layer };
-    assert_eq!(places.first(), Some(&Place::Input));
-    assert_eq!(places.last(), Some(&Place::Output));
+    let places: Vec<Location> = layers.iter().map(|layer| layer.location).collect();
+    let block = |stage, layer| Location::Block { stage: Some(stage), layer };
+    assert_eq!(places.first(), Some(&Location::Input));
+    assert_eq!(places.last(), Some(&Location::Output));
     assert!(places.is_sorted() && places.contains(&block(0, 1)) && places.contains(&block(1, 0)), "{places:?}");
-    assert_eq!(layer(&layers, "shortcut.convolution").portions[0].part, Part::Shortcut);
-    assert_eq!(layer(&layers, "layer.1.convolution").portions[0].part, Part::Convolutions);
+    assert_eq!(layer(&layers, "shortcut.convolution").slices[0].component, Component::Shortcut);
+    assert_eq!(layer(&layers, "layer.1.convolution").slices[0].component, Component::Convolutions);
 }
 
 #[test]
 fn layers_outside_the_blocks_stand_before_or_after_them() {
     let layers = parts_of_model(&config_of("electra"));
-    assert_eq!(layers[0].place, Place::Input);
-    assert_eq!(layers.last().unwrap().place, Place::Output);
-    assert_eq!(layers.last().unwrap().portions[0].part, Part::Other);
-    let blocks = layers.iter().filter(|layer| matches!(layer.place, Place::Block { .. }));
+    assert_eq!(layers[0].location, Location::Input);
+    assert_eq!(layers.last().unwrap().location, Location::Output);
+    assert_eq!(layers.last().unwrap().slices[0].component, Component::Other);
+    let blocks = layers.iter().filter(|layer| matches!(layer.location, Location::Block { .. }));
     assert_eq!(blocks.count(), 12);
 }
 
 #[test]
 fn runs_are_flat_and_row_major() {
-    let columns = Portion { part: Part::Head(0), axis: 1, weight: vec![1..2, 3..5], bias: Vec::new() };
+    let columns = WeightSlice { component: Component::Head(0), axis: 1, weight: vec![1..2, 3..5], bias: Vec::new() };
     assert_eq!(columns.weight_runs(&[2, 5]), [1..2, 3..5, 6..7, 8..10]);
-    let rows = Portion { axis: 0, ..columns };
+    let rows = WeightSlice { axis: 0, ..columns };
     assert_eq!(rows.weight_runs(&[5, 2, 3]), [6..12, 18..30]);
 }
 
@@ -117,13 +120,13 @@ fn every_entry_belongs_to_one_part_and_no_layer_of_a_block_is_forgotten() {
     for config in wide_configs().iter().chain([&resnet()]) {
         for layer in parts_of_model(config) {
             let (shape, name) = (&layer.layer.shape, &layer.layer.name);
-            let runs = layer.portions.iter().flat_map(|portion| portion.weight_runs(shape));
+            let runs = layer.slices.iter().flat_map(|slice| slice.weight_runs(shape));
             assert!(are_once(runs, shape.iter().product()), "{name}");
             let outputs = shape[output_and_input(layer.layer.kind)[0]];
-            let biases = layer.portions.iter().flat_map(|portion| portion.bias.clone());
+            let biases = layer.slices.iter().flat_map(|slice| slice.bias.clone());
             assert!(are_once(biases, if layer.layer.bias { outputs } else { 0 }), "{name}");
-            let in_block = matches!(layer.place, Place::Block { .. });
-            assert_eq!(in_block, layer.portions[0].part != Part::Other, "{name}");
+            let in_block = matches!(layer.location, Location::Block { .. });
+            assert_eq!(in_block, layer.slices[0].component != Component::Other, "{name}");
         }
     }
 }
@@ -142,10 +145,10 @@ fn a_head_can_be_cut_out_on_either_side() {
     for config in wide_configs() {
         let model = filled(AnyTransformer::init(&config, &device).unwrap());
         // ConvBERT's convolution reads the query of all attention heads.
-        let head = if config["model_type"] == "convbert" { Part::ConvolutionHead(1) } else { Part::Head(1) };
+        let head = if config["model_type"] == "convbert" { Component::ConvolutionHead(1) } else { Component::Head(1) };
         let folder = tempfile::tempdir().unwrap();
         model.save(folder.path()).unwrap();
-        let (weights, layers) = (read_weights(folder.path()), layer_parts(&model));
+        let (weights, layers) = (read_weights(folder.path()), layer_components(&model));
         let outputs = [true, false].map(|by_outputs| {
             let mut cut = weights.clone();
             layers.iter().for_each(|layer| cut_head(&mut cut, layer, head, by_outputs));
@@ -158,12 +161,12 @@ fn a_head_can_be_cut_out_on_either_side() {
     }
 }
 
-fn cut_head(weights: &mut Tensors, layer: &LayerParts, head: Part, by_outputs: bool) {
+fn cut_head(weights: &mut Tensors, layer: &LayerComponents, head: Component, by_outputs: bool) {
     let [output, _] = output_and_input(layer.layer.kind);
-    for portion in layer.portions.iter().filter(|portion| portion.part == head) {
-        if (portion.axis == output) == by_outputs {
-            zero(weights, &format!("{}.weight", layer.layer.name), portion.weight_runs(&layer.layer.shape));
-            zero(weights, &format!("{}.bias", layer.layer.name), portion.bias.clone());
+    for slice in layer.slices.iter().filter(|slice| slice.component == head) {
+        if (slice.axis == output) == by_outputs {
+            zero(weights, &format!("{}.weight", layer.layer.name), slice.weight_runs(&layer.layer.shape));
+            zero(weights, &format!("{}.bias", layer.layer.name), slice.bias.clone());
         }
     }
 }

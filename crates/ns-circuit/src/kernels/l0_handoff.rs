@@ -12,9 +12,9 @@ use super::Relaxation;
 /// Forward, the sum of the open gates that was found beside the effective parameter is kept for the L0 term. Backward,
 /// the gradient of that sum waits here for the effective parameter's turn, which hands in both at once; should it have
 /// no turn, the L0 term hands in its own (see `autodiff.rs`). Everything is kept with the logits and the relaxation that
-/// it belongs to, so a link may serve any number of steps and copies of a model.
+/// it belongs to, so a handoff may serve any number of steps and copies of a model.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Link(Arc<Mutex<Entries>>);
+pub(crate) struct L0Handoff(Arc<Mutex<Entries>>);
 
 #[derive(Debug, Default)]
 struct Entries {
@@ -38,7 +38,7 @@ pub(super) struct Key {
     pub(super) relaxation: Relaxation,
 }
 
-impl Link {
+impl L0Handoff {
     /// Keeps the sum of the open gates.
     pub(super) fn keep_sum<B: Backend>(&self, key: Key, sum: FloatTensor<B>) {
         self.entries().sum = Some(Entry { key, tensor: Box::new(sum) });
@@ -52,7 +52,7 @@ impl Link {
     }
 
     /// Leaves the gradient of the sum for whoever takes it first.
-    pub(super) fn leave_gradient<B: Backend>(&self, key: Key, gradient: FloatTensor<B>) {
+    pub(super) fn store_gradient<B: Backend>(&self, key: Key, gradient: FloatTensor<B>) {
         self.entries().gradients.push(Entry { key, tensor: Box::new(gradient) });
     }
 

@@ -13,7 +13,7 @@ use crate::products::{Columns, product};
 /// # Shapes
 /// - x: `[batch, seq, input]`
 /// - output: `[batch, seq, output]`
-pub(crate) fn linear(layer: &Linear, x: Tensor<3>) -> Tensor<3> {
+pub(crate) fn forward(layer: &Linear, x: Tensor<3>) -> Tensor<3> {
     let [_, output] = layer.weight.lazy_shape().dims();
     by_rows(x, |rows| match product(&layer.weight, &Columns::range(0..output), &rows) {
         Some(product) => plus(product, layer.bias.as_ref().map(|bias| bias.val())),
@@ -40,7 +40,7 @@ pub(crate) struct Outputs<'a> {
 }
 
 impl<'a> Outputs<'a> {
-    pub(crate) fn of(layer: &'a Linear) -> Self {
+    pub(crate) fn new(layer: &'a Linear) -> Self {
         Self { layer, weight: OnceCell::new(), bias: layer.bias.as_ref().map(|bias| bias.val()) }
     }
 
@@ -63,12 +63,12 @@ impl<'a> Outputs<'a> {
     }
 
     fn columns(&self, columns: &Columns, x: Tensor<3>) -> Tensor<3> {
-        let bias = self.bias.clone().map(|bias| columns.of_vector(bias));
+        let bias = self.bias.clone().map(|bias| columns.select_vector(bias));
         by_rows(x, |rows| match product(&self.layer.weight, columns, &rows) {
             Some(product) => plus(product, bias),
             None => {
                 let weight = self.weight.get_or_init(|| self.layer.weight.val()).clone();
-                module::linear(rows, columns.of(weight), bias)
+                module::linear(rows, columns.select(weight), bias)
             }
         })
     }
@@ -102,7 +102,7 @@ mod tests {
         let layer = LinearConfig::new(3, 5).init(&device);
         let x = Tensor::<1, Int>::arange(0..2 * 32 * 3, &device).float().reshape([2, 32, 3]) * 0.01;
         let expected = layer.forward(x.clone()).into_data();
-        linear(&layer, x.clone()).into_data().assert_approx_eq::<f32>(&expected, Tolerance::default());
+        forward(&layer, x.clone()).into_data().assert_approx_eq::<f32>(&expected, Tolerance::default());
         let transposed = layer.weight.val().transpose().mul_scalar(1.0).transpose();
         let bias = layer.bias.as_ref().unwrap().val().reshape([1, 1, 5]);
         (project(x, transposed) + bias).into_data().assert_approx_eq::<f32>(&expected, Tolerance::default());
@@ -113,7 +113,7 @@ mod tests {
         let device = Device::default();
         let layer = LinearConfig::new(3, 8).init(&device);
         let x = Tensor::<1, Int>::arange(0..2 * 5 * 3, &device).float().reshape([2, 5, 3]) * 0.01;
-        let (all, outputs) = (linear(&layer, x.clone()), Outputs::of(&layer));
+        let (all, outputs) = (forward(&layer, x.clone()), Outputs::new(&layer));
         let expected = all.clone().slice_dim(2, 2..5).into_data();
         outputs.range(2..5, x.clone()).into_data().assert_approx_eq::<f32>(&expected, Tolerance::default());
         let expected = all.reshape([2, 5, 2, 4]).slice_dim(3, 1..3).reshape([2, 5, 4]).into_data();
