@@ -1,12 +1,9 @@
 //! The device that a test binary computes on.
 
-#[path = "../../xtask/src/backend/chosen.rs"]
-mod chosen;
-
 use std::sync::OnceLock;
 
 use burn::tensor::Device;
-use chosen::ChosenDevice;
+use xtask::backend::ChosenDevice;
 
 /// Says where the tests compute, e.g. `wgpu` or `cuda:1`.
 const VARIABLE: &str = "NS_BACKEND";

@@ -43,7 +43,7 @@ impl Work {
 }
 
 pub(crate) fn command<const N: usize>(folder: &Path, arguments: [&str; N]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_neurosurgeon"));
     command.args(arguments).current_dir(folder).env_remove("RUST_LOG");
     command
 }

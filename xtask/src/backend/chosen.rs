@@ -1,6 +1,4 @@
-//! From a backend's name to a device: the one place that names backends.
-//!
-//! The golden cases include this file, too, so that commands and tests choose alike.
+//! From a backend's name to a device: the only place that names backends. Commands and tests both use it.
 
 use std::{
     fmt,
@@ -29,7 +27,7 @@ pub(crate) enum Backend {
 
 /// `NAME` or `NAME:INDEX`: a backend, and which of its devices if not the one that it takes itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ChosenDevice {
+pub struct ChosenDevice {
     backend: Backend,
     index: Option<usize>,
 }
@@ -91,7 +89,7 @@ impl ChosenDevice {
     /// # Errors
     /// When the backend is not in this build, finds nothing on this machine, has fewer devices, or cannot start this
     /// one. No other device is taken in its place.
-    pub(crate) fn open(self) -> anyhow::Result<Device> {
+    pub fn open(self) -> anyhow::Result<Device> {
         let name = self.backend.name();
         let devices = self.backend.devices().with_context(|| {
             format!(

@@ -6,7 +6,7 @@ use burn::tensor::Device;
 use clap::Args;
 
 use crate::output::say;
-pub(crate) use chosen::ChosenDevice;
+pub use chosen::ChosenDevice;
 
 use chosen::Backend;
 

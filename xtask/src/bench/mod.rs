@@ -14,11 +14,11 @@ use clap::{Args, Subcommand};
 #[derive(Args)]
 pub(crate) struct Bench {
     #[command(subcommand)]
-    what: What,
+    command: BenchCommand,
 }
 
 #[derive(Subcommand)]
-enum What {
+enum BenchCommand {
     Backends(backends::BenchBackends),
     Forward(forward::BenchForward),
     Mask(mask::BenchMask),
@@ -27,11 +27,11 @@ enum What {
 
 impl Bench {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        match self.what {
-            What::Backends(backends) => backends.run(),
-            What::Forward(forward) => forward.run(),
-            What::Mask(mask) => mask.run(),
-            What::Probe(probe) => probe.run(),
+        match self.command {
+            BenchCommand::Backends(backends) => backends.run(),
+            BenchCommand::Forward(forward) => forward.run(),
+            BenchCommand::Mask(mask) => mask.run(),
+            BenchCommand::Probe(probe) => probe.run(),
         }
     }
 }

@@ -16,11 +16,11 @@ use clap::{Args, Subcommand};
 #[derive(Args)]
 pub(crate) struct Circuit {
     #[command(subcommand)]
-    what: What,
+    command: CircuitCommand,
 }
 
 #[derive(Subcommand)]
-enum What {
+enum CircuitCommand {
     Train(train::CircuitTrain),
     Ablate(ablate::Ablate),
     Show(show::Show),
@@ -32,14 +32,14 @@ enum What {
 
 impl Circuit {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        match self.what {
-            What::Train(command) => command.run(),
-            What::Ablate(command) => command.run(),
-            What::Show(command) => command.run(),
-            What::Compare(command) => command.run(),
-            What::Export(command) => command.run(),
-            What::Import(command) => command.run(),
-            What::Materialize(command) => command.run(),
+        match self.command {
+            CircuitCommand::Train(command) => command.run(),
+            CircuitCommand::Ablate(command) => command.run(),
+            CircuitCommand::Show(command) => command.run(),
+            CircuitCommand::Compare(command) => command.run(),
+            CircuitCommand::Export(command) => command.run(),
+            CircuitCommand::Import(command) => command.run(),
+            CircuitCommand::Materialize(command) => command.run(),
         }
     }
 }
