@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ns_train::{BaseModelPool, DEFAULT_ACTIVATION_CACHE_MB, draw_probes, table, write_results};
+use ns_train::{BaseModelPool, DEFAULT_ACTIVATION_CACHE_MB, draw_probes, probe_table, write_rows};
 
 use crate::{
     backend::BackendOption,
     output::say,
-    probe::{Run, train_all},
+    probe::{ProbeRun, train_all},
 };
 
 const RECIPES: [&str; 2] = ["probe-a2-attn", "probe-a_plus_b-attn"];
@@ -32,11 +32,11 @@ pub(crate) struct Demo {
 impl Demo {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let bases = BaseModelPool::new(&self.backend.device()?, DEFAULT_ACTIVATION_CACHE_MB);
-        let run = |name: &&str| Run::new(&self.recipe(name), 0, self.out.join(name));
+        let run = |name: &&str| ProbeRun::new(&self.recipe(name), 0, self.out.join(name));
         let rows = train_all(&RECIPES.iter().map(run).collect::<anyhow::Result<Vec<_>>>()?, &bases, RECIPES.len())?;
-        write_results(&self.out, &rows)?;
+        write_rows(&self.out, &rows)?;
         draw_probes(&self.out, "Is it computed, and is it needed?", &rows)?;
-        say!("{}", table(&rows));
+        say!("{}", probe_table(&rows));
         let [found, control] = &rows[..] else { anyhow::bail!("the demo has two probes") };
         say!(
             "a²: {:.0} % of the attention weights sort the inputs by a² ({:.1} % right by nearest neighbour); without them \

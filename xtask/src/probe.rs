@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::Args;
 use ns_train::{
-    BaseModelPool, Interrupt, ProbeRecipe, ProbeReport, ProbeRow, add_results, draw_probes, draw_run, load_recipe,
-    run_parallel, table, train_probe, write_results,
+    BaseModelPool, Interrupt, ProbeRecipe, ProbeReport, ProbeRow, add_results, draw_probes, load_recipe, probe_table,
+    run_parallel, train_probe, write_probe,
 };
 
 use crate::{
@@ -58,26 +58,26 @@ impl Probe {
             (Some(out), false) => out.clone(),
             (Some(out), true) => out.join(run_name(recipe, seed)),
         };
-        let runs = wanted.into_iter().map(|(recipe, seed)| Run::new(recipe, seed, folder(recipe, seed)));
+        let runs = wanted.into_iter().map(|(recipe, seed)| ProbeRun::new(recipe, seed, folder(recipe, seed)));
         let rows = train_all(&runs.collect::<anyhow::Result<Vec<_>>>()?, &bases, self.jobs.count())?;
         if several {
             let folder = self.out.unwrap_or_else(|| "runs".into());
             add_results(&folder, &rows)?;
             draw_probes(&folder, "Circuit probes", &rows)?;
         }
-        say!("{}", table(&rows).trim_end());
+        say!("{}", probe_table(&rows).trim_end());
         Ok(())
     }
 }
 
 /// A probe to train, and its folder.
-pub(crate) struct Run {
+pub(crate) struct ProbeRun {
     recipe: ProbeRecipe,
     seed: u64,
     folder: PathBuf,
 }
 
-impl Run {
+impl ProbeRun {
     /// Reads the recipe.
     pub(crate) fn new(recipe: &Path, seed: u64, folder: PathBuf) -> anyhow::Result<Self> {
         Ok(Self { recipe: load_recipe::<ProbeRecipe>(recipe)?.resolve(recipe)?, seed, folder })
@@ -85,8 +85,8 @@ impl Run {
 }
 
 /// Trains probes, so many at once, and leaves everything in their folders.
-pub(crate) fn train_all(runs: &[Run], bases: &BaseModelPool, jobs: usize) -> anyhow::Result<Vec<ProbeRow>> {
-    let train = |run: &Run, interrupt: &Interrupt| -> anyhow::Result<Option<ProbeReport>> {
+pub(crate) fn train_all(runs: &[ProbeRun], bases: &BaseModelPool, jobs: usize) -> anyhow::Result<Vec<ProbeRow>> {
+    let train = |run: &ProbeRun, interrupt: &Interrupt| -> anyhow::Result<Option<ProbeReport>> {
         let report = train_probe(&run.recipe, run.seed, &run.folder, bases, interrupt);
         match report {
             // Among several it is not clear which one it is.
@@ -99,7 +99,7 @@ pub(crate) fn train_all(runs: &[Run], bases: &BaseModelPool, jobs: usize) -> any
         let folder = &runs[place].folder;
         match report {
             Some(report) => {
-                finish(folder, &report)?;
+                write_probe(folder, &report)?;
                 rows[place] = Some(report.row);
             }
             None => stopped.push(folder),
@@ -117,12 +117,4 @@ pub(crate) fn train_all(runs: &[Run], bases: &BaseModelPool, jobs: usize) -> any
         );
     }
     Ok(rows)
-}
-
-/// Writes and draws what came of a probe.
-fn finish(folder: &Path, report: &ProbeReport) -> anyhow::Result<()> {
-    write_results(folder, std::slice::from_ref(&report.row))?;
-    draw_run(folder, report)?;
-    draw_probes(folder, "Circuit probe", std::slice::from_ref(&report.row))?;
-    Ok(())
 }

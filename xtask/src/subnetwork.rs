@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use ns_train::{
     BaseModelPool, Interrupt, SubnetworkRecipe, SubnetworkRow, SubnetworkVariant, draw_subnetworks, load_recipe,
-    markdown, run_parallel, train_subnetwork, write_rows,
+    run_parallel, subnetwork_table, train_subnetwork, write_rows,
 };
 
 use crate::{
@@ -64,24 +64,7 @@ impl Subnetwork {
         }
         write_rows(&folder, &rows)?;
         draw_subnetworks(&folder, &format!("Subnetwork probes at {}", recipe.probe_vectors), &rows)?;
-        say!("{}", table(&rows).trim_end());
+        say!("{}", subnetwork_table(&rows).trim_end());
         Ok(())
     }
-}
-
-fn table(rows: &[SubnetworkRow]) -> String {
-    let header = ["probe", "labels", "kept", "circuit / max", "train", "test", "majority"];
-    let cells = |row: &SubnetworkRow| {
-        let size = row.l0.zip(row.l0_max).map_or("all".into(), |(l0, max)| format!("{l0} / {max}"));
-        vec![
-            row.variant.l0_lambda.map_or("plain".into(), |lambda| format!("masks, λ {lambda:e}")),
-            if row.variant.control { "shuffled".into() } else { "real".into() },
-            format!("{:.1} %", 100.0 * row.share_kept()),
-            size,
-            format!("{:.3}", row.train_accuracy),
-            format!("{:.3}", row.test_accuracy),
-            format!("{:.3}", row.majority),
-        ]
-    };
-    markdown(&header, &rows.iter().map(cells).collect::<Vec<_>>())
 }

@@ -80,8 +80,10 @@ impl HardMask {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ablation::Ablation;
+    use crate::config::{CircuitConfig, MaskUnit};
+    use crate::model::CircuitModel;
     use crate::testing::{CONCRETE, PRUNE, SPARSE, circuit, with_method};
-    use crate::{Ablation, CircuitConfig, CircuitModel, MaskUnit};
     use burn::module::Module;
 
     #[test]

@@ -69,6 +69,7 @@ mod kernels;
 
 mod ablation;
 mod l0;
+mod sample;
 
 mod adamw;
 

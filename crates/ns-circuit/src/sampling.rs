@@ -6,11 +6,12 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use tracing::error;
 
-use crate::ablation::{self, Ablation};
+use crate::ablation::Ablation;
 use crate::control::{MaskedParamState, flat};
 use crate::error::CircuitError;
 use crate::mask::host;
 use crate::model::CircuitModel;
+use crate::sample;
 
 impl<M: Module> CircuitModel<M> {
     /// An error when an ablation was set; a configured one only loses its draws, as the masks are about to change.
@@ -53,7 +54,7 @@ impl<M: Module> CircuitModel<M> {
             let missing: Vec<bool> = state.masked.iter().map(lacking).collect();
             (state.ablation, state.sample, missing)
         };
-        if !ablation.draws() || self.is_training() || !missing.contains(&true) {
+        if !ablation.is_sampled() || self.is_training() || !missing.contains(&true) {
             return Ok(());
         }
         let sampled = self.draw(ablation, sample, |index| missing[index])?;
@@ -84,7 +85,7 @@ impl<M: Module> CircuitModel<M> {
         wanted: impl Fn(usize) -> bool,
     ) -> Result<BTreeMap<usize, Tensor<1>>, CircuitError> {
         let mut sampled = BTreeMap::new();
-        if !ablation.draws() {
+        if !ablation.is_sampled() {
             return Ok(sampled);
         }
         let (seed, on): (u64, Vec<bool>) = {
@@ -97,7 +98,7 @@ impl<M: Module> CircuitModel<M> {
             }
             let param = &self.control.masked[snapshot.index];
             let hard = snapshot.with_inputs(|inputs| host(self.control.hard_mask(inputs)));
-            let values = ablation::draw(ablation, param, &hard, seed, sample)?;
+            let values = sample::sample(ablation, param, &hard, seed, sample)?;
             sampled.insert(snapshot.index, flat(values, snapshot.device()));
         }
         Ok(sampled)

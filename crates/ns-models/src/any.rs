@@ -7,10 +7,22 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::Value;
 
-use crate::{
-    BlockLayout, Context, Encoder, Gpt2, GptNeo, GptNeoX, Head, InitialValue, Logits, MaskableLayer, Model, ModelError,
-    ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Vit, Walk, read_config, resnet,
-};
+use crate::block_layout::BlockLayout;
+use crate::checkpoint::Pretrained;
+use crate::config::{Head, InitialValue, ProblemType, read_config};
+use crate::encoder::Encoder;
+use crate::error::ModelError;
+use crate::gpt_neo::GptNeo;
+use crate::gpt_neox::GptNeoX;
+use crate::gpt2::Gpt2;
+use crate::inputs::{Logits, ModelInputs, ModelOutput};
+use crate::layers::MaskableLayer;
+use crate::model::Model;
+use crate::residual::{Observer, Walk};
+use crate::resnet;
+use crate::site::Site;
+use crate::transformer::{Context, Transformer};
+use crate::vit::Vit;
 
 /// Declares [`AnyTransformer`]: a variant for each family, with the values of `model_type` that it serves, and the
 /// calls that go to whichever family it is.

@@ -7,12 +7,16 @@ use burn::module::Module;
 use burn::tensor::{Device, TensorData};
 use serde_json::Value;
 
-use crate::{
-    AnyTransformer, BlockLayout, Head, InitialValue, Logits, MaskableLayer, Model, ModelError, ModelInputs, Pretrained,
-    ProblemType, ResNet,
-    any::{in_variant, model_type},
-    read_config, resnet,
-};
+use crate::any::{AnyTransformer, in_variant, model_type};
+use crate::block_layout::BlockLayout;
+use crate::checkpoint::Pretrained;
+use crate::config::{Head, InitialValue, ProblemType, read_config};
+use crate::error::ModelError;
+use crate::inputs::{Logits, ModelInputs};
+use crate::layers::MaskableLayer;
+use crate::model::Model;
+use crate::resnet;
+use crate::resnet::ResNet;
 
 /// A model of any family, chosen by its `config.json`.
 #[derive(Module, Debug)]

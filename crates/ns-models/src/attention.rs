@@ -2,7 +2,8 @@
 
 use burn::tensor::{Bool, Device, Int, Tensor};
 
-use crate::{Positions, kernels::biased_softmax};
+use crate::kernels::biased_softmax;
+use crate::positions::Positions;
 
 /// What HF adds to the score of a key that a query must not see (`torch.finfo(float32).min`).
 const MASKED: f32 = f32::MIN;

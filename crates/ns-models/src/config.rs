@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::ModelError;
+use crate::error::ModelError;
 
 /// What sits on top of the base model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,11 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::{Head, Logits, ModelError, ModelInputs, ModelOutput, init, inputs::invalid, linear};
+use crate::config::Head;
+use crate::error::ModelError;
+use crate::init;
+use crate::inputs::{Logits, ModelInputs, ModelOutput, invalid};
+use crate::linear;
 
 /// The head of a decoder.
 #[derive(Module, Debug)]

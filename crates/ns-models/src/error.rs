@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::Site;
+use crate::site::Site;
 
 /// Error of loading, saving or running a model; each variant says what was asked, what was found and what would
 /// be right.

@@ -5,11 +5,18 @@ use std::collections::BTreeSet;
 use burn::tensor::{Device, Int, Tensor, Tolerance};
 use serde_json::{Value, json};
 
+use crate::any::AnyTransformer;
+use crate::config::Head;
+use crate::error::ModelError;
+use crate::inputs::ModelInputs;
+use crate::loss::Labels;
+use crate::model::Model;
+use crate::positions::Positions;
+use crate::residual::{Ignore, Observer, VectorCache, Walk};
+use crate::site::Site;
 use crate::testing::{filled, read_weights};
-use crate::{
-    AnyTransformer, Head, Ignore, Labels, Model, ModelError, ModelInputs, Observer, Positions, Site, Transformer,
-    VectorCache, Walk, last_unaffected,
-};
+use crate::transformer::Transformer;
+use crate::unaffected::last_unaffected;
 
 const SEQ: usize = 5;
 

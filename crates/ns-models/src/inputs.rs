@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use crate::ModelError;
+use crate::error::ModelError;
 
 /// A batch, under the names of HF's keyword arguments. Which of them a model takes depends on its family; one that
 /// it would not see is an error.

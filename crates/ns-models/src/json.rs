@@ -4,7 +4,7 @@ use std::{io::ErrorKind, path::Path};
 
 use serde_json::Value;
 
-use crate::ModelError;
+use crate::error::ModelError;
 
 /// Reads a JSON object; `None` without the file.
 ///

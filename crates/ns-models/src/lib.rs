@@ -35,8 +35,10 @@ mod positions;
 mod residual;
 mod rotary;
 mod self_attention;
+mod site;
 
 mod block_layout;
+mod layer_components;
 mod layers;
 mod mlp;
 mod model;
@@ -77,9 +79,7 @@ pub use activation::Activation;
 pub use any::{AnyTransformer, model_types};
 pub use any_model::AnyModel;
 pub use attention::{AttentionBias, attend, attend_from, merge_heads, split_heads};
-pub use block_layout::{
-    BlockLayout, Component, HeadPart, HeadSplit, LayerComponents, Location, WeightSlice, layer_components,
-};
+pub use block_layout::{BlockLayout, Component, HeadPart, HeadSplit, Location};
 pub use checkpoint::{
     Checkpoint, HfNames, Pretrained, copy_companions, load_base_weights, load_weights, save_folder, save_pretrained,
     save_tensors, write_atomically,
@@ -93,6 +93,7 @@ pub use gpt2::{Gpt2, Gpt2Config};
 pub use hub::resolve_model;
 pub use images::ImagePreprocessor;
 pub use inputs::{Logits, ModelInputs, ModelOutput};
+pub use layer_components::{LayerComponents, WeightSlice, layer_components};
 pub use layers::{LayerKind, MaskableLayer};
 pub use loss::{IGNORED_LABEL, Labels, TaskOutput, cross_entropy, task_loss};
 pub use mlp::MlpLayout;
@@ -100,9 +101,10 @@ pub use model::Model;
 pub use pooling::{cosine_similarity, mean_pool};
 pub use positions::{ChosenPositions, Positions};
 pub use products::{Columns, Products, with_products};
-pub use residual::{Ignore, Observer, Site, Sublayer, Vector, VectorCache, Walk};
+pub use residual::{Ignore, Observer, VectorCache, Walk};
 pub use resnet::{ResNet, ResNetConfig, ResNetLayerType, ResNetOutput};
 pub use rotary::Rotary;
+pub use site::{Site, Sublayer, Vector};
 pub use text::{EncodedText, TextBatch, TextPart, TextToken, TextTokenizer, Word};
 pub use transformer::{Context, Transformer, Walked};
 pub use unaffected::{last_unaffected, layers_fed_by};

@@ -2,7 +2,9 @@
 
 use burn::tensor::{Int, Tensor, TensorData, activation::log_softmax};
 
-use crate::{Head, Logits, ModelError, ProblemType, inputs::invalid};
+use crate::config::{Head, ProblemType};
+use crate::error::ModelError;
+use crate::inputs::{Logits, invalid};
 
 /// Label that HF leaves out of a loss (`ignore_index`).
 pub const IGNORED_LABEL: i64 = -100;

@@ -1,6 +1,12 @@
 //! Where the MLPs of a model's blocks are, for whoever wants to make them smaller.
 
-use crate::{Activation, AnyModel, AnyTransformer, MaskableLayer, Model, ModelError, Pretrained};
+use crate::activation::Activation;
+use crate::any::AnyTransformer;
+use crate::any_model::AnyModel;
+use crate::checkpoint::Pretrained;
+use crate::error::ModelError;
+use crate::layers::MaskableLayer;
+use crate::model::Model;
 
 /// The MLPs of a transformer: `output(activation(input(x)))`, one a block. Their hidden units are their own; all else
 /// in a block is a dimension of the residual stream or of a head.
@@ -67,7 +73,7 @@ fn pairs(layers: &[MaskableLayer], [input, output]: Names) -> Vec<[MaskableLayer
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model_types;
+    use crate::any::model_types;
     use burn::tensor::Device;
     use serde_json::json;
 

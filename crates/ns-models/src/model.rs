@@ -3,10 +3,12 @@
 use burn::module::Module;
 use burn::tensor::Device;
 
-use crate::{
-    BlockLayout, Head, InitialValue, Labels, Logits, MaskableLayer, ModelError, ModelInputs, ProblemType, TaskOutput,
-    task_loss,
-};
+use crate::block_layout::BlockLayout;
+use crate::config::{Head, InitialValue, ProblemType};
+use crate::error::ModelError;
+use crate::inputs::{Logits, ModelInputs};
+use crate::layers::MaskableLayer;
+use crate::loss::{Labels, TaskOutput, task_loss};
 
 /// A model with a head, as a Burn module.
 pub trait Model: Module {

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-use crate::Positions;
+use crate::positions::Positions;
 
 /// Cosines and sines that turn the first `rotary` entries of each head by position.
 #[derive(Clone, Debug)]

@@ -4,7 +4,10 @@ use burn::module::Module;
 use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 
-use crate::{AttentionBias, Positions, attend_from, init, linear, merge_heads, positions::at_positions, split_heads};
+use crate::attention::{AttentionBias, attend_from, merge_heads, split_heads};
+use crate::init;
+use crate::linear;
+use crate::positions::{Positions, at_positions};
 
 /// Projections to heads, and attention among them; the output projection is the block's.
 #[derive(Module, Debug)]

@@ -8,7 +8,10 @@ use burn::tensor::{Device, TensorData};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Activation, Checkpoint, Gpt2, Gpt2Config, ModelInputs, Pretrained, save_tensors};
+use crate::activation::Activation;
+use crate::checkpoint::{Checkpoint, Pretrained, save_tensors};
+use crate::gpt2::{Gpt2, Gpt2Config};
+use crate::inputs::ModelInputs;
 
 pub(crate) type Tensors = BTreeMap<String, TensorData>;
 

@@ -4,10 +4,14 @@ use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 
-use crate::{
-    AttentionBias, Ignore, Logits, Model, ModelError, ModelInputs, ModelOutput, Observer, Positions, Rotary, Site,
-    Sublayer, Vector, VectorCache, Walk, inputs::invalid,
-};
+use crate::attention::AttentionBias;
+use crate::error::ModelError;
+use crate::inputs::{Logits, ModelInputs, ModelOutput, invalid};
+use crate::model::Model;
+use crate::positions::Positions;
+use crate::residual::{Ignore, Observer, VectorCache, Walk};
+use crate::rotary::Rotary;
+use crate::site::{Site, Sublayer, Vector};
 
 /// How a walk ended.
 #[derive(Clone, Debug)]

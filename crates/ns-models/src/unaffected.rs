@@ -1,7 +1,11 @@
 //! How far up a walk nothing depends on chosen layers.
 
+use crate::block_layout::{Component, Location};
+use crate::layer_components::{LayerComponents, layer_components};
+use crate::layers::LayerKind;
 use crate::mlp::leads_to_hidden_units;
-use crate::{Component, LayerComponents, LayerKind, Location, Site, Sublayer, Transformer, Vector, layer_components};
+use crate::site::{Site, Sublayer, Vector};
+use crate::transformer::Transformer;
 
 /// The last site at or before `site` that none of these layers (HF names) has touched, and from which a walk can go on
 /// (or which is `site` itself); `None` where a layer makes the embeddings.

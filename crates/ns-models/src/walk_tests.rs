@@ -4,11 +4,16 @@ use std::ops::ControlFlow;
 
 use burn::tensor::{Device, Int, Tensor, TensorData, Tolerance};
 
+use crate::any::AnyTransformer;
+use crate::config::CommonConfig;
+use crate::error::ModelError;
+use crate::gpt2::Gpt2Config;
+use crate::inputs::{Logits, ModelInputs, ModelOutput};
+use crate::model::Model;
+use crate::residual::{Ignore, Observer, VectorCache, Walk};
+use crate::site::Site;
 use crate::testing::{config, inputs, model, model_of};
-use crate::{
-    AnyTransformer, CommonConfig, Gpt2Config, Ignore, Logits, Model, ModelError, ModelInputs, ModelOutput, Observer,
-    Site, Transformer, VectorCache, Walk, Walked,
-};
+use crate::transformer::{Transformer, Walked};
 
 /// Notes the sites that a walk passes, and stops it at one.
 #[derive(Default)]

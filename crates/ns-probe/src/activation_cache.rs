@@ -7,9 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use burn::tensor::{Tensor, TensorData};
 use ns_models::{Site, Transformer};
 
-use crate::cache_store::{CacheKey, CacheStore, Example, Rows, VALUE};
-use crate::output_masks::KnownProducts;
-use crate::{FrozenActivations, FrozenTokens, ProbeBatch, ProbeError, ProbePlan};
+use crate::batch::ProbeBatch;
+use crate::cache_store::{CacheKey, CacheStore, Example, VALUE};
+use crate::error::ProbeError;
+use crate::frozen_activations::{FrozenActivations, FrozenTokens};
+use crate::plan::ProbePlan;
+use crate::products::{KnownProducts, Rows, by_sequence};
 
 const MEGABYTE: usize = 1 << 20;
 /// Tokens whose frozen activations is computed at once. All of a large batch would be the peak of a run's memory, as every block
@@ -298,22 +301,4 @@ fn tokens_of(plan: &ProbePlan, batch: &ProbeBatch) -> Vec<usize> {
         FrozenTokens::All => vec![batch.seq(); batch.inputs.batch_size()],
         FrozenTokens::Selected => batch.selected_per_sequence(),
     }
-}
-
-/// The rows of a matrix `[tokens, width]` on the host, sequence by sequence.
-///
-/// # Panics
-/// When the device cannot execute what the matrix waits for, as every read of Burn's does.
-pub(crate) fn by_sequence(matrix: &Tensor<2>, tokens: &[usize]) -> Vec<Vec<f32>> {
-    let [_, width] = matrix.dims();
-    let data = matrix.to_data_as::<f32>();
-    let values: Vec<f32> =
-        data.try_into_vec().unwrap_or_else(|error| panic!("data converted to f32 reads as f32: {error}"));
-    let mut rest = values.as_slice();
-    let take = |count: &usize| {
-        let (row, after) = rest.split_at((count * width).min(rest.len()));
-        rest = after;
-        row.to_vec()
-    };
-    tokens.iter().map(take).collect()
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ns_models::{ModelInputs, Positions, Transformer};
 
-use crate::ProbeError;
+use crate::error::ProbeError;
 
 /// Label that fills up rows for a circuit probe.
 pub const CIRCUIT_LABEL_PADDING: i64 = -1000;

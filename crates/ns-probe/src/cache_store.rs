@@ -5,17 +5,14 @@ use std::sync::Arc;
 
 use ns_models::Site;
 
-use crate::FrozenTokens;
-use crate::output_masks::ProductKey;
+use crate::frozen_activations::FrozenTokens;
+use crate::products::{ProductKey, Rows};
 
 /// Bytes.
 pub(crate) const VALUE: usize = size_of::<f32>();
 
 /// An example, and the length of its sequence.
 pub(crate) type Example = (usize, usize);
-
-/// What is kept of one example: a frozen activations, or products one a key; row by row.
-pub(crate) type Rows = Arc<Vec<Vec<f32>>>;
 
 /// Where something is kept, in the order in which it is given up.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,10 +5,14 @@ use burn::tensor::Tensor;
 use ns_circuit::{CircuitError, CircuitModel};
 use ns_models::{Site, Transformer};
 
-use crate::{
-    ActivationCache, CIRCUIT_LABEL_PADDING, CircuitProbeConfig, FrozenActivations, ProbeBatch, ProbeError, ProbeLoss,
-    ProbePlan, config::check_probe, contrastive_loss, mask_targets,
-};
+use crate::activation_cache::ActivationCache;
+use crate::batch::{CIRCUIT_LABEL_PADDING, ProbeBatch};
+use crate::config::{CircuitProbeConfig, ProbeLoss, check_probe};
+use crate::contrastive::contrastive_loss;
+use crate::error::ProbeError;
+use crate::frozen_activations::FrozenActivations;
+use crate::plan::ProbePlan;
+use crate::targets::mask_targets;
 
 /// A circuit trained so that its vectors at one site cluster by label.
 ///

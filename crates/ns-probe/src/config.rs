@@ -4,7 +4,7 @@ use ns_circuit::CircuitConfig;
 use ns_models::{Site, Sublayer, Transformer, Vector};
 use serde::{Deserialize, Serialize};
 
-use crate::ProbeError;
+use crate::error::ProbeError;
 
 /// Which vectors of the residual stream are read (`ResidualUpdateModelConfig` of NeuroSurgeon).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

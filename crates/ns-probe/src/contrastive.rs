@@ -2,7 +2,7 @@
 
 use burn::tensor::{Tensor, TensorData};
 
-use crate::ProbeError;
+use crate::error::ProbeError;
 
 /// ε of both sums.
 const EPSILON: f64 = 1e-5;

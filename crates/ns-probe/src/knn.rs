@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use burn::tensor::{Tensor, TensorData};
 use ns_circuit::rng;
 
-use crate::{ProbeError, contrastive::normalize};
+use crate::contrastive::normalize;
+use crate::error::ProbeError;
 
 /// Queries that are compared at once.
 const CHUNK: usize = 4096;

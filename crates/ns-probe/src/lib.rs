@@ -37,8 +37,10 @@ mod targets;
 mod residual_model;
 
 mod batch;
+mod frozen_activations;
 mod output_masks;
 mod plan;
+mod products;
 
 mod activation_cache;
 mod cache_store;
@@ -63,9 +65,10 @@ pub use circuit_probe::{CircuitProbe, CircuitProbeOutput};
 pub use config::{CircuitProbeConfig, Labeling, ProbeLoss, ResidualUpdateModelConfig, SubnetworkProbeConfig};
 pub use contrastive::contrastive_loss;
 pub use error::ProbeError;
+pub use frozen_activations::{FrozenActivations, FrozenTokens};
 pub use knn::{KnnReport, evaluate_knn, nearest_neighbours};
 pub use output_masks::with_output_masks;
-pub use plan::{FrozenActivations, FrozenTokens, ProbePlan};
+pub use plan::ProbePlan;
 pub use residual_model::ResidualUpdateModel;
 pub use subnetwork_probe::{SubnetworkProbe, SubnetworkProbeOutput};
 pub use targets::mask_targets;

@@ -8,7 +8,10 @@ use ns_circuit::{CircuitModel, MaskUnit, rng};
 use ns_models::{AnyTransformer, Component, Location, ModelInputs, Site, Transformer, layer_components, model_types};
 use serde_json::{Value, json};
 
-use crate::{ActivationCache, CircuitProbe, CircuitProbeConfig, ProbeBatch};
+use crate::activation_cache::ActivationCache;
+use crate::batch::ProbeBatch;
+use crate::circuit_probe::CircuitProbe;
+use crate::config::CircuitProbeConfig;
 
 const SEQ: usize = 5;
 const EXAMPLES: [usize; 3] = [4, 1, 7];

@@ -5,12 +5,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use burn::module::Param;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::Tensor;
 use ns_circuit::{OutputMask, output_mask};
 use ns_models::{Columns, Products, with_products};
 
-use crate::activation_cache::by_sequence;
-use crate::cache_store::Rows;
+use crate::products::{KnownProducts, ProductKey};
 
 /// Runs `compute`, in which neuron masks scale the outputs of their layers and not the weights. The numbers are the same
 /// but for rounding in training, and no gradient as large as a weight is made.
@@ -32,48 +31,6 @@ pub(crate) fn record_products<E>(
     let record = Rc::new(Record { layers, tokens, found: RefCell::default() });
     with_products(record.clone(), compute)?;
     Ok(KnownProducts(record.found.take()))
-}
-
-/// What a layer with a neuron mask multiplies.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct ProductKey {
-    /// HF name.
-    layer: String,
-    columns: Columns,
-}
-
-/// Products `x · w`, before mask and bias, at all tokens of a frozen activations: `[tokens, columns]`.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct KnownProducts(Vec<(ProductKey, Tensor<2>)>);
-
-impl KnownProducts {
-    /// Products of examples after each other.
-    pub(crate) fn assemble(keys: Vec<ProductKey>, examples: &[Rows], device: &Device) -> Self {
-        let product = |(place, key): (usize, ProductKey)| {
-            let values: Vec<&[f32]> = examples.iter().map(|rows| rows[place].as_slice()).collect();
-            let (values, width) = (values.concat(), key.columns.count());
-            let shape = [values.len() / width, width];
-            (key, Tensor::from_data(TensorData::new(values, shape), device))
-        };
-        Self(keys.into_iter().enumerate().map(product).collect())
-    }
-
-    /// Which products these are.
-    pub(crate) fn keys(&self) -> Vec<ProductKey> {
-        self.0.iter().map(|(key, _)| key.clone()).collect()
-    }
-
-    /// The products of each sequence, one a key; sequences have so many tokens each.
-    pub(crate) fn by_sequence(&self, tokens: &[usize]) -> Vec<Vec<Vec<f32>>> {
-        let mut of_keys: Vec<_> = self.0.iter().map(|(_, product)| by_sequence(product, tokens).into_iter()).collect();
-        tokens.iter().map(|_| of_keys.iter_mut().filter_map(Iterator::next).collect()).collect()
-    }
-
-    fn get(&self, layer: &str, columns: &Columns, rows: usize) -> Option<Tensor<2>> {
-        let is_it = |key: &ProductKey| key.layer == layer && key.columns == *columns;
-        let (_, product) = self.0.iter().find(|(key, product)| is_it(key) && product.dims()[0] == rows)?;
-        Some(product.clone())
-    }
 }
 
 /// Masks outputs.

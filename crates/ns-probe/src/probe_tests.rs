@@ -8,10 +8,12 @@ use ns_models::{
     VitConfig,
 };
 
-use crate::{
-    CircuitProbe, CircuitProbeConfig, Labeling, ProbeBatch, ProbeError, ProbeLoss, ResidualUpdateModel,
-    ResidualUpdateModelConfig, SubnetworkProbe, SubnetworkProbeConfig,
-};
+use crate::batch::ProbeBatch;
+use crate::circuit_probe::CircuitProbe;
+use crate::config::{CircuitProbeConfig, Labeling, ProbeLoss, ResidualUpdateModelConfig, SubnetworkProbeConfig};
+use crate::error::ProbeError;
+use crate::residual_model::ResidualUpdateModel;
+use crate::subnetwork_probe::SubnetworkProbe;
 
 const LAYER: &str = "transformer.h.1.attn.c_attn";
 

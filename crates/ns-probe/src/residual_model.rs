@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use burn::tensor::Tensor;
 use ns_models::{ModelInputs, Site, Transformer, VectorCache};
 
-use crate::{ProbeError, ResidualUpdateModelConfig};
+use crate::config::ResidualUpdateModelConfig;
+use crate::error::ProbeError;
 
 /// Reads chosen sites of a model; nothing above the last of them is computed.
 #[derive(Clone, Debug)]

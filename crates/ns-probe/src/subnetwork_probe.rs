@@ -8,10 +8,13 @@ use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use ns_circuit::{CircuitError, CircuitModel, rng};
 use ns_models::{Transformer, cross_entropy};
 
-use crate::{
-    ActivationCache, FrozenActivations, Labeling, ProbeBatch, ProbeError, ProbePlan, SUBNETWORK_LABEL_PADDING,
-    SubnetworkProbeConfig, config::check_probe, mask_targets,
-};
+use crate::activation_cache::ActivationCache;
+use crate::batch::{ProbeBatch, SUBNETWORK_LABEL_PADDING};
+use crate::config::{Labeling, SubnetworkProbeConfig, check_probe};
+use crate::error::ProbeError;
+use crate::frozen_activations::FrozenActivations;
+use crate::plan::ProbePlan;
+use crate::targets::mask_targets;
 
 /// A circuit and a classifier on its vectors at one site; without masked layers, plain probing.
 #[derive(Module, Debug)]

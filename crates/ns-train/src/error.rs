@@ -7,7 +7,8 @@ use ns_circuit::CircuitError;
 use ns_models::ModelError;
 use ns_probe::ProbeError;
 
-use crate::{circuit_files::CircuitFileError, figures::FigureError};
+use crate::exchange::CircuitFileError;
+use crate::report::figures::FigureError;
 
 /// Error of a recipe, a run or its results.
 #[derive(Debug, thiserror::Error)]

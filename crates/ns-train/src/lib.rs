@@ -7,78 +7,43 @@
 
 mod error;
 
-mod tasks;
-
 mod data;
-
 mod recipe;
 
-mod base_model_pool;
-mod interrupt;
-mod parallel;
-mod progress;
+mod evaluate;
 mod run;
+mod train;
 
-mod learner;
-
-mod initialize;
-mod model_training;
-mod probe_report;
-mod probe_training;
-
-mod ablation_study;
-mod subnetwork_report;
-mod subnetwork_training;
-mod task_recipe;
-mod task_report;
-mod task_training;
-
-mod results;
-mod run_figures;
-
-mod circuit_files;
-mod visualizer;
+mod exchange;
+mod report;
 
 mod bench;
-mod mask_bench;
-mod probe_bench;
-
-pub mod figures;
-
 pub mod verify;
 
-pub use ablation_study::{AblationReport, AblationRow, AblationStudy, Behaviour, Controls};
-pub use base_model_pool::BaseModelPool;
-pub use bench::{ForwardBench, StepTimes, time_probe_steps};
-pub use circuit_files::{
-    CircuitFileError, CircuitFiles, CompactedMlp, Compaction, Part, check_base, export_masks, export_state_dict,
-    load_circuit, materialize,
-};
+pub use bench::{ForwardBench, MaskBench, MaskTimes, ProbeBench, ProbeBenchConfig, StepTimes, time_probe_steps};
 pub use data::{
-    DataRecipe, ImageRecipe, LabelledImages, Normalization, RowSplit, SplitRecipe, Table, TaskBatch, TaskData,
-    TextClassification, TextRecipe, WordLabels, WordRecipe,
+    Arithmetic, DataRecipe, Examples, ImageRecipe, LabelledImages, Normalization, Operation, RowSplit, Split,
+    SplitRecipe, Table, TaskBatch, TaskData, TextClassification, TextRecipe, Variable, WordLabels, WordRecipe,
 };
 pub use error::TrainError;
-pub use interrupt::Interrupt;
-pub use learner::{Learner, Metrics, Outcome, Trainable};
-pub use mask_bench::{MaskBench, MaskTimes};
-pub use model_training::{ModelTraining, train_model};
-pub use parallel::run_parallel;
-pub use probe_bench::{ProbeBench, ProbeBenchConfig};
-pub use probe_report::{ProbeReport, ProbeRow, train_probe};
-pub use probe_training::{DEFAULT_ACTIVATION_CACHE_MB, EvaluationRecipe, ProbeRecipe, ProbeTraining};
-pub use progress::Progress;
-pub use recipe::{OptimizerRecipe, TrainRecipe, load_recipe};
-pub use results::{add_results, markdown, table, write_results, write_rows};
-pub use run::Run;
-pub use run_figures::{draw_probes, draw_run, draw_training};
-pub use subnetwork_report::{SubnetworkRow, draw_subnetworks, train_subnetwork};
-pub use subnetwork_training::{SubnetworkRecipe, SubnetworkTraining, SubnetworkVariant};
-pub use task_recipe::{ModelSource, TaskRecipe};
-pub use task_report::{CircuitRow, TaskReport, ablate_run, draw_circuit_sizes, train_task};
-pub use task_training::TaskTraining;
-pub use tasks::{Arithmetic, Examples, Operation, Split, Variable};
-pub use visualizer::{
-    CircuitView, Granularity, VisualizerConfig, circuit_page, draw_circuits, draw_heat_map, heat_map_page,
-    overlap_table,
+pub use evaluate::{
+    AblationReport, AblationRow, AblationStudy, Behaviour, CircuitRow, Controls, ProbeRow, SubnetworkRow, ablate_run,
+};
+pub use exchange::{
+    CircuitFileError, CircuitFiles, CircuitPart, CompactedMlp, Compaction, check_base, export_masks, export_state_dict,
+    load_circuit, materialize,
+};
+pub use recipe::{
+    EvaluationRecipe, ModelSource, OptimizerRecipe, ProbeRecipe, SubnetworkRecipe, SubnetworkVariant, TaskRecipe,
+    TrainRecipe, load_recipe,
+};
+pub use report::{
+    CircuitView, Granularity, VisualizerConfig, ablation_table, add_results, circuit_page, circuit_table,
+    draw_circuit_sizes, draw_circuits, draw_heat_map, draw_probes, draw_subnetworks, draw_training, figures,
+    heat_map_page, markdown, overlap_table, probe_table, subnetwork_table, write_json, write_probe, write_rows,
+};
+pub use run::{Interrupt, Metrics, Progress, Run, run_parallel};
+pub use train::{
+    BaseModelPool, DEFAULT_ACTIVATION_CACHE_MB, Learner, ModelTraining, Outcome, ProbeReport, ProbeTraining,
+    SubnetworkTraining, TaskReport, TaskTraining, Trainable, train_model, train_probe, train_subnetwork, train_task,
 };

@@ -56,7 +56,7 @@ pub(crate) struct BenchBackends {
 }
 
 /// A backend's device.
-struct Place {
+struct BenchDevice {
     name: String,
     device: Device,
 }
@@ -95,8 +95,8 @@ impl Work {
 impl BenchBackends {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let chosen = if self.backend.is_empty() { all_with_devices() } else { self.backend.clone() };
-        let open = |chosen: ChosenDevice| Ok(Place { name: chosen.to_string(), device: chosen.open()? });
-        let places: Vec<Place> = chosen.into_iter().map(open).collect::<anyhow::Result<_>>()?;
+        let open = |chosen: ChosenDevice| Ok(BenchDevice { name: chosen.to_string(), device: chosen.open()? });
+        let places: Vec<BenchDevice> = chosen.into_iter().map(open).collect::<anyhow::Result<_>>()?;
         let mut measured = Vec::new();
         for work in Work::ALL {
             measured.push((work, self.measure(work, &places)?));
@@ -113,7 +113,7 @@ impl BenchBackends {
     }
 
     /// Times one kind of work everywhere, in turns.
-    fn measure(&self, work: Work, places: &[Place]) -> anyhow::Result<Vec<StepTimes>> {
+    fn measure(&self, work: Work, places: &[BenchDevice]) -> anyhow::Result<Vec<StepTimes>> {
         let mut timers: Vec<Timer> =
             places.iter().map(|place| self.timer(work, &place.device)).collect::<anyhow::Result<_>>()?;
         let mut times = vec![StepTimes { milliseconds: Vec::new() }; places.len()];
@@ -147,8 +147,8 @@ impl BenchBackends {
         })
     }
 
-    fn report(&self, places: &[Place], measured: &[(Work, Vec<StepTimes>)]) -> Value {
-        let place = |index: usize, place: &Place| {
+    fn report(&self, places: &[BenchDevice], measured: &[(Work, Vec<StepTimes>)]) -> Value {
+        let place = |index: usize, place: &BenchDevice| {
             let times = measured.iter().map(|(work, times)| {
                 let times = &times[index];
                 (work.key().to_owned(), json!({ "median_ms": times.median(), "all_ms": times.milliseconds }))
@@ -162,10 +162,10 @@ impl BenchBackends {
 }
 
 /// A line a backend.
-fn table(places: &[Place], measured: &[(Work, Vec<StepTimes>)]) -> String {
+fn table(places: &[BenchDevice], measured: &[(Work, Vec<StepTimes>)]) -> String {
     let works = measured.iter().map(|(work, _)| work.name());
     let header: Vec<&str> = ["backend", "device"].into_iter().chain(works).collect();
-    let line = |(index, place): (usize, &Place)| {
+    let line = |(index, place): (usize, &BenchDevice)| {
         let medians = measured.iter().map(|(_, times)| format!("{:.1}", times[index].median()));
         [place.name.clone(), device_name(&place.device)].into_iter().chain(medians).collect()
     };
@@ -173,7 +173,7 @@ fn table(places: &[Place], measured: &[(Work, Vec<StepTimes>)]) -> String {
     markdown(&header, &lines)
 }
 
-fn panel(work: Work, places: &[Place], times: &[StepTimes]) -> TimePanel {
+fn panel(work: Work, places: &[BenchDevice], times: &[StepTimes]) -> TimePanel {
     let times = places.iter().zip(times).map(|(place, times)| (place.name.clone(), times.median())).collect();
     TimePanel { label: work.name().to_owned(), times }
 }

@@ -52,9 +52,9 @@ enum Unit {
 }
 
 /// A part of the measurement: its key, what it is, and its time in a round.
-type Part = (&'static str, &'static str, fn(&MaskTimes) -> f64);
+type Row = (&'static str, &'static str, fn(&MaskTimes) -> f64);
 
-const PARTS: [Part; 6] = [
+const PARTS: [Row; 6] = [
     ("masked_step", "step of the masked layers", |times| times.masked_step),
     ("plain_pass", "forward and backward without masks", |times| times.plain_pass),
     ("products", "their matrix products alone", |times| times.products),

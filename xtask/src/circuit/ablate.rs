@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use anyhow::Context;
 use clap::Args;
-use ns_train::{AblationReport, AblationRow, AblationStudy, Behaviour, ablate_run, markdown};
+use ns_train::{AblationStudy, Behaviour, ablate_run, ablation_table, write_json};
 
 use crate::{backend::BackendOption, output::say};
 
@@ -46,11 +46,10 @@ impl Ablate {
         };
         let report = ablate_run(&self.run, &study, &self.backend.device()?)?;
         if let Some(path) = &self.json {
-            std::fs::write(path, serde_json::to_string_pretty(&report)? + "\n")
-                .with_context(|| format!("cannot write `{}`", path.display()))?;
+            write_json(path, &report)?;
         }
         say!("full model: {}\n", behaviour(&report.full));
-        say!("{}", table(&report).trim_end());
+        say!("{}", ablation_table(&report).trim_end());
         Ok(())
     }
 }
@@ -69,48 +68,4 @@ fn behaviour(measured: &Behaviour) -> String {
         text += &format!(", agreement {agreement:.3}, logit difference {difference:.2}");
     }
     text
-}
-
-fn table(report: &AblationReport) -> String {
-    let two = report.full.agreement.is_some();
-    let mut header = vec![
-        "layers",
-        "circuit / max",
-        "circuit alone",
-        "KL",
-        "zero ablated",
-        "KL",
-        "random weights",
-        "random masks",
-        "p",
-        "complement masks",
-        "p",
-    ];
-    if two {
-        header.extend(["agreement ablated", "logit difference ablated"]);
-    }
-    let cells = |row: &AblationRow| {
-        let controls = |controls: Option<ns_train::Controls>| match controls {
-            Some(c) => [format!("{:.3} ± {:.3}", c.accuracy_mean, c.accuracy_sd), format!("{:.3}", c.p_value)],
-            None => ["n/a".into(), "n/a".into()],
-        };
-        let number = |value: f64| format!("{value:.3}");
-        let mut cells = vec![
-            row.layers.clone(),
-            format!("{} / {}", row.l0, row.l0_max),
-            number(row.circuit_only.accuracy),
-            number(row.circuit_only.kl_to_full),
-            number(row.zero_ablate.accuracy),
-            number(row.zero_ablate.kl_to_full),
-            number(row.random_ablate.accuracy),
-        ];
-        cells.extend(controls(row.randomly_sampled));
-        cells.extend(controls(row.complement_sampled));
-        if two {
-            let or_none = |value: Option<f64>| value.map_or("n/a".into(), number);
-            cells.extend([or_none(row.zero_ablate.agreement), or_none(row.zero_ablate.logit_difference)]);
-        }
-        cells
-    };
-    markdown(&header, &report.rows.iter().map(cells).collect::<Vec<_>>())
 }

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Args;
-use ns_train::{CircuitView, overlap_table};
+use ns_train::{CircuitView, overlap_table, write_json};
 
 use super::source::{SourceOptions, label};
 use crate::{backend::BackendOption, output::say};
@@ -36,8 +35,7 @@ impl Compare {
         let (first, second) = (view(&self.first)?, view(&self.second)?);
         let comparison = first.compare(&second)?;
         if let Some(path) = &self.json {
-            let text = serde_json::to_string_pretty(&comparison)? + "\n";
-            std::fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
+            write_json(path, &comparison)?;
         }
         let label = |path: &PathBuf| label(path);
         say!("first: {}\nsecond: {}\n", label(&self.first), label(&self.second));

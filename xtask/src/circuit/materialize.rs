@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ns_train::{CircuitFiles, Part, materialize};
+use ns_train::{CircuitFiles, CircuitPart, materialize};
 
 use crate::{backend::BackendOption, output::say};
 
@@ -34,7 +34,7 @@ impl Materialize {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let files = CircuitFiles::find(&self.circuit, None, self.model.as_deref())?;
         let circuit = files.load(&self.backend.device()?)?;
-        let part = if self.complement { Part::Complement } else { Part::Circuit };
+        let part = if self.complement { CircuitPart::Complement } else { CircuitPart::Circuit };
         let compaction = materialize(&circuit, part, self.compact, &files.model, &self.out)?;
         if let Some(compaction) = compaction {
             for mlp in &compaction.mlps {

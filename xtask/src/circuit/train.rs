@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use clap::Args;
 use ns_train::{
-    CircuitRow, Interrupt, TaskRecipe, draw_circuit_sizes, draw_training, load_recipe, markdown, train_task, write_rows,
+    CircuitRow, Interrupt, TaskRecipe, circuit_table, draw_circuit_sizes, draw_training, load_recipe, train_task,
+    write_rows,
 };
 
 use crate::{backend::BackendOption, output::say, train::default_run_folder};
@@ -51,7 +52,7 @@ impl CircuitTrain {
             write_rows(&folder, &rows)?;
             draw_circuit_sizes(&folder, "Circuits of a sweep", &rows)?;
         }
-        say!("{}", table(&rows).trim_end());
+        say!("{}", circuit_table(&rows).trim_end());
         Ok(())
     }
 }
@@ -66,38 +67,4 @@ fn train(recipe: &TaskRecipe, seed: u64, folder: &Path, device: &Device) -> anyh
     draw_training(folder, "Circuit", &report.metrics)?;
     write_rows(folder, std::slice::from_ref(&row))?;
     Ok(row)
-}
-
-fn table(rows: &[CircuitRow]) -> String {
-    let header = [
-        "λ",
-        "circuit / max",
-        "kept",
-        "accuracy",
-        "circuit alone",
-        "ablated",
-        "random ablated",
-        "complement ablated",
-        "p",
-        "majority",
-    ];
-    let cells = |row: &CircuitRow| {
-        let all = &row.ablation.rows[0];
-        let controls = |controls: Option<ns_train::Controls>| {
-            controls.map_or("n/a".into(), |c| format!("{:.3} ± {:.3}", c.accuracy_mean, c.accuracy_sd))
-        };
-        vec![
-            format!("{:e}", row.l0_lambda),
-            format!("{} / {}", row.l0, row.l0_max),
-            format!("{:.1} %", 100.0 * row.l0 / row.l0_max),
-            format!("{:.3}", row.ablation.full.accuracy),
-            format!("{:.3}", all.circuit_only.accuracy),
-            format!("{:.3}", all.zero_ablate.accuracy),
-            controls(all.randomly_sampled),
-            controls(all.complement_sampled),
-            all.randomly_sampled.map_or("n/a".into(), |c| format!("{:.3}", c.p_value)),
-            format!("{:.3}", row.majority),
-        ]
-    };
-    markdown(&header, &rows.iter().map(cells).collect::<Vec<_>>())
 }

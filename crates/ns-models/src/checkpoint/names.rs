@@ -4,10 +4,7 @@ use std::borrow::Cow;
 
 use burn::module::Module;
 
-use crate::{
-    LayerKind, MaskableLayer,
-    layers::{FoundLayer, find_layers},
-};
+use crate::layers::{FoundLayer, LayerKind, MaskableLayer, find_layers};
 
 /// How the parameters of one model are called in its checkpoint. Burn's paths are meant without enum variants.
 #[derive(Clone, Debug, Default)]

@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::{Checkpoint, HfNames, load_base_weights, load_weights, save_pretrained, write::hf_tensors};
-use crate::{Model, ModelError, read_config};
+use crate::config::read_config;
+use crate::error::ModelError;
+use crate::model::Model;
 
 /// A family whose folders `save_pretrained` of HF writes and `from_pretrained` reads.
 pub trait Pretrained: Model {

@@ -14,7 +14,8 @@ use std::{
 use burn::tensor::{DType, TensorData};
 use safetensors::{Dtype, tensor::Metadata};
 
-use crate::{HfNames, ModelError};
+use crate::checkpoint::HfNames;
+use crate::error::ModelError;
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";

@@ -6,7 +6,8 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::store::{ModuleSnapshot, bridge, burn_pack};
 use burn::tensor::{Tensor, TensorData};
 
-use crate::{Checkpoint, HfNames, ModelError};
+use crate::checkpoint::{Checkpoint, HfNames};
+use crate::error::ModelError;
 
 /// Fills every parameter of `module` from `checkpoint`, as f32.
 ///

@@ -13,7 +13,8 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
 
 use super::weights::{parameters, transpose};
-use crate::{HfNames, ModelError};
+use crate::checkpoint::HfNames;
+use crate::error::ModelError;
 
 /// Files that `save_pretrained` of tokenizers, image processors and models leaves beside the weights.
 const COMPANIONS: [&str; 17] = [

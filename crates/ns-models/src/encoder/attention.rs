@@ -3,12 +3,10 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use super::{EncoderConfig, EncoderFamily, layer::ResidualOutput, span_convolution::SpanConvolution};
-use crate::{
-    AttentionBias, Positions,
-    positions::at_positions,
-    self_attention::{SelfAttention, SelfAttentionConfig},
-};
+use super::{EncoderConfig, EncoderFamily, residual_output::ResidualOutput, span_convolution::SpanConvolution};
+use crate::attention::AttentionBias;
+use crate::positions::{Positions, at_positions};
+use crate::self_attention::{SelfAttention, SelfAttentionConfig};
 
 #[derive(Module, Debug)]
 pub(super) struct EncoderAttention {

@@ -3,10 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{EncoderFamily, family::Positions};
-use crate::{
-    Activation, CommonConfig, Head, ModelError,
-    config::{check_absent, check_multiple, check_sizes, invalid_config},
-};
+use crate::activation::Activation;
+use crate::config::{CommonConfig, Head, check_absent, check_multiple, check_sizes, invalid_config};
+use crate::error::ModelError;
 
 /// Configuration of BERT or a relative, with the fields of HF; defaults are BERT's, those of another family come from
 /// [`EncoderFamily::default_config`].

@@ -5,7 +5,9 @@ use burn::nn::{Embedding, LayerNorm};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::EncoderConfig;
-use crate::{ModelError, ModelInputs, init, inputs::invalid};
+use crate::error::ModelError;
+use crate::init;
+use crate::inputs::{ModelInputs, invalid};
 
 #[derive(Module, Debug)]
 pub(super) struct Embeddings {

@@ -3,10 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::EncoderConfig;
-use crate::{
-    Activation, Component, Head, HeadSplit,
-    block_layout::{BY_INPUT, BY_OUTPUT, MLP},
-};
+use crate::activation::Activation;
+use crate::block_layout::{BY_INPUT, BY_OUTPUT, Component, HeadSplit, MLP};
+use crate::config::Head;
 
 /// A relative of BERT, by its `model_type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

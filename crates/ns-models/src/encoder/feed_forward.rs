@@ -4,7 +4,8 @@ use burn::module::{Module, Param};
 use burn::nn::{Initializer, Linear};
 use burn::tensor::{Device, Tensor};
 
-use crate::{init, linear};
+use crate::init;
+use crate::linear;
 
 /// A layer of the MLP. HF builds the grouped kind as `GroupedLinearLayer`, which no mask can be put on, as in
 /// NeuroSurgeon.

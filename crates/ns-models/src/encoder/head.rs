@@ -5,7 +5,11 @@ use burn::nn::{Initializer, LayerNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
 use super::{EncoderConfig, family::SequenceHead};
-use crate::{Activation, Head, ModelError, init, linear};
+use crate::activation::Activation;
+use crate::config::Head;
+use crate::error::ModelError;
+use crate::init;
+use crate::linear;
 
 /// What sits on the base model.
 #[derive(Module, Debug)]

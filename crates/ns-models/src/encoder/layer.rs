@@ -1,11 +1,14 @@
 //! A post-LN block, HF's `BertLayer`.
 
 use burn::module::Module;
-use burn::nn::LayerNorm;
 use burn::tensor::{Device, Tensor};
 
-use super::{EncoderConfig, attention::EncoderAttention, feed_forward::FeedForward};
-use crate::{Activation, Context, Observer, Site, Sublayer, Vector, Walk, init, positions::at_positions};
+use super::{EncoderConfig, attention::EncoderAttention, feed_forward::FeedForward, residual_output::ResidualOutput};
+use crate::activation::Activation;
+use crate::positions::at_positions;
+use crate::residual::{Observer, Walk};
+use crate::site::Sublayer;
+use crate::transformer::Context;
 
 #[derive(Module, Debug)]
 pub(super) struct EncoderLayer {
@@ -19,13 +22,6 @@ struct Intermediate {
     dense: FeedForward,
     #[module(skip)]
     activation: Activation,
-}
-
-/// A projection onto the residual stream, and the LayerNorm after the addition.
-#[derive(Module, Debug)]
-pub(super) struct ResidualOutput {
-    dense: FeedForward,
-    layer_norm: LayerNorm,
 }
 
 impl EncoderLayer {
@@ -71,31 +67,5 @@ impl EncoderLayer {
 impl Intermediate {
     fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
         self.activation.forward(self.dense.forward(hidden))
-    }
-}
-
-impl ResidualOutput {
-    pub(super) fn init(input: usize, groups: usize, config: &EncoderConfig, device: &Device) -> Self {
-        Self {
-            dense: FeedForward::init(input, config.hidden_size, groups, device),
-            layer_norm: init::layer_norm(config.hidden_size, config.layer_norm_eps, device),
-        }
-    }
-
-    pub(super) fn update(&self, x: Tensor<3>) -> Tensor<3> {
-        self.dense.forward(x)
-    }
-
-    /// Adds an update to the residual stream, and reports both.
-    fn add(
-        &self,
-        (sublayer, layer): (Sublayer, usize),
-        hidden: Tensor<3>,
-        update: Tensor<3>,
-        observer: &mut dyn Observer,
-    ) -> Walk {
-        let update = observer.visit(Site::new(sublayer, Vector::Update, layer), update)?;
-        let stream = self.layer_norm.forward(update + hidden);
-        observer.visit(Site::new(sublayer, Vector::Stream, layer), stream)
     }
 }

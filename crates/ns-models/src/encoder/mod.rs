@@ -13,6 +13,7 @@ mod head;
 mod layer;
 mod model;
 mod relative_position;
+mod residual_output;
 mod span_convolution;
 
 pub use config::EncoderConfig;

@@ -10,11 +10,19 @@ use super::{
     EncoderConfig, EncoderFamily, embeddings::Embeddings, head::EncoderHead, layer::EncoderLayer,
     relative_position::relative_scores,
 };
-use crate::{
-    AttentionBias, BlockLayout, Context, Head, HfNames, InitialValue, Logits, MaskableLayer, Model, ModelError,
-    ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Walk, init, linear,
-    residual::all_sites,
-};
+use crate::attention::AttentionBias;
+use crate::block_layout::BlockLayout;
+use crate::checkpoint::{HfNames, Pretrained};
+use crate::config::{Head, InitialValue, ProblemType};
+use crate::error::ModelError;
+use crate::init;
+use crate::inputs::{Logits, ModelInputs, ModelOutput};
+use crate::layers::MaskableLayer;
+use crate::linear;
+use crate::model::Model;
+use crate::residual::{Observer, Walk, all_sites};
+use crate::site::Site;
+use crate::transformer::{Context, Transformer};
 
 /// Buffers of older checkpoints, and the next-sentence head of BERT's pretraining, which no class here has.
 const IGNORED_ENDINGS: [&str; 6] = [

@@ -5,7 +5,10 @@ use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 
 use super::Gpt2Config;
-use crate::{AttentionBias, Positions, attend_from, init, linear, merge_heads, split_heads};
+use crate::attention::{AttentionBias, attend_from, merge_heads, split_heads};
+use crate::init;
+use crate::linear;
+use crate::positions::Positions;
 
 /// Causal self-attention.
 #[derive(Module, Debug)]

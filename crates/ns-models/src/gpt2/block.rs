@@ -5,10 +5,12 @@ use burn::nn::{LayerNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
 use super::{Gpt2Config, attention::Gpt2Attention};
-use crate::{
-    Activation, AttentionBias, Observer, Positions, Walk, init, linear,
-    residual::{pre_ln_block, pre_ln_mlp},
-};
+use crate::activation::Activation;
+use crate::attention::AttentionBias;
+use crate::init;
+use crate::linear;
+use crate::positions::Positions;
+use crate::residual::{Observer, Walk, pre_ln_block, pre_ln_mlp};
 
 #[derive(Module, Debug)]
 pub(crate) struct Gpt2Block {

@@ -2,10 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Activation, CommonConfig, Head, InitialValue, ModelError,
-    config::{check_absent, check_multiple, check_sizes},
-};
+use crate::activation::Activation;
+use crate::config::{CommonConfig, Head, InitialValue, check_absent, check_multiple, check_sizes};
+use crate::error::ModelError;
 
 pub(super) const MODEL_TYPE: &str = "gpt2";
 const HEADS: [(&str, Head); 4] = [

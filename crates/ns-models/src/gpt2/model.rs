@@ -6,14 +6,19 @@ use burn::tensor::{Device, Int, Tensor};
 use serde_json::Value;
 
 use super::{Gpt2Config, block::Gpt2Block, config::MODEL_TYPE};
-use crate::{
-    AttentionBias, BlockLayout, Context, Head, HeadSplit, HfNames, InitialValue, Logits, MaskableLayer, Model,
-    ModelError, ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Walk,
-    block_layout::{BY_INPUT, FUSED, MLP},
-    decoder_head::{DecoderHead, DecoderHeadConfig},
-    init,
-    residual::all_sites,
-};
+use crate::attention::AttentionBias;
+use crate::block_layout::{BY_INPUT, BlockLayout, FUSED, HeadSplit, MLP};
+use crate::checkpoint::{HfNames, Pretrained};
+use crate::config::{Head, InitialValue, ProblemType};
+use crate::decoder_head::{DecoderHead, DecoderHeadConfig};
+use crate::error::ModelError;
+use crate::init;
+use crate::inputs::{Logits, ModelInputs, ModelOutput};
+use crate::layers::MaskableLayer;
+use crate::model::Model;
+use crate::residual::{Observer, Walk, all_sites};
+use crate::site::Site;
+use crate::transformer::{Context, Transformer};
 
 /// Layers that HF builds as `Conv1D`.
 const CONV1D: [&str; 4] = ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"];

@@ -5,12 +5,12 @@ use burn::nn::{LayerNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
 use super::GptNeoConfig;
-use crate::{
-    Activation, AttentionBias, Observer, Positions, Walk, attend_from, init, linear, merge_heads,
-    positions::at_positions,
-    residual::{pre_ln_block, pre_ln_mlp},
-    split_heads,
-};
+use crate::activation::Activation;
+use crate::attention::{AttentionBias, attend_from, merge_heads, split_heads};
+use crate::init;
+use crate::linear;
+use crate::positions::{Positions, at_positions};
+use crate::residual::{Observer, Walk, pre_ln_block, pre_ln_mlp};
 
 #[derive(Module, Debug)]
 pub(super) struct GptNeoBlock {

@@ -6,14 +6,19 @@ use burn::tensor::{Device, Int, Tensor};
 use serde_json::Value;
 
 use super::{GptNeoAttention, GptNeoConfig, block::GptNeoBlock, config::MODEL_TYPE};
-use crate::{
-    AttentionBias, BlockLayout, Context, Head, HeadSplit, HfNames, InitialValue, Logits, MaskableLayer, Model,
-    ModelError, ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Walk,
-    block_layout::{BY_INPUT, BY_OUTPUT, MLP},
-    decoder_head::{DecoderHead, DecoderHeadConfig},
-    init,
-    residual::all_sites,
-};
+use crate::attention::AttentionBias;
+use crate::block_layout::{BY_INPUT, BY_OUTPUT, BlockLayout, HeadSplit, MLP};
+use crate::checkpoint::{HfNames, Pretrained};
+use crate::config::{Head, InitialValue, ProblemType};
+use crate::decoder_head::{DecoderHead, DecoderHeadConfig};
+use crate::error::ModelError;
+use crate::init;
+use crate::inputs::{Logits, ModelInputs, ModelOutput};
+use crate::layers::MaskableLayer;
+use crate::model::Model;
+use crate::residual::{Observer, Walk, all_sites};
+use crate::site::Site;
+use crate::transformer::{Context, Transformer};
 
 /// What the layers of a block belong to.
 const PARTS: [(&str, HeadSplit); 5] = [

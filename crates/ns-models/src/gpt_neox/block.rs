@@ -7,12 +7,14 @@ use burn::nn::{LayerNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
 use super::GptNeoXConfig;
-use crate::{
-    Activation, Context, Observer, Positions, Site, Sublayer, Vector, Walk, attend_from, init, linear, merge_heads,
-    positions::at_positions,
-    residual::{pre_ln_block, pre_ln_mlp},
-    split_heads,
-};
+use crate::activation::Activation;
+use crate::attention::{attend_from, merge_heads, split_heads};
+use crate::init;
+use crate::linear;
+use crate::positions::{Positions, at_positions};
+use crate::residual::{Observer, Walk, pre_ln_block, pre_ln_mlp};
+use crate::site::{Site, Sublayer, Vector};
+use crate::transformer::Context;
 
 #[derive(Module, Debug)]
 pub(super) struct GptNeoXBlock {

@@ -3,10 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{
-    Activation, CommonConfig, Head, ModelError,
-    config::{check_absent, check_multiple, check_sizes, invalid_config},
-};
+use crate::activation::Activation;
+use crate::config::{CommonConfig, Head, check_absent, check_multiple, check_sizes, invalid_config};
+use crate::error::ModelError;
 
 pub(super) const MODEL_TYPE: &str = "gpt_neox";
 const HEADS: [(&str, Head); 4] = [

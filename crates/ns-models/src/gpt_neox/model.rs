@@ -6,15 +6,20 @@ use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 
 use super::{GptNeoXConfig, block::GptNeoXBlock, config::MODEL_TYPE};
-use crate::{
-    AttentionBias, BlockLayout, Context, Head, HeadSplit, HfNames, InitialValue, Logits, MaskableLayer, Model,
-    ModelError, ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Rotary, Site, Sublayer, Transformer,
-    Vector, Walk,
-    block_layout::{BY_INPUT, BY_OUTPUT, MLP},
-    decoder_head::{DecoderHead, DecoderHeadConfig},
-    init,
-    residual::all_sites,
-};
+use crate::attention::AttentionBias;
+use crate::block_layout::{BY_INPUT, BY_OUTPUT, BlockLayout, HeadSplit, MLP};
+use crate::checkpoint::{HfNames, Pretrained};
+use crate::config::{Head, InitialValue, ProblemType};
+use crate::decoder_head::{DecoderHead, DecoderHeadConfig};
+use crate::error::ModelError;
+use crate::init;
+use crate::inputs::{Logits, ModelInputs, ModelOutput};
+use crate::layers::MaskableLayer;
+use crate::model::Model;
+use crate::residual::{Observer, Walk, all_sites};
+use crate::rotary::Rotary;
+use crate::site::{Site, Sublayer, Vector};
+use crate::transformer::{Context, Transformer};
 
 /// What the layers of a block belong to; the fused projection goes head by head, with query, key and value in each.
 const PARTS: [(&str, HeadSplit); 3] =

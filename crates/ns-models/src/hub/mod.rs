@@ -16,7 +16,7 @@ use std::{
 };
 
 use self::{cache::Found, name::HubName};
-use crate::ModelError;
+use crate::error::ModelError;
 
 /// Values of an environment variable that switch something on, in capitals.
 const ON: [&str; 4] = ["1", "ON", "YES", "TRUE"];

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use burn::tensor::{Device, TensorData};
 
 use super::ImagePreprocessor;
-use crate::Checkpoint;
+use crate::checkpoint::Checkpoint;
 
 /// JPEG decoders round differently, and spread colours differently over edges; this one's pixels lie within 2 of
 /// libjpeg's but for a few.

@@ -16,7 +16,7 @@ use image::DynamicImage;
 use rayon::prelude::*;
 
 use self::steps::{Size, Steps};
-use crate::ModelError;
+use crate::error::ModelError;
 
 /// A long thin image grows with the ratio of its edges; beyond this it is an error and not an allocation.
 const MOST_PIXELS: usize = 1 << 28;

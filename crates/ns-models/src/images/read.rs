@@ -4,7 +4,7 @@ use std::{fs::File, io::BufReader, path::Path};
 
 use image::{DynamicImage, ImageReader};
 
-use crate::ModelError;
+use crate::error::ModelError;
 
 /// Reads an image of 1 (gray) or 3 (colour) channels.
 ///

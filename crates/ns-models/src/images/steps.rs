@@ -14,10 +14,8 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::resize::Filter;
-use crate::{
-    ModelError,
-    json::{read_object, read_optional},
-};
+use crate::error::ModelError;
+use crate::json::{read_object, read_optional};
 
 const FILE: &str = "preprocessor_config.json";
 

@@ -2,10 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Activation, CommonConfig, Head, ModelError,
-    config::{check_sizes, invalid_config},
-};
+use crate::activation::Activation;
+use crate::config::{CommonConfig, Head, check_sizes, invalid_config};
+use crate::error::ModelError;
 
 pub(crate) const MODEL_TYPE: &str = "resnet";
 const HEADS: [(&str, Head); 2] =

@@ -6,7 +6,7 @@ use burn::nn::{BatchNorm, BatchNormConfig, Initializer, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 
 use super::{ResNetConfig, ResNetLayerType, config::REDUCTION};
-use crate::Activation;
+use crate::activation::Activation;
 
 /// A convolution without bias and its batch norm.
 #[derive(Module, Debug)]

@@ -11,10 +11,15 @@ use super::{
     config::MODEL_TYPE,
     layers::{ConvNorm, ResNetStage},
 };
-use crate::{
-    Activation, BlockLayout, Component, Head, HeadSplit, HfNames, InitialValue, Logits, MaskableLayer, Model,
-    ModelError, ModelInputs, Pretrained, ProblemType, init,
-};
+use crate::activation::Activation;
+use crate::block_layout::{BlockLayout, Component, HeadSplit};
+use crate::checkpoint::{HfNames, Pretrained};
+use crate::config::{Head, InitialValue, ProblemType};
+use crate::error::ModelError;
+use crate::init;
+use crate::inputs::{Logits, ModelInputs};
+use crate::layers::MaskableLayer;
+use crate::model::Model;
 
 /// HF's names of what lies flat here; its classifier is the second part of a sequence.
 const RENAMED: [(&str, &str); 3] =

@@ -9,8 +9,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{ResNet, ResNetConfig};
+use crate::checkpoint::Pretrained;
+use crate::config::InitialValue;
+use crate::error::ModelError;
+use crate::inputs::{Logits, ModelInputs};
+use crate::layers::LayerKind;
+use crate::loss::{Labels, cross_entropy};
+use crate::model::Model;
 use crate::testing::{change_config, filled, read_weights};
-use crate::{InitialValue, Labels, LayerKind, Logits, Model, ModelError, ModelInputs, Pretrained, cross_entropy};
 
 const CLASSES: &str = "ResNetForImageClassification";
 

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use tokenizers::Encoding;
 
-use crate::ModelInputs;
+use crate::inputs::ModelInputs;
 
 /// Which text of a pair; a text that stands alone is the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -22,7 +22,8 @@ use tokenizers::{EncodeInput, Encoding, PostProcessor, Tokenizer, TruncationPara
 pub use encoded::{EncodedText, TextBatch, TextPart, TextToken, Word};
 use settings::Settings;
 
-use crate::{ModelError, ModelInputs};
+use crate::error::ModelError;
+use crate::inputs::ModelInputs;
 
 const TOKENIZER: &str = "tokenizer.json";
 

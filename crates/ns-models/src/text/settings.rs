@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::Value;
 use tokenizers::{PaddingDirection, Tokenizer, TruncationDirection};
 
-use crate::{ModelError, json::read_optional};
+use crate::error::ModelError;
+use crate::json::read_optional;
 
 /// Families whose position table begins with the padding id and all ids before it, so that it is that much longer
 /// than the longest sequence.

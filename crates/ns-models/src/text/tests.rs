@@ -8,7 +8,8 @@ use super::{
     TextBatch, TextPart, TextTokenizer,
     testing::{bytes, folder_with, word_pieces},
 };
-use crate::{ModelError, ModelInputs};
+use crate::error::ModelError;
+use crate::inputs::ModelInputs;
 
 fn bert_folder() -> TempDir {
     folder_with(&[

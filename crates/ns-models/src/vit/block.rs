@@ -5,11 +5,12 @@ use burn::nn::{LayerNorm, Linear};
 use burn::tensor::{Device, Tensor};
 
 use super::VitConfig;
-use crate::{
-    Activation, Context, Observer, Walk, init, linear,
-    residual::{pre_ln_block, pre_ln_mlp},
-    self_attention::{SelfAttention, SelfAttentionConfig},
-};
+use crate::activation::Activation;
+use crate::init;
+use crate::linear;
+use crate::residual::{Observer, Walk, pre_ln_block, pre_ln_mlp};
+use crate::self_attention::{SelfAttention, SelfAttentionConfig};
+use crate::transformer::Context;
 
 #[derive(Module, Debug)]
 pub(super) struct VitBlock {

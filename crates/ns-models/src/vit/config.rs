@@ -2,10 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    Activation, CommonConfig, Head, ModelError,
-    config::{check_multiple, check_sizes, invalid_config},
-};
+use crate::activation::Activation;
+use crate::config::{CommonConfig, Head, check_multiple, check_sizes, invalid_config};
+use crate::error::ModelError;
 
 pub(super) const MODEL_TYPE: &str = "vit";
 const HEADS: [(&str, Head); 2] = [("ViTModel", Head::None), ("ViTForImageClassification", Head::ImageClassification)];

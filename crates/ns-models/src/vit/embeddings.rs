@@ -63,7 +63,8 @@ impl VitEmbeddings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{ImageSize, testing::filled};
+    use crate::testing::filled;
+    use crate::vit::ImageSize;
     use burn::tensor::{Distribution, Tolerance};
 
     #[test]

@@ -6,13 +6,18 @@ use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 
 use super::{VitConfig, block::VitBlock, config::MODEL_TYPE, embeddings::VitEmbeddings};
-use crate::{
-    AttentionBias, BlockLayout, Context, Head, HeadSplit, HfNames, InitialValue, Logits, MaskableLayer, Model,
-    ModelError, ModelInputs, ModelOutput, Observer, Pretrained, ProblemType, Site, Transformer, Walk,
-    block_layout::{BY_INPUT, BY_OUTPUT, MLP},
-    init,
-    residual::all_sites,
-};
+use crate::attention::AttentionBias;
+use crate::block_layout::{BY_INPUT, BY_OUTPUT, BlockLayout, HeadSplit, MLP};
+use crate::checkpoint::{HfNames, Pretrained};
+use crate::config::{Head, InitialValue, ProblemType};
+use crate::error::ModelError;
+use crate::init;
+use crate::inputs::{Logits, ModelInputs, ModelOutput};
+use crate::layers::MaskableLayer;
+use crate::model::Model;
+use crate::residual::{Observer, Walk, all_sites};
+use crate::site::Site;
+use crate::transformer::{Context, Transformer};
 
 /// HF's names of what lies flat here.
 const RENAMED: [(&str, &str); 7] = [

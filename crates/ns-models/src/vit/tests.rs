@@ -7,11 +7,17 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{Vit, VitConfig};
+use crate::checkpoint::Pretrained;
+use crate::config::CommonConfig;
+use crate::error::ModelError;
+use crate::inputs::{Logits, ModelInputs};
+use crate::layers::LayerKind;
+use crate::loss::{Labels, cross_entropy};
+use crate::model::Model;
+use crate::residual::VectorCache;
+use crate::site::Site;
 use crate::testing::{change_config, change_weights, filled, read_weights};
-use crate::{
-    CommonConfig, Labels, LayerKind, Logits, Model, ModelError, ModelInputs, Pretrained, Site, Transformer,
-    VectorCache, cross_entropy,
-};
+use crate::transformer::Transformer;
 
 const CLASSES: &str = "ViTForImageClassification";
 

@@ -7,7 +7,9 @@ use ns_models::{ModelInputs, Transformer};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{CircuitProbeConfig, ProbeBatch, ProbeError, SubnetworkProbeConfig};
+use crate::batch::ProbeBatch;
+use crate::config::{CircuitProbeConfig, SubnetworkProbeConfig};
+use crate::error::ProbeError;
 
 /// A case, with its probe's configuration.
 pub(super) struct Case {

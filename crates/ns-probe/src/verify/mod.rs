@@ -16,7 +16,10 @@ use serde_json::Value;
 
 use self::case::{Case, Optimizer, ProbeKind};
 use self::subject::{Forward, Subject};
-use crate::{CircuitProbe, ProbeBatch, ProbeError, SubnetworkProbe};
+use crate::batch::ProbeBatch;
+use crate::circuit_probe::CircuitProbe;
+use crate::error::ProbeError;
+use crate::subnetwork_probe::SubnetworkProbe;
 
 /// The tensors that a probe case gives, besides `init.*`. Whatever else is in its file is expected of
 /// [`run_probe_case`].

@@ -7,7 +7,10 @@ use burn::tensor::{Gradients, Tensor, TensorData};
 use ns_circuit::{CircuitModel, L0Statistics};
 use ns_models::Transformer;
 
-use crate::{CircuitProbe, ProbeBatch, ProbeError, SubnetworkProbe};
+use crate::batch::ProbeBatch;
+use crate::circuit_probe::CircuitProbe;
+use crate::error::ProbeError;
+use crate::subnetwork_probe::SubnetworkProbe;
 
 /// What a forward pass gives.
 pub(super) struct Forward {

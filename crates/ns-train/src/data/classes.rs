@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{RowSplit, table::Table};
-use crate::TrainError;
+use crate::error::TrainError;
 
 /// Indices of a column's classes, and the names that they stand for.
 ///

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{RowSplit, SplitRecipe, Table, beside, classes::read_labels, label_column, shuffled};
-use crate::TrainError;
+use crate::error::TrainError;
 
 /// Where images and their classes are, and how a model sees them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,4 +1,8 @@
-//! Data in files: tables, what a recipe reads out of them, and their controls. All of it stays on the host.
+//! The data that models and probes are trained on: arithmetic, and tables of texts, words and images. All of it stays on
+//! the host.
+
+mod arithmetic;
+mod next_token;
 
 mod classes;
 mod shuffled;
@@ -10,7 +14,9 @@ mod task_data;
 mod text_classification;
 mod word_labels;
 
+pub use arithmetic::{Arithmetic, Examples, Operation, Split, Variable};
 pub use images::{ImageRecipe, LabelledImages, Normalization};
+pub(crate) use next_token::{last_logits, last_logits_after};
 pub use split::{RowSplit, SplitRecipe};
 pub use table::Table;
 pub use task_data::{DataRecipe, TaskBatch, TaskData};

@@ -4,7 +4,7 @@ use ns_circuit::rng;
 use serde::{Deserialize, Serialize};
 
 use super::table::{Table, invalid};
-use crate::TrainError;
+use crate::error::TrainError;
 
 /// What tells training rows from test rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::TrainError;
+use crate::error::TrainError;
 
 /// Rows of named strings, each with the line that it came from.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,9 @@ use ns_models::{AnyModel, Labels, Logits, Model, ModelInputs, TaskOutput, TextTo
 use serde::{Deserialize, Serialize};
 
 use super::{ImageRecipe, LabelledImages, RowSplit, TextClassification, TextRecipe};
-use crate::{Arithmetic, Examples, TrainError, model_training::last_logits};
+use crate::data::last_logits;
+use crate::data::{Arithmetic, Examples};
+use crate::error::TrainError;
 
 /// What a model is trained on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::{RowSplit, SplitRecipe, Table, beside, classes::read_labels, label_column, shuffled, text_column};
-use crate::TrainError;
+use crate::error::TrainError;
 
 /// Where sentences, their words and classes are.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use ns_models::ModelError;
 use ns_probe::nearest_neighbours;
 
 use super::{Comparison, Tensors, compare::Tolerance, compare_all, read_tensors};
-use crate::TrainError;
+use crate::error::TrainError;
 
 const INPUTS: [&str; 4] = ["vectors", "labels", "train_idx", "test_idx"];
 

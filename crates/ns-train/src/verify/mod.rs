@@ -19,7 +19,7 @@ use serde_json::Value;
 
 pub use compare::{Comparison, ToleranceKind};
 
-use crate::TrainError;
+use crate::error::TrainError;
 
 /// Folder that a case lies in, and with it what it holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

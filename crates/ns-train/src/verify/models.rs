@@ -8,7 +8,7 @@ use ns_models::{
 };
 
 use super::{Comparison, Tensors, compare::Tolerance, compare_all, read_json, read_tensors};
-use crate::TrainError;
+use crate::error::TrainError;
 
 /// Families whose `output_hidden_states` of HF end with the normed last hidden state.
 const NORMED_LAST: [&str; 3] = ["gpt2", "gpt_neo", "gpt_neox"];

@@ -11,7 +11,7 @@ use super::{
     compare::{Tolerance, magnitude},
     compare_all, read_json, read_tensors,
 };
-use crate::TrainError;
+use crate::error::TrainError;
 
 pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<Comparison>, TrainError> {
     let case = read_json(&folder.join("case.json"))?;

@@ -1,0 +1,151 @@
+//! The component of a block that each maskable weight belongs to: an attention head, the MLP, …
+
+use std::ops::Range;
+
+use crate::block_layout::{BlockLayout, Component, HeadSplit, Location};
+use crate::layers::{LayerKind, MaskableLayer};
+use crate::model::Model;
+
+/// A maskable layer and the parts that its parameters belong to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerComponents {
+    /// The layer.
+    pub layer: MaskableLayer,
+    /// Where it stands.
+    pub location: Location,
+    /// Its name within its block; outside the blocks the whole name.
+    pub short_name: String,
+    /// What its parameters belong to; each entry of the weight and of the bias to exactly one.
+    pub slices: Vec<WeightSlice>,
+}
+
+impl LayerComponents {
+    /// Whether the layer is one of an attention's that queries, keys and values come from.
+    pub(crate) fn makes_queries_keys_or_values(&self) -> bool {
+        let [output, _] = output_and_input(self.layer.kind);
+        self.slices.iter().all(|slice| matches!(slice.component, Component::Head(_)) && slice.axis == output)
+    }
+}
+
+/// The parameters of one layer that belong to one part.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WeightSlice {
+    /// The part.
+    pub component: Component,
+    /// The axis along which the weight is divided.
+    pub axis: usize,
+    /// Indices along that axis.
+    pub weight: Vec<Range<usize>>,
+    /// Indices into the bias, if there is one.
+    pub bias: Vec<Range<usize>>,
+}
+
+impl WeightSlice {
+    /// The weight's entries as ranges of its flat, row-major values.
+    pub fn weight_runs(&self, shape: &[usize]) -> Vec<Range<usize>> {
+        let Some((&width, inner)) = shape.get(self.axis).zip(shape.get(self.axis + 1..)) else {
+            return Vec::new();
+        };
+        let (outer, inner) = (shape[..self.axis].iter().product::<usize>(), inner.iter().product::<usize>());
+        let run =
+            |row: usize, range: &Range<usize>| (row * width + range.start) * inner..(row * width + range.end) * inner;
+        (0..outer).flat_map(|row| self.weight.iter().map(move |range| run(row, range))).collect()
+    }
+}
+
+/// The maskable layers of `model`, in its order, with the parts that they belong to.
+pub fn layer_components<M: Model>(model: &M) -> Vec<LayerComponents> {
+    parts_of(model.maskable_layers(), model.block_layout())
+}
+
+fn parts_of(layers: Vec<MaskableLayer>, block_layout: BlockLayout) -> Vec<LayerComponents> {
+    let mut outside = Location::Input;
+    let parts = |layer: MaskableLayer| {
+        let Some((location, rest)) = block_of(&layer.name, block_layout.lists) else {
+            let short_name = layer.name.clone();
+            return LayerComponents { location: outside, short_name, slices: whole(&layer, Component::Other), layer };
+        };
+        outside = Location::Output;
+        let known = block_layout.layers.iter().find(|(start, _)| is_below(&rest, start));
+        let split = known.map_or(HeadSplit::Whole(Component::Other), |(_, split)| *split);
+        LayerComponents { location, slices: divided(&layer, split, block_layout.n_heads), short_name: rest, layer }
+    };
+    layers.into_iter().map(parts).collect()
+}
+
+/// The block that a layer is in, and its name there.
+fn block_of(name: &str, lists: &[&str]) -> Option<(Location, String)> {
+    let parts: Vec<&str> = name.split('.').collect();
+    let indices = |window: &[&str]| -> Option<Vec<usize>> {
+        let pairs = window.chunks(2).zip(lists);
+        pairs.map(|(pair, list)| if pair[0] == *list { pair[1].parse().ok() } else { None }).collect()
+    };
+    let length = 2 * lists.len();
+    let (start, indices) =
+        parts.windows(length).enumerate().find_map(|(start, window)| Some((start, indices(window)?)))?;
+    let rest = parts[start + length..].join(".");
+    let location = match indices[..] {
+        [layer] => Location::Block { stage: None, layer },
+        [stage, layer] => Location::Block { stage: Some(stage), layer },
+        _ => return None,
+    };
+    Some((location, rest))
+}
+
+/// Whether a dotted path is `start` or goes on from there.
+fn is_below(path: &str, start: &str) -> bool {
+    path.strip_prefix(start).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+fn divided(layer: &MaskableLayer, split: HeadSplit, n_heads: usize) -> Vec<WeightSlice> {
+    let (kinds, outputs) = match split {
+        HeadSplit::Outputs(kinds) => (kinds, true),
+        HeadSplit::Inputs(kinds) => (kinds, false),
+        HeadSplit::Whole(component) => return whole(layer, component),
+    };
+    let [output, input] = output_and_input(layer.kind);
+    let axis = if outputs { output } else { input };
+    let (width, count) = (layer.shape[axis], kinds.len() * n_heads);
+    if count == 0 || !width.is_multiple_of(count) {
+        return whole(layer, Component::AllHeads);
+    }
+    let mut slices: Vec<WeightSlice> = Vec::new();
+    for place in 0..count {
+        let range = place * (width / count)..(place + 1) * (width / count);
+        let component = kinds[place / n_heads](place % n_heads);
+        let bias = if outputs && layer.bias { vec![range.clone()] } else { Vec::new() };
+        match slices.iter_mut().find(|slice| slice.component == component) {
+            Some(slice) => {
+                slice.weight.push(range);
+                slice.bias.extend(bias);
+            }
+            None => slices.push(WeightSlice { component, axis, weight: vec![range], bias }),
+        }
+    }
+    if !outputs && layer.bias {
+        let bias = WeightSlice { weight: Vec::new(), ..whole_slice(layer, Component::AllHeads) };
+        slices.push(bias);
+    }
+    slices
+}
+
+fn whole(layer: &MaskableLayer, component: Component) -> Vec<WeightSlice> {
+    vec![whole_slice(layer, component)]
+}
+
+fn whole_slice(layer: &MaskableLayer, component: Component) -> WeightSlice {
+    let [axis, _] = output_and_input(layer.kind);
+    let all = 0..layer.shape[axis];
+    WeightSlice { component, axis, weight: vec![all.clone()], bias: if layer.bias { vec![all] } else { Vec::new() } }
+}
+
+/// The axes of a weight's outputs and inputs in Hugging Face's layout.
+fn output_and_input(kind: LayerKind) -> [usize; 2] {
+    match kind {
+        LayerKind::Linear | LayerKind::Conv1d | LayerKind::Conv2d => [0, 1],
+        LayerKind::GptConv1d => [1, 0],
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,114 @@
+//! Timing of training steps and forward passes.
+
+mod mask;
+mod probe;
+
+use std::time::Instant;
+
+use burn::tensor::Device;
+use ns_models::{AnyModel, Model, ModelInputs};
+use serde_json::Value;
+
+use crate::error::TrainError;
+use crate::recipe::ProbeRecipe;
+use crate::train::initialize;
+use crate::train::{BaseModelPool, ProbeTraining};
+
+pub use mask::{MaskBench, MaskTimes};
+pub use probe::{ProbeBench, ProbeBenchConfig};
+
+/// Times of single steps.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StepTimes {
+    /// Milliseconds of each timed step, in order.
+    pub milliseconds: Vec<f64>,
+}
+
+impl StepTimes {
+    /// Median in milliseconds; NaN without a step.
+    pub fn median(&self) -> f64 {
+        let mut sorted = self.milliseconds.clone();
+        sorted.sort_by(f64::total_cmp);
+        match sorted.len() {
+            0 => f64::NAN,
+            n if n % 2 == 1 => sorted[n / 2],
+            n => (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0,
+        }
+    }
+}
+
+/// Trains a probe for `warmup + steps` steps and times the last `steps` of them: batch, forward, loss, backward and
+/// optimiser.
+///
+/// # Errors
+/// As [`ProbeTraining::on`] and [`ProbeTraining::step`].
+pub fn time_probe_steps(
+    recipe: &ProbeRecipe,
+    steps: usize,
+    warmup: usize,
+    activation_cache_mb: usize,
+    device: &Device,
+) -> Result<StepTimes, TrainError> {
+    let mut training = ProbeTraining::on(&BaseModelPool::new(device, activation_cache_mb), recipe, 0)?;
+    let per_epoch = training.steps_per_epoch();
+    let mut milliseconds = Vec::with_capacity(steps);
+    let mut batches = Vec::new();
+    for step in 0..warmup + steps {
+        let (epoch, place) = (step / per_epoch, step % per_epoch);
+        if place == 0 {
+            batches = training.batches(epoch);
+        }
+        let start = Instant::now();
+        training.step(epoch, place, &batches[place])?;
+        milliseconds.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    milliseconds.drain(..warmup);
+    Ok(StepTimes { milliseconds })
+}
+
+/// A model with fresh weights, and a batch, to time plain forward passes with.
+#[derive(Debug)]
+pub struct ForwardBench {
+    model: AnyModel,
+    inputs: ModelInputs,
+    device: Device,
+}
+
+impl ForwardBench {
+    /// The model of a `config.json`, for a batch on `device`.
+    ///
+    /// # Errors
+    /// As [`AnyModel::init`].
+    pub fn new(config: &Value, inputs: ModelInputs, device: &Device) -> Result<Self, TrainError> {
+        Ok(Self { model: initialize(AnyModel::init(config, device)?, 0), inputs, device: device.clone() })
+    }
+
+    /// Milliseconds of one forward pass.
+    ///
+    /// # Errors
+    /// [`ns_models::ModelError::InvalidInput`] for a batch that the model does not take.
+    ///
+    /// # Panics
+    /// When the device cannot execute what it was given, as every read of Burn's does.
+    pub fn time(&self) -> Result<f64, TrainError> {
+        let start = Instant::now();
+        let output = self.model.logits(&self.inputs)?;
+        self.device.sync().unwrap_or_else(|error| panic!("the device cannot finish a forward pass: {error}"));
+        let elapsed = start.elapsed();
+        drop(output);
+        Ok(elapsed.as_secs_f64() * 1e3)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn median_of_even_and_odd_counts() {
+        let times = |milliseconds: &[f64]| StepTimes { milliseconds: milliseconds.into() };
+        assert_eq!(times(&[3.0, 1.0, 2.0]).median(), 2.0);
+        assert_eq!(times(&[4.0, 1.0, 2.0, 3.0]).median(), 2.5);
+        assert!(times(&[]).median().is_nan());
+    }
+}

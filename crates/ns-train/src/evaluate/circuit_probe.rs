@@ -1,0 +1,199 @@
+//! What a trained circuit is worth: does it hold the variable, and does the model need it?
+
+use std::cell::RefCell;
+
+use burn::tensor::{Device, Tensor};
+use ns_circuit::{CircuitModel, MaskMethod};
+use ns_models::{AnyTransformer, Ignore, Model};
+use ns_probe::{ActivationCache, CircuitProbe, KnnReport, ProbeBatch, ProbePlan, evaluate_knn};
+use serde::{Deserialize, Serialize};
+
+use super::AblationStudy;
+use crate::data::{Arithmetic, Examples, Split, Variable, last_logits_after};
+use crate::error::TrainError;
+use crate::recipe::ProbeRecipe;
+
+/// Rows that evaluation runs at once.
+const EVALUATION_BATCH: usize = 1024;
+/// Quantiles of the mask parameters that are reported.
+const QUANTILES: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
+
+/// One row of `results.json`: a probe and a seed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProbeRow {
+    /// What was looked for.
+    pub variable: Variable,
+    /// Where: `attn` or `mlp`.
+    pub block: String,
+    /// Seed of the probe.
+    pub seed: u64,
+    /// 1-NN accuracy of the circuit's vectors on the test split.
+    pub knn_test: f64,
+    /// The same on the training examples that are no memory.
+    pub knn_dev: f64,
+    /// 1-NN accuracy of the whole model's vectors on the test split.
+    pub knn_unmasked: f64,
+    /// Share of the most frequent class in the training split.
+    pub majority: f64,
+    /// The model's accuracy on the test split.
+    pub acc_full: f64,
+    /// The same with the circuit cut out.
+    pub acc_ablated: f64,
+    /// The same with as many random entries cut out: mean over the controls.
+    pub acc_random_mean: Option<f64>,
+    /// Their standard deviation.
+    pub acc_random_sd: Option<f64>,
+    /// Share of all these masks, the circuit's with them, without which the model is no better than without the circuit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p_random: Option<f64>,
+    /// The same with random entries from outside the circuit: mean; `null` when the circuit is larger than its
+    /// complement.
+    pub acc_complement_mean: Option<f64>,
+    /// Their standard deviation.
+    pub acc_complement_sd: Option<f64>,
+    /// Weights in the circuit.
+    pub l0: f64,
+    /// Weights that could be.
+    pub l0_max: f64,
+    /// Mask parameters before training.
+    pub mask_init_value: Option<f64>,
+    /// Least, lower quartile, median, upper quartile and largest of the mask parameters after training.
+    pub mask_quantiles: Vec<f64>,
+}
+
+impl ProbeRow {
+    /// Whether another row is of the same probe and seed.
+    pub fn is_same_probe(&self, other: &Self) -> bool {
+        let key = |row: &Self| (row.variable, row.block.clone(), row.seed, row.mask_init_value.map(f64::to_bits));
+        key(self) == key(other)
+    }
+}
+
+/// A trained probe, and what its evaluation reads.
+pub(crate) struct ProbeEvaluation<'a> {
+    pub(crate) recipe: &'a ProbeRecipe,
+    pub(crate) split: &'a Split,
+    pub(crate) seed: u64,
+    /// In evaluation mode.
+    pub(crate) probe: CircuitProbe<AnyTransformer>,
+    /// The device of the inputs.
+    pub(crate) device: &'a Device,
+    pub(crate) activations: &'a mut ActivationCache,
+}
+
+impl ProbeEvaluation<'_> {
+    /// 1-NN accuracy of the circuit and of the whole model, and the ablations with their controls.
+    ///
+    /// # Errors
+    /// Those of the probe, the k-NN evaluation and the ablation study.
+    pub(crate) fn row(mut self) -> Result<ProbeRow, TrainError> {
+        let (masked, unmasked) = (self.knn(true)?, self.knn(false)?);
+        let (recipe, split) = (self.recipe, self.split);
+        let circuit = self.probe.circuit();
+        let answers = recipe.task.answer_tensor(&split.test, &circuit.wrapped().device());
+        let study = AblationStudy { controls: recipe.evaluation.controls, ..AblationStudy::default() };
+        self.activations.release();
+        let layers: Vec<String> = circuit.layers().into_iter().map(|layer| layer.name).collect();
+        let test_logits = TestLogits {
+            task: recipe.task,
+            examples: &split.test,
+            plan: ProbePlan::all_blocks(circuit.wrapped(), &layers),
+            activations: RefCell::new(self.activations.another()),
+        };
+        let ablation = study.run(circuit, &answers, &|model| test_logits.logits(model))?;
+        let all = ablation.rows.first();
+        let random = all.and_then(|row| row.randomly_sampled);
+        let complement = all.and_then(|row| row.complement_sampled);
+        let l0 = circuit.l0();
+        Ok(ProbeRow {
+            variable: recipe.variable,
+            block: recipe.block(),
+            seed: self.seed,
+            knn_test: masked.test_accuracy,
+            knn_dev: masked.dev_accuracy,
+            knn_unmasked: unmasked.test_accuracy,
+            majority: masked.majority,
+            acc_full: ablation.full.accuracy,
+            acc_ablated: all.map_or(ablation.full.accuracy, |row| row.zero_ablate.accuracy),
+            acc_random_mean: random.map(|controls| controls.accuracy_mean),
+            acc_random_sd: random.map(|controls| controls.accuracy_sd),
+            p_random: random.map(|controls| controls.p_value),
+            acc_complement_mean: complement.map(|controls| controls.accuracy_mean),
+            acc_complement_sd: complement.map(|controls| controls.accuracy_sd),
+            l0: l0.total,
+            l0_max: l0.max,
+            mask_init_value: mask_init_value(recipe),
+            mask_quantiles: mask_quantiles(circuit),
+        })
+    }
+
+    fn knn(&mut self, masked: bool) -> Result<KnnReport, TrainError> {
+        let (recipe, split) = (self.recipe, self.split);
+        let (train, test) = (self.vectors(&split.train, masked)?, self.vectors(&split.test, masked)?);
+        let labels = |examples| recipe.task.labels(recipe.variable, examples);
+        let (train_labels, test_labels) = (labels(&split.train), labels(&split.test));
+        let per_class = recipe.evaluation.memory_per_class;
+        Ok(evaluate_knn((train, &train_labels), (test, &test_labels), per_class, self.seed)?)
+    }
+
+    /// Vectors of some examples at the probed site, of the circuit or of the whole model, `[n, hidden]`.
+    ///
+    /// # Errors
+    /// Those of the probe.
+    pub(crate) fn vectors(&mut self, examples: &Examples, masked: bool) -> Result<Tensor<2>, TrainError> {
+        let (task, variable) = (self.recipe.task, self.recipe.variable);
+        let mut vectors = Vec::new();
+        for pairs in examples.pairs.chunks(EVALUATION_BATCH) {
+            let examples = Examples { pairs: pairs.into() };
+            let (batch, indices) = (task.probe_batch(variable, &examples, self.device), task.places(&examples));
+            let frozen = self.probe.cached_activations(self.activations, &indices, &batch)?;
+            vectors.push(match masked {
+                true => self.probe.vectors_from(&frozen, &batch)?,
+                false => self.probe.unmasked_vectors_from(&frozen, &batch)?,
+            });
+        }
+        Ok(Tensor::cat(vectors, 0))
+    }
+}
+
+/// Logits of the answers, of one ablated model after the other; what no mask changes is computed once.
+struct TestLogits<'a> {
+    task: Arithmetic,
+    examples: &'a Examples,
+    plan: ProbePlan,
+    activations: RefCell<ActivationCache>,
+}
+
+impl TestLogits<'_> {
+    /// # Shapes
+    /// - output: `[examples, vocabulary]`
+    fn logits(&self, model: &AnyTransformer) -> Result<Tensor<2>, TrainError> {
+        let logits = self.examples.pairs.chunks(EVALUATION_BATCH).map(|pairs| {
+            let examples = Examples { pairs: pairs.into() };
+            let (inputs, places) = (self.task.inputs(&examples, &model.device()), self.task.places(&examples));
+            let token_mask = vec![true; examples.len() * self.task.context()];
+            let batch = ProbeBatch { inputs, token_mask, labels: Vec::new() };
+            let frozen = self.activations.borrow_mut().frozen_activations(&self.plan, model, &places, &batch)?;
+            last_logits_after(model, &batch.inputs, |context| {
+                Ok(self.plan.walk_on(model, &frozen, &batch.inputs, context, &mut Ignore)?)
+            })
+        });
+        Ok(Tensor::cat(logits.collect::<Result<_, _>>()?, 0))
+    }
+}
+
+/// The value as the recipe writes it: 0.1, not the nearest f32.
+fn mask_init_value(recipe: &ProbeRecipe) -> Option<f64> {
+    match recipe.circuit_config.mask_method {
+        MaskMethod::ContinuousSparsification { mask_init_value } => mask_init_value.to_string().parse().ok(),
+        _ => None,
+    }
+}
+
+fn mask_quantiles(circuit: &CircuitModel<AnyTransformer>) -> Vec<f64> {
+    let params = circuit.mask_params();
+    let mut values: Vec<f64> = params.values().flat_map(|data| data.iter::<f64>().collect::<Vec<_>>()).collect();
+    values.sort_by(f64::total_cmp);
+    let Some(last) = values.len().checked_sub(1) else { return Vec::new() };
+    QUANTILES.iter().map(|quantile| values[(quantile * last as f64).round() as usize]).collect()
+}

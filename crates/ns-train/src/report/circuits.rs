@@ -1,0 +1,116 @@
+//! The results of circuits on a model's own task: tables and figures.
+
+use std::path::Path;
+
+use super::figures::{Panel, Series, curves};
+use super::table::{markdown, percent, share, size};
+use crate::error::TrainError;
+use crate::evaluate::{AblationReport, AblationRow, CircuitRow, Controls};
+
+/// One line for each circuit, in Markdown.
+pub fn circuit_table(rows: &[CircuitRow]) -> String {
+    let header = [
+        "λ",
+        "circuit / max",
+        "kept",
+        "accuracy",
+        "circuit alone",
+        "ablated",
+        "random ablated",
+        "complement ablated",
+        "p",
+        "majority",
+    ];
+    let cells = |row: &CircuitRow| {
+        let all = &row.ablation.rows[0];
+        vec![
+            format!("{:e}", row.l0_lambda),
+            size(row.l0, row.l0_max),
+            percent(row.l0, row.l0_max),
+            share(row.ablation.full.accuracy),
+            share(all.circuit_only.accuracy),
+            share(all.zero_ablate.accuracy),
+            accuracy(all.randomly_sampled),
+            accuracy(all.complement_sampled),
+            p_value(all.randomly_sampled),
+            share(row.majority),
+        ]
+    };
+    markdown(&header, &rows.iter().map(cells).collect::<Vec<_>>())
+}
+
+/// One line for each set of layers, in Markdown.
+pub fn ablation_table(report: &AblationReport) -> String {
+    let two = report.full.agreement.is_some();
+    let mut header = vec![
+        "layers",
+        "circuit / max",
+        "circuit alone",
+        "KL",
+        "zero ablated",
+        "KL",
+        "random weights",
+        "random masks",
+        "p",
+        "complement masks",
+        "p",
+    ];
+    if two {
+        header.extend(["agreement ablated", "logit difference ablated"]);
+    }
+    let cells = |row: &AblationRow| {
+        let mut cells = vec![
+            row.layers.clone(),
+            size(row.l0, row.l0_max),
+            share(row.circuit_only.accuracy),
+            share(row.circuit_only.kl_to_full),
+            share(row.zero_ablate.accuracy),
+            share(row.zero_ablate.kl_to_full),
+            share(row.random_ablate.accuracy),
+        ];
+        for controls in [row.randomly_sampled, row.complement_sampled] {
+            cells.extend([accuracy(controls), p_value(controls)]);
+        }
+        if two {
+            let or_none = |value: Option<f64>| value.map_or("n/a".into(), share);
+            cells.extend([or_none(row.zero_ablate.agreement), or_none(row.zero_ablate.logit_difference)]);
+        }
+        cells
+    };
+    markdown(&header, &report.rows.iter().map(cells).collect::<Vec<_>>())
+}
+
+/// Mean and standard deviation.
+fn accuracy(controls: Option<Controls>) -> String {
+    controls.map_or("n/a".into(), |controls| format!("{:.3} ± {:.3}", controls.accuracy_mean, controls.accuracy_sd))
+}
+
+fn p_value(controls: Option<Controls>) -> String {
+    controls.map_or("n/a".into(), |controls| share(controls.p_value))
+}
+
+/// Draws accuracy against the share of weights that are kept.
+///
+/// # Errors
+/// [`TrainError::Figure`].
+pub fn draw_circuit_sizes(folder: &Path, title: &str, rows: &[CircuitRow]) -> Result<(), TrainError> {
+    let series = |name: &str, accuracy: fn(&CircuitRow) -> Option<f64>| {
+        let points = rows.iter().filter_map(|row| Some((100.0 * row.l0 / row.l0_max, accuracy(row)?)));
+        let mut points: Vec<(f64, f64)> = points.collect();
+        points.sort_by(|left, right| left.0.total_cmp(&right.0));
+        Series { name: name.into(), points }
+    };
+    let all = [
+        series("circuit alone", |row| Some(row.ablation.rows.first()?.circuit_only.accuracy)),
+        series("circuit ablated", |row| Some(row.ablation.rows.first()?.zero_ablate.accuracy)),
+        series("random masks ablated", |row| Some(row.ablation.rows.first()?.randomly_sampled?.accuracy_mean)),
+    ];
+    let panel = Panel {
+        y_label: "accuracy".into(),
+        x_label: Some("weights kept, %".into()),
+        series: all.into_iter().filter(|series| !series.points.is_empty()).collect(),
+        reference: rows.first().map(|row| ("full model".into(), row.ablation.full.accuracy)),
+        log: false,
+    };
+    Ok(curves(folder, "accuracy-size", title, &[panel])?)
+}

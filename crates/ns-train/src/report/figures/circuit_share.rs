@@ -1,0 +1,194 @@
+//! Which share of every weight tensor is in the circuit.
+
+use std::path::Path;
+
+use plotters::backend::DrawingBackend;
+
+use super::axis::Axis;
+use super::canvas::{Area, Canvas, Drawn, Label};
+use super::error::{FigureError, check_number};
+use super::frame::{BELOW, Frame, draw_no_data, draw_title};
+use super::number::count;
+use super::output::{Figure, save};
+use super::text::{fitted, widest, width};
+use super::theme::{BLUE, MUTED, TICK, TITLE_STRIP, TRACK, VALUE, WIDTH};
+
+/// More rows would make a figure that no page can show.
+const MOST_ROWS: usize = 200;
+const MARGIN: i32 = 36;
+const GAP: i32 = 18;
+/// The bars get at least this width, in pixels; long names widen the figure instead.
+const LEAST_BARS: i32 = 640;
+/// Longer names widen the figure no more, so that a broken name cannot ask for an endless picture.
+const LONGEST_NAME: i32 = 2000;
+
+/// How much of one weight tensor is in the circuit.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct LayerShare {
+    /// Name of the tensor, such as `transformer.h.0.attn.c_attn`.
+    pub name: String,
+    /// Number of its weights that are in the circuit.
+    pub in_circuit: f64,
+    /// Number of its weights.
+    pub total: f64,
+}
+
+impl LayerShare {
+    /// The share in percent, from 0 to 100; 0 when the total is zero or a number is not finite.
+    fn percent(&self) -> f64 {
+        let percent = 100.0 * self.in_circuit / self.total;
+        if percent.is_finite() { percent.clamp(0.0, 100.0) } else { 0.0 }
+    }
+
+    fn counts(&self) -> String {
+        format!("{} / {}", count(self.in_circuit), count(self.total))
+    }
+}
+
+/// Draws one horizontal bar a tensor, from top to bottom in the order of `layers`.
+///
+/// The figure grows with the names and with the number of tensors, so that nothing is cut (only names of more than
+/// about 200 letters are).
+/// Without tensors it says `no data`.
+///
+/// # Errors
+/// When there are more than 200 tensors, the stem is no file name, or drawing or writing fails.
+pub fn circuit_share(folder: &Path, stem: &str, title: &str, layers: &[LayerShare]) -> Result<(), FigureError> {
+    check_number("tensors", layers.len(), MOST_ROWS)?;
+    save(folder, stem, &CircuitShare { title, layers })
+}
+
+struct CircuitShare<'a> {
+    title: &'a str,
+    layers: &'a [LayerShare],
+}
+
+impl Figure for CircuitShare<'_> {
+    fn size(&self) -> (u32, u32) {
+        let plot = self.plot();
+        let width = plot.right + GAP + self.numbers_width() + MARGIN;
+        (width as u32, (plot.bottom + BELOW + 14) as u32)
+    }
+
+    fn draw<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B> {
+        draw_title(canvas, self.title, self.size().0 as i32)?;
+        let frame = Frame { area: self.plot(), x: Axis::new(0.0, 100.0), y: Axis::new(0.0, 1.0) };
+        frame.draw_x(canvas, "share of the weights in the circuit (%)")?;
+        if self.layers.is_empty() {
+            draw_no_data(canvas, frame.area)?;
+        }
+        for (index, layer) in (0..).zip(self.layers) {
+            let top = frame.area.top + self.row_height() * index;
+            self.draw_row(canvas, layer, top, &frame)?;
+        }
+        frame.draw_spines(canvas)
+    }
+}
+
+impl CircuitShare<'_> {
+    fn draw_row<B: DrawingBackend>(
+        &self,
+        canvas: &mut Canvas<B>,
+        layer: &LayerShare,
+        top: i32,
+        frame: &Frame,
+    ) -> Drawn<B> {
+        let (area, height) = (frame.area, self.row_height());
+        let middle = top + height / 2;
+        let thickness = height * 3 / 10;
+        let bar = |right| Area::new((area.left, middle - thickness), (right, middle + thickness));
+        canvas.fill(bar(area.right), TRACK)?;
+        canvas.fill(bar(frame.column(layer.percent())), BLUE)?;
+        let label = Label::new(self.text_size()).ending();
+        let (name, size) = fitted(&layer.name, label.size, f64::from(LONGEST_NAME));
+        canvas.text(&name, (area.left - GAP, middle), Label { size, ..label })?;
+        let percent = (area.right + GAP + self.percent_width(), middle);
+        canvas.text(&percent_text(layer), percent, label)?;
+        let counts = (area.right + GAP + self.numbers_width(), middle);
+        canvas.text(&layer.counts(), counts, label.coloured(MUTED))
+    }
+
+    /// Where the bars are.
+    fn plot(&self) -> Area {
+        let names = widest(self.layers.iter().map(|layer| layer.name.as_str()), self.text_size());
+        let left = MARGIN + names.min(LONGEST_NAME) + GAP;
+        let right = (WIDTH - MARGIN - self.numbers_width() - GAP).max(left + LEAST_BARS);
+        let rows = self.row_height() * self.layers.len().max(1) as i32;
+        Area::new((left, TITLE_STRIP), (right, TITLE_STRIP + rows))
+    }
+
+    /// Tall rows when there are few of them.
+    fn row_height(&self) -> i32 {
+        match self.layers.len() {
+            0..=2 => 120,
+            3..=16 => 52,
+            17..=30 => 40,
+            _ => 32,
+        }
+    }
+
+    fn text_size(&self) -> f64 {
+        if self.row_height() > 40 { TICK } else { VALUE + 1.0 }
+    }
+
+    fn percent_width(&self) -> i32 {
+        width("100.0 %", self.text_size()).ceil() as i32
+    }
+
+    fn numbers_width(&self) -> i32 {
+        let counts: Vec<String> = self.layers.iter().map(LayerShare::counts).collect();
+        self.percent_width() + 2 * GAP + widest(counts.iter().map(String::as_str), self.text_size())
+    }
+}
+
+fn percent_text(layer: &LayerShare) -> String {
+    format!("{:.1} %", layer.percent())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::figures::output::tests::TestFolder;
+
+    fn layer(name: &str, in_circuit: f64, total: f64) -> LayerShare {
+        LayerShare { name: name.to_owned(), in_circuit, total }
+    }
+
+    #[test]
+    fn shows_names_counts_and_shares() -> Result<(), FigureError> {
+        let folder = TestFolder::new("share");
+        let layers =
+            [layer("transformer.h.0.attn.c_attn", 19_712.0, 49_152.0), layer("transformer.h.0.mlp.c_fc", 0.0, 0.0)];
+        circuit_share(folder.path(), "share", "Circuit", &layers)?;
+        let svg = folder.svg("share");
+        for text in ["transformer.h.0.attn.c_attn", "19 712 / 49 152", "40.1 %", "0 / 0", "0.0 %"] {
+            assert!(svg.contains(text), "{text}");
+        }
+        assert_eq!(folder.png_size("share").0, 1600);
+        Ok(())
+    }
+
+    #[test]
+    fn bad_numbers_are_no_share() {
+        let cases = [(5.0, 0.0), (f64::NAN, 4.0), (1.0, f64::NAN), (f64::INFINITY, 2.0), (-3.0, 4.0)];
+        for (in_circuit, total) in cases {
+            assert_eq!(layer("", in_circuit, total).percent(), 0.0, "{in_circuit} / {total}");
+        }
+        assert_eq!(layer("", 9.0, 4.0).percent(), 100.0);
+    }
+
+    #[test]
+    fn long_names_and_many_layers_fit() -> Result<(), FigureError> {
+        let folder = TestFolder::new("share-long");
+        let name = "model.encoder.layers.11.attention.output.dense.weight.".repeat(3);
+        let layers = vec![layer(&name, 1.0, f64::NAN); 50];
+        circuit_share(folder.path(), "long", "Circuit", &layers)?;
+        let (width, height) = folder.png_size("long");
+        assert!(width > 2000 && height > 1600);
+        circuit_share(folder.path(), "none", "Circuit", &[])?;
+        assert!(folder.svg("none").contains("no data"));
+        let many = circuit_share(folder.path(), "many", "Circuit", &vec![layer("", 1.0, 2.0); 201]);
+        assert!(matches!(many, Err(FigureError::TooMany { found: 201, limit: 200, .. })));
+        Ok(())
+    }
+}

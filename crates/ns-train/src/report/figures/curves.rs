@@ -1,0 +1,141 @@
+//! Curves over the epochs, one panel a quantity.
+
+use std::path::Path;
+
+use plotters::backend::DrawingBackend;
+
+use super::canvas::{Area, Canvas, Drawn};
+use super::error::{FigureError, check_number};
+use super::frame::{draw_no_data, draw_title};
+use super::output::{Figure, save};
+use super::panel::{Panel, draw_panel, legend_strip};
+use super::theme::{HEIGHT, TITLE_STRIP, WIDTH};
+
+/// Distance between panels and to the edges.
+const MARGIN: i32 = 36;
+/// Least height of a panel below its legend.
+const LEAST_HEIGHT: i32 = 420;
+/// More panels or series would make a figure that no page can show.
+const MOST_PANELS: usize = 12;
+const MOST_SERIES: usize = 32;
+
+/// Draws `panels` side by side (from three on in rows) with the epochs as shared horizontal quantity.
+///
+/// A panel without a single value to draw says `no data`, and so does a figure without panels.
+///
+/// # Errors
+/// When there are more than 12 panels or 32 series in one, the stem is no file name, or drawing or writing fails.
+pub fn curves(folder: &Path, stem: &str, title: &str, panels: &[Panel]) -> Result<(), FigureError> {
+    check_number("panels", panels.len(), MOST_PANELS)?;
+    for panel in panels {
+        check_number("series in a panel", panel.series.len(), MOST_SERIES)?;
+    }
+    save(folder, stem, &Curves { title, panels })
+}
+
+struct Curves<'a> {
+    title: &'a str,
+    panels: &'a [Panel],
+}
+
+impl Figure for Curves<'_> {
+    fn size(&self) -> (u32, u32) {
+        let (columns, rows) = grid(self.panels.len());
+        let width = WIDTH.max(600 * columns);
+        let usual = if (columns, rows) == (2, 1) { 800 } else { HEIGHT };
+        let needed = TITLE_STRIP + rows * (LEAST_HEIGHT + self.strip(width));
+        (width as u32, usual.max(needed) as u32)
+    }
+
+    fn draw<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B> {
+        let (width, height) = (self.size().0 as i32, self.size().1 as i32);
+        draw_title(canvas, self.title, width)?;
+        if self.panels.is_empty() {
+            return draw_no_data(canvas, Area::new((0, TITLE_STRIP), (width, height)));
+        }
+        let (columns, rows) = grid(self.panels.len());
+        let cell = ((width - MARGIN) / columns, (height - TITLE_STRIP) / rows);
+        let strip = self.strip(width);
+        for (index, panel) in (0..).zip(self.panels) {
+            let left = MARGIN + cell.0 * (index % columns);
+            let top = TITLE_STRIP + cell.1 * (index / columns);
+            let area = Area::new((left, top), (left + cell.0 - MARGIN, top + cell.1 - 12));
+            draw_panel(canvas, panel, area, strip)?;
+        }
+        Ok(())
+    }
+}
+
+impl Curves<'_> {
+    /// Height of the tallest legend, which all panels leave room for so that their axes align.
+    fn strip(&self, width: i32) -> i32 {
+        let (columns, _) = grid(self.panels.len());
+        let panel_width = (width - MARGIN) / columns - MARGIN;
+        let strips = self.panels.iter().map(|panel| legend_strip(panel, panel_width));
+        strips.max().unwrap_or(0)
+    }
+}
+
+/// Columns and rows that hold this number of panels.
+fn grid(panels: usize) -> (i32, i32) {
+    let columns = (panels as f64).sqrt().ceil().max(1.0) as usize;
+    (columns as i32, panels.div_ceil(columns).max(1) as i32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::figures::output::tests::TestFolder;
+    use crate::report::figures::panel::Series;
+
+    fn panel(series: &[(&str, &[f64])]) -> Panel {
+        let series = series.iter().map(|(name, values)| Series {
+            name: (*name).to_owned(),
+            points: (0..).map(f64::from).zip(values.iter().copied()).collect(),
+        });
+        Panel { y_label: "loss".to_owned(), series: series.collect(), ..Panel::default() }
+    }
+
+    #[test]
+    fn names_series_reference_and_axes() -> Result<(), FigureError> {
+        let folder = TestFolder::new("curves");
+        let mut panel = panel(&[("train", &[4.0, 2.0]), ("test <1>", &[4.0, 3.0])]);
+        panel.reference = Some(("chance".to_owned(), 4.6));
+        curves(folder.path(), "two", "Loss & more", &[panel])?;
+        let svg = folder.svg("two");
+        for text in ["train", "test &lt;1&gt;", "chance", "epoch", "loss", "Loss &amp; more", "sans-serif"] {
+            assert!(svg.contains(text), "{text}");
+        }
+        assert_eq!(folder.png_size("two"), (1600, 1000));
+        Ok(())
+    }
+
+    #[test]
+    fn says_when_there_is_no_data() -> Result<(), FigureError> {
+        let folder = TestFolder::new("curves-empty");
+        let nothing = panel(&[("train", &[f64::NAN, f64::INFINITY]), ("test", &[])]);
+        let below_zero = Panel { log: true, ..panel(&[("train", &[0.0, -1.0])]) };
+        for (stem, panels) in [("none", vec![]), ("not-finite", vec![nothing]), ("log", vec![below_zero])] {
+            curves(folder.path(), stem, "title", &panels)?;
+            assert!(folder.svg(stem).contains("no data"), "{stem}");
+            assert_eq!(folder.png_size(stem), (1600, 1000));
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_bad_value_leaves_a_gap() -> Result<(), FigureError> {
+        let folder = TestFolder::new("curves-gap");
+        let values = [1.0, 2.0, f64::NAN, 1e308, 3.0, 1.0, f64::NEG_INFINITY, 2.0];
+        curves(folder.path(), "gap", "title", &[panel(&[("train", &values)])])?;
+        let svg = folder.svg("gap");
+        assert_eq!(svg.matches("<polyline").count(), 2);
+        assert_eq!(svg.matches("<circle").count(), 5);
+        Ok(())
+    }
+
+    #[test]
+    fn panels_fill_a_grid() {
+        assert_eq!([0, 1, 2, 3, 4, 5].map(grid), [(1, 1), (1, 1), (2, 1), (2, 2), (2, 2), (3, 2)]);
+    }
+}

@@ -1,0 +1,246 @@
+//! Layers by heads: how much of each is in a circuit, as colour and number.
+
+use std::path::Path;
+
+use plotters::backend::DrawingBackend;
+
+use super::canvas::{Area, Canvas, Drawn, Label};
+use super::colour::Colour;
+use super::error::{FigureError, check_number};
+use super::frame::{draw_no_data, draw_title_at};
+use super::grid::percent;
+use super::grid_frame::{GridFrame, MARGIN, MOST_COLUMNS, MOST_ROWS, Wish};
+use super::map_style::MapStyle;
+use super::output::{Figure, ImageFormat, save_as};
+use super::text::fitted;
+use super::theme::{INK, MUTED, TRACK, WHITE};
+
+const LEAST_CELL: i32 = 74;
+const WIDEST_CELL: i32 = 150;
+const ROW: i32 = 54;
+/// Height of the strip with the colour scale.
+const SCALE_STRIP: i32 = 78;
+const SCALE_WIDTH: i32 = 420;
+const SCALE_STEPS: i32 = 105;
+/// Where a scale may end: the first that no share is beyond, so that small circuits have colours, too.
+const SCALES: [f64; 7] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
+/// Size of numbers in cells, as a part of that of names.
+const NUMBER: f64 = 0.84;
+
+/// Shares of one circuit.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct HeatPanel {
+    /// Names of the columns, such as `head 3`.
+    pub columns: Vec<String>,
+    /// A name such as `layer 0`, and for each column the share of its masked parameters that are in the circuit, from 0
+    /// to 1; `None` where none is masked.
+    pub rows: Vec<(String, Vec<Option<f64>>)>,
+}
+
+/// Draws a panel a circuit, from top to bottom, into one file.
+///
+/// # Errors
+/// When there are more rows or columns than a page can show, a fixed size is too small for them, or drawing or writing
+/// fails.
+pub fn heat_map(path: &Path, format: ImageFormat, panels: &[HeatPanel], style: &MapStyle) -> Result<(), FigureError> {
+    check_number("rows", panels.iter().map(|panel| panel.rows.len()).sum(), MOST_ROWS)?;
+    check_number("columns", panels.iter().map(|panel| panel.columns.len()).max().unwrap_or(0), MOST_COLUMNS)?;
+    let map = HeatMap::new(panels, style);
+    map.frames.iter().try_for_each(|frame| frame.check(map.size))?;
+    save_as(path, format, &map)
+}
+
+struct HeatMap<'a> {
+    panels: &'a [HeatPanel],
+    style: &'a MapStyle,
+    frames: Vec<GridFrame>,
+    size: (i32, i32),
+    /// The share of the darkest colour.
+    most: f64,
+}
+
+impl<'a> HeatMap<'a> {
+    fn new(panels: &'a [HeatPanel], style: &'a MapStyle) -> Self {
+        let name = if panels.len() > 1 { (1.7 * style.label_size) as i32 } else { 0 };
+        let scale = if style.legend { SCALE_STRIP } else { MARGIN / 2 };
+        let count = panels.len().max(1) as i32;
+        let share = style.size.map(|(_, height)| (height - style.title_strip() - scale) / count);
+        let (mut top, mut frames) = (style.title_strip(), Vec::new());
+        for panel in panels {
+            let wish = Wish {
+                columns: &panel.columns,
+                rows: panel.rows.iter().map(|(label, _)| label.as_str()).collect(),
+                top: top + name,
+                cell_width: LEAST_CELL,
+                widest_cell: WIDEST_CELL,
+                row_height: ROW,
+                bottom: share.map(|share| top + share - 12),
+            };
+            let frame = GridFrame::new(style, wish);
+            top = share.map_or(frame.bottom() + 24, |share| top + share);
+            frames.push(frame);
+        }
+        let width = frames.iter().map(GridFrame::right).max().unwrap_or(0).max(2 * SCALE_WIDTH) + MARGIN;
+        let size = style.size.unwrap_or((width, top + scale));
+        Self { panels, style, frames, size, most: scale_of(panels) }
+    }
+
+    fn draw_panel<B: DrawingBackend>(&self, canvas: &mut Canvas<B>, index: usize, colour: Colour) -> Drawn<B> {
+        let (panel, frame, style) = (&self.panels[index], &self.frames[index], self.style);
+        for (row, (_, shares)) in panel.rows.iter().enumerate() {
+            for (column, share) in shares.iter().enumerate() {
+                self.draw_cell(canvas, frame.cell(row, column), *share, colour)?;
+            }
+        }
+        if panel.rows.is_empty() {
+            draw_no_data(canvas, frame.area())?;
+        }
+        frame.draw_names(canvas, 0)?;
+        let Some(label) = style.labels.get(index).filter(|_| self.panels.len() > 1) else {
+            return Ok(());
+        };
+        let middle = self.panel_top(index) + (0.7 * style.label_size) as i32;
+        let (label, size) = fitted(label, style.label_size * 1.1, f64::from(self.size.0 - frame.left() - MARGIN));
+        canvas.text(&label, (frame.left(), middle), Label::new(size))
+    }
+
+    fn panel_top(&self, index: usize) -> i32 {
+        match (index, self.style.size) {
+            (0, _) => self.style.title_strip(),
+            (index, None) => self.frames[index - 1].bottom() + 24,
+            (index, Some(_)) => self.frames[index - 1].bottom() + 12,
+        }
+    }
+
+    fn draw_cell<B: DrawingBackend>(
+        &self,
+        canvas: &mut Canvas<B>,
+        area: Area,
+        share: Option<f64>,
+        colour: Colour,
+    ) -> Drawn<B> {
+        let area = Area { left: area.left + 2, top: area.top + 2, right: area.right - 2, bottom: area.bottom - 2 };
+        let shade = share.map(|share| shade(colour, share / self.most));
+        canvas.fill(area, shade.map_or(TRACK, Colour::rgb))?;
+        let ink = match shade {
+            None => MUTED,
+            Some(shade) if shade.lightness() < 0.5 => WHITE,
+            Some(_) => INK,
+        };
+        let text = share.map_or("–".to_owned(), percent);
+        let size = (NUMBER * self.style.label_size).min(f64::from(area.bottom - area.top) * 0.75);
+        let (text, size) = fitted(&text, size, f64::from(area.width() - 4));
+        canvas.text(&text, area.centre(), Label::new(size).centred().coloured(ink))
+    }
+
+    /// The scale of each panel's colour, one below the other.
+    fn draw_scale<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B> {
+        let colours = &self.style.circuits[..self.panels.len().clamp(1, 2)];
+        let height = 22 / colours.len() as i32;
+        let left = self.frames.first().map_or(MARGIN, GridFrame::left);
+        let size = NUMBER * self.style.label_size;
+        let (top, step) = (self.size.1 - SCALE_STRIP + 8, SCALE_WIDTH / SCALE_STEPS);
+        for index in 0..SCALE_STEPS {
+            let share = f64::from(index) / f64::from(SCALE_STEPS - 1);
+            for (top, colour) in (top..).step_by(height as usize).zip(colours) {
+                let area = Area::new((left + index * step, top), (left + (index + 1) * step, top + height));
+                canvas.fill(area, shade(*colour, share).rgb())?;
+            }
+        }
+        let below = top + 22 + (0.8 * size) as i32;
+        for share in [0.0, 0.5, 1.0] {
+            let x = left + (f64::from(SCALE_WIDTH) * share) as i32;
+            let text = format!("{}", (1e3 * share * self.most).round() / 10.0);
+            canvas.text(&text, (x, below), Label::new(size * 0.85).centred().coloured(MUTED))?;
+        }
+        let caption = "% of the masked parameters in the circuit";
+        let room = f64::from(self.size.0 - left - SCALE_WIDTH - 20 - MARGIN / 2);
+        let (caption, size) = fitted(caption, size, room);
+        canvas.text(&caption, (left + SCALE_WIDTH + 20, top + 11), Label::new(size).coloured(MUTED))
+    }
+}
+
+impl Figure for HeatMap<'_> {
+    fn size(&self) -> (u32, u32) {
+        (self.size.0.max(1) as u32, self.size.1.max(1) as u32)
+    }
+
+    fn draw<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B> {
+        draw_title_at(self.style.title_size, canvas, &self.style.title, self.size.0)?;
+        for index in 0..self.panels.len() {
+            self.draw_panel(canvas, index, self.style.circuits[index % 2])?;
+        }
+        if self.style.legend {
+            self.draw_scale(canvas)?;
+        }
+        Ok(())
+    }
+}
+
+fn scale_of(panels: &[HeatPanel]) -> f64 {
+    let shares = panels.iter().flat_map(|panel| &panel.rows).flat_map(|(_, shares)| shares.iter().flatten());
+    let most = shares.copied().fold(0.0, f64::max);
+    SCALES.into_iter().find(|scale| most <= *scale).unwrap_or(1.0)
+}
+
+/// The colour of a share of the scale: almost white at 0, darker than the circuit's at 1.
+fn shade(colour: Colour, share: f64) -> Colour {
+    let (white, black) = (Colour::new(255, 255, 255), Colour::new(0, 0, 0));
+    black.over(colour, 0.25 * share.clamp(0.0, 1.0)).over(white, 0.06 + 0.94 * share.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::figures::circuit_map::tests::style;
+    use crate::report::figures::output::tests::TestFolder;
+
+    fn panel() -> HeatPanel {
+        let row = |layer: usize| {
+            let share = |head: usize| (head != 1).then_some((layer * 3 + head) as f64 / 36.0);
+            (format!("layer {layer}"), (0..4).map(share).collect())
+        };
+        HeatPanel { columns: (0..4).map(|head| format!("head {head}")).collect(), rows: (0..12).map(row).collect() }
+    }
+
+    #[test]
+    fn shows_shares_and_what_is_not_masked() -> Result<(), FigureError> {
+        let folder = TestFolder::new("heat");
+        let path = folder.path().join("heat.svg");
+        heat_map(&path, ImageFormat::Svg, &[panel(), panel()], &style(2))?;
+        let svg = folder.svg("heat");
+        for text in ["layer 11", "head 3", ">\nfirst\n<", ">\nsecond\n<", "–", "100", "of the masked parameters"] {
+            assert!(svg.contains(text), "{text}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_fixed_size_is_kept_or_refused() -> Result<(), FigureError> {
+        let folder = TestFolder::new("heat-size");
+        let sized = |size| MapStyle { size: Some(size), ..style(1) };
+        let draw = |size| heat_map(&folder.path().join("heat.png"), ImageFormat::Png, &[panel()], &sized(size));
+        draw((900, 700))?;
+        assert_eq!(folder.png_size("heat"), (900, 700));
+        assert!(matches!(draw((900, 200)), Err(FigureError::TooSmall { rows: 12, columns: 4, .. })));
+        heat_map(&folder.path().join("none.svg"), ImageFormat::Svg, &[HeatPanel::default()], &style(1))?;
+        assert!(folder.svg("none").contains("no data"));
+        Ok(())
+    }
+
+    #[test]
+    fn the_scale_ends_near_the_largest_share() {
+        let scale =
+            |share| scale_of(&[HeatPanel { rows: vec![("layer 0".into(), vec![Some(share), None])], ..panel() }]);
+        assert_eq!([0.0, 0.059, 0.5, 0.51, 1.0].map(scale), [0.01, 0.1, 0.5, 1.0, 1.0]);
+        assert_eq!(scale_of(&[panel(), HeatPanel::default()]), 1.0);
+        assert_eq!(scale_of(&[]), 0.01);
+    }
+
+    #[test]
+    fn a_larger_share_is_darker() {
+        let lightness: Vec<f64> =
+            (0..=10).map(|tenth| shade(Colour::new(0, 114, 178), f64::from(tenth) / 10.0).lightness()).collect();
+        assert!(lightness.is_sorted_by(|lighter, darker| lighter > darker), "{lightness:?}");
+    }
+}

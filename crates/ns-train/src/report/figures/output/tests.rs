@@ -1,0 +1,88 @@
+//! Tests of writing, and what the tests of the single figures share.
+
+use super::*;
+
+/// A folder of its own for one test, removed at the end.
+pub(in crate::report::figures) struct TestFolder(PathBuf);
+
+impl TestFolder {
+    pub(in crate::report::figures) fn new(name: &str) -> Self {
+        Self(std::env::temp_dir().join(format!("ns-figures-{}-{name}", process::id())))
+    }
+
+    pub(in crate::report::figures) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The text of an SVG of this folder.
+    pub(in crate::report::figures) fn svg(&self, stem: &str) -> String {
+        fs::read_to_string(self.0.join(format!("{stem}.svg"))).expect("the SVG is written")
+    }
+
+    /// Width and height that the header of a PNG of this folder states.
+    pub(in crate::report::figures) fn png_size(&self, stem: &str) -> (u32, u32) {
+        let bytes = fs::read(self.0.join(format!("{stem}.png"))).expect("the PNG is written");
+        assert_eq!(&bytes[..8], b"\x89PNG\r\n\x1a\n");
+        assert_eq!(&bytes[12..16], b"IHDR");
+        let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        (number(16), number(20))
+    }
+}
+
+impl Drop for TestFolder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+struct Blank;
+
+impl Figure for Blank {
+    fn size(&self) -> (u32, u32) {
+        (40, 30)
+    }
+
+    fn draw<B: DrawingBackend>(&self, _canvas: &mut Canvas<B>) -> Drawn<B> {
+        Ok(())
+    }
+}
+
+#[test]
+fn writes_both_files_and_leaves_no_others() -> Result<(), FigureError> {
+    let folder = TestFolder::new("output");
+    save(&folder.path().join("deep"), "run.1", &Blank)?;
+    save(&folder.path().join("deep"), "run.1", &Blank)?;
+    let mut names: Vec<_> = fs::read_dir(folder.path().join("deep"))
+        .expect("the folder is made")
+        .map(|entry| entry.expect("readable").file_name())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["run.1.png", "run.1.svg"]);
+    assert_eq!(folder.png_size("deep/run.1"), (40, 30));
+    assert!(folder.svg("deep/run.1").contains("width=\"20\" height=\"15\" viewBox=\"0 0 160 120\""));
+    Ok(())
+}
+
+#[test]
+fn refuses_a_stem_with_a_folder() {
+    for stem in ["", "a/b", "..\\b"] {
+        let refused = save(&std::env::temp_dir(), stem, &Blank);
+        assert!(matches!(refused, Err(FigureError::InvalidStem { .. })), "{stem}");
+    }
+}
+
+#[test]
+fn names_the_path_that_cannot_be_written() {
+    let folder = TestFolder::new("blocked");
+    fs::write(folder.path(), "a file, no folder").expect("the temporary folder is writable");
+    let refused = save(folder.path(), "figure", &Blank);
+    assert!(matches!(refused, Err(FigureError::Write { path, .. }) if path == folder.path()));
+    let _ = fs::remove_file(folder.path());
+}
+
+#[test]
+fn averages_squares_of_pixels() {
+    let (black, white) = ([0; 3], [200; 3]);
+    let pixels = [black, white, white, white, black, white, white, white].concat();
+    assert_eq!(averaged(&pixels, 4), [100, 100, 100, 200, 200, 200]);
+}

@@ -1,0 +1,207 @@
+//! What probing found: 1-NN accuracy of each circuit, and the model's accuracy without it.
+
+use std::path::Path;
+
+use plotters::backend::DrawingBackend;
+
+use super::axis::Axis;
+use super::bars::{Bar, Group, draw_groups, draw_separators};
+use super::canvas::{Area, Canvas, Drawn};
+use super::error::{FigureError, check_number};
+use super::frame::{Frame, draw_no_data, draw_title, room_left};
+use super::legend::{self, Entry, Sign};
+use super::output::{Figure, save};
+use super::text::widest;
+use super::theme::{BLUE, CONTROL, HEIGHT, INK, ORANGE, TICK, TITLE_STRIP, VERMILLION, WIDTH};
+
+/// More rows would make a figure that no page can show.
+const MOST_ROWS: usize = 32;
+/// Least and greatest width of a row's bars, in pixels.
+const SLOT: (i32, i32) = (176, 320);
+const MARGIN: i32 = 36;
+/// The vertical axis goes to 1; what is above is room for values and whiskers.
+const HEADROOM: f64 = 0.12;
+
+/// The measurements of one circuit. All but the deviation are accuracies from 0 to 1.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ProbeBar {
+    /// Name of the circuit, such as `a² · attn`.
+    pub label: String,
+    /// 1-NN test accuracy on the activations of the circuit (the model with its mask).
+    pub knn_test: f64,
+    /// 1-NN test accuracy on the activations of the model without a mask.
+    pub knn_unmasked: f64,
+    /// Accuracy of always naming the most frequent class.
+    pub majority: f64,
+    /// Accuracy of the whole model.
+    pub acc_full: f64,
+    /// Accuracy of the model with the circuit's weights set to zero.
+    pub acc_ablated: f64,
+    /// Mean and standard deviation of the accuracy with as many random weights set to zero.
+    pub acc_random: Option<(f64, f64)>,
+}
+
+/// Draws two panels of bars, one group a row, with their values above them.
+///
+/// A value that is missing or not finite reads `n/a`; without rows the figure says `no data`.
+///
+/// # Errors
+/// When there are more than 32 rows, the stem is no file name, or drawing or writing fails.
+pub fn probe_bars(folder: &Path, stem: &str, title: &str, rows: &[ProbeBar]) -> Result<(), FigureError> {
+    check_number("rows", rows.len(), MOST_ROWS)?;
+    save(folder, stem, &ProbeBars { title, rows })
+}
+
+struct ProbeBars<'a> {
+    title: &'a str,
+    rows: &'a [ProbeBar],
+}
+
+impl Figure for ProbeBars<'_> {
+    fn size(&self) -> (u32, u32) {
+        let label = widest(self.rows.iter().map(|row| row.label.as_str()), TICK) + 24;
+        let slot = label.clamp(SLOT.0, SLOT.1);
+        let bars = slot * self.rows.len() as i32;
+        let width = WIDTH.max(bars + room_left(&accuracy_axis()) + 2 * MARGIN);
+        (width as u32, HEIGHT as u32)
+    }
+
+    fn draw<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B> {
+        let (width, height) = (self.size().0 as i32, self.size().1 as i32);
+        draw_title(canvas, self.title, width)?;
+        let middle = (TITLE_STRIP + height) / 2 - 4;
+        let upper = Area::new((MARGIN, TITLE_STRIP), (width - MARGIN, middle));
+        let lower = Area::new((MARGIN, middle + 16), (width - MARGIN, height - 8));
+        draw_panel(canvas, "1-NN test accuracy", &knn_legend(), &self.groups(knn_group), upper)?;
+        draw_panel(canvas, "model accuracy", &model_legend(), &self.groups(model_group), lower)
+    }
+}
+
+impl ProbeBars<'_> {
+    fn groups<'a>(&'a self, group: fn(&'a ProbeBar) -> Group<'a>) -> Vec<Group<'a>> {
+        self.rows.iter().map(group).collect()
+    }
+}
+
+fn knn_group(row: &ProbeBar) -> Group<'_> {
+    let bars = vec![
+        Bar { mean: Some(row.knn_test), deviation: None, colour: ORANGE },
+        Bar { mean: Some(row.knn_unmasked), deviation: None, colour: BLUE },
+    ];
+    Group { label: &row.label, bars, mark: Some(row.majority) }
+}
+
+fn knn_legend() -> [Entry; 3] {
+    [
+        Entry::new("circuit only (masked)", Sign::Bar, ORANGE),
+        Entry::new("whole model (unmasked)", Sign::Bar, BLUE),
+        Entry::new("majority class", Sign::Mark, INK),
+    ]
+}
+
+fn model_group(row: &ProbeBar) -> Group<'_> {
+    let bars = vec![
+        Bar { mean: Some(row.acc_full), deviation: None, colour: BLUE },
+        Bar { mean: Some(row.acc_ablated), deviation: None, colour: VERMILLION },
+        Bar {
+            mean: row.acc_random.map(|random| random.0),
+            deviation: row.acc_random.map(|random| random.1),
+            colour: CONTROL,
+        },
+    ];
+    Group { label: &row.label, bars, mark: None }
+}
+
+fn model_legend() -> [Entry; 3] {
+    [
+        Entry::new("whole model", Sign::Bar, BLUE),
+        Entry::new("circuit set to zero", Sign::Bar, VERMILLION),
+        Entry::new("as many random weights set to zero (mean ± sd)", Sign::Bar, CONTROL),
+    ]
+}
+
+fn draw_panel<B: DrawingBackend>(
+    canvas: &mut Canvas<B>,
+    name: &str,
+    entries: &[Entry],
+    groups: &[Group<'_>],
+    area: Area,
+) -> Drawn<B> {
+    let y = accuracy_axis();
+    let left = area.left + room_left(&y);
+    let legend_area = Area { left, ..area };
+    let top = area.top + legend::height(entries, legend_area.width());
+    let plot = Area::new((left, top), (area.right, area.bottom - 48));
+    let frame = Frame { area: plot, x: Axis::new(0.0, 1.0), y };
+    frame.draw_y(canvas, name)?;
+    if groups.is_empty() {
+        draw_no_data(canvas, plot)?;
+    }
+    draw_groups(canvas, groups, &frame)?;
+    draw_separators(canvas, groups.len(), &frame)?;
+    frame.draw_spines(canvas)?;
+    legend::draw(canvas, entries, legend_area)
+}
+
+fn accuracy_axis() -> Axis {
+    Axis::new(0.0, 1.0 + HEADROOM)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::figures::output::tests::TestFolder;
+
+    fn row(label: &str) -> ProbeBar {
+        ProbeBar {
+            label: label.to_owned(),
+            knn_test: 0.981,
+            knn_unmasked: 0.434,
+            majority: 0.125,
+            acc_full: 0.997,
+            acc_ablated: 0.052,
+            acc_random: Some((0.871, 0.04)),
+        }
+    }
+
+    #[test]
+    fn shows_labels_and_values() -> Result<(), FigureError> {
+        let folder = TestFolder::new("probe");
+        let without = ProbeBar { acc_random: None, ..row("−b² · mlp") };
+        probe_bars(folder.path(), "probe", "Probes", &[row("a² · attn"), without])?;
+        let svg = folder.svg("probe");
+        for text in ["a² · attn", "−b² · mlp", "0.981", "0.434", "0.997", "0.052", "0.871", "majority class"] {
+            assert!(svg.contains(text), "{text}");
+        }
+        assert_eq!(svg.matches("n/a").count(), 1);
+        assert_eq!(folder.png_size("probe"), (1600, 1000));
+        Ok(())
+    }
+
+    #[test]
+    fn odd_input_is_drawn_or_refused() -> Result<(), FigureError> {
+        let folder = TestFolder::new("probe-odd");
+        let odd = ProbeBar {
+            knn_test: f64::NAN,
+            majority: f64::NAN,
+            acc_full: f64::INFINITY,
+            acc_ablated: 7.0,
+            acc_random: Some((-1.0, f64::NAN)),
+            ..row("odd")
+        };
+        probe_bars(folder.path(), "odd", "Probes", &[odd])?;
+        assert_eq!(folder.svg("odd").matches("n/a").count(), 2);
+        probe_bars(folder.path(), "none", "Probes", &[])?;
+        assert_eq!(folder.svg("none").matches("no data").count(), 2);
+        let many = probe_bars(folder.path(), "many", "Probes", &vec![row("a"); 33]);
+        assert!(matches!(many, Err(FigureError::TooMany { found: 33, limit: 32, .. })));
+        Ok(())
+    }
+
+    #[test]
+    fn many_rows_widen_the_figure() {
+        let rows: Vec<ProbeBar> = (0..12).map(|index| row(&format!("row {index}"))).collect();
+        let (width, height) = ProbeBars { title: "", rows: &rows }.size();
+        assert!(width > 1900 && height == 1000);
+    }
+}

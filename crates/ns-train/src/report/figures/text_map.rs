@@ -1,0 +1,191 @@
+//! Circuit maps for a terminal.
+
+use super::grid::{Cells, CircuitCell, CircuitGrid, percent};
+use super::heat_map::HeatPanel;
+
+/// Width of a page, in characters.
+const PAGE: usize = 128;
+/// Between two cells.
+const GAP: usize = 2;
+/// Narrower bars say nothing.
+const LEAST_BAR: usize = 4;
+const WIDEST_BAR: usize = 60;
+/// Signs of a bar's parts when there are two circuits: only the first, both, only the second, unused, not masked.
+const TWO: [char; 5] = ['1', '#', '2', '·', ' '];
+/// The same for one circuit.
+const ONE: [char; 5] = ['#', '#', '#', '·', ' '];
+
+/// `grid` as a page of text: a bar of signs a cell, and below it shares in percent where the page has room for them.
+pub fn text_map(title: &str, labels: &[String], grid: &CircuitGrid) -> String {
+    let signs = if labels.len() > 1 { TWO } else { ONE };
+    let page = Page::new(labels.len(), grid);
+    let mut text = format!("{title}\n\n{}", legend(labels, signs, grid.sum().unmasked > 0));
+    if page.numbers {
+        text += &caption(labels);
+    }
+    text += "\n";
+    if !grid.columns.is_empty() {
+        text += &page.line("", grid.columns.clone(), page.cell);
+    }
+    for row in &grid.rows {
+        let (cells, width) = match &row.cells {
+            Cells::Columns(cells) => (cells.clone(), page.cell),
+            Cells::Whole(cell) => (vec![Some(*cell)], page.whole()),
+        };
+        let each = |text: &dyn Fn(&CircuitCell) -> String| -> Vec<String> {
+            cells.iter().map(|cell| cell.as_ref().map_or(String::new(), text)).collect()
+        };
+        text += &page.line(&row.label, each(&|cell| drawn_bar(cell, signs, width)), width);
+        if page.numbers {
+            text += &page.line("", each(&|cell| numbers(cell, labels.len())), width);
+        }
+    }
+    text
+}
+
+/// Where things stand on a page.
+struct Page {
+    names: usize,
+    columns: usize,
+    cell: usize,
+    /// Whether there is room for numbers.
+    numbers: bool,
+}
+
+impl Page {
+    fn new(circuits: usize, grid: &CircuitGrid) -> Self {
+        let names = grid.rows.iter().map(|row| row.label.chars().count()).max().unwrap_or(0);
+        let columns = grid.columns.len().max(1);
+        let room = (PAGE.saturating_sub(names) / columns).saturating_sub(GAP).clamp(LEAST_BAR, WIDEST_BAR);
+        let cells = grid.rows.iter().flat_map(|row| row.cells.iter());
+        let wanted = cells.map(|cell| numbers(cell, circuits).chars().count()).max().unwrap_or(0);
+        Self { names, columns, cell: room, numbers: wanted <= room }
+    }
+
+    /// Width of a cell across all columns.
+    fn whole(&self) -> usize {
+        (self.columns * (self.cell + GAP) - GAP).min(WIDEST_BAR)
+    }
+
+    fn line(&self, label: &str, cells: Vec<String>, width: usize) -> String {
+        let gap = " ".repeat(GAP);
+        let cells: String = cells.iter().map(|cell| format!("{gap}{}", fixed(cell, width))).collect();
+        format!("{}{cells}", fixed(label, self.names)).trim_end().to_owned() + "\n"
+    }
+}
+
+fn numbers(cell: &CircuitCell, circuits: usize) -> String {
+    match cell.masked() {
+        0 => "–".to_owned(),
+        _ => cell.percents(circuits).join("/"),
+    }
+}
+
+/// Panels as pages of text, with shares in percent.
+pub fn text_heat_map(title: &str, labels: &[String], panels: &[HeatPanel]) -> String {
+    let mut page = format!("{title}\n\n% of the masked parameters in the circuit, – where none is masked\n");
+    for (index, panel) in panels.iter().enumerate() {
+        let names = panel.rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
+        let width = panel.columns.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(4);
+        let line = |label: &str, cells: Vec<String>| {
+            let cells: String = cells.iter().map(|cell| format!("  {cell:>width$}")).collect();
+            format!("{label:<names$}{cells}\n")
+        };
+        page += &format!("\n{}\n", labels.get(index).map_or("", String::as_str));
+        page += &line("", panel.columns.clone());
+        for (label, shares) in &panel.rows {
+            page += &line(label, shares.iter().map(|share| share.map_or("–".into(), percent)).collect());
+        }
+    }
+    page
+}
+
+fn legend(labels: &[String], signs: [char; 5], unmasked: bool) -> String {
+    let names = match labels {
+        [first, second] => {
+            format!("{}  only {first}   {}  both   {}  only {second}", signs[0], signs[1], signs[2])
+        }
+        _ => format!("{}  {}", signs[0], labels.first().map_or("", String::as_str)),
+    };
+    format!("{names}   {}  unused{}\n", signs[3], if unmasked { "   blank  not masked" } else { "" })
+}
+
+fn caption(labels: &[String]) -> String {
+    match labels {
+        [first, second] => format!("numbers: percent of each part in only {first} / both / only {second}\n"),
+        _ => "numbers: percent of each part in the circuit\n".to_owned(),
+    }
+}
+
+/// A bar of `width` signs.
+fn drawn_bar(cell: &CircuitCell, signs: [char; 5], width: usize) -> String {
+    let (total, mut before) = (cell.total().max(1) as f64, 0);
+    let place = |count: u64| (width as f64 * count as f64 / total).round() as usize;
+    let mut bar = String::new();
+    for (count, sign) in cell.counts().into_iter().zip(signs) {
+        bar.extend(std::iter::repeat_n(sign, place(before + count) - place(before)));
+        before += count;
+    }
+    bar
+}
+
+/// `text` in exactly `width` characters; what is too long keeps its end, where names differ.
+fn fixed(text: &str, width: usize) -> String {
+    let len = text.chars().count();
+    if len <= width {
+        return format!("{text:<width$}");
+    }
+    let end: String = text.chars().skip(len + 1 - width.max(1)).collect();
+    format!("…{end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::figures::grid::GridRow;
+
+    fn grid() -> CircuitGrid {
+        let cell = CircuitCell { first: 1, both: 1, second: 1, unused: 1, unmasked: 0 };
+        let bare = CircuitCell { unmasked: 7, ..CircuitCell::default() };
+        let rows = vec![
+            GridRow { label: "layer 0".into(), cells: Cells::Columns(vec![Some(cell), Some(bare), None]) },
+            GridRow { label: "score".into(), cells: Cells::Whole(cell) },
+        ];
+        CircuitGrid { columns: vec!["head 0".into(), "head 1".into(), "mlp".into()], rows }
+    }
+
+    #[test]
+    fn two_circuits_have_their_numbers_as_signs() {
+        let labels = ["squares".to_string(), "sums".to_string()];
+        let page = text_map("A title", &labels, &grid());
+        for text in ["A title", "1  only squares", "2  only sums", "head 1", "25/25/25", "–", "score"] {
+            assert!(page.contains(text), "{text}: {page}");
+        }
+        let layer = page.lines().find(|line| line.starts_with("layer 0")).unwrap();
+        let (first, both) = (layer.matches('1').count(), layer.matches('#').count());
+        assert!(first.abs_diff(both) < 2 && first.abs_diff(layer.matches('2').count()) < 2 && first > 3, "{layer}");
+        assert!(page.lines().all(|line| line.chars().count() <= PAGE), "{page}");
+    }
+
+    #[test]
+    fn one_circuit_has_one_number() {
+        let page = text_map("A title", &["squares".to_string()], &grid());
+        assert!(page.contains("#  squares") && page.contains("25\n") && !page.contains("25/25"), "{page}");
+        let empty = text_map("", &["squares".to_string()], &CircuitGrid::default());
+        assert!(empty.contains("squares"), "{empty}");
+    }
+
+    #[test]
+    fn a_heat_map_is_a_table() {
+        let rows = vec![("layer 0".to_string(), vec![Some(0.382), None])];
+        let panel = HeatPanel { columns: vec!["head 0".into(), "mlp".into()], rows };
+        let page = text_heat_map("A title", &["squares".to_string()], &[panel]);
+        assert!(page.contains("squares\n") && page.contains("layer 0      38       –"), "{page}");
+    }
+
+    #[test]
+    fn long_names_keep_their_ends() {
+        assert_eq!(fixed("attention.self.query", 8), "…f.query");
+        assert_eq!(fixed("mlp", 5), "mlp  ");
+    }
+}

@@ -1,0 +1,127 @@
+//! What the same work costs in different places: a panel for each kind of work, a bar for each place.
+
+use std::path::Path;
+
+use plotters::backend::DrawingBackend;
+
+use super::axis::Axis;
+use super::bars::{Bar, Group, draw_groups};
+use super::canvas::{Area, Canvas, Drawn};
+use super::error::{FigureError, check_number};
+use super::frame::{Frame, draw_no_data, draw_title, room_left};
+use super::number::drawable;
+use super::output::{Figure, save};
+use super::theme::{SERIES, TITLE_STRIP, WIDTH};
+
+/// More panels or bars would be too narrow for their values.
+const MOST: usize = 8;
+const HEIGHT: i32 = 700;
+const MARGIN: i32 = 28;
+/// Room below a panel for the names of its bars.
+const BELOW: i32 = 56;
+/// The vertical axis goes this far beyond the longest time, for its value.
+const HEADROOM: f64 = 1.12;
+
+/// Times of one kind of work.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TimePanel {
+    /// What was timed, with the unit: the name of the vertical axis.
+    pub label: String,
+    /// Where, and how long it took there.
+    pub times: Vec<(String, f64)>,
+}
+
+/// Draws the panels side by side, each with an axis of its own from zero.
+///
+/// A time that is not finite reads `n/a`; without panels the figure says `no data`.
+///
+/// # Errors
+/// When there are more than 8 panels or 8 times in one, the stem is no file name, or drawing or writing fails.
+pub fn time_bars(folder: &Path, stem: &str, title: &str, panels: &[TimePanel]) -> Result<(), FigureError> {
+    check_number("panels", panels.len(), MOST)?;
+    for panel in panels {
+        check_number("bars", panel.times.len(), MOST)?;
+    }
+    save(folder, stem, &TimeBars { title, panels })
+}
+
+struct TimeBars<'a> {
+    title: &'a str,
+    panels: &'a [TimePanel],
+}
+
+impl Figure for TimeBars<'_> {
+    fn size(&self) -> (u32, u32) {
+        (WIDTH as u32, HEIGHT as u32)
+    }
+
+    fn draw<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B> {
+        draw_title(canvas, self.title, WIDTH)?;
+        let whole = Area::new((MARGIN, TITLE_STRIP), (WIDTH - MARGIN, HEIGHT - MARGIN));
+        if self.panels.is_empty() {
+            return draw_no_data(canvas, whole);
+        }
+        let width = whole.width() / self.panels.len() as i32;
+        for (index, panel) in self.panels.iter().enumerate() {
+            let left = whole.left + width * index as i32;
+            let area = Area::new((left, whole.top), (left + width - MARGIN / 2, whole.bottom));
+            draw_panel(canvas, panel, area)?;
+        }
+        Ok(())
+    }
+}
+
+fn draw_panel<B: DrawingBackend>(canvas: &mut Canvas<B>, panel: &TimePanel, area: Area) -> Drawn<B> {
+    let longest = panel.times.iter().map(|(_, time)| *time).filter(|time| drawable(*time)).fold(0.0, f64::max);
+    let y = Axis::new(0.0, if longest > 0.0 { longest * HEADROOM } else { 1.0 });
+    let plot = Area::new((area.left + room_left(&y), area.top), (area.right, area.bottom - BELOW));
+    let frame = Frame { area: plot, x: Axis::new(0.0, 1.0), y };
+    frame.draw_y(canvas, &panel.label)?;
+    if panel.times.is_empty() {
+        draw_no_data(canvas, plot)?;
+    }
+    let groups: Vec<Group<'_>> = panel.times.iter().zip(SERIES.iter().cycle()).map(group).collect();
+    draw_groups(canvas, &groups, &frame)?;
+    frame.draw_spines(canvas)
+}
+
+fn group<'a>(((place, time), colour): (&'a (String, f64), &plotters::style::RGBColor)) -> Group<'a> {
+    Group { label: place, bars: vec![Bar { mean: Some(*time), deviation: None, colour: *colour }], mark: None }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::figures::output::tests::TestFolder;
+
+    fn panel(label: &str, times: &[(&str, f64)]) -> TimePanel {
+        TimePanel { label: label.into(), times: times.iter().map(|(place, time)| ((*place).into(), *time)).collect() }
+    }
+
+    #[test]
+    fn shows_places_and_times() -> Result<(), FigureError> {
+        let folder = TestFolder::new("times");
+        let panels =
+            [panel("forward (ms)", &[("flex", 61.24), ("wgpu", 2612.3)]), panel("probe step (ms)", &[("flex", 5.25)])];
+        time_bars(folder.path(), "times", "Backends", &panels)?;
+        let svg = folder.svg("times");
+        for text in ["forward (ms)", "probe step (ms)", "flex", "wgpu", "61.2", "2612", "5.250"] {
+            assert!(svg.contains(text), "{text}");
+        }
+        assert_eq!(folder.png_size("times"), (1600, 700));
+        Ok(())
+    }
+
+    #[test]
+    fn odd_input_is_drawn_or_refused() -> Result<(), FigureError> {
+        let folder = TestFolder::new("times-odd");
+        time_bars(folder.path(), "odd", "", &[panel("a", &[("x", f64::NAN), ("y", -1.0)]), panel("b", &[])])?;
+        assert_eq!(folder.svg("odd").matches("n/a").count(), 1);
+        assert_eq!(folder.svg("odd").matches("no data").count(), 1);
+        time_bars(folder.path(), "none", "", &[])?;
+        assert_eq!(folder.svg("none").matches("no data").count(), 1);
+        let many = time_bars(folder.path(), "many", "", &vec![panel("a", &[]); 9]);
+        assert!(matches!(many, Err(FigureError::TooMany { found: 9, limit: 8, .. })));
+        Ok(())
+    }
+}

@@ -1,0 +1,22 @@
+//! What a run leaves for people and for programs: rows, tables and figures. No other module writes them.
+
+mod circuits;
+mod probes;
+mod results;
+mod subnetworks;
+mod table;
+mod training;
+
+pub mod figures;
+mod visualizer;
+
+pub use circuits::{ablation_table, circuit_table, draw_circuit_sizes};
+pub use probes::{draw_probes, probe_table, write_probe};
+pub use results::{add_results, write_json, write_rows};
+pub use subnetworks::{draw_subnetworks, subnetwork_table};
+pub use table::markdown;
+pub use training::draw_training;
+pub use visualizer::{
+    CircuitView, Granularity, VisualizerConfig, circuit_page, draw_circuits, draw_heat_map, heat_map_page,
+    overlap_table,
+};

@@ -1,0 +1,117 @@
+//! The results of circuit probes: table, files and figures.
+
+use std::path::Path;
+
+use ns_circuit::LayerL0;
+
+use super::figures::{LayerShare, ProbeBar, circuit_share, probe_bars, training_curves};
+use super::results::write_rows;
+use super::table::{markdown, share, size};
+use super::training::epoch_point;
+use crate::error::TrainError;
+use crate::evaluate::ProbeRow;
+use crate::train::ProbeReport;
+
+/// Writes `results.json` and the figures of a finished run into its folder.
+///
+/// # Errors
+/// [`TrainError::Io`], [`TrainError::Figure`].
+pub fn write_probe(folder: &Path, report: &ProbeReport) -> Result<(), TrainError> {
+    let rows = std::slice::from_ref(&report.row);
+    write_rows(folder, rows)?;
+    draw_run(folder, report)?;
+    draw_probes(folder, "Circuit probe", rows)
+}
+
+/// One line for each probe, in Markdown.
+pub fn probe_table(rows: &[ProbeRow]) -> String {
+    let header = [
+        "variable",
+        "block",
+        "seed",
+        "1-NN test",
+        "1-NN dev",
+        "unmasked",
+        "majority",
+        "accuracy",
+        "ablated",
+        "random ablated",
+        "complement ablated",
+        "circuit / max",
+        "masks from",
+    ];
+    markdown(&header, &rows.iter().map(cells).collect::<Vec<_>>())
+}
+
+/// Draws a run's own figures: loss and L0 over the epochs, and the circuit's share of each tensor.
+///
+/// # Errors
+/// [`TrainError::Figure`].
+fn draw_run(folder: &Path, report: &ProbeReport) -> Result<(), TrainError> {
+    let row = &report.row;
+    let title = format!("{} in {}, seed {}", row.variable, row.block, row.seed);
+    let points: Vec<_> = report.metrics.iter().map(epoch_point).collect();
+    training_curves(folder, "training", &title, &points, Some(row.l0_max))?;
+    circuit_share(folder, "circuit-share", &title, &report.l0.layers.iter().map(layer_share).collect::<Vec<_>>())?;
+    Ok(())
+}
+
+/// Draws 1-NN accuracies and ablations of some probes side by side.
+///
+/// # Errors
+/// [`TrainError::Figure`].
+pub fn draw_probes(folder: &Path, title: &str, rows: &[ProbeRow]) -> Result<(), TrainError> {
+    let bar = |row: &ProbeRow| ProbeBar {
+        label: label(row, rows),
+        knn_test: row.knn_test,
+        knn_unmasked: row.knn_unmasked,
+        majority: row.majority,
+        acc_full: row.acc_full,
+        acc_ablated: row.acc_ablated,
+        acc_random: row.acc_random_mean.zip(row.acc_random_sd),
+    };
+    let bars: Vec<_> = rows.iter().map(bar).collect();
+    probe_bars(folder, "probes", title, &bars)?;
+    Ok(())
+}
+
+/// `a² attn`, with what tells it from other rows of the same variable and block.
+fn label(row: &ProbeRow, rows: &[ProbeRow]) -> String {
+    let same = || rows.iter().filter(|other| (other.variable, &other.block) == (row.variable, &row.block));
+    let mut label = format!("{} {}", row.variable, row.block);
+    if same().any(|other| other.mask_init_value != row.mask_init_value)
+        && let Some(init) = row.mask_init_value
+    {
+        label += &format!(" (from {init:.1})");
+    }
+    if same().any(|other| other.seed != row.seed) {
+        label += &format!(" seed {}", row.seed);
+    }
+    label
+}
+
+fn layer_share(layer: &LayerL0) -> LayerShare {
+    LayerShare { name: layer.name.clone(), in_circuit: layer.l0, total: layer.max }
+}
+
+fn cells(row: &ProbeRow) -> Vec<String> {
+    let control = |mean: Option<f64>, sd: Option<f64>, otherwise: &str| match (mean, sd) {
+        (Some(mean), Some(sd)) => format!("{mean:.3} ± {sd:.3}"),
+        _ => otherwise.into(),
+    };
+    vec![
+        row.variable.to_string(),
+        row.block.clone(),
+        row.seed.to_string(),
+        share(row.knn_test),
+        share(row.knn_dev),
+        share(row.knn_unmasked),
+        share(row.majority),
+        share(row.acc_full),
+        share(row.acc_ablated),
+        control(row.acc_random_mean, row.acc_random_sd, "n/a"),
+        control(row.acc_complement_mean, row.acc_complement_sd, "n/a (circuit larger than its complement)"),
+        size(row.l0, row.l0_max),
+        row.mask_init_value.map_or("n/a".into(), |value| format!("{value:.1}")),
+    ]
+}
