@@ -1,9 +1,9 @@
 //! Mask files: safetensors under the reference's names, readable by the Python NeuroSurgeon and back.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{DType, TensorData};
@@ -119,25 +119,26 @@ fn read_floats(path: &Path, name: &str, view: &TensorView<'_>) -> Result<TensorD
         .map_err(|source| CircuitError::InvalidValues { name: name.to_string(), message: source.to_string() })
 }
 
-/// Writes a file beside `path` and renames it over `path`.
+/// Writes a temporary file in the folder of `path` and renames it.
 fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), CircuitError> {
-    let temporary = temporary_name(path);
-    let written = File::create(&temporary)
-        .and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&temporary, path));
-    written.map_err(|source| {
-        // What is left of a failed write is of no use to anybody; the write's own error is the one to report.
-        fs::remove_file(&temporary).ok();
-        io_error(path, source)
-    })
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let written = temporary_file().tempfile_in(folder).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.as_file().sync_all()?;
+        Ok(file.persist(path)?)
+    });
+    written.map(drop).map_err(|source| io_error(path, source))
 }
 
-fn temporary_name(path: &Path) -> PathBuf {
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    path.with_file_name(format!(".{name}.{}.tmp", std::process::id()))
+/// A temporary file that other users may read, as they may read other files.
+fn temporary_file() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder
 }
 
 fn io_error(path: &Path, source: io::Error) -> CircuitError {

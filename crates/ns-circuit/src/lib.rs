@@ -58,6 +58,7 @@ mod config;
 mod target;
 
 mod build;
+mod mask_values;
 mod model;
 mod sampling;
 
@@ -87,13 +88,11 @@ mod state_dict;
 
 pub mod rng;
 
+#[cfg(any(test, feature = "verify"))]
 mod verify;
 
 #[cfg(test)]
-mod ablation_tests;
-#[cfg(test)]
-mod model_tests;
-#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
 mod testing;
 
 pub use ablation::Ablation;
@@ -109,4 +108,5 @@ pub use overlap::{Comparison, Overlap, compare};
 pub use patterns::expand_layers;
 pub use state_dict::StateDict;
 pub use target::{LayerKind, MaskTarget, discover_targets};
+#[cfg(any(test, feature = "verify"))]
 pub use verify::{MASK_CASE_INPUTS, run_mask_case};

@@ -1,5 +1,7 @@
 //! Names as users type and read them.
 
+use crate::error::CircuitError;
+
 /// What the Python `CircuitModel` puts before every name of the model that it wraps.
 const WRAPPER_PREFIX: &str = "wrapped_model.";
 
@@ -25,6 +27,17 @@ pub(crate) fn unwrapped(mut name: &str) -> &str {
 /// `field` of the module at `path`, which is empty for the root.
 pub(crate) fn join(path: &str, field: &str) -> String {
     if path.is_empty() { field.to_string() } else { format!("{path}.{field}") }
+}
+
+/// Where `name` stands among the keys.
+///
+/// # Errors
+/// [`CircuitError::UnexpectedTensor`] with the nearest key.
+pub(crate) fn position(keys: &[String], name: &str) -> Result<usize, CircuitError> {
+    keys.iter().position(|key| key == name).ok_or_else(|| CircuitError::UnexpectedTensor {
+        name: name.to_string(),
+        nearest: nearest(name, keys.iter().map(String::as_str)),
+    })
 }
 
 #[cfg(test)]

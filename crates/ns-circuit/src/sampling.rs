@@ -104,3 +104,6 @@ impl<M: Module> CircuitModel<M> {
         Ok(sampled)
     }
 }
+
+#[cfg(test)]
+mod tests;

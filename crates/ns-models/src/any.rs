@@ -261,3 +261,6 @@ impl Transformer for AnyTransformer {
         dispatch!(self, model => model.apply_head(last_hidden_state, inputs))
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

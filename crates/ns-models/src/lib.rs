@@ -67,13 +67,8 @@ mod any;
 mod any_model;
 
 #[cfg(test)]
-mod checkpoint_tests;
-#[cfg(test)]
-mod family_tests;
-#[cfg(test)]
+#[path = "../tests/support/mod.rs"]
 mod testing;
-#[cfg(test)]
-mod walk_tests;
 
 pub use activation::Activation;
 pub use any::{AnyTransformer, model_types};

@@ -341,3 +341,6 @@ pub trait Transformer: Model {
         self.walk(inputs, &mut Ignore)?.output()
     }
 }
+
+#[cfg(test)]
+mod tests;

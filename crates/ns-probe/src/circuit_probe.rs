@@ -170,3 +170,6 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
         Ok(CircuitProbeOutput { vectors, loss, loss_without_l0 })
     }
 }
+
+#[cfg(test)]
+mod tests;

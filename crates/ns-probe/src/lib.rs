@@ -52,12 +52,8 @@ mod subnetwork_probe;
 
 mod knn;
 
+#[cfg(feature = "verify")]
 mod verify;
-
-#[cfg(test)]
-mod output_mask_tests;
-#[cfg(test)]
-mod probe_tests;
 
 pub use activation_cache::ActivationCache;
 pub use batch::{CIRCUIT_LABEL_PADDING, ProbeBatch, SUBNETWORK_LABEL_PADDING};
@@ -72,4 +68,5 @@ pub use plan::ProbePlan;
 pub use residual_model::ResidualUpdateModel;
 pub use subnetwork_probe::{SubnetworkProbe, SubnetworkProbeOutput};
 pub use targets::mask_targets;
+#[cfg(feature = "verify")]
 pub use verify::{PROBE_CASE_INPUTS, run_probe_case};

@@ -67,3 +67,6 @@ impl Products for Record {
         Some(product)
     }
 }
+
+#[cfg(test)]
+mod tests;

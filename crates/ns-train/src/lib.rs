@@ -17,9 +17,12 @@ mod train;
 mod exchange;
 mod report;
 
+#[cfg(feature = "bench")]
 mod bench;
+#[cfg(feature = "verify")]
 pub mod verify;
 
+#[cfg(feature = "bench")]
 pub use bench::{ForwardBench, MaskBench, MaskTimes, ProbeBench, ProbeBenchConfig, StepTimes, time_probe_steps};
 pub use data::{
     Arithmetic, DataRecipe, Examples, ImageRecipe, LabelledImages, Normalization, Operation, RowSplit, Split,

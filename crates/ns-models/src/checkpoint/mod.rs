@@ -11,3 +11,6 @@ pub use pretrained::Pretrained;
 pub use read::Checkpoint;
 pub use weights::{load_base_weights, load_weights};
 pub use write::{copy_companions, save_folder, save_pretrained, save_tensors, write_atomically};
+
+#[cfg(test)]
+mod tests;

@@ -121,28 +121,28 @@ pub fn save_tensors(path: &Path, tensors: &BTreeMap<String, TensorData>) -> Resu
     write_atomically(path, &bytes).map_err(|source| io_error(path, source))
 }
 
-/// Writes a file beside its place and moves it there, so that nobody ever sees half of it.
+/// Writes a temporary file in the folder of `path` and renames it, so that nobody ever reads half of a file.
 ///
 /// # Errors
-/// The system's, when the folder cannot be written.
+/// Those of the file system, for example when the folder cannot be written.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
+    let mut file = temporary_file().tempfile_in(folder)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
-    set_usual_permissions(file.as_file())?;
     file.persist(path)?;
     Ok(())
 }
 
-/// Temporary files are private to their owner; what the user asked for is as readable as other files.
-fn set_usual_permissions(file: &std::fs::File) -> std::io::Result<()> {
+/// A temporary file that other users may read, as they may read other files.
+fn temporary_file() -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
-        file.set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    Ok(())
+    builder
 }
 
 fn io_error(path: &Path, source: std::io::Error) -> ModelError {

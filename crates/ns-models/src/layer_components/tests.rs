@@ -3,9 +3,9 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::any::AnyTransformer;
+use crate::any::tests::{configs, merged};
 use crate::any_model::AnyModel;
 use crate::checkpoint::save_tensors;
-use crate::family_tests::{configs, merged};
 use crate::inputs::ModelInputs;
 use crate::testing::{Tensors, filled, read_weights};
 use crate::transformer::Transformer;

@@ -7,8 +7,6 @@
 mod encoded;
 mod settings;
 #[cfg(test)]
-mod testing;
-#[cfg(test)]
 mod tests;
 
 use std::{

@@ -116,7 +116,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::text::testing::folder_with;
+    use crate::text::tests::folder_with;
 
     fn settings(own: Value, special: Value, model: Value, tokenizer: Value) -> Settings {
         let folder = folder_with(&[

@@ -2,10 +2,11 @@
 
 use std::error::Error;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder};
+use ns_models::write_atomically;
 use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
 use serde::{Deserialize, Serialize};
 
@@ -87,7 +88,7 @@ fn save_svg(path: &Path, figure: &impl Figure) -> Result<(), FigureError> {
     let drawn = format!("width=\"{}\" height=\"{}\"", fine.0, fine.1);
     let shown = format!("width=\"{}\" height=\"{}\"", width / PIXELS_PER_CSS_PIXEL, height / PIXELS_PER_CSS_PIXEL);
     let svg = svg.replacen(&drawn, &shown, 1);
-    replace(path, |temporary| fs::write(temporary, &svg).map_err(|source| write_error(path, source)))
+    write_atomically(path, svg.as_bytes()).map_err(|source| write_error(path, source))
 }
 
 fn save_png(path: &Path, figure: &impl Figure) -> Result<(), FigureError> {
@@ -97,13 +98,10 @@ fn save_png(path: &Path, figure: &impl Figure) -> Result<(), FigureError> {
     let backend = BitMapBackend::with_buffer(&mut pixels, large);
     draw_all(Canvas::raster(backend, OVERSAMPLING as i32), figure).map_err(|source| draw_error(path, source))?;
     let pixels = averaged(&pixels, large.0 as usize);
-    replace(path, |temporary| {
-        let mut backend = BitMapBackend::new(temporary, size);
-        backend
-            .blit_bitmap((0, 0), size, &pixels)
-            .and_then(|()| backend.present())
-            .map_err(|source| draw_error(path, source))
-    })
+    let mut png = Vec::new();
+    let encoder = PngEncoder::new(&mut png);
+    encoder.write_image(&pixels, size.0, size.1, ExtendedColorType::Rgb8).map_err(|source| draw_error(path, source))?;
+    write_atomically(path, &png).map_err(|source| write_error(path, source))
 }
 
 fn draw_all<B: DrawingBackend>(mut canvas: Canvas<B>, figure: &impl Figure) -> Drawn<B> {
@@ -129,26 +127,6 @@ fn averaged(pixels: &[u8], width: usize) -> Vec<u8> {
         }
     }
     means
-}
-
-/// Lets `write` fill a temporary file beside `path` and renames it to `path`.
-fn replace(path: &Path, write: impl FnOnce(&Path) -> Result<(), FigureError>) -> Result<(), FigureError> {
-    let temporary = temporary_beside(path);
-    let written =
-        write(&temporary).and_then(|()| fs::rename(&temporary, path).map_err(|source| write_error(path, source)));
-    if written.is_err() {
-        // The first error is the one to report; a file that was never made cannot be removed either.
-        let _ = fs::remove_file(&temporary);
-    }
-    written
-}
-
-/// A hidden name in the same folder that keeps the extension, from which the PNG encoder takes its format.
-fn temporary_beside(path: &Path) -> PathBuf {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let unique = NEXT.fetch_add(1, Ordering::Relaxed);
-    path.with_file_name(format!(".{}-{unique}-{name}", process::id()))
 }
 
 fn write_error(path: &Path, source: std::io::Error) -> FigureError {

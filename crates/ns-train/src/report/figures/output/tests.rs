@@ -2,12 +2,14 @@
 
 use super::*;
 
+use std::path::PathBuf;
+
 /// A folder of its own for one test, removed at the end.
 pub(in crate::report::figures) struct TestFolder(PathBuf);
 
 impl TestFolder {
     pub(in crate::report::figures) fn new(name: &str) -> Self {
-        Self(std::env::temp_dir().join(format!("ns-figures-{}-{name}", process::id())))
+        Self(std::env::temp_dir().join(format!("ns-figures-{}-{name}", std::process::id())))
     }
 
     pub(in crate::report::figures) fn path(&self) -> &Path {

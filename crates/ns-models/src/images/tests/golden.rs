@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, TensorData};
 
-use super::ImagePreprocessor;
 use crate::checkpoint::Checkpoint;
+use crate::images::ImagePreprocessor;
 
 /// JPEG decoders round differently, and spread colours differently over edges; this one's pixels lie within 2 of
 /// libjpeg's but for a few.
