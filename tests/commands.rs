@@ -1,4 +1,4 @@
-//! The commands as a user types them: what they print, leave behind and refuse.
+//! Tests that run the binary as a user does: what the commands print and write, and which input they reject.
 #![allow(clippy::unwrap_used)]
 
 #[path = "commands/texts.rs"]
@@ -6,6 +6,9 @@ mod texts;
 
 #[path = "commands/circuit.rs"]
 mod circuit;
+#[cfg(unix)]
+#[path = "commands/docs.rs"]
+mod docs;
 #[path = "commands/probe.rs"]
 mod probe;
 mod support;
@@ -27,7 +30,7 @@ use serde_json::Value;
 use support::{copy_of_case, golden};
 use work::{Work, command, error, failure, path, success, xtask, xtask_in};
 
-/// Six epochs of a model that fits in a few kilobytes.
+/// Recipe for six epochs of a model of a few kilobytes.
 const RECIPE: &str = r#"
 epochs = 6
 evaluate_every = 2
@@ -85,7 +88,7 @@ mod help {
         assert!(failure(&xtask(["verfy"])).contains("verify"));
     }
 
-    /// The names below "Commands:" in the help.
+    /// The names of the commands in the help, below "Commands:".
     fn commands() -> BTreeSet<String> {
         let help = success(&xtask(["--help"]));
         let (_, list) = help.split_once("Commands:\n").unwrap();
@@ -128,7 +131,7 @@ mod backends {
         let message = failure(&xtask(["verify", "anywhere", "--backend", "flex:3"]));
         assert!(message.contains("no device 3") && message.contains("it has 1"), "{message}");
         let message = failure(&xtask(["verify", "anywhere", "--backend", "flex:first"]));
-        assert!(message.contains("`first` is not a device's number"), "{message}");
+        assert!(message.contains("`first` is not the index of a device"), "{message}");
     }
 
     #[test]
@@ -138,7 +141,7 @@ mod backends {
         assert!(message.contains("`wgpu` is not in this build") && message.contains("--features wgpu"), "{message}");
     }
 
-    /// The variables say where the loaders of Vulkan and OpenGL look for drivers.
+    /// The environment variables tell the loaders of Vulkan and OpenGL where to look for drivers.
     #[test]
     #[cfg(all(feature = "wgpu", target_os = "linux"))]
     fn a_machine_without_a_driver_is_an_error_and_no_other_backend_is_taken() {
@@ -259,7 +262,7 @@ mod train {
         success(&work.train("whole"));
         let recipe: TrainRecipe = load_recipe(&work.path("recipe.toml")).unwrap();
         let interrupt = Interrupt::default();
-        interrupt.ask(); // each call stops after one epoch
+        interrupt.ask(); // each call of train_model stops after one epoch
         for epochs_done in 1..=3 {
             let (outcome, metrics) =
                 train_model(&recipe, 0, &work.path("parts"), &Device::default(), &interrupt).unwrap();
@@ -293,7 +296,7 @@ mod train {
         let mut command = command(work.folder.path(), ["train", path(&recipe), "--out", path(&work.path("run"))]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         while !work.path("run/state.json").exists() {
-            assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+            assert!(child.try_wait().unwrap().is_none(), "the command ended by itself");
             std::thread::yield_now();
         }
         let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
@@ -344,7 +347,7 @@ mod train {
             ("vocab_size = 6", "vocab_size = 5", "6 tokens"),
             ("n_head = 2", "n_head = 3", "multiple of n_head = 3"),
             ("resid_pdrop = 0.0", "resid_pdrop = 0.1", "resid_pdrop"),
-            ("model_type = \"gpt2\"", "model_type = \"gpt5\"", "known are: gpt2"),
+            ("model_type = \"gpt2\"", "model_type = \"gpt5\"", "supported values are: gpt2"),
             ("\"GPT2LMHeadModel\"", "\"GPT2Model\"", "language-model head"),
         ] {
             assert!(RECIPE.contains(from));
@@ -358,11 +361,11 @@ mod train {
         let work = Work::new(RECIPE);
         std::fs::write(work.path("file"), "").unwrap();
         let message = failure(&work.train("file/run"));
-        assert!(message.contains("cannot make") && message.contains("file/run"), "{message}");
+        assert!(message.contains("cannot create") && message.contains("file/run"), "{message}");
     }
 
     #[test]
-    fn a_loss_that_is_no_number_stops_the_run_and_goes_back_before_the_weights_that_gave_it() {
+    fn a_nan_loss_stops_the_run_and_discards_the_checkpoint_that_caused_it() {
         let recipe = RECIPE
             .replace("learning_rate = 1e-2", "learning_rate = 1e30")
             .replace("checkpoint_every = 2", "checkpoint_every = 1");

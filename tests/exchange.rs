@@ -1,7 +1,8 @@
-//! Circuits between the Python reference and here: its state dicts (tests/fixtures/exchange), through the commands.
+//! Tests of `circuit import`, `export` and `materialize` with state dicts of the Python reference
+//! (tests/fixtures/exchange).
 #![allow(clippy::unwrap_used)]
 
-#[allow(dead_code)] // runs of recipes are other tests' business
+#[allow(dead_code)] // the helpers for recipes are used by other tests
 #[path = "support/work.rs"]
 mod work;
 
@@ -19,7 +20,7 @@ use work::{failure, path, success, xtask};
 
 type Tensors = BTreeMap<String, TensorData>;
 
-/// State dicts of each class of the reference, and the models that they are of.
+/// A state dict of each class of the reference, and the folder of its base model.
 const CASES: [(&str, &str); 4] = [
     ("circuit-model", "gpt2"),
     ("circuit-model-resnet", "resnet"),
@@ -37,16 +38,16 @@ fn read(file: &Path) -> Tensors {
     checkpoint.names().map(read).collect()
 }
 
-/// A folder with the imported circuit in `circuit`.
+/// Imports a case; returns a temporary folder with the circuit in its subfolder `circuit`.
 fn imported((case, model): (&str, &str)) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     let (source, model, out) = (fixture(case), fixture(model), folder.path().join("circuit"));
     let printed = success(&xtask(["circuit", "import", path(&source), "--model", path(&model), "--out", path(&out)]));
-    assert!(printed.contains("base tensors of the state dict are those of"), "{printed}");
+    assert!(printed.contains("base tensors of the state dict are equal to those of"), "{printed}");
     folder
 }
 
-/// A copy of a fixture's folder, to be spoilt.
+/// Returns a copy of a fixture's folder, which a test may corrupt.
 fn copy(case: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for file in std::fs::read_dir(fixture(case)).unwrap() {
@@ -56,13 +57,13 @@ fn copy(case: &str) -> TempDir {
     folder
 }
 
-/// What `circuit import` of a folder says, which must fail and write nothing.
+/// Runs `circuit import`, which must fail and write nothing, and returns its message.
 #[track_caller]
 fn refused(source: &Path, model: &str) -> String {
     let out = tempfile::tempdir().unwrap();
-    let (model, place) = (fixture(model), out.path().join("circuit"));
-    let message = failure(&xtask(["circuit", "import", path(source), "--model", path(&model), "--out", path(&place)]));
-    assert!(!place.exists(), "something was written");
+    let (model, target) = (fixture(model), out.path().join("circuit"));
+    let message = failure(&xtask(["circuit", "import", path(source), "--model", path(&model), "--out", path(&target)]));
+    assert!(!target.exists(), "a failed import wrote files");
     message
 }
 
@@ -91,7 +92,7 @@ mod from_the_reference {
     }
 
     #[test]
-    fn one_name_a_tensor_is_enough_and_classifiers_and_draws_are_passed_over() {
+    fn one_name_per_tensor_is_enough_and_classifiers_and_samples_are_ignored() {
         let keys = |case: &str| read(&fixture(case).join("state_dict.safetensors")).into_keys().collect::<Vec<_>>();
         let subnetwork = keys("subnetwork-probe");
         assert!(subnetwork.contains(&"probe.0.weight".to_string()));
@@ -151,7 +152,7 @@ mod round_trip {
                 let again = folder.path().join("again");
                 success(&xtask(["circuit", "import", path(&out), "--model", path(&model), "--out", path(&again)]));
                 for name in ["masks.safetensors", "circuit_config.json"] {
-                    let bytes = |place: &str| std::fs::read(folder.path().join(place).join(name)).unwrap();
+                    let bytes = |circuit: &str| std::fs::read(folder.path().join(circuit).join(name)).unwrap();
                     assert_eq!(bytes("again"), bytes("circuit"), "{case:?} {name}");
                 }
             }
@@ -177,9 +178,9 @@ mod round_trip {
             ]));
             let theirs = read(&fixture(case).join("state_dict.safetensors"));
             let ours = read(&out.join("state_dict.safetensors"));
-            // What a sampled ablation leaves is no part of a CircuitModel that was just made.
-            let is_draw = |key: &str| key.contains(".sampled_") || key.ends_with("_mask");
-            let keys: BTreeSet<&String> = theirs.keys().filter(|key| !is_draw(key)).collect();
+            // A CircuitModel that has sampled no ablation lacks these tensors.
+            let is_sampled = |key: &str| key.contains(".sampled_") || key.ends_with("_mask");
+            let keys: BTreeSet<&String> = theirs.keys().filter(|key| !is_sampled(key)).collect();
             assert_eq!(ours.keys().collect::<BTreeSet<_>>(), keys);
             for key in keys.iter().filter(|key| !key.contains("_base_layer")) {
                 assert_eq!(ours[*key].shape(), theirs[*key].shape(), "{key}");
@@ -206,7 +207,7 @@ mod bad_input {
     use super::*;
 
     #[test]
-    fn a_state_dict_without_masks_is_told() {
+    fn a_state_dict_without_masks_is_rejected() {
         let folder = copy("circuit-model");
         let file = folder.path().join("state_dict.safetensors");
         let mut tensors = read(&file);
@@ -217,7 +218,7 @@ mod bad_input {
     }
 
     #[test]
-    fn masks_of_another_model_are_told_shape_by_shape() {
+    fn masks_of_another_model_are_rejected_with_their_shapes() {
         let folder = copy("circuit-model");
         let file = folder.path().join("state_dict.safetensors");
         let mut tensors = read(&file);
@@ -234,7 +235,7 @@ mod bad_input {
     }
 
     #[test]
-    fn another_base_is_told_and_taken_only_when_asked() {
+    fn another_base_is_rejected_without_any_base() {
         let folder = copy("circuit-probe");
         let file = folder.path().join("state_dict.safetensors");
         let mut tensors = read(&file);
@@ -272,7 +273,7 @@ mod bad_input {
     }
 
     #[test]
-    fn a_circuit_without_a_configuration_is_told_what_to_give() {
+    fn a_circuit_without_a_configuration_names_the_missing_option() {
         let folder = copy("circuit-model");
         let config = folder.path().join("circuit_config.json");
         let elsewhere = tempfile::tempdir().unwrap();

@@ -1,6 +1,6 @@
-//! The reference data of `tests/golden`, all of it, and that `verify` would notice if something were wrong.
+//! Tests that all cases of `tests/golden` pass, and that `verify` detects wrong data.
 //!
-//! They compute on the backend in `NS_BACKEND`, see `support/device.rs`.
+//! They compute on the backend in `NS_BACKEND`; see `support/device.rs`.
 #![allow(clippy::unwrap_used)]
 
 #[path = "support/device.rs"]
@@ -19,7 +19,7 @@ use support::{copy_of_case, golden};
 
 type Tensors = BTreeMap<String, TensorData>;
 
-/// Small cases: the tests below run them once for every tensor.
+/// Small cases, because a test below runs them once per tensor.
 const MODEL: &str = "gpt2-base-1layer-1head";
 const MASK: &str = "hard_concrete-linear-weight-maskbias";
 const PROBE: &str = "circuit-probe-gpt2-attn-neuron";
@@ -60,12 +60,12 @@ fn each_expected_tensor_is_compared() {
         let expected: Vec<&String> = tensors.keys().filter(|name| is_expected(kind, name)).collect();
         assert!(!expected.is_empty(), "{case}");
         for name in expected {
-            let mut spoilt = tensors.clone();
-            spoilt.insert(name.clone(), with_first(&tensors[name], |value| value + 1.0));
-            save_tensors(&folder.join(file), &spoilt).unwrap();
+            let mut corrupted = tensors.clone();
+            corrupted.insert(name.clone(), with_first(&tensors[name], |value| value + 1.0));
+            save_tensors(&folder.join(file), &corrupted).unwrap();
             let result = run(kind, &folder);
-            assert!(matches!(result.status, Status::Fail(_)), "{case}: {name} may be anything");
-            // A wrong final mask also shifts what is evaluated with it, by more than the mask's own tolerance.
+            assert!(matches!(result.status, Status::Fail(_)), "{case}: a wrong {name} passes");
+            // A wrong final mask also changes the values evaluated with it, which can exceed their tolerance by more.
             if !name.starts_with("final.") {
                 assert_eq!(result.worst.unwrap().tensor, *name, "{case}");
             }
@@ -144,7 +144,7 @@ fn an_input_that_is_missing_or_unknown_fails_by_name() {
 fn a_case_that_expects_nothing_fails() {
     let (_guard, folder) = copy_of_case("models", MODEL);
     change(&folder.join("expected.safetensors"), Tensors::clear);
-    assert_fails(&run(CaseKind::Models, &folder), "expects nothing");
+    assert_fails(&run(CaseKind::Models, &folder), "no expected tensors");
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_square_weight_that_lies_the_wrong_way_round_fails() {
     change(&folder.join("model.safetensors"), |tensors| {
         let weight = &tensors["transformer.h.0.mlp.c_fc.weight"];
         let (n, values) = (weight.shape()[0], weight.iter::<f32>().collect::<Vec<f32>>());
-        let transposed: Vec<f32> = (0..n * n).map(|place| values[place % n * n + place / n]).collect();
+        let transposed: Vec<f32> = (0..n * n).map(|index| values[index % n * n + index / n]).collect();
         tensors.insert("transformer.h.0.mlp.c_fc.weight".into(), TensorData::new(transposed, [n, n]));
     });
     let result = run(CaseKind::Models, &folder);
@@ -206,7 +206,7 @@ fn describe(result: &CaseResult) -> String {
 fn assert_fails(result: &CaseResult, reason: &str) {
     match &result.status {
         Status::Fail(found) => assert!(found.contains(reason), "{found}"),
-        other => panic!("{other:?} where a failure with `{reason}` is expected"),
+        other => panic!("expected a failure with `{reason}`, found {other:?}"),
     }
 }
 
@@ -222,7 +222,7 @@ fn change(file: &Path, change: impl FnOnce(&mut Tensors)) {
     save_tensors(file, &tensors).unwrap();
 }
 
-/// The same tensor with another first element; integers stay integers.
+/// Returns a tensor whose first element is changed. The data type stays the same.
 fn with_first(data: &TensorData, change: impl Fn(f32) -> f32) -> TensorData {
     let mut values: Vec<f32> = data.iter().collect();
     values[0] = change(values[0]);

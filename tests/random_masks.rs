@@ -1,5 +1,6 @@
-//! Masks that are drawn at random, on the backend in `NS_BACKEND` (see `support/device.rs`): they are functions of the
-//! seed alone, so every backend must see what the default one sees.
+//! Tests that random masks, weights and noise depend only on the seed and are the same on every backend.
+//!
+//! The backend in `NS_BACKEND` (see `support/device.rs`) is compared with the default one.
 #![allow(clippy::unwrap_used)]
 
 #[path = "support/device.rs"]
@@ -33,7 +34,7 @@ impl Net {
     }
 }
 
-/// Draws around `mean`, by name.
+/// Normal numbers around `mean`, seeded by `name`.
 fn normal(name: &str, shape: &[usize], mean: f32) -> TensorData {
     let mut stream = rng::stream(5, name, 0, 0);
     let values: Vec<f32> =
@@ -41,7 +42,7 @@ fn normal(name: &str, shape: &[usize], mean: f32) -> TensorData {
     TensorData::new(values, shape.to_vec())
 }
 
-/// A circuit of about a quarter of each tensor.
+/// A circuit that keeps about a quarter of each tensor.
 fn circuit(mask_method: MaskMethod, mask_unit: MaskUnit, device: &Device) -> CircuitModel<Net> {
     let net = Net::new(&device.clone().autodiff());
     let targets = discover_targets(&net);
@@ -55,8 +56,8 @@ fn circuit(mask_method: MaskMethod, mask_unit: MaskUnit, device: &Device) -> Cir
     circuit
 }
 
-/// The default backend, whose draws the others must repeat.
-fn elsewhere() -> Device {
+/// A device of the default backend.
+fn default_device() -> Device {
     open("flex").unwrap()
 }
 
@@ -64,18 +65,18 @@ fn elsewhere() -> Device {
 fn sampled_ablations_are_the_same_masks() {
     for unit in [MaskUnit::Weight, MaskUnit::Neuron] {
         for ablation in [Ablation::RandomlySampled, Ablation::ComplementSampled] {
-            let draws = |device: &Device| {
+            let sampled_masks = |device: &Device| {
                 let circuit = circuit(SPARSE, unit, device).valid();
                 circuit.set_ablation(ablation).unwrap();
-                let draw = |sample| {
+                let masks_of = |sample| {
                     circuit.set_sample(sample).unwrap();
                     circuit.effective_masks()
                 };
-                [0, 1, 2].map(draw)
+                [0, 1, 2].map(masks_of)
             };
-            let (here, there) = (draws(&device()), draws(&elsewhere()));
-            assert_eq!(here, there, "{ablation} of {unit:?}");
-            assert_ne!(here[0], here[1], "{ablation} of {unit:?}");
+            let (found, expected) = (sampled_masks(&device()), sampled_masks(&default_device()));
+            assert_eq!(found, expected, "{ablation} of {unit:?}");
+            assert_ne!(found[0], found[1], "{ablation} of {unit:?}");
         }
     }
 }
@@ -92,12 +93,12 @@ fn new_weights_in_the_place_of_a_circuit_are_the_same() {
         circuit.set_ablation(Ablation::RandomAblate).unwrap();
         (before, weights())
     };
-    let (here, there) = (weights(&device()), weights(&elsewhere()));
-    assert_eq!(here, there);
-    assert_ne!(here.0, here.1);
+    let (found, expected) = (weights(&device()), weights(&default_device()));
+    assert_eq!(found, expected);
+    assert_ne!(found.0, found.1);
 }
 
-/// The noise is the same to the bit; the sigmoid around it is each backend's own.
+/// The noise is the same to the bit, but each backend computes its own sigmoid of it.
 #[test]
 fn noise_of_hard_concrete_masks_is_the_same() {
     let masks = |device: &Device| -> BTreeMap<String, Vec<f32>> {
@@ -105,12 +106,12 @@ fn noise_of_hard_concrete_masks_is_the_same() {
         circuit.begin_step(2, 3);
         circuit.effective_masks().iter().map(|(name, mask)| (name.clone(), mask.iter().collect())).collect()
     };
-    let (here, there) = (masks(&device()), masks(&elsewhere()));
-    assert_eq!(here.len(), 4);
-    for (name, here) in &here {
-        let distances = here.iter().zip(&there[name]).map(|(a, b)| (a - b).abs());
-        let furthest = distances.fold(0.0, f32::max);
-        assert!(furthest <= 1e-6, "{name}: {furthest}");
-        assert!(here.iter().any(|mask| *mask > 0.0 && *mask < 1.0), "{name} is not soft");
+    let (found, expected) = (masks(&device()), masks(&default_device()));
+    assert_eq!(found.len(), 4);
+    for (name, found) in &found {
+        let distances = found.iter().zip(&expected[name]).map(|(a, b)| (a - b).abs());
+        let largest = distances.fold(0.0, f32::max);
+        assert!(largest <= 1e-6, "{name}: {largest}");
+        assert!(found.iter().any(|mask| *mask > 0.0 && *mask < 1.0), "{name} is not soft");
     }
 }

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Makes glosses.csv, examples.csv and LICENSE out of the database of WordNet 3.0.
+"""Writes glosses.csv, examples.csv and LICENSE from the WordNet 3.0 database.
 
     apt-get download wordnet-base && dpkg -x wordnet-base_*.deb wordnet
     python3 build.py wordnet/usr/share/wordnet
 
-Needs nothing but Python 3.9 or newer. Every choice is an order by SHA-256 of what is chosen from, so the same database
-gives the same files, byte by byte. README.md says what is in them and what was left out.
+Requires only Python 3.9 or newer. Candidates are ordered by their SHA-256 hash and chosen in that order, so the same
+database always produces the same files, byte for byte. README.md describes the files and what is excluded from them.
 """
 import argparse
 import collections
@@ -19,7 +19,7 @@ FOLDER = pathlib.Path(__file__).resolve().parent
 FILES = ["noun", "verb", "adj", "adv"]
 PARTS = {"noun": "noun", "verb": "verb", "adj": "adjective", "adv": "adverb"}
 
-# Lexicographer files (lexnames(5WN)) whose glosses are sorted.
+# Lexicographer files (lexnames(5WN)) that are the classes of glosses.csv.
 LEXICOGRAPHER = {
     5: "noun.animal",
     6: "noun.artifact",
@@ -34,25 +34,26 @@ LEXICOGRAPHER = {
 }
 OFFENSIVE = re.compile(r"offensive|slur\b|disparag|derogat|obscen|vulgar|taboo")
 GLOSS_WORDS = range(4, 26)
-GLOSSES = {"train": 150, "test": 50}  # a class
+GLOSSES = {"train": 150, "test": 50}  # rows per class
 
 SENTENCE_WORDS = range(3, 21)
-EXAMPLES = {"train": 700, "test": 200}  # a part of speech
-SEVERAL = {"train": 300, "test": 80}  # of these, at most, of word types with several parts of speech in their split
-TEST_SHARE = 0.25  # of the word types, before rows are chosen
-ROWS_A_WORD = 3  # and part of speech, at most
+EXAMPLES = {"train": 700, "test": 200}  # rows per part of speech
+# Largest number of rows per part of speech whose word type has several parts of speech in its split.
+SEVERAL = {"train": 300, "test": 80}
+TEST_SHARE = 0.25  # share of the word types that are assigned to the test split
+ROWS_A_WORD = 3  # largest number of rows per word type and part of speech
 
 Synset = collections.namedtuple("Synset", "part key lexicographer lemmas instance gloss")
 Row = collections.namedtuple("Row", "text start end label word")
 
 
 def order(*key):
-    """A number that is as good as random and the same everywhere."""
+    """A pseudo-random sort key that is the same on every machine: the SHA-256 of SEED and `key`, in hexadecimal."""
     return hashlib.sha256("\t".join(map(str, (SEED,) + key)).encode()).hexdigest()
 
 
 def synsets(folder, part):
-    """The synsets of one part of speech, but for words that their gloss calls offensive."""
+    """Yields the synsets of one part of speech, without those whose gloss says that the word is offensive."""
     for line in (folder / f"data.{part}").read_text("ascii").splitlines():
         if line.startswith("  "):  # the licence
             continue
@@ -66,7 +67,7 @@ def synsets(folder, part):
 
 
 class Sets:
-    """Disjoint sets of names."""
+    """Disjoint sets of names (union-find)."""
 
     def __init__(self):
         self.parent = {}
@@ -88,13 +89,13 @@ class Sets:
 
 
 def definition(gloss):
-    """What stands before the examples, or None where a quotation is part of it."""
+    """The part of a gloss before the examples, or None if that part contains a quotation."""
     text = gloss.split('; "', 1)[0].strip().rstrip(";").strip()
     return None if '"' in text else text
 
 
 def glosses(nouns):
-    """Rows (text, label, split); no lemma stands on both sides."""
+    """Rows (text, label, split) of glosses.csv. No lemma occurs in both splits."""
     by_text = collections.defaultdict(list)
     for synset in nouns:
         text = definition(synset.gloss)
@@ -120,7 +121,7 @@ def glosses(nouns):
 
 
 def test_groups(sets, chosen):
-    """Groups of synsets with common lemmas, taken in order until every class has its test rows."""
+    """Chooses groups of synsets that share lemmas, in order, until every class has its test rows."""
     groups = collections.defaultdict(collections.Counter)
     for label, members in chosen.items():
         for synset in members:
@@ -140,7 +141,7 @@ def test_groups(sets, chosen):
 
 
 def exceptions(folder):
-    """Irregular forms: (part, lemma) -> forms."""
+    """Irregular inflections: (part, lemma) -> forms."""
     forms = collections.defaultdict(set)
     for part in FILES:
         for line in (folder / f"{part}.exc").read_text("ascii").splitlines():
@@ -151,7 +152,7 @@ def exceptions(folder):
 
 
 def inflected(part, lemma, irregular):
-    """The lemma and its forms; too many rather than too few, since a form counts only where a sentence has it."""
+    """The lemma and its inflected forms. Includes forms that do not exist, which no sentence contains."""
     forms = {lemma} | irregular.get((part, lemma), set())
     stem = lemma[:-1] if lemma.endswith(("e", "y")) else lemma
     if part in ("noun", "verb"):
@@ -168,14 +169,14 @@ def inflected(part, lemma, irregular):
 
 
 def sentences(gloss):
-    """The quoted examples, but for those with an author behind them."""
+    """Yields the quoted examples that are not followed by an author."""
     for found in re.finditer(r'"([^"]*)"(\s*\(?-)?', gloss):
         if not found.group(2):
             yield found.group(1).strip()
 
 
 def example(synset, text, irregular):
-    """The row of a sentence, or None where it is not plain which word the headword is."""
+    """The row of a sentence, or None if the headword is ambiguous or the sentence is unsuitable."""
     if len(text.split()) not in SENTENCE_WORDS or not text.isascii() or re.search(r"[\"\[\]{}<>|_]", text):
         return None
     words = [(found.group().lower(), found.span()) for found in re.finditer(r"[A-Za-z]+(?:['-][A-Za-z]+)*", text)]
@@ -186,7 +187,7 @@ def example(synset, text, irregular):
         found += [(lemma, span) for word, span in words if word in forms]
     if len(found) != 1:
         return None
-    # "look up" is a lemma of its own: where a part of a longer lemma of the synset stands, the word may belong to it.
+    # "look up" is a separate lemma: a word that is a piece of a longer lemma of the synset may belong to that lemma.
     lemma, (start, end) = found[0]
     for longer in synset.lemmas:
         pieces = re.split("[_-]", longer.lower())
@@ -196,7 +197,7 @@ def example(synset, text, irregular):
 
 
 def candidates(folder):
-    """All rows, no sentence twice."""
+    """All possible rows of examples.csv, one per sentence."""
     irregular = exceptions(folder)
     by_text = collections.defaultdict(set)
     for part in FILES:
@@ -209,7 +210,7 @@ def candidates(folder):
 
 
 def examples(folder):
-    """Rows (text, start, end, label, word, split); no word type, and no form of one, stands on both sides."""
+    """Rows (text, start, end, label, word, split) of examples.csv. No word type or form of it occurs in both splits."""
     rows = candidates(folder)
     sets = Sets()
     for row in rows:
@@ -241,10 +242,10 @@ def best(rows, count):
 
 
 def of_several(words, by_word, quota):
-    """Rows of words with several parts of speech, of which at least two come in; at most `quota` a part of speech."""
+    """Rows of words with at least two parts of speech among the rows, at most `quota` rows per part of speech."""
     left = {label: quota for label in PARTS.values()}
     chosen = []
-    # Adverbs that are something else, too, are the rarest: their words come first.
+    # Adverbs that are also another part of speech are the rarest, so their words are chosen first.
     for word in sorted(words, key=lambda word: "adverb" not in by_word[word]):
         taken = {label: best(rows, min(ROWS_A_WORD, left[label])) for label, rows in by_word[word].items()}
         taken = {label: rows for label, rows in taken.items() if rows}
@@ -256,7 +257,7 @@ def of_several(words, by_word, quota):
 
 
 def of_one(words, by_word, left):
-    """Rows of words with one part of speech, exactly `left` a part of speech."""
+    """Rows of words with one part of speech, exactly `left[label]` rows per part of speech."""
     chosen = []
     for word in words:
         if len(by_word[word]) == 1:
@@ -279,7 +280,7 @@ def write(name, header, rows):
 
 
 def licence(folder):
-    """The notice at the head of the database, without its line numbers."""
+    """Writes LICENSE: the notice at the start of the database, without its line numbers."""
     lines = (folder / "data.noun").read_text("ascii").splitlines()[:29]
     text = [re.sub(r"^\s*\d+ ?", "", line).rstrip() for line in lines]
     (FOLDER / "LICENSE").write_text("WordNet Release 3.0\n\n" + "\n".join(text) + "\n", "ascii")
@@ -293,7 +294,7 @@ def report(title, counts):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("database", type=pathlib.Path, help="folder with data.noun and so on")
+    parser.add_argument("database", type=pathlib.Path, help="folder of the WordNet database (data.noun, noun.exc, ...)")
     folder = parser.parse_args().database
     licence(folder)
 

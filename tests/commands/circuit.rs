@@ -1,6 +1,6 @@
-//! `circuit show` and `circuit compare`, on the shipped model with masks that are made here.
+//! Tests of `circuit show` and `circuit compare` on the shipped model, with masks that the tests create.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, TensorData};
 use ns_circuit::{CircuitConfig, CircuitModel, MaskUnit, save_masks};
@@ -14,23 +14,24 @@ use super::{
     work::{failure, path, success, xtask, xtask_in},
 };
 
-const ATTENTION: [&str; 2] = ["transformer.h.0.attn.c_attn", "transformer.h.0.attn.c_proj"];
+pub(super) const ATTENTION: [&str; 2] = ["transformer.h.0.attn.c_attn", "transformer.h.0.attn.c_proj"];
 const MLP: [&str; 2] = ["transformer.h.0.mlp.c_fc", "transformer.h.0.mlp.c_proj"];
 
 fn model() -> PathBuf {
     golden().join("../../models/arithmetic")
 }
 
-/// Two runs of probes, `squares` in attention and `sums` in attention and MLP, as `probe` leaves them.
+/// Two run folders as `probe` writes them: `squares` masks the attention, `sums` the attention and the MLP.
 fn runs() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
-    run(&folder, "squares", &ATTENTION, |entry| entry % 4 == 0);
-    run(&folder, "sums", &[&ATTENTION[..], &MLP[..]].concat(), |entry| entry % 2 == 0);
+    run(folder.path(), "squares", &ATTENTION, |entry| entry % 4 == 0);
+    run(folder.path(), "sums", &[&ATTENTION[..], &MLP[..]].concat(), |entry| entry % 2 == 0);
     folder
 }
 
-fn run(folder: &TempDir, name: &str, layers: &[&str], keep: impl Fn(usize) -> bool) {
-    let run = folder.path().join(name);
+/// Writes a run folder with a circuit in the shipped model.
+pub(super) fn run(folder: &Path, name: &str, layers: &[&str], keep: impl Fn(usize) -> bool) {
+    let run = folder.join(name);
     std::fs::create_dir_all(&run).unwrap();
     let config = CircuitConfig {
         target_layers: layers.iter().map(ToString::to_string).collect(),
@@ -99,7 +100,7 @@ fn a_comparison_is_a_table_and_numbers() {
     let table = success(&xtask_in(runs.path(), ["circuit", "compare", "squares", "sums", "--json", "overlap.json"]));
     let line = table.lines().find(|line| line.starts_with("| layer 0")).unwrap();
     let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-    assert_eq!(cells[2..9], ["65536", "16384", "32768", "16384", "0.500", "8192.0", "2.000"]);
+    assert_eq!(cells[2..9], ["65,536", "16,384", "32,768", "16,384", "0.500", "8,192", "2.000"]);
     assert!(table.contains("masked in the second circuit only"), "{table}");
     assert!(table.contains("transformer.h.0.mlp.c_fc.weight"), "{table}");
     let json: Value = serde_json::from_slice(&read(&runs, "overlap.json")).unwrap();
@@ -144,12 +145,12 @@ fn masks_of_another_model_say_which_shapes_differ() {
 #[test]
 fn circuits_of_different_models_share_no_figure_and_no_table() {
     let runs = runs();
-    // The same masks, where the recipe names a model that lacks its MLP's width.
+    // A run with masks of the same shapes, whose recipe names a model with another MLP width.
     let narrow = runs.path().join("narrow");
     let mut config: Value = serde_json::from_slice(&std::fs::read(model().join("config.json")).unwrap()).unwrap();
     config["n_inner"] = 100.into();
     AnyModel::init(&config, &Device::default()).unwrap().save(&narrow).unwrap();
-    run(&runs, "elsewhere", &ATTENTION, |entry| entry % 3 == 0);
+    run(runs.path(), "elsewhere", &ATTENTION, |entry| entry % 3 == 0);
     std::fs::write(runs.path().join("elsewhere/recipe.toml"), format!("model = {:?}\n", path(&narrow))).unwrap();
     for command in ["show", "compare"] {
         let message = failure(&xtask_in(runs.path(), ["circuit", command, "squares", "elsewhere"]));

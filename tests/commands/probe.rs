@@ -1,8 +1,8 @@
-//! `probe`: one, several, side by side, interrupted.
+//! Tests of `probe`: one run, several seeds, parallel runs, interrupted runs.
 
 use super::*;
 
-/// A probe of the model that [`RECIPE`] trains.
+/// Recipe of a probe on the model that [`RECIPE`] trains.
 const PROBE: &str = r#"
 model = "run/model"
 variable = "a_plus_b"
@@ -82,7 +82,7 @@ fn gives_the_same_masks_again() {
 }
 
 #[test]
-fn probes_side_by_side_are_those_one_after_the_other() {
+fn parallel_probes_have_the_results_of_sequential_probes() {
     let work = trained(PROBE);
     for jobs in ["1", "2"] {
         let (recipe, out) = (work.path("probe.toml"), work.path(jobs));
@@ -104,7 +104,7 @@ fn ctrl_c_stops_all_that_run_and_they_continue() {
     let arguments = ["probe", path(&recipe), "--seeds", "3", "--jobs", "2", "--out", path(&out)];
     let mut child = command(work.folder.path(), arguments).stderr(Stdio::piped()).spawn().unwrap();
     while ["probe-0", "probe-1"].iter().any(|run| !out.join(run).join("state.json").exists()) {
-        assert!(child.try_wait().unwrap().is_none(), "it ended by itself");
+        assert!(child.try_wait().unwrap().is_none(), "the command ended by itself");
         std::thread::yield_now();
     }
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
@@ -112,7 +112,7 @@ fn ctrl_c_stops_all_that_run_and_they_continue() {
     for part in ["0 of 3 probes done", "the same command continues", "probe-0", "probe-1"] {
         assert!(message.contains(part), "{message}");
     }
-    assert!(!out.join("probe-2").exists(), "nothing is begun any more");
+    assert!(!out.join("probe-2").exists(), "no further probe is started");
     for (run, seed) in [("probe-0", 0), ("probe-1", 1)] {
         let recipe = load_recipe::<ns_train::ProbeRecipe>(&recipe).unwrap().resolve(&recipe).unwrap();
         let run = Run::open(&out.join(run), &recipe, seed).unwrap();

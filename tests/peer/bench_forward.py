@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Times plain forward passes of a transformers model with random weights: eager attention, inference mode, float32.
 
-Prints {"versions": …, "threads": …} once the model is there, and then {"ms": …} for every line on stdin, one forward
-pass each, until stdin ends. So another program can take turns with it.
+Prints {"versions": …, "threads": …} when the model is ready. Then runs one forward pass for every line on stdin and
+prints {"ms": …}, until stdin ends. The caller can therefore alternate its own work with this script.
 
-Exit code 0 when it ran, 3 when torch or transformers is not installed.
+Exit codes: 0 on success, 3 if torch or transformers is not installed.
 """
 import argparse
 import json
@@ -16,9 +16,9 @@ from reference import need, versions
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", required=True, metavar="JSON", help="config.json, its text")
-    parser.add_argument("--dims", required=True, metavar="B,S or B,C,H,W", help="token ids or pixels")
-    parser.add_argument("--threads", type=int, help="torch threads (torch's default)")
+    parser.add_argument("--config", required=True, metavar="JSON", help="content of config.json")
+    parser.add_argument("--dims", required=True, metavar="B,S or B,C,H,W", help="shape of the token ids or pixels")
+    parser.add_argument("--threads", type=int, help="torch threads (default: torch's default)")
     return parser.parse_args()
 
 

@@ -2,18 +2,18 @@
 """Times training steps of a circuit probe on one block of a GPT-2 with random weights.
 
 --graph neurosurgeon: Python NeuroSurgeon's CircuitProbe, which runs the whole model with its head.
---graph block: the same probe written by hand as a PyTorch user would who knows that all below the block is frozen:
-the block's half alone, on hidden states that are there already; the vectors are picked at the end.
---graph rows: the same, but queries, attention and all that follows at the tokens that are read only.
+--graph block: the same probe written by hand in PyTorch. Everything below the probed sublayer (attention or MLP) is
+frozen, so only the sublayer runs, on precomputed hidden states. The read tokens are selected from its output.
+--graph rows: like block, but queries, attention and all later operations run at the read tokens only.
 
-The probe: continuous sparsification on both layers of attention or MLP of one block, one logit a weight or a neuron,
-all 0 at the start, contrastive loss on one token a sequence with two classes, L0 weight 1e-6, AdamW with lr 1e-3.
-A step is: forward, loss, backward, optimiser. Drawing the batch is not timed.
+The probe: continuous sparsification on both layers of the attention or MLP of one block, with one logit per weight or
+per neuron; all logits are 0 at the start; contrastive loss on one token per sequence with two classes; L0 weight 1e-6;
+AdamW with lr 1e-3. A step is: forward, loss, backward, optimiser. Sampling the batch is not timed.
 
-Prints {"versions": ..., "threads": ...} once the probe is there, and then {"ms": ..., "peak_rss_mb": ...} for every
-line on stdin, one step each, until stdin ends. So another program can take turns with it.
+Prints {"versions": ..., "threads": ...} when the probe is ready. Then runs one step for every line on stdin and prints
+{"ms": ..., "peak_rss_mb": ...}, until stdin ends. The caller can therefore alternate its own work with this script.
 
-Exit code 0 when it ran, 3 when torch, transformers or NeuroSurgeon is not installed.
+Exit codes: 0 on success, 3 if torch, transformers or NeuroSurgeon is not installed.
 """
 import argparse
 import json
@@ -30,26 +30,26 @@ LAYERS = {"attn": ("attn.c_attn", "attn.c_proj"), "mlp": ("mlp.c_fc", "mlp.c_pro
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--graph", choices=["neurosurgeon", "block", "rows"], required=True)
-    parser.add_argument("--config", required=True, metavar="JSON", help="config.json of the GPT-2, its text")
-    parser.add_argument("--layer", type=int, required=True, help="block")
+    parser.add_argument("--config", required=True, metavar="JSON", help="content of the config.json of the GPT-2")
+    parser.add_argument("--layer", type=int, required=True, help="index of the probed block")
     parser.add_argument("--component", choices=list(LAYERS), required=True)
     parser.add_argument("--unit", choices=["weight", "neuron"], required=True)
-    parser.add_argument("--batch", type=int, required=True, help="sequences a step")
-    parser.add_argument("--seq", type=int, required=True, help="tokens of a sequence")
-    parser.add_argument("--neurosurgeon", metavar="FOLDER", help="root of a NeuroSurgeon checkout (else the installed one)")
-    parser.add_argument("--threads", type=int, help="torch threads (torch's default)")
+    parser.add_argument("--batch", type=int, required=True, help="sequences per step")
+    parser.add_argument("--seq", type=int, required=True, help="tokens per sequence")
+    parser.add_argument("--neurosurgeon", metavar="FOLDER", help="root of a NeuroSurgeon checkout (default: installed)")
+    parser.add_argument("--threads", type=int, help="torch threads (default: torch's default)")
     return parser.parse_args()
 
 
-def labels_and_places(batch, seq):
-    """Labels [batch], and the position that is read of each sequence [batch]."""
+def labels_and_positions(batch, seq):
+    """Labels `[batch]` and the position of the read token in each sequence `[batch]`."""
     import torch
     examples = torch.arange(batch)
     return examples // seq % 2, examples * 5 % seq
 
 
 def neurosurgeon_step(args, config, reference):
-    """The loss of a whole forward pass, and the parameters that are trained."""
+    """Returns a function that samples a batch and returns its loss function, and the trained parameters."""
     import torch
     import transformers
     model = transformers.GPT2LMHeadModel._from_config(transformers.GPT2Config(**config), attn_implementation="eager")
@@ -63,8 +63,8 @@ def neurosurgeon_step(args, config, reference):
     name = f"{args.component}_update_{args.layer}"
     probe = reference.CircuitProbe(reference.CircuitProbeConfig(name, circuit, residual), model)
     probe.train()
-    labels, places = labels_and_places(args.batch, args.seq)
-    token_mask = torch.nn.functional.one_hot(places, args.seq).bool()
+    labels, positions = labels_and_positions(args.batch, args.seq)
+    token_mask = torch.nn.functional.one_hot(positions, args.seq).bool()
 
     def loss():
         ids = torch.randint(0, config["vocab_size"], (args.batch, args.seq))
@@ -73,7 +73,7 @@ def neurosurgeon_step(args, config, reference):
 
 
 class Block:
-    """Half a block of GPT-2 with masks, written by hand."""
+    """One sublayer of a GPT-2 block (attention or MLP) with masks, written by hand."""
 
     def __init__(self, args, config):
         import torch
@@ -88,12 +88,12 @@ class Block:
         self.heads = config["n_head"]
         self.args = args
         self.hidden = torch.randn(2 * args.batch, args.seq, width)
-        self.labels, self.places = labels_and_places(args.batch, args.seq)
+        self.labels, self.positions = labels_and_positions(args.batch, args.seq)
         self.rows = torch.arange(args.batch)
         self.future = torch.ones(args.seq, args.seq, dtype=torch.bool).triu(1)
 
     def linear(self, number, x, masks, columns=slice(None)):
-        """x through one of the masked layers, or some of its outputs."""
+        """Applies one of the masked layers to x, restricted to the output `columns`."""
         weight = (self.weights[number] * masks[number])[:, columns]
         return x @ weight + self.biases[number][columns]
 
@@ -103,9 +103,9 @@ class Block:
         split = lambda t: t.view(batch, -1, self.heads, width // self.heads).transpose(1, 2)
         if self.args.graph == "rows":
             weight = self.weights[0] * masks[0]
-            query = (x[self.rows, self.places] @ weight[:, :width] + self.biases[0][:width]).unsqueeze(1)
+            query = (x[self.rows, self.positions] @ weight[:, :width] + self.biases[0][:width]).unsqueeze(1)
             key, value = (x @ weight[:, width:] + self.biases[0][width:]).split(width, dim=2)
-            future = self.future[self.places].view(batch, 1, 1, seq)
+            future = self.future[self.positions].view(batch, 1, 1, seq)
         else:
             query, key, value = self.linear(0, x, masks).split(width, dim=2)
             future = self.future
@@ -119,19 +119,19 @@ class Block:
         return self.linear(1, torch.nn.functional.gelu(self.linear(0, x, masks), approximate="tanh"), masks)
 
     def loss(self):
-        """Draws hidden states of a batch; the rest of the step is what it gives back."""
+        """Samples the hidden states of a batch and returns the function that computes its loss."""
         import torch
-        drawn = self.hidden[torch.randperm(len(self.hidden))[:self.args.batch]]
+        hidden = self.hidden[torch.randperm(len(self.hidden))[:self.args.batch]]
         if self.args.graph == "rows" and self.args.component == "mlp":
-            drawn = drawn[self.rows, self.places].unsqueeze(1)
-        return lambda: self.loss_of(drawn)
+            hidden = hidden[self.rows, self.positions].unsqueeze(1)
+        return lambda: self.loss_of(hidden)
 
-    def loss_of(self, drawn):
+    def loss_of(self, hidden):
         import torch
         masks = [torch.sigmoid(logits) for logits in self.logits]
-        x = torch.nn.functional.layer_norm(drawn, drawn.shape[-1:], *self.norm)
+        x = torch.nn.functional.layer_norm(hidden, hidden.shape[-1:], *self.norm)
         updates = self.attention(x, masks) if self.args.component == "attn" else self.mlp(x, masks)
-        vectors = updates[self.rows, self.places] if self.args.graph == "block" else updates[:, 0]
+        vectors = updates[self.rows, self.positions] if self.args.graph == "block" else updates[:, 0]
         l0 = sum(mask.sum() * (weight.numel() / mask.numel()) for mask, weight in zip(masks, self.weights))
         return contrastive(vectors, self.labels) + L0_LAMBDA * l0
 
@@ -157,14 +157,14 @@ def main():
     torch.manual_seed(0)
     config = json.loads(args.config)
     if reference:
-        draw, parameters = neurosurgeon_step(args, config, reference)
+        sample_loss, parameters = neurosurgeon_step(args, config, reference)
     else:
         block = Block(args, config)
-        draw, parameters = block.loss, block.logits
+        sample_loss, parameters = block.loss, block.logits
     optimiser = torch.optim.AdamW(parameters, lr=1e-3)
     print(json.dumps({"versions": versions(reference), "threads": torch.get_num_threads()}), flush=True)
     for _ in sys.stdin:
-        loss = draw()
+        loss = sample_loss()
         start = time.perf_counter()
         optimiser.zero_grad()
         loss().backward()

@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """Times a training step of the a² attention probe (Lepori et al. 2024, experiment 1) in Python NeuroSurgeon.
 
-The probe: continuous sparsification with one logit a neuron on `c_attn` and `c_proj` of block 0, no bias masks, all
+The probe: continuous sparsification with one logit per neuron on `c_attn` and `c_proj` of block 0, no bias masks, all
 logits 0 at the start, contrastive loss on attn_update_0 at position 2, L0 weight 1e-6, AdamW with lr 1e-3. The
-input rows are [a, b, 113] with label a² mod 113; every step gets its own random batch out of the 113² pairs.
-A step is: forward, loss, backward, optimiser. Drawing the batch is not timed.
+input rows are [a, b, 113] with label a² mod 113. Every step uses a new random batch of the 113² pairs.
+A step is: forward, loss, backward, optimiser. Sampling the batch is not timed.
 
---model is an HF folder of the paper's GPT-2 (1 layer, d 128, 4 heads, n_inner 512, relu, vocabulary 114, context 3);
-trained or not makes no difference to the time.
+--model is an HF folder of the paper's GPT-2 (1 layer, d 128, 4 heads, n_inner 512, relu, vocabulary 114, context 3).
+The time does not depend on whether the model is trained.
 
-Exit code 0 when it ran, 3 when torch or NeuroSurgeon is not installed.
+Exit codes: 0 on success, 3 if torch or NeuroSurgeon is not installed.
 """
 import argparse
 import json
@@ -28,12 +28,12 @@ LAYERS = ["transformer.h.0.attn.c_attn", "transformer.h.0.attn.c_proj"]
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, metavar="FOLDER", help="HF folder of the model")
-    parser.add_argument("--neurosurgeon", metavar="FOLDER", help="root of a NeuroSurgeon checkout (else the installed one)")
+    parser.add_argument("--neurosurgeon", metavar="FOLDER", help="root of a NeuroSurgeon checkout (default: installed)")
     parser.add_argument("--steps", type=int, default=30, help="timed steps (%(default)s)")
-    parser.add_argument("--warmup", type=int, default=5, help="steps before the clock starts (%(default)s)")
-    parser.add_argument("--batch", type=int, default=500, help="pairs a step (%(default)s)")
+    parser.add_argument("--warmup", type=int, default=5, help="untimed steps before the timed ones (%(default)s)")
+    parser.add_argument("--batch", type=int, default=500, help="pairs per step (%(default)s)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="torch threads (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the batches (%(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the batches (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser.parse_args()
 
@@ -50,7 +50,7 @@ def build_probe(reference, model):
 
 
 def batches(count, size, seed):
-    """`count` times input_ids [size, 3], labels [size] and the selector of position 2."""
+    """Yields `count` batches: input_ids `[size, 3]`, labels `[size]` and the token mask of position 2 `[size, 3]`."""
     import torch
     generator = torch.Generator().manual_seed(seed)
     select = torch.zeros(size, 3, dtype=torch.bool)
@@ -62,7 +62,7 @@ def batches(count, size, seed):
 
 
 def peak_rss_mb():
-    """Largest resident memory of this process; without that of the process that started it, where Linux tells."""
+    """Peak resident memory of this process in MB. On Linux it excludes memory inherited from the parent process."""
     try:
         with open("/proc/self/status") as status:
             return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:")) / 1024
@@ -95,7 +95,7 @@ def main():
     if args.json:
         print(json.dumps(result))
     else:
-        print(f"median {result['median_ms']:.2f} ms a step over {len(timed)} steps (min {min(timed):.2f}, max {max(timed):.2f}), "
+        print(f"median {result['median_ms']:.2f} ms per step over {len(timed)} steps (min {min(timed):.2f}, max {max(timed):.2f}), "
               f"{args.threads} threads, peak {result['peak_rss_mb']:.0f} MB, loss {losses[0]:.4f} -> {losses[-1]:.4f}")
         print(json.dumps(result["versions"]))
     return 0

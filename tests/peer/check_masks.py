@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Reads a mask file of ours into Python NeuroSurgeon and prints its L0 statistics as JSON.
+"""Loads a mask file of this project into Python NeuroSurgeon and prints its L0 statistics as JSON.
 
-Builds the reference's CircuitModel over MODEL_FOLDER as the circuit_config says, loads MASKS.safetensors into
-it and, in eval mode, asks it for `compute_l0_statistics`. PROBE_CONFIG is a JSON file with a circuit_config: a
-probe config, a case.json with a probe_config, or a circuit config by itself.
+Builds the reference's CircuitModel over MODEL_FOLDER from the circuit_config, loads MASKS.safetensors into it and
+calls `compute_l0_statistics` in eval mode. PROBE_CONFIG is a JSON file with a circuit_config: a probe config, a
+case.json with a probe_config, or a circuit config on its own.
 
 Keys of the mask file: `<layer>.weight_mask_params`, `<layer>.bias_mask_params` (with or without the prefix
-`wrapped_model.` of the reference's state dict). Each mask of the model must be there, in its shape, and nothing else.
+`wrapped_model.` of the reference's state dict). The file must hold exactly the masks of the model, in their shapes.
 
-Exit code 0 when the file fits, 1 when it does not, 3 when something is not installed.
+Exit codes: 0 if the file matches the model, 1 if it does not, 3 if a Python package is not installed.
 """
 import argparse
 import json
@@ -24,7 +24,7 @@ def arguments():
     parser.add_argument("model", help="HF folder of the unmasked model")
     parser.add_argument("masks", help="safetensors file with the mask parameters")
     parser.add_argument("config", help="JSON file with the circuit_config")
-    parser.add_argument("--neurosurgeon", metavar="FOLDER", help="root of a NeuroSurgeon checkout (else the installed one)")
+    parser.add_argument("--neurosurgeon", metavar="FOLDER", help="root of a NeuroSurgeon checkout (default: installed)")
     return parser.parse_args()
 
 
@@ -36,7 +36,7 @@ def circuit_config(path):
 
 
 def load_masks(model, masks):
-    """Copies the masks into the model; returns what does not fit."""
+    """Copies the masks into the model and returns the mismatches as a list of messages."""
     import torch
     masks = {key if key.startswith(PREFIX) else PREFIX + key: value for key, value in masks.items()}
     own = {key: value for key, value in model.named_parameters() if key.endswith("_mask_params")}

@@ -1,20 +1,20 @@
 #!/usr/bin/env python3
-"""Does `transformers` load this folder as it stands, and compute what we compute?
+"""Checks that `transformers` loads a model folder unchanged and computes the same outputs as this project.
 
 Loads a Hugging Face folder (config.json and model.safetensors or its shards) with the class that
-`architectures` names, in float32, and fails when
+`architectures` names, in float32. Fails if
 
-* a weight is missing, unexpected or misshapen (a tied weight may be absent, nothing else), judged both by
-  transformers and by comparing the file's keys with the model's state dict, since transformers itself
-  overlooks some keys in silence;
+* a weight is missing, unexpected or has the wrong shape (only a tied weight may be absent). The script checks the
+  report of transformers and also compares the keys of the files with the state dict of the model, since transformers
+  silently ignores some keys;
 * a weight or an output is not finite;
 * an output differs from the expected one by more than --atol.
 
---inputs is a safetensors file with input_ids, attention_mask, ... (random input when not given); --expected one
-with any of logits, last_hidden_state, pooler_output, hidden.0 ... (may be the same file). A golden case, for
-example: check_transformers.py CASE --inputs CASE/inputs.safetensors --expected CASE/expected.safetensors
+--inputs is a safetensors file with input_ids, attention_mask, ... (default: random inputs). --expected is a
+safetensors file with any of logits, last_hidden_state, pooler_output, hidden.0 ... (may be the same file). For
+example, a golden case: check_transformers.py CASE --inputs CASE/inputs.safetensors --expected CASE/expected.safetensors
 
-Exit code 0 when all is well, 1 when something failed, 3 when torch or transformers is not installed.
+Exit codes: 0 if all checks pass, 1 if a check fails, 3 if torch or transformers is not installed.
 """
 import argparse
 import json
@@ -29,7 +29,7 @@ def arguments():
     parser.add_argument("folder", help="folder with config.json and the weights")
     parser.add_argument("--inputs", help="safetensors file with the model's inputs")
     parser.add_argument("--expected", help="safetensors file with expected outputs; needs --inputs")
-    parser.add_argument("--class", dest="cls", help="model class instead of the one in `architectures`")
+    parser.add_argument("--class", dest="cls", help="model class (default: the one in `architectures`)")
     parser.add_argument("--atol", type=float, default=1e-4, help="largest allowed difference (%(default)s)")
     args = parser.parse_args()
     if args.expected and not args.inputs:
@@ -38,7 +38,7 @@ def arguments():
 
 
 def stored_tensors(folder):
-    """name -> (shape, dtype) of every tensor in the folder's safetensors files, and the problems of the files."""
+    """Returns name -> (shape, dtype) of all tensors in the safetensors files, and a list of problems with the files."""
     from safetensors import safe_open
     tensors, problems = {}, []
     index = os.path.join(folder, "model.safetensors.index.json")
@@ -51,7 +51,7 @@ def stored_tensors(folder):
     for name in files:
         with safe_open(os.path.join(folder, name), "pt") as file:
             if (file.metadata() or {}).get("format") != "pt":
-                problems.append(f"{name}: metadata has no format=pt, which transformers asks for")
+                problems.append(f"{name}: metadata has no format=pt, which transformers requires")
             for key in file.keys():
                 view = file.get_slice(key)
                 tensors[key] = (tuple(view.get_shape()), view.get_dtype())
@@ -62,7 +62,7 @@ def stored_tensors(folder):
 
 
 def compare_keys(model, stored):
-    """Problems between the stored names and shapes and those of the model's state dict."""
+    """Differences between the stored tensors and the model's state dict, in names and shapes."""
     state = model.state_dict()
     problems = []
     present = {state[key].data_ptr() for key in state if key in stored}
@@ -89,7 +89,7 @@ def random_inputs(model):
 
 
 def run(model, inputs):
-    """Named outputs: those of the model class, hidden.k, and last_hidden_state after GPT-2's final LayerNorm."""
+    """Outputs by name: those of the model class, hidden.k, and last_hidden_state (GPT: after the final norm)."""
     import torch
     with torch.no_grad():
         output = model(**inputs, output_hidden_states=True, return_dict=True)
@@ -110,7 +110,7 @@ def main():
     try:
         stored, problems = stored_tensors(args.folder)
         model, info = load_model(args.folder, args.cls, output_loading_info=True)
-    except Exception as error:  # whatever transformers raises is the verdict on the folder
+    except Exception as error:  # any exception of transformers is a failed check
         for problem in problems:
             print("PROBLEM", problem)
         print(f"FAIL {args.folder}: {type(error).__name__}: {error}")
@@ -131,11 +131,11 @@ def main():
     problems += [f"{key}: output not finite" for key, value in outputs.items() if not torch.isfinite(value).all()]
     compared = sorted(set(expected) & set(outputs))
     if args.expected and not compared:
-        problems.append(f"no output to compare: expected has {sorted(expected)}, the model gives {sorted(outputs)}")
+        problems.append(f"no output to compare: expected has {sorted(expected)}, the model returns {sorted(outputs)}")
     for key in compared:
         want, got = expected[key], outputs[key]
         if want.shape != got.shape:
-            problems.append(f"{key}: shape {tuple(want.shape)}, transformers gives {tuple(got.shape)}")
+            problems.append(f"{key}: shape {tuple(want.shape)}, transformers returns {tuple(got.shape)}")
             continue
         difference = (want.double() - got.double()).abs().max().item()
         print(f"{key}: max difference {difference:.2e}")

@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Circuits between Python NeuroSurgeon and us, both ways, family by family.
+"""Checks the exchange of circuits with Python NeuroSurgeon in both directions, for several model families.
 
-For small random models of several families, with random masks:
+Uses small random models with random masks. The checks:
 
-* from the reference: its CircuitModel's state dict and configuration go through `circuit import` and
-  `circuit materialize`; `transformers` loads the result and gives the outputs that the reference gives in eval mode,
-  of the circuit and (--complement) under `zero_ablate`; L0 is the same;
-* to the reference: `circuit export --state-dict` is loaded strictly into a CircuitModel over another base, and
-  `circuit export --prefix wrapped_model.` on top of the same base; L0 and outputs are the same again;
-* state dicts of CircuitProbe and SubnetworkProbe: the masks come out bit for bit;
-* `circuit materialize --compact`: a smaller file that `transformers` loads, with the same outputs.
+* From the reference: the state dict and configuration of a CircuitModel pass through `circuit import` and
+  `circuit materialize`. `transformers` loads the result and computes the outputs of the reference in eval mode, for
+  the circuit and (--complement) under `zero_ablate`. L0 is equal.
+* To the reference: the file of `circuit export --state-dict` is loaded strictly into a CircuitModel with another base,
+  and the file of `circuit export --prefix wrapped_model.` into one with the same base. L0 and outputs are equal.
+* State dicts of CircuitProbe and SubnetworkProbe: the imported masks are bit-identical.
+* `circuit materialize --compact`: the file is smaller, `transformers` loads it, and the outputs are equal.
 
-`--write-fixture FOLDER` instead writes tests/fixtures/exchange, which CI reads without Python.
+`--write-fixture FOLDER` runs no checks. It writes the files of tests/fixtures/exchange, which CI reads without Python.
 
-Exit code 0 when all is well, 1 when something failed, 3 when something is not installed.
+Exit codes: 0 if all checks pass, 1 if a check fails, 3 if a Python package is not installed.
 """
 import argparse
 import copy
@@ -32,9 +32,9 @@ ATOL = 1e-4
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--xtask", default="target/release/xtask", help="the built binary (%(default)s)")
-    parser.add_argument("--neurosurgeon", metavar="FOLDER", help="root of a NeuroSurgeon checkout (else the installed one)")
-    parser.add_argument("--write-fixture", metavar="FOLDER", help="write the fixture of the tests, and stop")
+    parser.add_argument("--xtask", default="target/debug/neurosurgeon", help="the built binary (%(default)s)")
+    parser.add_argument("--neurosurgeon", metavar="FOLDER", help="root of a NeuroSurgeon checkout (default: installed)")
+    parser.add_argument("--write-fixture", metavar="FOLDER", help="write the fixture of the tests and exit")
     return parser.parse_args()
 
 
@@ -52,7 +52,7 @@ def soft(method, unit, bias):
 
 
 def cases():
-    """name -> (class, configuration class, its arguments, masked layers, mask method and its parameters)"""
+    """name -> (model class, configuration class, its arguments, masked layers, (mask method, its parameters))"""
     cs, hc = "continuous_sparsification", "hard_concrete"
     prune = "magnitude_pruning", {"ablation": "none", "mask_bias": True, "prune_percentage": 0.4}
     vit = dict(image_size=8, patch_size=4, hidden_size=16, num_attention_heads=2, num_hidden_layers=2,
@@ -89,7 +89,7 @@ def cases():
 
 
 def build(cls, config_cls, options, seed):
-    """A random model in eval mode whose statistics and biases are not the trivial ones."""
+    """A random model in eval mode with non-trivial biases, norm parameters and batch-norm statistics."""
     import torch
     import transformers
     torch.manual_seed(seed)
@@ -97,7 +97,7 @@ def build(cls, config_cls, options, seed):
     model = getattr(transformers, cls)(config).eval()
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            # transformers 4.44 itself loses the bias of RoBERTa's and MPNet's head on loading: it stays 0.
+            # transformers 4.44 does not load the bias of RoBERTa's and MPNet's head, so it stays 0.
             if parameter.dim() == 1 and name != "lm_head.bias":
                 parameter.add_(0.3 * torch.randn(parameter.shape))
         for name, buffer in model.named_buffers():
@@ -107,7 +107,7 @@ def build(cls, config_cls, options, seed):
 
 
 def mask(reference, model, layers, method, hparams, seed):
-    """The reference's CircuitModel over `model`, with random masks, in eval mode."""
+    """The reference's CircuitModel around `model`, with random masks, in eval mode."""
     import torch
     config = reference.CircuitConfig(method, hparams, layers, l0_lambda=1e-6)
     circuit = reference.CircuitModel(config, model)
@@ -131,7 +131,7 @@ def inputs_of(model):
     if model.main_input_name == "pixel_values":
         size = getattr(model.config, "image_size", 16)
         return {"pixel_values": torch.randn(2, 3, size, size)}
-    # BERT's padding id is 0, RoBERTa's 1: no padding among the ids, and positions that every family has.
+    # BERT's padding id is 0 and RoBERTa's is 1, so ids start at 2. Every family has at least six positions.
     return {"input_ids": torch.randint(2, 23, (3, 6)), "attention_mask": torch.ones(3, 6, dtype=torch.int64)}
 
 
@@ -178,8 +178,9 @@ def from_reference(checks, name, folder, circuit, inputs):
     save_state(circuit, f"{folder}/theirs/state_dict.safetensors")
     circuit.config.to_json_file(f"{folder}/theirs/circuit_config.json")
     printed = checks.call("import", f"{folder}/theirs", "--model", f"{folder}/base", "--out", f"{folder}/ours")
-    found = re.match(r"(\d+) of (\d+) weights", printed)
-    checks.check(f"{name}: import, L0", tuple(map(int, found.groups())) == l0(circuit), printed.strip().replace("\n", "; "))
+    numbers = re.match(r"([\d,]+) of ([\d,]+) weights", printed).groups()
+    size = tuple(int(number.replace(",", "")) for number in numbers)
+    checks.check(f"{name}: import, L0", size == l0(circuit), printed.strip().replace("\n", "; "))
     for ablation, options in (("none", []), ("zero_ablate", ["--complement"])):
         baked = f"{folder}/baked-{ablation}"
         checks.call("materialize", f"{folder}/ours", "--model", f"{folder}/base", "--out", baked, *options)
@@ -212,7 +213,7 @@ def to_reference(checks, reference, name, folder, circuit, other, inputs):
 def compacted(checks, name, folder, circuit, inputs):
     small = f"{folder}/small"
     printed = checks.call("materialize", f"{folder}/ours", "--model", f"{folder}/base", "--out", small, "--compact")
-    sizes = [os.path.getsize(f"{place}/model.safetensors") for place in (small, f"{folder}/baked-none")]
+    sizes = [os.path.getsize(f"{model}/model.safetensors") for model in (small, f"{folder}/baked-none")]
     checks.check(f"{name}: compacted, smaller", sizes[0] < sizes[1],
                  f"{sizes[0]} of {sizes[1]} bytes; {printed.splitlines()[-2]}")
     checks.close(f"{name}: compacted, outputs", run(circuit, inputs), run(load_model(small).eval(), inputs))
@@ -236,7 +237,7 @@ def circuit_of(probe):
 
 
 def write_config(probe, path):
-    """The probe's configuration; nested configurations have no JSON of their own in the reference."""
+    """Writes the probe's configuration. The reference cannot write nested configurations as JSON itself."""
     with open(path, "w") as file:
         json.dump(probe.config.to_dict(), file, indent=1, default=lambda config: config.to_dict())
 
@@ -249,17 +250,17 @@ def probe_state_dicts(checks, reference, folder):
         base = f"{folder}/{name}/base"
         for probe in probes(reference, load_model(base), layers, name.split("-")[0].strip("2"), 7):
             kind = type(probe).__name__
-            for how, save in (("every name", save_state), ("one name a tensor", save_model)):
-                place = f"{folder}/{name}/{kind} {how}"
-                os.makedirs(place)
-                save(probe, f"{place}/state_dict.safetensors")
-                write_config(probe, f"{place}/probe_config.json")
-                checks.call("import", place, "--model", base, "--out", f"{place}/ours")
-                masks = load_file(f"{place}/ours/masks.safetensors")
+            for names, save in (("all names", save_state), ("one name per tensor", save_model)):
+                source = f"{folder}/{name}/{kind} {names}"
+                os.makedirs(source)
+                save(probe, f"{source}/state_dict.safetensors")
+                write_config(probe, f"{source}/probe_config.json")
+                checks.call("import", source, "--model", base, "--out", f"{source}/ours")
+                masks = load_file(f"{source}/ours/masks.safetensors")
                 state = circuit_of(probe).wrapped_model.state_dict()
                 want = {key: value for key, value in state.items() if key.endswith("_mask_params")}
                 same = want.keys() == masks.keys() and all(torch.equal(want[key], masks[key]) for key in want)
-                checks.check(f"{kind} of {name}, {how}: masks bit for bit", same, f"{len(masks)} tensors")
+                checks.check(f"{kind} of {name}, {names}: masks bit-identical", same, f"{len(masks)} tensors")
 
 
 def check(args, reference):
@@ -282,7 +283,7 @@ def check(args, reference):
 
 
 def expected_of(circuit, inputs, folder):
-    """What the circuit gives: logits of the circuit and of its complement, L0."""
+    """Writes the expected results of a circuit: its logits, the logits of its complement, and L0."""
     from safetensors.torch import save_file
     tensors = dict(inputs, logits=run(circuit, inputs))
     circuit.set_ablate_mode("zero_ablate")
@@ -298,7 +299,7 @@ def expected_of(circuit, inputs, folder):
 
 
 def write_fixture(folder, reference):
-    """Two small models, and state dicts of every class that the reference wraps around them."""
+    """Writes two small models and a state dict of every class of the reference that wraps them."""
     from safetensors.torch import save_model
     shutil.rmtree(folder, ignore_errors=True)
     gpt2 = build("GPT2LMHeadModel", "GPT2Config", dict(GPT2, n_embd=8, n_inner=12, vocab_size=11), 1)
@@ -316,8 +317,8 @@ def write_fixture(folder, reference):
 
     circuit = mask(reference, load_model(f"{folder}/gpt2"), GPT_MLPS + ["transformer.h.1.attn.c_attn"],
                    *soft("hard_concrete", "weight", True), 2)
-    sampled = copy.deepcopy(circuit)  # a model that has sampled cannot go back in the reference
-    sampled.set_ablate_mode("randomly_sampled")  # leaves sampled_*_mask_params, *_mask in the state dict
+    sampled = copy.deepcopy(circuit)  # in the reference, a model that has sampled an ablation cannot leave it
+    sampled.set_ablate_mode("randomly_sampled")  # adds sampled_*_mask_params and *_mask to the state dict
     run(sampled, token)
     save("circuit-model", sampled, token, circuit)
     circuit.config.to_json_file(f"{folder}/circuit-model/circuit_config.json")
@@ -332,9 +333,9 @@ def write_fixture(folder, reference):
     for probe, name, store in zip(both, ("circuit-probe", "subnetwork-probe"), (save_state, save_model)):
         save(name, probe, token, circuit_of(probe), store)
         write_config(probe, f"{folder}/{name}/probe_config.json")
-    for place, _, files in os.walk(folder):
+    for parent, _, files in os.walk(folder):
         for file in files:
-            os.chmod(os.path.join(place, file), 0o644)
+            os.chmod(os.path.join(parent, file), 0o644)
     return 0
 
 

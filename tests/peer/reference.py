@@ -1,6 +1,6 @@
-"""What the peer scripts share: importing the Python reference, or saying clearly that it is not there.
+"""Helpers of all peer scripts: imports the Python reference, or reports which package is not installed.
 
-Exit codes of all scripts: 0 fine, 1 a check failed, 2 wrong arguments, 3 skipped (something not installed).
+Exit codes of all scripts: 0 success, 1 a check failed, 2 wrong arguments, 3 skipped (a package is not installed).
 """
 import importlib
 import json
@@ -14,13 +14,13 @@ SKIPPED = 3
 
 
 def skip(reason):
-    """Ends the script with the exit code that means "not checked"."""
+    """Ends the script with the exit code for "skipped"."""
     print(f"SKIPPED: {reason}", file=sys.stderr)
     sys.exit(SKIPPED)
 
 
 def need(*modules):
-    """Imports the modules, or skips with the pip command that would help."""
+    """Imports and returns the modules. If one is not installed, skips with the pip command that installs them."""
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     found = []
@@ -34,14 +34,14 @@ def need(*modules):
 
 
 def need_neurosurgeon(path=None):
-    """Imports NeuroSurgeon (from the folder `path` when given) and returns the classes in use.
+    """Imports NeuroSurgeon (from the folder `path` if given) and returns the classes that the scripts use.
 
-    Its Visualization package is replaced by an empty module: it draws figures, and needs matplotlib for it.
+    Its Visualization package is replaced by an empty module, because it requires matplotlib.
     """
     need("torch", "transformers", "torchmetrics")
     if path:
         if not os.path.isdir(os.path.join(path, "NeuroSurgeon")):
-            skip(f"{path} has no folder NeuroSurgeon: give the root of its repository")
+            skip(f"{path} has no folder NeuroSurgeon: pass the root of its repository")
         sys.path.insert(0, os.path.abspath(path))
     sys.modules.setdefault("NeuroSurgeon.Visualization", types.ModuleType("NeuroSurgeon.Visualization"))
     try:
@@ -63,10 +63,10 @@ def need_neurosurgeon(path=None):
 
 
 def describe(package):
-    """`<commit> (<folder>)` of a git checkout, else `<version> (<folder>)`."""
+    """`<commit> (<folder>)` for a git checkout, otherwise `<version> (<folder>)`."""
     folder = os.path.dirname(os.path.dirname(os.path.abspath(package.__file__)))
     try:
-        # The folder itself must be the checkout: a plain copy below some other repository is not.
+        # The folder must be the root of the checkout. A plain copy inside another repository is not a checkout.
         top, commit = subprocess.run(["git", "-C", folder, "rev-parse", "--show-toplevel", "HEAD"],
                                      capture_output=True, text=True, check=True).stdout.split()
         if os.path.realpath(top) == os.path.realpath(folder):
@@ -77,7 +77,7 @@ def describe(package):
 
 
 def versions(reference=None):
-    """Versions of everything that decides a number."""
+    """Versions of the packages that influence the results."""
     import torch
     import transformers
     found = {"python": sys.version.split()[0], "torch": torch.__version__, "transformers": transformers.__version__}
@@ -87,7 +87,7 @@ def versions(reference=None):
 
 
 def load_model(folder, name=None, **options):
-    """The model of an HF folder, by the class its config names, in float32 and eval mode."""
+    """Loads the model of an HF folder with the class that its config names, in float32 and eval mode."""
     import torch
     import transformers
     warnings.filterwarnings("ignore")

@@ -5,14 +5,14 @@ use std::sync::OnceLock;
 use burn::tensor::Device;
 use xtask::backend::ChosenDevice;
 
-/// Says where the tests compute, e.g. `wgpu` or `cuda:1`.
+/// Environment variable with the backend of the tests, e.g. `wgpu` or `cuda:1`.
 const VARIABLE: &str = "NS_BACKEND";
 const DEFAULT: &str = "flex";
 
-/// The device of the backend in `NS_BACKEND`, `flex` where that is not set.
+/// The device that `NS_BACKEND` names, or `flex` if it is not set.
 ///
 /// # Panics
-/// When it is not to be had: a test that was skipped has not passed.
+/// If the device cannot be opened, because a skipped test must not count as passed.
 pub(crate) fn device() -> Device {
     static OPENED: OnceLock<Result<Device, String>> = OnceLock::new();
     let name = std::env::var(VARIABLE).unwrap_or_else(|_| DEFAULT.into());
@@ -22,7 +22,7 @@ pub(crate) fn device() -> Device {
     }
 }
 
-/// The device that `name` stands for.
+/// Opens the device with this name.
 pub(crate) fn open(name: &str) -> anyhow::Result<Device> {
     name.parse::<ChosenDevice>()?.open()
 }

@@ -1,15 +1,16 @@
-//! What the tests of the whole workspace share.
+//! Helpers that the workspace tests share.
 
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-/// The reference data.
+/// The folder of the reference data.
 pub(crate) fn golden() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden")
 }
 
-/// A folder like [`golden`] with one of its cases, to be spoilt; and the case in it.
+/// Returns a temporary folder like [`golden`] with a copy of one case, which a test may corrupt, and the path of the
+/// case.
 pub(crate) fn copy_of_case(kind: &str, case: &str) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let copy = folder.path().join(kind).join(case);

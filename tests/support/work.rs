@@ -1,4 +1,4 @@
-//! Running the commands: a folder to work in, and what they answer.
+//! Helpers that run the binary: a temporary folder, and checks of the output.
 
 use std::{
     path::{Path, PathBuf},
@@ -8,7 +8,7 @@ use std::{
 use ns_train::Metrics;
 use tempfile::TempDir;
 
-/// A folder with a recipe, for runs.
+/// A temporary folder with a recipe, for runs.
 pub(crate) struct Work {
     pub(crate) folder: TempDir,
 }
@@ -52,7 +52,7 @@ pub(crate) fn xtask_in<const N: usize>(folder: &Path, arguments: [&str; N]) -> O
     command(folder, arguments).output().unwrap()
 }
 
-/// Runs in a folder that is nobody's, so that nothing of the repository is found by chance.
+/// Runs the binary in an empty folder, so that it does not find files of the repository by chance.
 pub(crate) fn xtask<const N: usize>(arguments: [&str; N]) -> Output {
     xtask_in(tempfile::tempdir().unwrap().path(), arguments)
 }
@@ -65,14 +65,14 @@ pub(crate) fn error(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// What a command printed, which must have gone well.
+/// Returns the stdout of a command, which must have succeeded.
 #[track_caller]
 pub(crate) fn success(output: &Output) -> String {
     assert!(output.status.success(), "{}", error(output));
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// The message of a command that must have failed, and not by a panic.
+/// Returns the stderr of a command, which must have failed without a panic.
 #[track_caller]
 pub(crate) fn failure(output: &Output) -> String {
     let message = error(output);

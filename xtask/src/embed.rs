@@ -1,4 +1,4 @@
-//! `embed TEXT...`: how alike texts are to a sentence embedding model.
+//! `embed TEXT…`: cosine similarity of sentence embeddings.
 
 use std::path::Path;
 
@@ -11,19 +11,25 @@ use crate::{backend::BackendOption, output::say};
 
 const DEFAULT_MODEL: &str = "models/minilm";
 
-/// Texts are cut here in a list, so that each has one line.
+/// Maximum number of characters of a text in the list, so that each text fits on one line.
 const CHARACTERS_SHOWN: usize = 60;
 
-/// Print how alike texts are: the cosine similarity of their sentence embeddings
+/// Print the cosine similarity of the sentence embeddings of texts
 ///
-/// An embedding is the mean over the tokens of a text of what the last block gives. 1 is the same direction; texts
-/// that have nothing to do with each other are near 0 for all-MiniLM-L6-v2, which `cargo xtask fetch minilm` fetches.
+/// The embedding of a text is the mean of the last hidden states over its tokens. A similarity of 1 means the same
+/// direction; unrelated texts are near 0 with all-MiniLM-L6-v2, which `cargo xtask fetch minilm` downloads. The command
+/// prints the number of tokens of each text and one similarity for two texts, or a matrix for more.
+///
+/// Example: cargo xtask embed "A cat sat on the mat." "A kitten lies on a rug."
 #[derive(Args)]
 pub(crate) struct Embed {
-    /// Two texts or more, each of them quoted
+    /// Two or more texts, each in quotes
     #[arg(required = true, num_args = 2.., value_name = "TEXT")]
     texts: Vec<String>,
-    /// Folder of the model with its tokenizer, or its name in the Hugging Face Hub's cache
+    /// Folder of the model and its tokenizer, or the name of a model in the Hugging Face Hub's cache
+    ///
+    /// A name is e.g. sentence-transformers/all-MiniLM-L6-v2. If the model is not in the cache, a build with the cargo
+    /// feature `hub` downloads it.
     #[arg(long, default_value = DEFAULT_MODEL)]
     model: String,
     #[command(flatten)]
@@ -33,8 +39,8 @@ pub(crate) struct Embed {
 impl Embed {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let folder = resolve_model(&self.model).with_context(|| match self.model.as_str() {
-            DEFAULT_MODEL => "there is no model to embed with; `cargo xtask fetch minilm` fetches one",
-            _ => "there is no model to embed with",
+            DEFAULT_MODEL => "cannot find the default embedding model; `cargo xtask fetch minilm` downloads it",
+            _ => "cannot find the embedding model",
         })?;
         let device = self.backend.device()?;
         let batch = tokenizer(&folder)?.encode(&self.texts, &device)?;
@@ -50,21 +56,21 @@ impl Embed {
         if let [[_, similarity], _] = rows[..] {
             say!("cosine similarity {similarity:.4}\n");
         }
-        for (at, (text, row)) in self.texts.iter().zip(batch.rows()).enumerate() {
+        for (index, (text, row)) in self.texts.iter().zip(batch.rows()).enumerate() {
             let tokens = row.tokens().iter().filter(|token| !token.padding).count();
-            say!("{:>3}  {tokens:>4} tokens  {}", at + 1, shortened(text));
+            say!("{:>3}  {tokens:>4} tokens  {}", index + 1, shortened(text));
         }
         if rows.len() > 2 {
-            say!("\n     {}", (1..=rows.len()).map(|at| format!("{at:>8}")).collect::<String>());
-            for (at, row) in rows.iter().enumerate() {
-                say!("{:>3}  {}", at + 1, row.iter().map(|value| format!("{value:>8.4}")).collect::<String>());
+            say!("\n     {}", (1..=rows.len()).map(|number| format!("{number:>8}")).collect::<String>());
+            for (index, row) in rows.iter().enumerate() {
+                say!("{:>3}  {}", index + 1, row.iter().map(|value| format!("{value:>8.4}")).collect::<String>());
             }
         }
     }
 }
 
-/// The model's tokenizer; sentence-transformers cuts texts where its own file says, which may be before the last
-/// position of the model.
+/// Loads the tokenizer of a model. The `max_seq_length` of `sentence_bert_config.json`, a file of
+/// sentence-transformers, lowers the maximum length of the tokenizer if the file exists.
 fn tokenizer(folder: &Path) -> anyhow::Result<TextTokenizer> {
     let tokenizer = TextTokenizer::from_folder(folder)?;
     let path = folder.join("sentence_bert_config.json");
@@ -73,20 +79,22 @@ fn tokenizer(folder: &Path) -> anyhow::Result<TextTokenizer> {
     }
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
     let config: serde_json::Value =
-        serde_json::from_str(&text).with_context(|| format!("`{}` is not valid", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("`{}` is not valid JSON", path.display()))?;
     match config["max_seq_length"].as_u64() {
         Some(length) => Ok(tokenizer.with_max_length(usize::try_from(length)?)?),
         None => Ok(tokenizer),
     }
 }
 
+/// Returns the mean-pooled embeddings `[texts, hidden]`.
 fn embed(folder: &Path, batch: &TextBatch, device: &Device) -> anyhow::Result<Tensor<2>> {
     let model = AnyTransformer::load_base(folder, device)?;
     let output = model.forward(&batch.inputs)?;
-    let mask = batch.inputs.attention_mask.clone().context("texts are encoded with an attention mask")?;
+    let mask = batch.inputs.attention_mask.clone().context("the tokenizer returned no attention mask")?;
     Ok(mean_pool(output.last_hidden_state, mask))
 }
 
+/// Returns a text on one line, cut after [`CHARACTERS_SHOWN`] characters.
 fn shortened(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.chars().count() > CHARACTERS_SHOWN {

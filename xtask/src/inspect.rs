@@ -1,14 +1,23 @@
-//! `inspect MODEL`: what can be masked and read.
+//! `inspect MODEL`: lists the layers that can be masked and the sites that can be probed.
 
 use clap::Args;
 use ns_models::{AnyModel, Model, Site, Transformer, resolve_model};
 
 use crate::{backend::BackendOption, output::say};
 
-/// List the maskable layers of a model folder, with kind and shape, and its residual sites
+/// List the maskable layers and the residual-stream sites of a model
+///
+/// The command prints the family, the head and the size of the model; each layer that `target_layers` of a recipe may
+/// name, with its kind, weight shape and bias; and each site that `probe_vectors` of a recipe may name. It writes no
+/// file.
+///
+/// Example: cargo xtask inspect models/arithmetic
 #[derive(Args)]
 pub(crate) struct Inspect {
-    /// Folder with config.json and model.safetensors, e.g. models/arithmetic, or the name of a model in the Hub's cache
+    /// Folder with config.json and model.safetensors, or the name of a model in the Hugging Face Hub's cache
+    ///
+    /// A name is e.g. bert-base-uncased. If the model is not in the cache, a build with the cargo feature `hub`
+    /// downloads it.
     model: String,
     #[command(flatten)]
     backend: BackendOption,
@@ -35,10 +44,10 @@ impl Inspect {
             say!("  {:<width$}  {:<10}  {:?}  {bias}", layer.name, layer.kind.name(), layer.shape);
         }
         let AnyModel::Transformer(model) = model else {
-            say!("\nno residual stream, and so no sites to probe: circuits are trained on the model's own task");
+            say!("\nno residual stream, so no sites to probe; `circuit train` trains circuits on the model's own task");
             return Ok(());
         };
-        say!("\nresidual sites (probe_vectors)");
+        say!("\nsites of the residual stream (probe_vectors)");
         for site in model.sites().iter().filter(|site| **site != Site::Embeddings) {
             say!("  {site}");
         }

@@ -1,22 +1,52 @@
-//! `--jobs`.
+//! The option `--jobs`, and training of several runs in one process.
 
 use std::num::NonZeroUsize;
 
 use clap::Args;
+use ns_train::{Interrupt, run_parallel};
 
-/// How many probes to train at once.
+/// How many probes are trained at the same time.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct JobsOption {
-    /// Probes that are trained at once. They share the base model and what no mask changes of it. A probe on a small
-    /// model keeps little more than one core busy, so that as many as there are cores take hardly longer than one; each
-    /// needs memory of its own for its batch. The numbers are the same
+    /// Number of probes that are trained at the same time
+    ///
+    /// Probes on the same model share its weights and its activation cache. A probe on a small model keeps little more
+    /// than one core busy, so several of them finish in about the time of one; each needs memory for its own batch. The
+    /// results do not depend on this number.
     #[arg(long, default_value_t = NonZeroUsize::MIN, value_name = "N")]
     jobs: NonZeroUsize,
 }
 
 impl JobsOption {
-    /// The number.
-    pub(crate) fn count(self) -> usize {
-        self.jobs.get()
+    /// Trains every run with `train` and passes each result to `finish`, on this thread, as soon as it is available.
+    /// Returns the results of `finish` in the order of the runs.
+    ///
+    /// # Errors
+    /// Returns the first error of `train` or `finish`, and an error if the user interrupts the command.
+    pub(crate) fn run_all<J: Sync, R: Send, T>(
+        self,
+        runs: &[J],
+        train: impl Fn(&J, &Interrupt) -> anyhow::Result<Option<R>> + Sync,
+        mut finish: impl FnMut(&J, R) -> anyhow::Result<T>,
+    ) -> anyhow::Result<Vec<T>> {
+        let mut results: Vec<Option<T>> = runs.iter().map(|_| None).collect();
+        let done = |index: usize, result: Option<R>| {
+            results[index] = result.map(|result| finish(&runs[index], result)).transpose()?;
+            Ok(())
+        };
+        run_parallel(self.jobs.get(), &Interrupt::on_signals(), runs, train, done)?;
+        let results: Vec<T> = results.into_iter().flatten().collect();
+        anyhow::ensure!(
+            results.len() == runs.len(),
+            "stopped, {} of {} probes done; the same command continues from the last checkpoints",
+            results.len(),
+            runs.len()
+        );
+        Ok(results)
+    }
+
+    /// One job for each of `count` runs.
+    pub(crate) fn for_all(count: usize) -> Self {
+        Self { jobs: NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN) }
     }
 }

@@ -1,6 +1,7 @@
-//! The commands of the binary `neurosurgeon`, which `cargo xtask` runs.
+//! Commands of the binary `neurosurgeon`, which `cargo xtask` runs inside this repository.
 //!
-//! [`main`] parses and dispatches, and each command has a file of its own. The work is done by ns-train.
+//! [`main`] parses the arguments and runs the command. Each command has its own file. Training, evaluation and figures
+//! are in ns-train.
 
 mod activation_cache;
 pub mod backend;
@@ -14,6 +15,7 @@ mod inspect;
 mod jobs;
 mod output;
 mod probe;
+mod run_folder;
 mod subnetwork;
 mod train;
 mod verify;
@@ -22,11 +24,16 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// What is logged unless `RUST_LOG` says otherwise. wgpu tries every driver that a machine might have, and calls each
-/// that it has not an error.
-const LOGGED: &str = "warn,wgpu_hal=off";
+/// Log filter that applies if `RUST_LOG` is not set. wgpu tries every driver that a machine might have and logs each
+/// missing one as an error, so `wgpu_hal` is off.
+const DEFAULT_LOG_FILTER: &str = "warn,wgpu_hal=off";
 
-/// Find the subnetwork of a trained network that computes a given thing, and test whether the network needs it.
+/// Find the subnetwork of a trained model that computes a variable, and test whether the model needs it
+///
+/// Training commands read a recipe (TOML) and write a run folder with results, masks, checkpoints and figures. Every
+/// command explains itself with --help. In a checkout of the repository, `cargo xtask` runs this program.
+///
+/// Example: cargo xtask demo
 #[derive(Parser)]
 #[command(name = "neurosurgeon", version, arg_required_else_help = true)]
 struct Arguments {
@@ -48,16 +55,25 @@ enum Command {
     Bench(bench::Bench),
 }
 
-/// Runs the command that the process's arguments name. An error is printed on stderr.
+/// Checks that arguments, without the name of the program, are those of a command. Tests of the documentation use it.
+///
+/// # Errors
+/// Returns the message for the user if they are not.
+pub fn check_arguments(arguments: &[String]) -> Result<(), String> {
+    let arguments = std::iter::once("neurosurgeon").chain(arguments.iter().map(String::as_str));
+    Arguments::try_parse_from(arguments).map(drop).map_err(|error| error.to_string())
+}
+
+/// Parses the arguments of the process and runs the command. Prints an error to stderr and returns a failure status.
 pub fn main() -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| LOGGED.into());
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| DEFAULT_LOG_FILTER.into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
-    if backend::list_is_wanted(std::env::args()) {
+    if backend::list_is_requested(std::env::args()) {
         backend::print_list();
         return ExitCode::SUCCESS;
     }
     let command = Arguments::parse().command;
-    match device_memory::or_say_so(|| run(command)) {
+    match device_memory::catch_out_of_memory(|| run(command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", explain(&error));
@@ -81,11 +97,12 @@ fn run(command: Command) -> anyhow::Result<()> {
     }
 }
 
-/// The error with its causes, each said once: many messages hold their cause already.
+/// Joins the messages of an error and its causes. Skips a cause that the text already contains, because many messages
+/// include their cause.
 fn explain(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |said, cause| match said.as_str() {
+    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
         "" => cause,
-        _ if said.contains(&cause) => said,
-        _ => format!("{said}: {cause}"),
+        _ if text.contains(&cause) => text,
+        _ => format!("{text}: {cause}"),
     })
 }

@@ -1,18 +1,18 @@
-//! Printing to a reader that may go away, as in `inspect MODEL | head`.
+//! Printing to stdout. The program ends quietly if the reader closes the pipe, as in `inspect MODEL | head`.
 
 use std::{fmt, io::Write};
 
-/// Exit status of a program whose reader is gone, as shells report SIGPIPE.
+/// Exit status with which shells report a program that was ended by SIGPIPE (128 + 13).
 const BROKEN_PIPE: i32 = 141;
 
-/// Prints a line; ends the program quietly when nobody reads any more.
+/// Prints a line to stdout. Exits with the status [`BROKEN_PIPE`] if the line cannot be written.
 pub(crate) fn print_line(line: fmt::Arguments<'_>) {
     if writeln!(std::io::stdout().lock(), "{line}").is_err() {
         std::process::exit(BROKEN_PIPE);
     }
 }
 
-/// `println!` through [`print_line`].
+/// Like `println!`, but prints with [`print_line`].
 macro_rules! say {
     () => { $crate::output::print_line(format_args!("")) };
     ($($format:tt)*) => { $crate::output::print_line(format_args!($($format)*)) };

@@ -1,12 +1,14 @@
-//! `probe RECIPE…`: circuit probes, trained, judged and drawn.
+//! `probe RECIPE…`: trains circuit probes, evaluates and draws them.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
+use ns_train::figures::count;
 use ns_train::{
-    BaseModelPool, Interrupt, ProbeRecipe, ProbeReport, ProbeRow, add_results, draw_probes, load_recipe, probe_table,
-    run_parallel, train_probe, write_probe,
+    BaseModelPool, Interrupt, ProbeRecipe, ProbeReport, ProbeRow, ProbeTraining, add_results, draw_probes, load_recipe,
+    probe_table, train_probe, write_probe,
 };
 
 use crate::{
@@ -14,30 +16,37 @@ use crate::{
     backend::BackendOption,
     jobs::JobsOption,
     output::say,
-    train::{default_run_folder, run_name},
+    run_folder::{default_run_folder, run_name},
 };
 
-/// Train circuit probes by recipes, e.g. models/arithmetic/probe-a2-attn.toml, and test what they found
+/// Train circuit probes from recipes, and test the circuits that they find
 ///
-/// The circuit's vectors are judged by 1-nearest-neighbour accuracy, against the unmasked model and the majority class;
-/// then the circuit is cut out of the model, and random masks of the same size for comparison. Each run continues from
-/// its last checkpoint; Ctrl-C leaves one. A run's folder holds results.json, masks.safetensors (NeuroSurgeon's names),
-/// metrics.jsonl and figures (SVG and PNG). Several runs at once share a results.json above their folders, to which
-/// later ones add their rows.
+/// A circuit probe learns a mask that makes a vector of the model encode a variable; the circuit is what the mask
+/// keeps. The vectors of the circuit are evaluated by 1-nearest-neighbour accuracy, next to those of the unmasked model
+/// and the majority class. Then the circuit is ablated, next to random masks of the same size.
+///
+/// The folder of a run holds results.json, masks.safetensors (with NeuroSurgeon's names), metrics.jsonl and figures
+/// (SVG and PNG). With several runs, the folder above them holds a results.json to which later runs add their rows.
+/// Ctrl-C writes a checkpoint, and the same command continues from it.
+///
+/// Example: cargo xtask probe models/arithmetic/probe-a2-attn.toml
 #[derive(Args)]
 pub(crate) struct Probe {
     /// The recipes (TOML)
     #[arg(required = true)]
     recipes: Vec<PathBuf>,
-    /// Seed of shuffles and draws
+    /// Seed of shuffles and samples
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Train with this many seeds, counted up from --seed
+    /// Number of seeds per recipe, counted from --seed
     #[arg(long, default_value_t = 1)]
     seeds: u64,
-    /// Folder of the run, or of all of them if there are several [default: runs/<recipe>-<seed>]
+    /// Folder of the run, or of all runs if there are several [default: runs/<recipe>-<seed>]
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Check recipes, models and data, print what would be trained, and train nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     jobs: JobsOption,
     #[command(flatten)]
@@ -48,25 +57,43 @@ pub(crate) struct Probe {
 
 impl Probe {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let bases = BaseModelPool::new(&self.backend.device()?, self.activations.activation_cache_mb);
-        let seeds = self.seed..self.seed + self.seeds;
-        let wanted: Vec<_> =
-            self.recipes.iter().flat_map(|recipe| seeds.clone().map(move |seed| (recipe, seed))).collect();
-        let several = wanted.len() > 1;
-        let folder = |recipe: &Path, seed| match (&self.out, several) {
-            (None, _) => default_run_folder(recipe, seed),
-            (Some(out), false) => out.clone(),
-            (Some(out), true) => out.join(run_name(recipe, seed)),
-        };
-        let runs = wanted.into_iter().map(|(recipe, seed)| ProbeRun::new(recipe, seed, folder(recipe, seed)));
-        let rows = train_all(&runs.collect::<anyhow::Result<Vec<_>>>()?, &bases, self.jobs.count())?;
-        if several {
+        let pool = BaseModelPool::new(&self.backend.device()?, self.activations.activation_cache_mb);
+        let runs = self.runs()?;
+        if self.dry_run {
+            return runs.iter().try_for_each(|run| run.describe(&pool));
+        }
+        let rows = train_all(&runs, &pool, self.jobs)?;
+        if runs.len() > 1 {
             let folder = self.out.unwrap_or_else(|| "runs".into());
             add_results(&folder, &rows)?;
             draw_probes(&folder, "Circuit probes", &rows)?;
         }
         say!("{}", probe_table(&rows).trim_end());
         Ok(())
+    }
+
+    /// The runs in the order of recipes and seeds.
+    fn runs(&self) -> anyhow::Result<Vec<ProbeRun>> {
+        let several = self.recipes.len() as u64 * self.seeds > 1;
+        let folder = |recipe: &Path, seed| match (&self.out, several) {
+            (None, _) => default_run_folder(recipe, seed),
+            (Some(out), false) => out.clone(),
+            (Some(out), true) => out.join(run_name(recipe, seed)),
+        };
+        let mut folders = BTreeSet::new();
+        let mut runs = Vec::new();
+        for recipe in &self.recipes {
+            for seed in self.seed..self.seed + self.seeds {
+                let folder = folder(recipe, seed);
+                anyhow::ensure!(
+                    folders.insert(folder.clone()),
+                    "two runs would share the folder `{}`; pass each recipe once, and use different file names",
+                    folder.display()
+                );
+                runs.push(ProbeRun::new(recipe, seed, folder)?);
+            }
+        }
+        Ok(runs)
     }
 }
 
@@ -82,39 +109,39 @@ impl ProbeRun {
     pub(crate) fn new(recipe: &Path, seed: u64, folder: PathBuf) -> anyhow::Result<Self> {
         Ok(Self { recipe: load_recipe::<ProbeRecipe>(recipe)?.resolve(recipe)?, seed, folder })
     }
+
+    /// Loads the model and the data, and prints what would be trained.
+    fn describe(&self, pool: &BaseModelPool) -> anyhow::Result<()> {
+        let training = ProbeTraining::on(pool, &self.recipe, self.seed)
+            .with_context(|| format!("cannot train the run in `{}`", self.folder.display()))?;
+        let (split, recipe) = (training.split(), &self.recipe);
+        say!(
+            "{}: {} at {}, {} training and {} test examples, {} epochs of {} steps, {} maskable weights",
+            self.folder.display(),
+            recipe.variable,
+            recipe.probe_vectors,
+            count(split.train.len() as f64),
+            count(split.test.len() as f64),
+            recipe.epochs,
+            training.steps_per_epoch(),
+            count(training.probe().circuit().l0().max)
+        );
+        Ok(())
+    }
 }
 
-/// Trains probes, so many at once, and leaves everything in their folders.
-pub(crate) fn train_all(runs: &[ProbeRun], bases: &BaseModelPool, jobs: usize) -> anyhow::Result<Vec<ProbeRow>> {
+/// Trains probes and writes their results into their folders.
+pub(crate) fn train_all(runs: &[ProbeRun], pool: &BaseModelPool, jobs: JobsOption) -> anyhow::Result<Vec<ProbeRow>> {
     let train = |run: &ProbeRun, interrupt: &Interrupt| -> anyhow::Result<Option<ProbeReport>> {
-        let report = train_probe(&run.recipe, run.seed, &run.folder, bases, interrupt);
+        let report = train_probe(&run.recipe, run.seed, &run.folder, pool, interrupt);
         match report {
-            // Among several it is not clear which one it is.
+            // With several runs the error alone does not say which one failed.
             Err(error) if runs.len() > 1 => Err(error).with_context(|| run.folder.display().to_string()),
             report => Ok(report?),
         }
     };
-    let (mut rows, mut stopped) = (vec![None; runs.len()], Vec::new());
-    let done = |place: usize, report: Option<ProbeReport>| {
-        let folder = &runs[place].folder;
-        match report {
-            Some(report) => {
-                write_probe(folder, &report)?;
-                rows[place] = Some(report.row);
-            }
-            None => stopped.push(folder),
-        }
-        Ok(())
-    };
-    run_parallel(jobs, &Interrupt::on_signals(), runs, train, done)?;
-    let rows: Vec<ProbeRow> = rows.into_iter().flatten().collect();
-    if rows.len() < runs.len() {
-        let folders: Vec<String> = stopped.iter().map(|folder| folder.display().to_string()).collect();
-        let checkpoints = if folders.is_empty() { "its last results".into() } else { folders.join(" and ") };
-        let (done, all) = (rows.len(), runs.len());
-        anyhow::bail!(
-            "stopped, {done} of {all} probes done; the same command continues from the checkpoint in {checkpoints}"
-        );
-    }
-    Ok(rows)
+    jobs.run_all(runs, train, |run, report| {
+        write_probe(&run.folder, &report)?;
+        Ok(report.row)
+    })
 }

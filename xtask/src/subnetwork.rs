@@ -1,34 +1,43 @@
-//! `subnetwork RECIPE`: subnetwork probes, with controls.
+//! `subnetwork RECIPE`: trains subnetwork probes with their controls.
 
 use std::path::PathBuf;
 
 use clap::Args;
+use ns_train::figures::count;
 use ns_train::{
-    BaseModelPool, Interrupt, SubnetworkRecipe, SubnetworkRow, SubnetworkVariant, draw_subnetworks, load_recipe,
-    run_parallel, subnetwork_table, train_subnetwork, write_rows,
+    BaseModelPool, Interrupt, SubnetworkRecipe, SubnetworkTraining, SubnetworkVariant, draw_subnetworks, load_recipe,
+    subnetwork_table, train_subnetwork, write_rows,
 };
 
 use crate::{
     activation_cache::ActivationCacheOption, backend::BackendOption, jobs::JobsOption, output::say,
-    train::default_run_folder,
+    run_folder::default_run_folder,
 };
 
-/// Train subnetwork probes by a recipe, e.g. models/wordnet/probe-part-of-speech.toml (Cao et al. 2021)
+/// Train subnetwork probes (Cao et al. 2021) from a recipe
 ///
-/// Masks and a classifier are trained together on one vector a sentence, that of a word; beside them the classifier
-/// alone on the whole model (plain probing), and both again on labels shuffled by word type, which only a probe that
-/// memorises can learn. Ends with a table and the curve of accuracy against size. Runs continue from their last
-/// checkpoint; Ctrl-C leaves one.
+/// A subnetwork probe trains masks and a classifier together, on the vector of one word per sentence. The recipe lists
+/// values of λ; a larger λ gives a smaller circuit. It can request two controls: the classifier alone on the whole
+/// model (plain probing), and all probes again with a random label per word, which a probe can only memorise.
+///
+/// Each probe has a subfolder with its masks and metrics. The folder above them holds results.json and a figure of
+/// accuracy against circuit size (SVG and PNG), and the command prints a table. Ctrl-C writes a checkpoint, and the
+/// same command continues from it.
+///
+/// Example: cargo xtask subnetwork models/wordnet/probe-part-of-speech.toml, after cargo xtask fetch minilm
 #[derive(Args)]
 pub(crate) struct Subnetwork {
     /// The recipe (TOML)
     recipe: PathBuf,
-    /// Seed of probes, shuffles and draws
+    /// Seed of classifiers, shuffles and samples
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Folder of all runs [default: runs/<recipe>-<seed>]
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Check recipe, model and data, print what would be trained, and train nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     jobs: JobsOption,
     #[command(flatten)]
@@ -41,27 +50,30 @@ impl Subnetwork {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let recipe = load_recipe::<SubnetworkRecipe>(&self.recipe)?.resolve(&self.recipe)?;
         let folder = self.out.unwrap_or_else(|| default_run_folder(&self.recipe, self.seed));
-        let bases = BaseModelPool::new(&self.backend.device()?, self.activations.activation_cache_mb);
+        let pool = BaseModelPool::new(&self.backend.device()?, self.activations.activation_cache_mb);
         let variants = recipe.variants();
-        let train = |variant: &SubnetworkVariant, interrupt: &Interrupt| -> anyhow::Result<Option<SubnetworkRow>> {
-            let run = folder.join(variant.name());
-            Ok(train_subnetwork(&recipe, *variant, self.seed, &run, &bases, interrupt)?)
-        };
-        let mut rows = vec![None; variants.len()];
-        let done = |place: usize, row| {
-            rows[place] = row;
-            Ok(())
-        };
-        run_parallel(self.jobs.count(), &Interrupt::on_signals(), &variants, train, done)?;
-        let rows: Vec<SubnetworkRow> = rows.into_iter().flatten().collect();
-        if rows.len() < variants.len() {
-            anyhow::bail!(
-                "stopped, {} of {} probes done; the same command continues from the checkpoints in {}",
-                rows.len(),
-                variants.len(),
-                folder.display()
-            );
+        if self.dry_run {
+            for variant in variants {
+                let training = SubnetworkTraining::on(&pool, &recipe, variant, self.seed)?;
+                let split = &training.data().split;
+                say!(
+                    "{}: {} classes at {}, {} training and {} test words, {} epochs, {} maskable weights",
+                    folder.join(variant.name()).display(),
+                    training.data().classes.len(),
+                    recipe.probe_vectors,
+                    count(split.train.len() as f64),
+                    count(split.test.len() as f64),
+                    recipe.epochs,
+                    count(training.probe().circuit().l0().max)
+                );
+            }
+            return Ok(());
         }
+        let train = |variant: &SubnetworkVariant, interrupt: &Interrupt| {
+            let run = folder.join(variant.name());
+            Ok(train_subnetwork(&recipe, *variant, self.seed, &run, &pool, interrupt)?)
+        };
+        let rows = self.jobs.run_all(&variants, train, |_, row| Ok(row))?;
         write_rows(&folder, &rows)?;
         draw_subnetworks(&folder, &format!("Subnetwork probes at {}", recipe.probe_vectors), &rows)?;
         say!("{}", subnetwork_table(&rows).trim_end());

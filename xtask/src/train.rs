@@ -1,39 +1,56 @@
-//! `train RECIPE`: a model, from scratch or from another one.
+//! `train RECIPE`: trains a model, from scratch or from a checkpoint.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use ns_train::{Interrupt, Outcome, TaskRecipe, TrainRecipe, draw_training, load_recipe, train_model, train_task};
+use ns_train::figures::count;
+use ns_train::{
+    Interrupt, ModelTraining, Outcome, TaskRecipe, TaskTraining, TrainRecipe, draw_training, load_recipe, train_model,
+    train_task,
+};
 
-use crate::{backend::BackendOption, output::say};
+use crate::{backend::BackendOption, output::say, run_folder::default_run_folder};
 
-/// Train a model by a recipe, e.g. models/arithmetic/train.toml or models/digits/train-resnet.toml
+/// Train a model from a recipe
 ///
-/// Continues where it was if the run's folder has a checkpoint; Ctrl-C leaves one. The finished model lies in Hugging
-/// Face's layout in the run's subfolder `model`, the loss in its metrics.jsonl and in a figure (SVG and PNG).
+/// The recipe names the data (texts, images or an arithmetic task) and the model: a configuration to train from
+/// scratch, or a folder with weights to continue from.
+///
+/// The folder of the run holds the finished model in Hugging Face's layout (subfolder `model`), the loss in
+/// metrics.jsonl, and a figure of it (SVG and PNG). Ctrl-C writes a checkpoint, and the same command continues from it.
+///
+/// Example: cargo xtask train models/digits/train-resnet.toml
 #[derive(Args)]
 pub(crate) struct Train {
     /// The recipe (TOML)
     recipe: PathBuf,
-    /// Seed of the initial weights
+    /// Seed of initial weights and shuffles
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Folder of the run [default: runs/<recipe>-<seed>]
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Check recipe, model and data, print what would be trained, and train nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     backend: BackendOption,
 }
 
 impl Train {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        // A recipe with [data] trains any model on it; one with [task] the arithmetic experiment, full batch.
+        // A recipe with [data] trains any model on that data; one with [task] is the arithmetic experiment, full batch.
         if load_recipe::<toml::Table>(&self.recipe)?.contains_key("data") {
             return self.run_task();
         }
         let recipe: TrainRecipe = load_recipe(&self.recipe)?;
         let folder = self.out.unwrap_or_else(|| default_run_folder(&self.recipe, self.seed));
         let device = self.backend.device()?;
+        if self.dry_run {
+            ModelTraining::new(&recipe, self.seed, &device)?;
+            let split = recipe.task.split();
+            return describe(&folder, split.train.len(), split.test.len(), recipe.epochs);
+        }
         let (outcome, metrics) = train_model(&recipe, self.seed, &folder, &device, &Interrupt::on_signals())?;
         if let Outcome::Interrupted { epochs_done } = outcome {
             say!("stopped after epoch {epochs_done}; the same command continues from there");
@@ -57,11 +74,16 @@ impl Train {
         let recipe = load_recipe::<TaskRecipe>(&self.recipe)?.resolve(&self.recipe)?;
         anyhow::ensure!(
             recipe.circuit_config.is_none(),
-            "`{}` has a [circuit_config]; `cargo xtask circuit train` trains circuits",
+            "`{}` has a [circuit_config]; use `circuit train` to train a circuit",
             self.recipe.display()
         );
         let folder = self.out.unwrap_or_else(|| default_run_folder(&self.recipe, self.seed));
         let device = self.backend.device()?;
+        if self.dry_run {
+            let training = TaskTraining::new(&recipe, self.seed, &device)?;
+            let split = training.data().split();
+            return describe(&folder, split.train.len(), split.test.len(), recipe.epochs);
+        }
         let Some(report) = train_task(&recipe, self.seed, &folder, &device, &Interrupt::on_signals())? else {
             say!("stopped; the same command continues from the checkpoint in {}", folder.display());
             return Ok(());
@@ -73,12 +95,9 @@ impl Train {
     }
 }
 
-/// `<recipe>-<seed>`.
-pub(crate) fn run_name(recipe: &Path, seed: u64) -> String {
-    format!("{}-{seed}", recipe.file_stem().unwrap_or_default().to_string_lossy())
-}
-
-/// `runs/<recipe>-<seed>`.
-pub(crate) fn default_run_folder(recipe: &Path, seed: u64) -> PathBuf {
-    Path::new("runs").join(run_name(recipe, seed))
+/// Prints what would be trained.
+fn describe(folder: &std::path::Path, train: usize, test: usize, epochs: usize) -> anyhow::Result<()> {
+    let (train, test) = (count(train as f64), count(test as f64));
+    say!("{}: {train} training and {test} test examples, {epochs} epochs", folder.display());
+    Ok(())
 }

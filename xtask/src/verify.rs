@@ -1,4 +1,4 @@
-//! `verify DIR`: golden cases against PyTorch.
+//! `verify FOLDER`: compares golden cases with reference data from PyTorch.
 
 use std::{io::Write, path::PathBuf};
 
@@ -8,15 +8,18 @@ use ns_train::verify::{CaseResult, Status, find_cases, run_case};
 
 use crate::{backend::BackendOption, output::say};
 
-/// Run reference data from PyTorch and compare every tensor, e.g. tests/golden
+/// Run reference cases from PyTorch and compare every tensor
 ///
-/// A case passes when every expected tensor was produced and lies within its tolerance. The exit status is 0 only when
-/// no case failed.
+/// A case is a folder with inputs and the tensors that PyTorch computed from them: a model, a masked layer, a probe
+/// with its training, or a nearest-neighbour classification. A case passes if every expected tensor is produced and
+/// within its tolerance. The command prints one line per case, and its exit status is 0 only if no case failed.
+///
+/// Example: cargo xtask verify tests/golden
 #[derive(Args)]
 pub(crate) struct Verify {
-    /// Folder with models/<case>, masks/<case>, probes/<case>, knn/<case>
+    /// Folder with the cases: models/<case>, masks/<case>, probes/<case> and knn/<case>
     folder: PathBuf,
-    /// Write one JSON object a case to this file
+    /// Write one JSON object per case to this file (JSON lines)
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     #[command(flatten)]

@@ -1,28 +1,30 @@
-//! Ablations: what the model runs on in place of its circuit.
+//! The ablations that evaluation mode can apply to a circuit.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What is done to a circuit in evaluation mode, with `m` its hard mask and `k` its size in one parameter.
+/// An ablation of a circuit in evaluation mode.
+///
+/// In the formulas, `w` is a masked parameter, `m` its hard mask, and `k` the number of mask entries in the circuit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ablation {
-    /// `w ⊙ m`: the circuit alone.
+    /// `w ⊙ m`: no ablation, the circuit alone.
     #[default]
     None,
-    /// `w ⊙ (1 − m)`: everything but the circuit.
+    /// `w ⊙ (1 − m)`: removes the circuit.
     ZeroAblate,
-    /// `w ⊙ (1 − m) + m ⊙ r`: the circuit replaced by a fresh initialisation `r` of its layer.
+    /// `w ⊙ (1 − m) + r ⊙ m`: replaces the circuit with a random initialisation `r` of its layer.
     RandomAblate,
-    /// `k` entries drawn from the whole parameter are zero, the rest is kept.
+    /// Removes `k` entries sampled from the whole parameter and keeps the rest.
     RandomlySampled,
-    /// `k` entries drawn from outside the circuit are zero, the rest is kept.
+    /// Removes `k` entries sampled from outside the circuit and keeps the rest.
     ComplementSampled,
 }
 
 impl Ablation {
-    /// Whether anything has to be drawn for it.
+    /// Whether the ablation needs random numbers.
     pub(crate) fn is_sampled(self) -> bool {
         matches!(self, Self::RandomAblate | Self::RandomlySampled | Self::ComplementSampled)
     }

@@ -5,10 +5,11 @@ use burn::tensor::{Device, Tensor};
 
 use crate::kernels::{AdamWStep, adamw};
 
-/// AdamW (Loshchilov and Hutter 2019, <https://arxiv.org/abs/1711.05101>) with the numbers, and the record, of
-/// [Burn's](burn::optim::AdamW): a checkpoint of either continues with the other.
+/// AdamW (Loshchilov and Hutter 2019, <https://arxiv.org/abs/1711.05101>) with a one-pass kernel for the CPU.
 ///
-/// Burn's runs over the parameter a dozen times, which for masks on every weight costs as much as the matrix products.
+/// Results and records are identical to those of [Burn's AdamW](burn::optim::AdamW), so a checkpoint of one can be
+/// continued with the other. Burn's AdamW passes over each parameter about a dozen times. With a mask on every weight,
+/// this costs as much time as the matrix products.
 ///
 /// ```
 /// use burn::optim::ModuleOptimizer;
@@ -19,16 +20,16 @@ use crate::kernels::{AdamWStep, adamw};
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamW {
-    /// `β₁, β₂`
+    /// Decay rates of the first and second moment, `β₁` and `β₂`.
     pub betas: [f32; 2],
-    /// `ε`
+    /// Small constant `ε` in the denominator.
     pub epsilon: f32,
-    /// Decoupled weight decay, on every parameter.
+    /// Decoupled weight decay, applied to every parameter.
     pub weight_decay: f32,
 }
 
 impl Default for AdamW {
-    /// PyTorch's defaults.
+    /// The defaults of PyTorch: `β₁ = 0.9`, `β₂ = 0.999`, `ε = 1e-8`, weight decay 0.01.
     fn default() -> Self {
         Self { betas: [0.9, 0.999], epsilon: 1e-8, weight_decay: 1e-2 }
     }
@@ -113,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn gives_the_bits_of_burns() {
+    fn matches_burn_bit_for_bit() {
         for decay in [0.0, 0.1] {
             let found = train(weights(), &mut ours(decay), 0..5);
             let expected = train(weights(), &mut burns(decay), 0..5);
@@ -133,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_else_holds_the_tensors_keeps_its_values() {
+    fn shared_tensors_keep_their_values() {
         let tensor = |stream| Tensor::<1>::from_data(TensorData::new(normal(N, stream), [N]), &Device::default());
         let (parameter, gradient) = (tensor(1), tensor(2));
         let (_, state) = AdamW::default().step(1e-3, parameter.clone(), gradient.clone(), None);

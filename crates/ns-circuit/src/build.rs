@@ -1,4 +1,4 @@
-//! From a configuration and a list of targets to the parameters that get masks.
+//! Selects and checks the parameters that get masks, from a configuration and a list of targets.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use crate::layout::MaskedParam;
 use crate::names;
 use crate::target::{MaskTarget, ParamInfo, parameter_path};
 
-/// The masked parameters of the layers that `config` names, weight before bias.
+/// Returns the parameters to mask in the layers that `config` names, each weight before its bias.
 ///
 /// # Errors
-/// See [`CircuitModel::new`](crate::CircuitModel::new).
+/// Returns an error for a layer that cannot be masked; see [`CircuitModel::new`](crate::CircuitModel::new).
 pub(crate) fn build_masked_params(
     config: &CircuitConfig,
     targets: &[MaskTarget],
@@ -64,7 +64,7 @@ fn weight_param(
     Ok(MaskedParam::weight(&target.name, target.kind, path, info.shape.clone(), config.mask_unit))
 }
 
-/// The bias beside `weight`; `None` with a warning when the layer has none.
+/// The masked bias that belongs to `weight`. If the layer has no bias, logs a warning and returns `None`.
 fn bias_param(
     weight: &MaskedParam,
     target: &MaskTarget,
@@ -72,13 +72,14 @@ fn bias_param(
 ) -> Result<Option<MaskedParam>, CircuitError> {
     let path = parameter_path(&target.path, "bias");
     let Some(info) = params.get(&path) else {
-        warn!(layer = target.name, "no bias here, so none is masked");
+        warn!(layer = target.name, "the layer has no bias, so no bias is masked");
         return Ok(None);
     };
     check(target, &path, info, 1)?;
     Ok(Some(MaskedParam::bias(weight, path, info.shape.clone())))
 }
 
+/// Checks that the parameter has no reparameterization and has the expected rank.
 fn check(target: &MaskTarget, path: &str, info: &ParamInfo, rank: usize) -> Result<(), CircuitError> {
     if info.reparameterized {
         return Err(CircuitError::AlreadyReparameterized { layer: target.name.clone(), path: path.to_string() });

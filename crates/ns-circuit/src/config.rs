@@ -1,50 +1,52 @@
-//! What to mask and how, in NeuroSurgeon's own field names.
+//! The configuration of a circuit: what to mask and how, in the JSON format of NeuroSurgeon.
 
 use serde::{Deserialize, Serialize};
 
 use crate::ablation::Ablation;
 use crate::error::CircuitError;
 
-/// What one entry of a weight's mask stands for. A bias is always masked entry by entry.
+/// The part of a weight that one mask entry covers. A bias mask always has one entry per bias entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MaskUnit {
     /// One weight.
     #[default]
     Weight,
-    /// One output unit, shared over its inputs (of a convolution: one output channel and kernel position).
+    /// All weights of one output unit. In a convolution: all weights of one output channel and kernel position.
     Neuron,
 }
 
-/// What magnitude pruning compares with its quantile.
+/// The value that magnitude pruning compares with the quantile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MagnitudeCriterion {
     /// The absolute value of the weight.
     #[default]
     Absolute,
-    /// The signed weight, as the Python NeuroSurgeon has it (a deviation from the method's name, kept for comparison).
+    /// The signed weight, as in the Python NeuroSurgeon. This is not what the name of the method says, and is kept for
+    /// comparison with it.
     Raw,
 }
 
-/// How masks are made.
+/// How masks are computed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum MaskMethod {
-    /// `σ(τ s)` in training, `s > 0` in evaluation (Savarese et al. 2020).
+    /// Masks from logits `s` and a temperature `τ`: `σ(τ s)` in training, `s > 0` in evaluation (Savarese et al. 2020).
     ContinuousSparsification {
-        /// The logits' first value.
+        /// Initial value of the logits.
         mask_init_value: f32,
     },
-    /// Stretched binary concrete noise in training, its rounded mean in evaluation (Louizos et al. 2018).
+    /// Samples of the hard concrete distribution in training, the rounded gate without noise in evaluation (Louizos et
+    /// al. 2018).
     HardConcrete {
-        /// About which share of the weights an untrained mask keeps, in `[0, 1]`.
+        /// Initial keep probability of the mask entries, in `[0, 1]`. The logits start at `ln(p / (1 − p))`.
         mask_init_percentage: f32,
     },
-    /// The smallest weights are cut; nothing is learned.
+    /// Masks that remove the smallest weights. Nothing is learned.
     MagnitudePruning {
-        /// The share of the weights that is cut, in `[0, 1]`.
+        /// Fraction of the weights to prune, in `[0, 1]`.
         prune_percentage: f32,
-        /// What is compared.
+        /// The value that is compared with the quantile.
         criterion: MagnitudeCriterion,
     },
 }
@@ -62,29 +64,28 @@ impl MaskMethod {
 
 /// The configuration of a [`CircuitModel`](crate::CircuitModel).
 ///
-/// Its JSON is NeuroSurgeon's: `mask_method` names the method and `mask_hparams` holds its parameters together with
-/// `ablation`, `mask_unit` and `mask_bias`. Unknown keys are ignored and absent ones take the reference's defaults, so
-/// a dump of the Python class reads too.
+/// It is serialised in the JSON format of NeuroSurgeon: `mask_method` is the name of the method, and `mask_hparams`
+/// holds its parameters together with `ablation`, `mask_unit` and `mask_bias`. Unknown keys are ignored, and missing
+/// keys have the defaults of the Python class. So a configuration that the Python class wrote can be read as well.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "RawConfig", into = "RawConfig")]
 pub struct CircuitConfig {
-    /// How masks are made.
+    /// How masks are computed.
     pub mask_method: MaskMethod,
-    /// Whether weights or whole neurons are masked. Magnitude pruning knows weights only.
+    /// Whether single weights or whole neurons are masked. Magnitude pruning supports only weights.
     pub mask_unit: MaskUnit,
     /// Whether biases are masked too.
     pub mask_bias: bool,
-    /// The ablation that evaluation mode starts with. Training ignores it, see
-    /// [`CircuitModel::new`](crate::CircuitModel::new).
+    /// The initial ablation of evaluation mode. Training ignores it.
     pub ablation: Ablation,
-    /// The layers to mask, by target name or by pattern: `*` stands for any text, `?` for a character, `[0-2]` for one
-    /// of some. [`CircuitModel::config`](crate::CircuitModel::config) has the names that they stand for.
+    /// Names or patterns of the layers to mask. `*` matches any text, `?` any character, and `[0-2]` one character of a
+    /// set. [`CircuitModel::config`](crate::CircuitModel::config) holds the names that the patterns matched.
     pub target_layers: Vec<String>,
     /// Whether the base model is frozen: no gradients, no dropout.
     pub freeze_base: bool,
-    /// Whether the loss gets an L0 term.
+    /// Whether the L0 term is added to the loss.
     pub add_l0: bool,
-    /// The factor of that term.
+    /// Weight of the L0 term in the loss.
     pub l0_lambda: f64,
 }
 
@@ -104,11 +105,12 @@ impl Default for CircuitConfig {
 }
 
 impl CircuitConfig {
-    /// Checks every value.
+    /// Checks that all values are valid.
     ///
     /// # Errors
-    /// [`CircuitError::InvalidConfig`] for a share outside `[0, 1]`, a value that is not finite, and magnitude pruning
-    /// of neurons; [`CircuitError::DuplicateLayer`] for a layer that is named twice.
+    /// Returns [`CircuitError::InvalidConfig`] for a fraction outside `[0, 1]`, for a value that is not finite, for a
+    /// negative `l0_lambda`, and for magnitude pruning of neurons. Returns [`CircuitError::DuplicateLayer`] for a layer
+    /// that is named twice.
     pub fn validate(&self) -> Result<(), CircuitError> {
         match self.mask_method {
             MaskMethod::ContinuousSparsification { mask_init_value } => {
@@ -116,11 +118,14 @@ impl CircuitConfig {
                     return Err(invalid("mask_init_value", format!("must be finite, found {mask_init_value}")));
                 }
             }
-            MaskMethod::HardConcrete { mask_init_percentage } => share("mask_init_percentage", mask_init_percentage)?,
+            MaskMethod::HardConcrete { mask_init_percentage } => {
+                check_fraction("mask_init_percentage", mask_init_percentage)?
+            }
             MaskMethod::MagnitudePruning { prune_percentage, .. } => {
-                share("prune_percentage", prune_percentage)?;
+                check_fraction("prune_percentage", prune_percentage)?;
                 if self.mask_unit == MaskUnit::Neuron {
-                    return Err(invalid("mask_unit", "magnitude_pruning masks weights, found \"neuron\"".to_string()));
+                    let message = "must be \"weight\" for magnitude_pruning, found \"neuron\"".to_string();
+                    return Err(invalid("mask_unit", message));
                 }
             }
         }
@@ -140,7 +145,7 @@ impl CircuitConfig {
     }
 }
 
-fn share(field: &'static str, value: f32) -> Result<(), CircuitError> {
+fn check_fraction(field: &'static str, value: f32) -> Result<(), CircuitError> {
     if (0.0..=1.0).contains(&value) { Ok(()) } else { Err(invalid(field, format!("must be in [0, 1], found {value}"))) }
 }
 
@@ -153,7 +158,7 @@ const DEFAULT_INIT_PERCENTAGE: f32 = 0.5;
 const DEFAULT_PRUNE_PERCENTAGE: f32 = 0.2;
 const DEFAULT_LAMBDA: f64 = 1e-8;
 
-/// The configuration as files have it.
+/// The serialised form of [`CircuitConfig`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default)]
 struct RawConfig {
@@ -240,7 +245,7 @@ impl From<CircuitConfig> for RawConfig {
                 hparams.mask_init_percentage = Some(mask_init_percentage)
             }
             MaskMethod::MagnitudePruning { prune_percentage, criterion } => {
-                // The reference has no unit here. A unit that validate() refuses is still written, not lost.
+                // The reference has no unit here. An invalid unit is still written, so that validate() can reject it.
                 hparams.mask_unit = (config.mask_unit != MaskUnit::Weight).then_some(config.mask_unit);
                 hparams.prune_percentage = Some(prune_percentage);
                 hparams.criterion = (criterion != MagnitudeCriterion::default()).then_some(criterion);

@@ -1,4 +1,4 @@
-//! The one handle that all masks of a circuit share: temperature, ablation, on and off, noise.
+//! State shared by all masks of a circuit: temperature, ablation, on/off switches and noise.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,27 +11,29 @@ use crate::kernels::{L0Handoff, masked};
 use crate::layout::MaskedParam;
 use crate::methods::{Method, continuous_sparsification, hard_concrete};
 
-/// Shared by every mask of a [`CircuitModel`](crate::CircuitModel) and by the model's clones.
+/// State shared by every mask of a [`CircuitModel`](crate::CircuitModel) and by the model's clones.
 pub(crate) struct Control {
-    /// The masked parameters, layer by layer, weight before bias.
+    /// The masked parameters, in the order of the target layers, each weight before its bias.
     pub(crate) masked: Vec<MaskedParam>,
-    /// Slots by the parameter's path.
+    /// Indices into `masked`, by parameter path.
     by_path: BTreeMap<String, usize>,
-    /// How masks are made.
+    /// The mask method.
     pub(crate) method: Method,
-    /// One per masked parameter, between its mask and its L0 term.
+    /// One handoff per masked parameter, between its effective weight and its L0 term.
     pub(crate) l0_handoffs: Vec<L0Handoff>,
     state: Mutex<State>,
 }
 
-/// What can be changed through `&self`.
+/// The part of [`Control`] that can be changed through `&self`.
 #[derive(Debug)]
 pub(crate) struct State {
+    /// The temperature of continuous sparsification.
     pub(crate) temperature: f32,
+    /// The ablation of evaluation mode.
     pub(crate) ablation: Ablation,
-    /// Whether the ablation is still the configuration's, which training ignores.
+    /// Whether `ablation` still comes from the configuration. Training ignores a configured ablation.
     pub(crate) ablation_is_configured: bool,
-    /// Number of the draw of sampled ablations.
+    /// Sample number of the sampled ablations.
     pub(crate) sample: u64,
     pub(crate) seed: u64,
     pub(crate) epoch: u64,
@@ -39,42 +41,44 @@ pub(crate) struct State {
     pub(crate) masked: Vec<MaskedParamState>,
 }
 
-/// The changeable part of one masked parameter. Tensors are flat, in storage order, and record no gradients.
+/// The mutable state of one masked parameter. Tensors are flat, in storage order, and without gradients.
 #[derive(Debug, Clone)]
 pub(crate) struct MaskedParamState {
-    /// Whether the mask is in use.
+    /// Whether the mask is on.
     pub(crate) on: bool,
-    /// What the ablation in force has sampled: a mask, or new values of the parameter.
+    /// The sample of the active ablation: a mask, or new values of the parameter.
     pub(crate) sampled: Option<Tensor<1>>,
-    /// Noise given from outside, as log-odds.
+    /// Injected noise, as log-odds.
     pub(crate) injected: Option<Vec<f32>>,
-    /// The noise of the present step, as log-odds.
+    /// Cached noise of the current step, as log-odds.
     noise: Option<Tensor<1>>,
 }
 
-/// Where a mask comes from: what one parameter knows of itself.
+/// The inputs from which the mask of one parameter is computed.
 pub(crate) struct MaskInputs<'a> {
     /// The mask parameters, `[n]` in storage order; `None` for magnitude pruning.
     pub(crate) logits: Option<Tensor<1>>,
     /// Whether the mask's training flag is enabled.
     pub(crate) training: bool,
-    /// The parameter's device.
+    /// Device of the parameter.
     pub(crate) device: Device,
-    /// The two masks of magnitude pruning.
+    /// Returns the two masks of magnitude pruning.
     pub(crate) pruned: &'a dyn Fn() -> PrunedMasks,
 }
 
-/// [`Pruned`](crate::methods::magnitude_pruning::Pruned) on a device.
+/// The two masks of [`Pruned`](crate::methods::magnitude_pruning::Pruned) as tensors.
 #[derive(Debug, Clone)]
 pub(crate) struct PrunedMasks {
+    /// The hard mask, `[n]`.
     pub(crate) hard: Tensor<1>,
+    /// The mask under `zero_ablate`, `[n]`.
     pub(crate) ablated: Tensor<1>,
 }
 
 impl Control {
     pub(crate) fn new(masked: Vec<MaskedParam>, method: Method, ablation: Ablation) -> Self {
         let by_path = masked.iter().enumerate().map(|(i, param)| (param.path.clone(), i)).collect();
-        let off = MaskedParamState { on: true, sampled: None, injected: None, noise: None };
+        let initial = MaskedParamState { on: true, sampled: None, injected: None, noise: None };
         let state = State {
             temperature: 1.0,
             ablation,
@@ -83,7 +87,7 @@ impl Control {
             seed: 0,
             epoch: 0,
             step: 0,
-            masked: vec![off; masked.len()],
+            masked: vec![initial; masked.len()],
         };
         let l0_handoffs = masked.iter().map(|_| L0Handoff::default()).collect();
         Self { masked, by_path, method, l0_handoffs, state: Mutex::new(state) }
@@ -94,29 +98,30 @@ impl Control {
         self.by_path.get(path).copied()
     }
 
-    /// The state. A panic elsewhere cannot leave it half-written, so poison is ignored.
+    /// Locks the state. A panic in another thread cannot leave it half-written, so lock poisoning is ignored.
     pub(crate) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets the noise of the present step, after something that it depends on has changed.
+    /// Clears the cached noise. Call this after a change of anything that the noise depends on.
     pub(crate) fn forget_noise(&self) {
         for param in &mut self.state().masked {
             param.noise = None;
         }
     }
 
-    /// Forgets what the ablation in force has sampled.
+    /// Clears the samples of the active ablation.
     pub(crate) fn forget_samples(&self) {
         for param in &mut self.state().masked {
             param.sampled = None;
         }
     }
 
-    /// The mask in force, `[n]` with n the mask's size; `None` when masks are off.
+    /// The active mask, `[n]` with n the number of mask entries; `None` if the mask is off.
     ///
-    /// Soft in training as long as the logits are trainable; otherwise hard, and ablated in evaluation mode. A sampled
-    /// ablation that has sampled nothing yet counts as none: the callers that may fail draw first.
+    /// The mask is soft in training mode if the logits are trainable. Otherwise it is hard, and in evaluation mode the
+    /// ablation applies to it. A sampled ablation without a sample has no effect here, so callers that can return an
+    /// error must sample first.
     pub(crate) fn mask(&self, index: usize, inputs: &MaskInputs<'_>) -> Option<Tensor<1>> {
         let (ablation, sampled) = {
             let state = self.state();
@@ -145,8 +150,8 @@ impl Control {
         })
     }
 
-    /// The effective parameter `w ⊙ m` of training, where the mask is soft and the parameter of the logits' type; `None`
-    /// elsewhere, and when masks are off.
+    /// The effective parameter `w ⊙ m` under a soft mask, in one kernel. Returns `None` if the mask is hard or off, or
+    /// if the parameter and the logits have different dtypes.
     pub(crate) fn soft_masked<const D: usize>(
         &self,
         index: usize,
@@ -167,7 +172,7 @@ impl Control {
         Some(masked(base.clone(), logits, noise, relaxation, broadcast, &self.l0_handoffs[index]))
     }
 
-    /// The hard mask of the circuit itself, whatever the mode and the ablation.
+    /// The hard mask of the circuit, `[n]`. It does not depend on the mode or the ablation.
     pub(crate) fn hard_mask(&self, inputs: &MaskInputs<'_>) -> Tensor<1> {
         match (&self.method, &inputs.logits) {
             (Method::ContinuousSparsification, Some(logits)) => {
@@ -178,7 +183,8 @@ impl Control {
         }
     }
 
-    /// The new values that `random_ablate` puts in the circuit's place, if it is in force.
+    /// The flat parameter values that replace the circuit under `random_ablate`. Returns `None` in training mode, under
+    /// other ablations, and if nothing has been sampled yet.
     pub(crate) fn refill(&self, index: usize, inputs: &MaskInputs<'_>) -> Option<Tensor<1>> {
         let state = self.state();
         if inputs.training || state.ablation != Ablation::RandomAblate {
@@ -198,8 +204,8 @@ impl Control {
         }
     }
 
-    /// The noise of the present step: injected, or sampled from (seed, parameter, epoch, step). One step has one noise,
-    /// however often the parameter is read.
+    /// The noise of the current step, `[n]`: injected, or sampled from (seed, parameter, epoch, step). It is cached, so
+    /// every read of the parameter within a step sees the same noise.
     fn noise(&self, index: usize, device: &Device) -> Tensor<1> {
         let mut state = self.state();
         let (seed, epoch, step) = (state.seed, state.epoch, state.step);
@@ -211,7 +217,7 @@ impl Control {
         }
         let values = entry.injected.clone().unwrap_or_else(|| {
             let label = format!("noise/{}", self.masked[index].key());
-            hard_concrete::draw_noise((seed, &label, epoch, step), self.masked[index].mask_len())
+            hard_concrete::sample_noise((seed, &label, epoch, step), self.masked[index].mask_len())
         });
         let noise = flat(values, device);
         entry.noise = Some(noise.clone());
@@ -219,7 +225,7 @@ impl Control {
     }
 }
 
-/// The logits of a mask that is being learned.
+/// The logits, if the mask is in training mode and they are trainable.
 fn trainable_logits(inputs: &MaskInputs<'_>) -> Option<Tensor<1>> {
     inputs.logits.clone().filter(|logits| inputs.training && logits.is_require_grad())
 }
@@ -233,7 +239,7 @@ impl fmt::Debug for Control {
     }
 }
 
-/// A tensor without gradients of `values` beside the tensors of `device`.
+/// A 1-d tensor of `values` on `device`, without gradients.
 pub(crate) fn flat(values: Vec<f32>, device: &Device) -> Tensor<1> {
     let n = values.len();
     Tensor::from_data(TensorData::new(values, [n]), &device.clone().without_autodiff())

@@ -1,133 +1,135 @@
-//! The one error type of this crate.
+//! The error type of this crate.
 
 use std::path::PathBuf;
 
 use crate::ablation::Ablation;
 use crate::target::LayerKind;
 
-/// What can go wrong when a circuit is built, ablated, loaded or saved.
+/// An error of building, ablating, loading, saving or comparing circuits.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CircuitError {
-    /// A field of the configuration has a value that cannot be used.
+    /// A configuration field has an invalid value.
     #[error("invalid circuit configuration: {field}: {message}")]
     InvalidConfig {
-        /// The field, by its JSON name.
+        /// JSON name of the field.
         field: &'static str,
-        /// What was found and what would be right.
+        /// The value found and the values allowed.
         message: String,
     },
 
-    /// A layer was asked for that is not among the targets, or is not masked.
-    #[error("no layer {asked:?} that can be masked{}", nearest_names(.nearest))]
+    /// The requested layer is not among the targets, or has no mask.
+    #[error("unknown layer {asked:?}: expected a masked or maskable layer{}", nearest_names(.nearest))]
     UnknownLayer {
-        /// The name as given.
+        /// The requested name or pattern.
         asked: String,
-        /// The most similar names that exist, best first.
+        /// The most similar existing names, best first.
         nearest: Vec<String>,
     },
 
-    /// A layer is named twice.
-    #[error("layer {name:?} is named twice in {place}")]
+    /// A layer or tensor is named twice.
+    #[error("{name:?} is named twice in {place}")]
     DuplicateLayer {
         /// The repeated name.
         name: String,
-        /// Where it was repeated.
+        /// The list that contains the name twice.
         place: &'static str,
     },
 
-    /// Two selected layers share one parameter, which can carry one mask only.
-    #[error("layers {first:?} and {second:?} are the same parameter {path:?}, which can carry one mask only")]
+    /// Two selected layers share one parameter, which can have only one mask.
+    #[error("layers {first:?} and {second:?} share the parameter {path:?}, which can have only one mask")]
     SharedParameter {
-        /// The layer that claimed the parameter first.
+        /// The layer that was selected first.
         first: String,
-        /// The layer that claimed it again.
+        /// The layer that was selected second.
         second: String,
-        /// The parameter's path in the module.
+        /// Path of the parameter in the module.
         path: String,
     },
 
-    /// A target's path leads to no parameter of the module.
+    /// The module has no parameter at the path of a target.
     #[error("layer {layer:?}: the module has no parameter {path:?}{}", nearest_names(.nearest))]
     ParameterNotFound {
-        /// The layer's name.
+        /// Name of the layer.
         layer: String,
-        /// The path that was looked up.
+        /// The path that does not exist.
         path: String,
         /// The most similar parameter paths, best first.
         nearest: Vec<String>,
     },
 
-    /// A parameter's rank does not fit the layer kind that the target claims.
-    #[error(
-        "layer {layer:?} is declared {kind}, whose weight has {expected} dimensions, but {path:?} has shape {found:?}"
-    )]
+    /// The rank of a parameter does not match the layer kind of its target.
+    #[error("layer {layer:?} of kind {kind}: expected {path:?} to have {expected} dimensions, found shape {found:?}")]
     RankMismatch {
-        /// The layer's name.
+        /// Name of the layer.
         layer: String,
-        /// The declared kind.
+        /// The layer kind that the target declares.
         kind: LayerKind,
-        /// The parameter's path in the module.
+        /// Path of the parameter in the module.
         path: String,
-        /// Number of dimensions of such a weight.
+        /// Number of dimensions that the layer kind requires.
         expected: usize,
-        /// Shape of the parameter as stored.
+        /// Shape of the parameter in Burn.
         found: Vec<usize>,
     },
 
-    /// The parameter already carries a reparameterization (a mask, a LoRA adapter).
-    #[error("layer {layer:?}: parameter {path:?} already carries a reparameterization; materialize the module first")]
+    /// The parameter already has a reparameterization, such as a mask or a LoRA adapter.
+    #[error(
+        "layer {layer:?}: parameter {path:?} already has a reparameterization; call materialize() on the module first"
+    )]
     AlreadyReparameterized {
-        /// The layer's name.
+        /// Name of the layer.
         layer: String,
-        /// The parameter's path in the module.
+        /// Path of the parameter in the module.
         path: String,
     },
 
-    /// An ablation is in force, or was asked for, in training mode.
+    /// An ablation is set, or was requested, in training mode.
     #[error(
-        "can't ablate while training: {ablation} was asked for; use the model's valid() copy, or set the ablation to none"
+        "the ablation {ablation} cannot be used in training mode; use the copy that valid() returns, or set the \
+         ablation to none"
     )]
     AblationWhileTraining {
-        /// The ablation in question.
+        /// The ablation that is set or requested.
         ablation: Ablation,
     },
 
-    /// A temperature must be finite and not negative.
+    /// The temperature is negative or not finite.
     #[error("temperature must be finite and at least 0, found {found}")]
     InvalidTemperature {
-        /// The value as given.
+        /// The invalid temperature.
         found: f32,
     },
 
-    /// `complement_sampled` needs as many entries outside the circuit as inside.
+    /// [`Ablation::ComplementSampled`] needs at least as many entries outside the circuit as inside it.
     #[error(
-        "{layer}: cannot sample {circuit} entries outside a circuit of {circuit}: its complement has only {complement}"
+        "{layer}: complement_sampled needs {circuit} entries outside the circuit, as many as are in it, found \
+         {complement}"
     )]
     ComplementTooSmall {
-        /// The parameter, `<layer>.weight` or `<layer>.bias`.
+        /// Name of the parameter, `<layer>.weight` or `<layer>.bias`.
         layer: String,
-        /// Entries (weights or neurons) in the circuit.
+        /// Number of mask entries (weights or neurons) in the circuit.
         circuit: usize,
-        /// Entries outside it.
+        /// Number of mask entries outside the circuit.
         complement: usize,
     },
 
-    /// A mask parameter, or a noise tensor, that must be given is absent.
-    #[error("missing {name:?}{}", nearest_names(.nearest))]
+    /// A required tensor is missing.
+    #[error("missing tensor {name:?}{}", nearest_names(.nearest))]
     MissingTensor {
-        /// The name that was expected.
+        /// Name of the missing tensor.
         name: String,
-        /// The most similar names that were given, best first.
+        /// The most similar names that are present, best first.
         nearest: Vec<String>,
     },
 
-    /// A tensor was given that belongs to no mask of this model.
-    #[error("left-over {name:?}: no mask of this model has that name{}", nearest_names(.nearest))]
+    /// A tensor does not belong to any mask of the model.
+    #[error("unexpected tensor {name:?}: no mask of this model has that name{}", nearest_names(.nearest))]
     UnexpectedTensor {
-        /// The name as given.
+        /// Name of the tensor.
         name: String,
-        /// The most similar names of this model, best first.
+        /// The most similar names in this model, best first.
         nearest: Vec<String>,
     },
 
@@ -136,150 +138,151 @@ pub enum CircuitError {
     ShapeMismatch {
         /// Name of the tensor.
         name: String,
-        /// The shape that fits.
+        /// The expected shape.
         expected: Vec<usize>,
-        /// The shape as given.
+        /// The actual shape.
         found: Vec<usize>,
     },
 
-    /// Several tensors have the wrong shape, as those of another model have.
-    #[error("these masks are not this model's: {}", list_misfits(.misfits))]
+    /// Several tensors have the wrong shape, for example because the masks belong to another model.
+    #[error("the masks do not fit this model: {}", list_misfits(.misfits))]
     ShapesMismatch {
-        /// All tensors that do not fit.
+        /// All tensors with a wrong shape.
         misfits: Vec<Misfit>,
     },
 
-    /// Two circuits are over parameters of different shapes.
-    #[error("the two circuits are over different models: {}", list_differences(.misfits))]
+    /// Two circuits mask parameters of different shapes.
+    #[error("the two circuits belong to different models: {}", list_differences(.misfits))]
     CircuitsDiffer {
-        /// All parameters that differ: expected is the first circuit's shape, found is the second's.
+        /// All parameters that differ. `expected` is the shape in the first circuit, `found` the shape in the second.
         misfits: Vec<Misfit>,
     },
 
-    /// A file has no mask at all.
+    /// A file contains no mask parameters.
     #[error(
-        "{}: no tensor is a mask parameter (`<layer>.weight_mask_params`); it is no circuit's state dict, but has {}",
+        "{}: no tensor is a mask parameter (`<layer>.weight_mask_params`), so this is not the state dict of a \
+         circuit; found {}",
         path.display(), list_keys(.keys)
     )]
     NoMasks {
-        /// The path as given.
+        /// Path of the file.
         path: PathBuf,
-        /// Some names that it has.
+        /// The first few tensor names of the file.
         keys: Vec<String>,
     },
 
-    /// A file of `torch.save`.
+    /// A file was written with `torch.save`.
     #[error(
-        "{}: a pickle, which is not read, because unpickling runs code; convert it once in Python: \
-         `safetensors.torch.save_file({{name: tensor.clone() for name, tensor in model.state_dict().items()}}, \
-         \"state_dict.safetensors\")`",
+        "{}: this is a pickle file, which is not supported because unpickling can run code; convert it once in \
+         Python: `safetensors.torch.save_file({{name: tensor.clone() for name, tensor in \
+         model.state_dict().items()}}, \"state_dict.safetensors\")`",
         path.display()
     )]
     Pickled {
-        /// The path as given.
+        /// Path of the file.
         path: PathBuf,
     },
 
-    /// A tensor holds values that cannot be used.
+    /// A tensor has invalid values.
     #[error("{name:?}: {message}")]
     InvalidValues {
         /// Name of the tensor.
         name: String,
-        /// What was found and what would be right.
+        /// The values found and the values allowed.
         message: String,
     },
 
-    /// Noise was injected into masks that draw none.
-    #[error("only hard_concrete masks use noise; these are {method}")]
+    /// Noise was injected into masks that do not use noise.
+    #[error("only hard_concrete masks use noise; the masks of this model use {method}")]
     NoiseUnused {
-        /// The mask method in use.
+        /// The mask method of the model.
         method: &'static str,
     },
 
     /// A file does not exist.
     #[error("{}: no such file", path.display())]
     FileNotFound {
-        /// The path as given.
+        /// Path of the file.
         path: PathBuf,
     },
 
     /// A file could not be read or written.
     #[error("{}: {source}", path.display())]
     Io {
-        /// The path as given.
+        /// Path of the file.
         path: PathBuf,
-        /// The operating system's error.
+        /// The error of the operating system.
         source: std::io::Error,
     },
 
-    /// A file ends before the tensors that its header lists.
+    /// A safetensors file ends before all tensors that its header lists.
     #[error("{}: truncated safetensors file ({found} bytes)", path.display())]
     TruncatedFile {
-        /// The path as given.
+        /// Path of the file.
         path: PathBuf,
         /// Size of the file in bytes.
         found: usize,
     },
 
-    /// A file is no safetensors file.
+    /// A file is not a safetensors file.
     #[error("{}: not a safetensors file: {source}", path.display())]
     NotSafetensors {
-        /// The path as given.
+        /// Path of the file.
         path: PathBuf,
-        /// What the parser found.
+        /// The error of the safetensors parser.
         source: safetensors::SafeTensorError,
     },
 
-    /// A tensor could not be written as safetensors.
+    /// The masks could not be encoded as safetensors.
     #[error("cannot encode masks as safetensors: {source}")]
     Encode {
-        /// What the writer found.
+        /// The error of the safetensors writer.
         source: safetensors::SafeTensorError,
     },
 
-    /// A stored tensor has a type that is no mask parameter's.
-    #[error("{}: {name:?} is {dtype}; mask parameters are floats", path.display())]
+    /// A stored tensor does not have a float type.
+    #[error("{}: {name:?} has dtype {dtype}; expected f16, bf16, f32 or f64", path.display())]
     UnsupportedDtype {
-        /// The path as given.
+        /// Path of the file.
         path: PathBuf,
         /// Name of the tensor.
         name: String,
-        /// Its type in the file.
+        /// Type of the tensor in the file.
         dtype: String,
     },
 
-    /// A golden mask case cannot be run.
+    /// A golden mask case is invalid.
     #[error("mask case: {message}")]
     InvalidCase {
-        /// What was found and what would be right.
+        /// What the case contains and what is allowed.
         message: String,
     },
 }
 
-/// A tensor of the wrong shape.
+/// A tensor with the wrong shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Misfit {
     /// Name of the tensor.
     pub name: String,
-    /// The shape that fits.
+    /// The expected shape.
     pub expected: Vec<usize>,
-    /// The shape as given.
+    /// The actual shape.
     pub found: Vec<usize>,
 }
 
-/// How many misfits an error lists.
+/// Number of misfits that an error message lists.
 const SHOWN: usize = 5;
 
 fn list_misfits(misfits: &[Misfit]) -> String {
-    list(misfits, |m| format!("{:?} has shape {:?}, but {:?} would fit", m.name, m.found, m.expected))
+    list(misfits, |m| format!("{:?} has shape {:?}, expected {:?}", m.name, m.found, m.expected))
 }
 
 fn list_differences(misfits: &[Misfit]) -> String {
     list(misfits, |m| format!("{:?} has shape {:?} in the first and {:?} in the second", m.name, m.expected, m.found))
 }
 
-fn list(misfits: &[Misfit], one: impl Fn(&Misfit) -> String) -> String {
-    let shown: Vec<String> = misfits.iter().take(SHOWN).map(one).collect();
+fn list(misfits: &[Misfit], describe: impl Fn(&Misfit) -> String) -> String {
+    let shown: Vec<String> = misfits.iter().take(SHOWN).map(describe).collect();
     match misfits.len().saturating_sub(SHOWN) {
         0 => shown.join("; "),
         more => format!("{}; and {more} more", shown.join("; ")),
@@ -287,7 +290,7 @@ fn list(misfits: &[Misfit], one: impl Fn(&Misfit) -> String) -> String {
 }
 
 fn list_keys(keys: &[String]) -> String {
-    if keys.is_empty() { "nothing".to_string() } else { format!("{}, …", keys.join(", ")) }
+    if keys.is_empty() { "no tensors".to_string() } else { format!("{}, …", keys.join(", ")) }
 }
 
 fn nearest_names(nearest: &[String]) -> String {

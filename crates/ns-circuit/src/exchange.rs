@@ -1,4 +1,4 @@
-//! Mask files: safetensors under the reference's names, readable by the Python NeuroSurgeon and back.
+//! Mask files: safetensors with the tensor names of the Python NeuroSurgeon, so that either side reads the other's.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -13,26 +13,28 @@ use safetensors::{SafeTensorError, SafeTensors};
 use crate::error::CircuitError;
 use crate::model::CircuitModel;
 
-/// How files of `torch.save` begin: a zip archive, or torch's old magic number as a pickle. As the length of a
-/// safetensors header, both are more than there can be.
+/// The first bytes of files written by `torch.save`: a zip archive, or PyTorch's old magic number as a pickle. No real
+/// safetensors file starts like this: these bytes would be the length of a header of more than 60 MB.
 const PICKLES: [&[u8]; 2] = [b"PK\x03\x04", &[0x80, 0x02, 0x8a, 0x0a]];
 
-/// Writes the mask parameters of `circuit` to `path`, as `<layer>.weight_mask_params` and `<layer>.bias_mask_params` in
-/// Hugging Face's shapes, `f32`. Magnitude pruning has none, so its file is empty.
+/// Writes the mask parameters of `circuit` to a safetensors file.
 ///
-/// The file appears whole or not at all.
+/// The tensors are `f32`, with the keys and shapes of [`CircuitModel::mask_params`]. Magnitude pruning has no mask
+/// parameters, so its file has no tensors. The file is written atomically: it is complete, or it does not appear.
 ///
 /// # Errors
-/// [`CircuitError::Io`], [`CircuitError::Encode`]
+/// Returns [`CircuitError::Encode`] if the masks cannot be encoded, and [`CircuitError::Io`] if the file cannot be
+/// written.
 pub fn save_masks<M: Module>(path: impl AsRef<Path>, circuit: &CircuitModel<M>) -> Result<(), CircuitError> {
     save_masks_with_prefix(path, circuit, "")
 }
 
-/// [`save_masks`] with `prefix` before every name, for example `wrapped_model.` for the state dict of a Python
-/// `CircuitModel`. [`CircuitModel::load_mask_params`] strips that prefix again.
+/// Like [`save_masks`], but adds `prefix` to every key, for example `wrapped_model.` for the state dict of a Python
+/// `CircuitModel`. [`CircuitModel::load_mask_params`] ignores `wrapped_model.` prefixes.
 ///
 /// # Errors
-/// [`CircuitError::Io`], [`CircuitError::Encode`]
+/// Returns [`CircuitError::Encode`] if the masks cannot be encoded, and [`CircuitError::Io`] if the file cannot be
+/// written.
 pub fn save_masks_with_prefix<M: Module>(
     path: impl AsRef<Path>,
     circuit: &CircuitModel<M>,
@@ -50,12 +52,13 @@ pub fn save_masks_with_prefix<M: Module>(
     write_atomically(path.as_ref(), &bytes)
 }
 
-/// Reads the tensors of a safetensors file as `f32`, for [`CircuitModel::load_mask_params`].
+/// Reads all tensors of a safetensors file as `f32`, for [`CircuitModel::load_mask_params`].
 ///
 /// # Errors
-/// [`CircuitError::FileNotFound`], [`CircuitError::Io`], [`CircuitError::TruncatedFile`],
-/// [`CircuitError::NotSafetensors`], [`CircuitError::Pickled`], and [`CircuitError::UnsupportedDtype`] for a tensor
-/// that holds no floats.
+/// - [`CircuitError::FileNotFound`] or [`CircuitError::Io`] if the file cannot be read
+/// - [`CircuitError::TruncatedFile`], [`CircuitError::NotSafetensors`] or [`CircuitError::Pickled`] if it is not a
+///   complete safetensors file
+/// - [`CircuitError::UnsupportedDtype`] for a tensor that is not `f16`, `bf16`, `f32` or `f64`
 pub fn load_masks(path: impl AsRef<Path>) -> Result<BTreeMap<String, TensorData>, CircuitError> {
     let floats = |(name, stored)| match stored {
         Stored::Floats(data) => Ok((name, data)),
@@ -64,18 +67,18 @@ pub fn load_masks(path: impl AsRef<Path>) -> Result<BTreeMap<String, TensorData>
     read_tensors(path.as_ref())?.into_iter().map(floats).collect()
 }
 
-/// A tensor of a file.
+/// A tensor in a file.
 pub(crate) enum Stored {
-    /// As `f32`.
+    /// A float tensor, converted to `f32`.
     Floats(TensorData),
-    /// Why it cannot be one.
+    /// A tensor of another type, with the error that reading it as floats returns.
     Other(CircuitError),
 }
 
-/// The tensors of a safetensors file.
+/// Reads the tensors of a safetensors file.
 ///
 /// # Errors
-/// As [`load_masks`], but for tensors that hold no floats; [`CircuitError::Pickled`].
+/// Like [`load_masks`], but a tensor that is not a float tensor is returned as [`Stored::Other`].
 pub(crate) fn read_tensors(path: &Path) -> Result<Vec<(String, Stored)>, CircuitError> {
     let bytes = fs::read(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => CircuitError::FileNotFound { path: path.into() },
@@ -119,7 +122,7 @@ fn read_floats(path: &Path, name: &str, view: &TensorView<'_>) -> Result<TensorD
         .map_err(|source| CircuitError::InvalidValues { name: name.to_string(), message: source.to_string() })
 }
 
-/// Writes a temporary file in the folder of `path` and renames it.
+/// Writes a temporary file in the folder of `path`, then renames it to `path`.
 fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), CircuitError> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let written = temporary_file().tempfile_in(folder).and_then(|mut file| {
@@ -130,7 +133,7 @@ fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), CircuitError> {
     written.map(drop).map_err(|source| io_error(path, source))
 }
 
-/// A temporary file that other users may read, as they may read other files.
+/// A builder of temporary files with ordinary permissions, so that other users can read the renamed file.
 fn temporary_file() -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]

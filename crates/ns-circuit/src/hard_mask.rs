@@ -1,11 +1,11 @@
-//! A circuit as data: which entries of each masked parameter it keeps.
+//! A circuit as plain data: which entries of each masked parameter it keeps.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use crate::error::CircuitError;
 
-/// Which entries of a parameter are in a circuit, in Hugging Face's layout.
+/// The entries of one parameter that a circuit keeps, in Hugging Face's layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HardMask {
     shape: Vec<usize>,
@@ -13,15 +13,18 @@ pub struct HardMask {
     kept: Vec<bool>,
 }
 
-/// The masks of a circuit by `<layer>.weight` and `<layer>.bias`.
+/// The hard masks of a circuit, with the keys `<layer>.weight` and `<layer>.bias`.
 pub type HardMasks = BTreeMap<String, HardMask>;
 
 impl HardMask {
-    /// A mask of `mask_shape`, row-major, over a parameter of `shape`, to which it broadcasts.
+    /// Creates the mask of a parameter with `shape`.
+    ///
+    /// `kept` holds the entries of the mask in row-major order. Each dimension of `mask_shape` is equal to that of
+    /// `shape`, or 1 if the mask is broadcast along it. `name` identifies the mask in errors.
     ///
     /// # Errors
-    /// [`CircuitError::ShapeMismatch`] when it does not broadcast, [`CircuitError::InvalidValues`] when the number of
-    /// entries is not that of its shape. Both name the mask as `name`.
+    /// Returns [`CircuitError::ShapeMismatch`] if `mask_shape` does not broadcast to `shape`, and
+    /// [`CircuitError::InvalidValues`] if the number of entries in `kept` does not match `mask_shape`.
     pub fn new(name: &str, shape: &[usize], mask_shape: &[usize], kept: Vec<bool>) -> Result<Self, CircuitError> {
         let fits = |(mask, whole): (&usize, &usize)| mask == whole || *mask == 1;
         if mask_shape.len() != shape.len() || !mask_shape.iter().zip(shape).all(fits) {
@@ -39,8 +42,8 @@ impl HardMask {
         Ok(Self { shape: shape.to_vec(), mask_shape: mask_shape.to_vec(), kept })
     }
 
-    /// The same for shapes that are known to fit.
-    pub(crate) fn from_unit(shape: Vec<usize>, mask_shape: Vec<usize>, kept: Vec<bool>) -> Self {
+    /// Like [`HardMask::new`], without checks.
+    pub(crate) fn new_unchecked(shape: Vec<usize>, mask_shape: Vec<usize>, kept: Vec<bool>) -> Self {
         Self { shape, mask_shape, kept }
     }
 
@@ -49,7 +52,7 @@ impl HardMask {
         &self.shape
     }
 
-    /// Number of the parameter's entries.
+    /// Number of entries of the parameter.
     pub fn len(&self) -> usize {
         self.shape.iter().product()
     }
@@ -59,13 +62,13 @@ impl HardMask {
         self.len() == 0
     }
 
-    /// For every entry of the parameter, row-major, whether the circuit keeps it.
+    /// Returns whether the circuit keeps each entry of the parameter, in row-major order.
     pub fn entries(&self) -> Cow<'_, [bool]> {
         let axes = (0..self.shape.len()).filter(|axis| self.shape[*axis] != self.mask_shape[*axis]);
         axes.fold(Cow::Borrowed(&self.kept[..]), |kept, axis| Cow::Owned(self.repeated(&kept, axis)))
     }
 
-    /// `kept`, whole in the axes before `axis`, repeated along it.
+    /// Repeats `kept` along `axis`. All axes before `axis` are already expanded.
     fn repeated(&self, kept: &[bool], axis: usize) -> Vec<bool> {
         let inner: usize = self.mask_shape[axis + 1..].iter().product();
         let times = self.shape[axis];
@@ -104,8 +107,8 @@ mod tests {
         assert!(error.to_string().contains("6 entries, found 5"), "{error}");
     }
 
-    /// The masks in force in evaluation without ablation, as they were.
-    fn in_force<M: Module>(circuit: &CircuitModel<M>) -> BTreeMap<String, Vec<bool>> {
+    /// The active masks, as booleans.
+    fn active_masks<M: Module>(circuit: &CircuitModel<M>) -> BTreeMap<String, Vec<bool>> {
         let bools = |data: burn::tensor::TensorData| data.iter::<f32>().map(|value| value != 0.0).collect();
         circuit.effective_masks().into_iter().map(|(name, data)| (name, bools(data))).collect()
     }
@@ -120,7 +123,7 @@ mod tests {
             for mask_unit in units {
                 let circuit = circuit(&CircuitConfig { mask_unit, ..with_method(method) });
                 let eval = circuit.valid();
-                let expected = in_force(&eval);
+                let expected = active_masks(&eval);
                 let found = |circuit: &CircuitModel<_>| -> BTreeMap<String, Vec<bool>> {
                     let masks = circuit.hard_masks().into_iter();
                     masks.map(|(name, mask)| (format!("{name}_mask"), mask.entries().into_owned())).collect()

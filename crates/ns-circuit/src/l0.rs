@@ -1,4 +1,4 @@
-//! How large a circuit is.
+//! The size of a circuit (L0) and the L0 term of the training loss.
 
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
@@ -8,29 +8,29 @@ use crate::mask::host;
 use crate::methods::{Method, continuous_sparsification};
 use crate::snapshot::MaskSnapshot;
 
-/// The size of a circuit by its hard masks, in weights (and biases) kept.
+/// The size of a circuit: how many weights and masked biases its hard masks keep.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct L0Statistics {
-    /// Entries in the circuit.
+    /// Number of entries in the circuit.
     pub total: f64,
-    /// Entries that could be.
+    /// Number of masked entries, which is the largest possible `total`.
     pub max: f64,
-    /// The same layer by layer, in the order of `target_layers`.
+    /// Sizes per layer, in the order of `target_layers`.
     pub layers: Vec<LayerL0>,
 }
 
-/// The size of a circuit in one layer, weight and masked bias together.
+/// The size of a circuit in one layer: its weight plus its masked bias, if any.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerL0 {
     /// Name of the layer.
     pub name: String,
-    /// Entries in the circuit.
+    /// Number of entries in the circuit.
     pub l0: f64,
-    /// Entries that could be.
+    /// Number of masked entries, which is the largest possible `l0`.
     pub max: f64,
 }
 
-/// Counts the hard masks of `snapshots`, each entry for all weights that it covers.
+/// Counts the entries that the hard masks of `snapshots` keep. A mask entry counts once per weight that it covers.
 pub(crate) fn statistics(control: &Control, snapshots: &[MaskSnapshot]) -> L0Statistics {
     let mut statistics = L0Statistics::default();
     for snapshot in snapshots {
@@ -49,8 +49,10 @@ pub(crate) fn statistics(control: &Control, snapshots: &[MaskSnapshot]) -> L0Sta
     statistics
 }
 
-/// The training L0 of one mask, shape `[1]`: differentiable for the learned methods, a constant for magnitude pruning
-/// and for frozen continuous sparsification.
+/// The training L0 of one mask, shape `[1]`.
+///
+/// It is differentiable for hard concrete and continuous sparsification. It is a constant, the size of the hard mask,
+/// for magnitude pruning and, in training mode, for continuous sparsification with frozen mask parameters.
 pub(crate) fn training_term(control: &Control, snapshot: &MaskSnapshot) -> Tensor<1> {
     let (param, handoff) = (&control.masked[snapshot.index], &control.l0_handoffs[snapshot.index]);
     match (&control.method, &snapshot.logits) {
@@ -63,7 +65,7 @@ pub(crate) fn training_term(control: &Control, snapshot: &MaskSnapshot) -> Tenso
     }
 }
 
-/// Number of entries of the parameter that the hard mask keeps, counted on the host and so exact.
+/// Number of parameter entries that the hard mask keeps. It is counted on the host, so it is exact.
 fn kept(control: &Control, snapshot: &MaskSnapshot) -> usize {
     let mask = snapshot.with_inputs(|inputs| host(control.hard_mask(inputs)));
     mask.iter().filter(|m| **m != 0.0).count() * control.masked[snapshot.index].repeat()

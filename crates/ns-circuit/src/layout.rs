@@ -1,6 +1,6 @@
-//! Shapes and layouts: Hugging Face's files on one side, Burn's storage on the other.
+//! Shapes and layouts of masked parameters, in Hugging Face's files and in Burn ("storage order").
 //!
-//! They differ in one place only: a linear layer's weight is `[out, in]` in files and `[in, out]` in Burn.
+//! They differ only for the weight of a linear layer: it is `[out, in]` in files and `[in, out]` in Burn.
 
 use burn::tensor::TensorData;
 
@@ -10,7 +10,7 @@ use crate::hard_mask::HardMask;
 use crate::kernels::MaskBroadcast;
 use crate::target::LayerKind;
 
-/// Which of a layer's parameters a mask is on.
+/// The role of a masked parameter in its layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Weight,
@@ -26,27 +26,27 @@ impl Role {
     }
 }
 
-/// One masked parameter: everything about it that does not change.
+/// A masked parameter: its names, shapes and other facts that never change.
 #[derive(Debug, Clone)]
 pub(crate) struct MaskedParam {
     /// Name of the layer.
     pub(crate) layer: String,
     /// Kind of the layer.
     pub(crate) kind: LayerKind,
-    /// Which parameter of the layer.
+    /// Role of the parameter in the layer.
     pub(crate) role: Role,
     /// Path of the parameter in the module.
     pub(crate) path: String,
-    /// Shape of the parameter, as stored.
+    /// Shape of the parameter in Burn.
     pub(crate) shape: Vec<usize>,
-    /// Shape of its mask, as stored: broadcasts to `shape`.
+    /// Shape of the mask in Burn; broadcasts to `shape`.
     pub(crate) mask_shape: Vec<usize>,
-    /// Inputs to one output unit of the layer.
+    /// Number of inputs to one output unit of the layer.
     pub(crate) fan_in: usize,
 }
 
 impl MaskedParam {
-    /// The weight of a layer, `shape` as stored.
+    /// Creates the masked weight of a layer. `shape` is its shape in Burn.
     pub(crate) fn weight(layer: &str, kind: LayerKind, path: String, shape: Vec<usize>, unit: MaskUnit) -> Self {
         let mut mask_shape = shape.clone();
         let input_axis = match kind {
@@ -63,7 +63,7 @@ impl MaskedParam {
         Self { layer: layer.to_string(), kind, role: Role::Weight, path, shape, mask_shape, fan_in }
     }
 
-    /// The bias beside `weight`.
+    /// Creates the masked bias that belongs to `weight`.
     pub(crate) fn bias(weight: &Self, path: String, shape: Vec<usize>) -> Self {
         Self { role: Role::Bias, path, mask_shape: shape.clone(), shape, ..weight.clone() }
     }
@@ -83,12 +83,12 @@ impl MaskedParam {
         self.mask_shape.iter().product()
     }
 
-    /// How many entries of the parameter one entry of the mask covers.
+    /// Number of parameter entries that one mask entry covers.
     pub(crate) fn repeat(&self) -> usize {
         self.len().checked_div(self.mask_len()).unwrap_or(0)
     }
 
-    /// Which entries of the parameter each entry of the mask covers.
+    /// How the mask broadcasts over the parameter.
     pub(crate) fn mask_broadcast(&self) -> MaskBroadcast {
         let axis = (0..self.shape.len()).find(|i| self.shape[*i] != self.mask_shape[*i]);
         let axis = axis.unwrap_or(self.shape.len());
@@ -99,7 +99,7 @@ impl MaskedParam {
         }
     }
 
-    /// Whether each entry of the mask covers all that leads to one output of a linear layer.
+    /// Whether the mask scales the outputs of a linear layer: each mask entry covers all weights of one output.
     pub(crate) fn scales_outputs(&self) -> bool {
         let linear = matches!(self.kind, LayerKind::Linear | LayerKind::GptConv1d);
         linear && self.role == Role::Weight && self.mask_shape[0] == 1
@@ -115,29 +115,30 @@ impl MaskedParam {
         self.hf(&self.mask_shape)
     }
 
-    /// Mask-sized values, from storage order to Hugging Face's.
+    /// Converts values with the shape of the mask from storage order to Hugging Face's layout.
     pub(crate) fn mask_to_hf(&self, values: Vec<f32>) -> TensorData {
         let values = self.to_hf_order(values, &self.mask_shape);
         TensorData::new(values, self.hf_mask_shape())
     }
 
-    /// Mask-sized values, from storage order to a mask in Hugging Face's.
+    /// Converts mask values in storage order to a hard mask in Hugging Face's layout. Nonzero values are kept.
     pub(crate) fn hard_mask(&self, values: Vec<f32>) -> HardMask {
         let values = self.to_hf_order(values, &self.mask_shape);
         let kept = values.into_iter().map(|value| value != 0.0).collect();
-        HardMask::from_unit(self.hf_shape(), self.hf_mask_shape(), kept)
+        HardMask::new_unchecked(self.hf_shape(), self.hf_mask_shape(), kept)
     }
 
-    /// Mask-sized values from storage order to Hugging Face's, broadcast over the parameter.
+    /// Broadcasts a mask in storage order over the parameter, and converts it to Hugging Face's layout.
     pub(crate) fn broadcast_to_hf(&self, mask: &[f32]) -> TensorData {
         let values = self.to_hf_order(self.broadcast(mask), &self.shape);
         TensorData::new(values, self.hf_shape())
     }
 
-    /// Mask-sized values in Hugging Face's layout, as `f32` in storage order.
+    /// Converts values with the shape of the mask from Hugging Face's layout to `f32` in storage order.
     ///
     /// # Errors
-    /// When the shape is not that of the mask, or the values are no floats or NaN.
+    /// Returns [`CircuitError::ShapeMismatch`] for a wrong shape, and [`CircuitError::InvalidValues`] for values that
+    /// are NaN or cannot be read as floats. Both name the tensor as `name`.
     pub(crate) fn mask_from_hf(&self, name: &str, data: &TensorData) -> Result<Vec<f32>, CircuitError> {
         let (expected, found) = (self.hf_mask_shape(), data.shape().as_slice());
         if found != expected {
@@ -149,7 +150,7 @@ impl MaskedParam {
         if values.iter().any(|value| value.is_nan()) {
             return Err(CircuitError::InvalidValues {
                 name: name.to_string(),
-                message: "has NaN entries; a mask parameter is a number".to_string(),
+                message: "has NaN values; mask values must be numbers".to_string(),
             });
         }
         Ok(match (self.transposed(), expected.as_slice()) {
@@ -158,7 +159,7 @@ impl MaskedParam {
         })
     }
 
-    /// `mask`, in storage order, repeated over the parameter's shape.
+    /// Repeats `mask` over the shape of the parameter, both in storage order.
     fn broadcast(&self, mask: &[f32]) -> Vec<f32> {
         let Some(axis) = (0..self.shape.len()).find(|i| self.shape[*i] != self.mask_shape[*i]) else {
             return mask.to_vec();
@@ -170,10 +171,12 @@ impl MaskedParam {
             .collect()
     }
 
+    /// Whether Burn stores the parameter transposed.
     fn transposed(&self) -> bool {
         self.kind == LayerKind::Linear && self.role == Role::Weight
     }
 
+    /// A shape in Burn, converted to Hugging Face's layout.
     fn hf(&self, shape: &[usize]) -> Vec<usize> {
         let mut shape = shape.to_vec();
         if self.transposed() {

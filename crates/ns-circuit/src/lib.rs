@@ -1,10 +1,10 @@
 //! Circuits in any Burn module: learned binary masks over the weights of chosen layers, ablations, and L0.
 //!
 //! A circuit is the part of a network that a mask keeps. [`CircuitModel`] puts one mask on each chosen parameter as a
-//! Burn reparameterization (base `w`, effective `w ⊙ m`), so the wrapped module needs to know nothing of masks: its
-//! forward pass, optimisers, records and devices work as before. In training a mask is soft and learned
-//! ([`MaskMethod`]); in evaluation it is hard, and an [`Ablation`] can take the circuit out of the model. The crate
-//! knows no architecture and no backend.
+//! Burn reparameterization: the base weight `w` becomes the effective weight `w ⊙ m`. The wrapped module needs no
+//! changes, and its forward pass, optimisers, records and device transfers work as before. In training, a mask is soft
+//! and learned ([`MaskMethod`]). In evaluation, it is hard, and an [`Ablation`] can remove the circuit from the model.
+//! The crate works with any architecture and any Burn backend.
 //!
 //! ```
 //! use burn::nn::{Linear, LinearConfig, Relu};
@@ -33,7 +33,7 @@
 //! let targets = discover_targets(&mlp);
 //! let circuit = CircuitModel::new(config, mlp, &targets)?;
 //!
-//! // One training step: task loss plus the L0 term; only the masks have gradients.
+//! // One training step: the task loss plus the L0 term. Only the mask parameters have gradients.
 //! let x = Tensor::ones([4, 3], &device);
 //! let mut loss = circuit.model()?.forward(x.clone()).powi_scalar(2).mean();
 //! if let Some(l0) = circuit.l0_loss() {
@@ -52,7 +52,7 @@
 //! ```
 
 #![deny(missing_docs)]
-#![cfg_attr(test, allow(clippy::unwrap_used))] // a test that unwraps wrongly fails, as it should
+#![cfg_attr(test, allow(clippy::unwrap_used))] // in a test, a failed unwrap is a test failure
 
 mod config;
 mod target;
@@ -110,3 +110,8 @@ pub use state_dict::StateDict;
 pub use target::{LayerKind, MaskTarget, discover_targets};
 #[cfg(any(test, feature = "verify"))]
 pub use verify::{MASK_CASE_INPUTS, run_mask_case};
+
+/// Runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

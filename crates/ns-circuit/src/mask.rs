@@ -1,4 +1,4 @@
-//! The mask on one parameter: the only place of this workspace that implements a reparameterization.
+//! The mask on one parameter, as a Burn reparameterization (the only one in this workspace).
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,20 +11,22 @@ use burn::tensor::{Device, Shape, Tensor};
 use crate::control::{Control, MaskInputs, PrunedMasks, flat};
 use crate::methods::{Method, magnitude_pruning};
 
-/// Path component of a mask below its parameter.
+/// Name of a mask in the module path, below its parameter.
 pub(crate) const MASK: &str = "mask";
 
-/// A mask on one parameter: base `w`, effective `w ⊙ m`, plus new values where `random_ablate` puts them.
+/// A mask on one parameter: it turns the base weight `w` into the effective weight `w ⊙ m`. Under `random_ablate`, new
+/// values replace the removed entries.
 ///
-/// `valid()` and `train()` switch the flag; clones and both modes share the control.
+/// `valid()` and `train()` switch the training flag. All copies share the control.
 #[derive(Module, Debug)]
 pub(crate) struct Mask {
-    /// The logits, flat and in the parameter's storage order; `None` for magnitude pruning.
+    /// The logits `[n]`, in the storage order of the parameter; `None` for magnitude pruning.
     pub(crate) params: Option<Param<Tensor<1>>>,
     /// Whether the mask is in training mode.
     pub(crate) training: Param<Flag>,
     /// The masks of magnitude pruning, once computed.
     cache: PrunedCache,
+    /// Index of the parameter in the control.
     #[module(skip)]
     index: usize,
     #[module(skip)]
@@ -49,35 +51,38 @@ impl Reparameterization for Mask {
             None => base * mask,
             Some(values) => {
                 let values = shaped(values, &param.shape, &base);
-                let cut = mask.clone().neg().add_scalar(1.0);
-                base * mask + values * cut
+                let removed = mask.clone().neg().add_scalar(1.0);
+                base * mask + values * removed
             }
         }
     }
 }
 
 impl Mask {
-    /// What the mask is made from; `pruned` gives that of magnitude pruning.
+    /// The inputs of the mask. `pruned` returns the masks of magnitude pruning.
     fn inputs<'a>(&self, device: Device, pruned: &'a dyn Fn() -> PrunedMasks) -> MaskInputs<'a> {
         let logits = self.params.as_ref().map(Param::val);
         MaskInputs { logits, training: self.training.is_enabled(), device, pruned }
     }
 }
 
-/// The mask on the outputs of a linear layer.
+/// The neuron mask of a linear layer, to be multiplied with the layer's outputs.
 #[derive(Debug, Clone)]
 pub struct OutputMask {
     /// Name of the layer.
     pub layer: String,
-    /// The mask in force, `[output]`.
+    /// The active mask, `[out]`.
     pub mask: Tensor<1>,
 }
 
-/// The mask in force on a linear layer's weight `[input, output]`, if it is one that scales outputs as they are:
-/// `x · (w ⊙ m) = (x · w) ⊙ m`. That takes a mask with neurons for units; `random_ablate` puts weights in the place of
-/// others, too, and does not scale.
+/// Returns the active mask of a linear layer's weight `[in, out]`, if it can be applied to the outputs of the layer
+/// instead of the weight: `x · (w ⊙ m) = (x · w) ⊙ m`.
 ///
-/// Masked this way, the gradient of m is `Σ (x · w) ⊙ dy` over rows, and no gradient as large as the weight is made.
+/// This works for neuron masks. Returns `None` for a weight without a mask, for a mask of single weights, for a mask
+/// that is off, and under [`Ablation::RandomAblate`](crate::Ablation::RandomAblate), which also adds new weights.
+///
+/// With `y = (x · w) ⊙ m`, the gradient of `m` is the sum of `(x · w) ⊙ dy` over the rows of `x`, so the backward pass
+/// needs no gradient of the size of the weight.
 pub fn output_mask(weight: &Param<Tensor<2>>) -> Option<OutputMask> {
     let mask: &Mask = weight.reparameterization()?;
     let param = &mask.control.masked[mask.index];
@@ -90,17 +95,17 @@ pub fn output_mask(weight: &Param<Tensor<2>>) -> Option<OutputMask> {
     if mask.control.refill(mask.index, &inputs).is_some() {
         return None;
     }
-    let in_force = mask.control.mask(mask.index, &inputs)?;
-    Some(OutputMask { layer: param.layer.clone(), mask: shaped(in_force, &[param.mask_len()], &base) })
+    let active = mask.control.mask(mask.index, &inputs)?;
+    Some(OutputMask { layer: param.layer.clone(), mask: shaped(active, &[param.mask_len()], &base) })
 }
 
-/// `flat` in `shape`, in the type of `base`.
+/// Reshapes `flat` to `shape` and casts it to the dtype of `base`.
 fn shaped<const D: usize, const B: usize>(flat: Tensor<1>, shape: &[usize], base: &Tensor<B>) -> Tensor<D> {
     let tensor: Tensor<D> = flat.reshape(Shape::from(shape.to_vec()));
     if base.dtype().is_float() && base.dtype() != tensor.dtype() { tensor.cast(base.dtype()) } else { tensor }
 }
 
-/// Both masks of a parameter's values under magnitude pruning.
+/// Computes the two masks of magnitude pruning for a parameter.
 pub(crate) fn prune<const D: usize>(method: &Method, base: &Tensor<D>) -> PrunedMasks {
     let values = host(base.clone());
     let device = base.device();
@@ -109,7 +114,7 @@ pub(crate) fn prune<const D: usize>(method: &Method, base: &Tensor<D>) -> Pruned
             let masks = magnitude_pruning::prune(&values, *percentage, *criterion);
             PrunedMasks { hard: flat(masks.hard, &device), ablated: flat(masks.ablated, &device) }
         }
-        // Other methods have logits and never come here; a mask of ones would be the base itself.
+        // Other methods have logits and never get here. A mask of ones would keep the base unchanged.
         Method::ContinuousSparsification | Method::HardConcrete(_) => {
             let n = values.len();
             PrunedMasks { hard: flat(vec![1.0; n], &device), ablated: flat(vec![0.0; n], &device) }
@@ -117,21 +122,21 @@ pub(crate) fn prune<const D: usize>(method: &Method, base: &Tensor<D>) -> Pruned
     }
 }
 
-/// A tensor's values on the host, row-major.
+/// Reads the values of a tensor to the host as `f32`, in row-major order.
 ///
 /// # Panics
-/// When the device cannot execute what the tensor waits for, as every read of Burn's does.
+/// Panics if the device fails to execute pending operations, like every tensor read in Burn.
 pub(crate) fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     let data = tensor.to_data_as::<f32>();
-    data.try_into_vec().unwrap_or_else(|error| panic!("data converted to f32 reads as f32: {error}"))
+    data.try_into_vec().unwrap_or_else(|error| panic!("data that was converted to f32 is not f32: {error}"))
 }
 
-/// Puts masks on the parameters that the control knows.
+/// Puts masks on the parameters that are listed in the control.
 pub(crate) struct Attach {
     pub(crate) control: Arc<Control>,
-    /// First value of the logits; `None` for a method without.
+    /// Initial value of the logits; `None` for a method without logits.
     pub(crate) initial_logit: Option<f32>,
-    /// The flag in the mode that the model starts in.
+    /// The training flag in the initial mode of the model.
     pub(crate) training: Param<Flag>,
 }
 
@@ -160,16 +165,16 @@ impl Reparameterizer for Attach {
     }
 }
 
-/// A training flag. One that starts disabled is that of an evaluation copy: `train()` enables it.
+/// Creates a training flag. A disabled flag is created as the flag of an evaluation copy, so that `train()` enables it.
 pub(crate) fn new_flag(enabled: bool) -> Param<Flag> {
     let flag = Param::<Flag>::from_bool(true);
     if enabled { flag } else { flag.valid() }
 }
 
-/// The masks of magnitude pruning, kept as long as the base cannot have changed.
+/// Cache for the masks of magnitude pruning, which are valid until the base weight changes.
 ///
-/// A module's parameters change through [`Module::map`] only (an optimiser's step, a loaded record), and that passes
-/// through here as well and empties the cache.
+/// The parameters of a module change only through [`Module::map`] (an optimiser step, a loaded record). The cache is
+/// part of the module, so `map` visits it too and empties it.
 #[derive(Debug, Clone, Default)]
 struct PrunedCache(Arc<Mutex<Option<PrunedMasks>>>);
 

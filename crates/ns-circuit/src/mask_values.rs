@@ -1,4 +1,4 @@
-//! The values of masks as plain data in Hugging Face's layout: mask parameters, masks in force, gradients.
+//! Mask values as plain data in Hugging Face's layout: mask parameters, active masks, hard masks and gradients.
 
 use std::collections::BTreeMap;
 
@@ -17,9 +17,13 @@ const PARAMS: &str = "_mask_params";
 const MASK: &str = "_mask";
 
 impl<M: Module> CircuitModel<M> {
-    /// The mask parameters, `<layer>.weight_mask_params` and `<layer>.bias_mask_params`, `f32` in Hugging Face's shapes:
-    /// the parameter's own for weight masks; for neurons `[out, 1]` (linear), `[1, out]` (GPT Conv1D), `[out, 1, k…]`
-    /// (convolutions). Empty for magnitude pruning.
+    /// Returns the mask parameters as `f32` data in Hugging Face's layout, with the keys `<layer>.weight_mask_params`
+    /// and `<layer>.bias_mask_params`. Magnitude pruning has none, so the map is empty.
+    ///
+    /// # Shapes
+    /// - masks of single weights: the shape of the weight
+    /// - neuron masks: `[out, 1]` (linear), `[1, out]` (GPT Conv1D), `[out, 1, k…]` (convolutions)
+    /// - bias masks: `[out]`
     pub fn mask_params(&self) -> BTreeMap<String, TensorData> {
         self.collect(PARAMS, |param, snapshot| {
             let logits = snapshot.logits.clone()?;
@@ -27,13 +31,16 @@ impl<M: Module> CircuitModel<M> {
         })
     }
 
-    /// This model with other mask parameters, in the layout of [`mask_params`](Self::mask_params). Leading
-    /// `wrapped_model.` in keys are ignored, however many. What an ablation had drawn is forgotten.
+    /// Returns this model with new mask parameters.
+    ///
+    /// Keys and shapes are those of [`mask_params`](Self::mask_params). Leading `wrapped_model.` prefixes in keys are
+    /// ignored. Samples of the active ablation are cleared, because the circuit changes.
     ///
     /// # Errors
-    /// [`CircuitError::MissingTensor`], [`CircuitError::UnexpectedTensor`], [`CircuitError::ShapeMismatch`] or
-    /// [`CircuitError::ShapesMismatch`], [`CircuitError::InvalidValues`] and, for two keys that differ in their prefix
-    /// only, [`CircuitError::DuplicateLayer`].
+    /// - [`CircuitError::MissingTensor`] or [`CircuitError::UnexpectedTensor`] if the keys do not match the masks
+    /// - [`CircuitError::ShapeMismatch`] for one wrong shape, [`CircuitError::ShapesMismatch`] for several
+    /// - [`CircuitError::InvalidValues`] for values that are NaN or cannot be read as floats
+    /// - [`CircuitError::DuplicateLayer`] for two keys that differ only in their prefix
     pub fn load_mask_params(self, params: &BTreeMap<String, TensorData>) -> Result<Self, CircuitError> {
         let masked = &self.control.masked;
         let keys: Vec<String> = match self.control.method.has_logits() {
@@ -64,9 +71,11 @@ impl<M: Module> CircuitModel<M> {
         Ok(Self { wrapped_model, ..self })
     }
 
-    /// The masks in force (mode, temperature, noise, ablation), `<layer>.weight_mask` and `<layer>.bias_mask`, broadcast
-    /// to the parameter's shape in Hugging Face's layout. Ones where masks are off; under `random_ablate` what of the
-    /// base is kept.
+    /// Returns the active masks, with the keys `<layer>.weight_mask` and `<layer>.bias_mask`.
+    ///
+    /// They depend on the mode, the temperature, the noise and the ablation. Each mask is broadcast to the shape of its
+    /// parameter in Hugging Face's layout. A mask that is off is all ones. Under `random_ablate`, a mask is one where
+    /// the base weight is kept.
     pub fn effective_masks(&self) -> BTreeMap<String, TensorData> {
         self.sample_or_report();
         self.collect(MASK, |param, snapshot| {
@@ -76,8 +85,9 @@ impl<M: Module> CircuitModel<M> {
         })
     }
 
-    /// The circuit itself by `<layer>.weight` and `<layer>.bias`: its hard masks without ablation, in any mode, whether
-    /// masks are on or off.
+    /// Returns the hard masks of the circuit, with the keys `<layer>.weight` and `<layer>.bias`.
+    ///
+    /// They do not depend on the mode, the ablation, or whether masks are on.
     pub fn hard_masks(&self) -> HardMasks {
         let mask = |snapshot: &MaskSnapshot| {
             let param = &self.control.masked[snapshot.index];
@@ -87,8 +97,8 @@ impl<M: Module> CircuitModel<M> {
         self.snapshots().iter().map(mask).collect()
     }
 
-    /// The gradients of the mask parameters, in the layout of [`mask_params`](Self::mask_params); zeros where the loss
-    /// does not depend on a mask.
+    /// Returns the gradients of the mask parameters, with the keys and shapes of [`mask_params`](Self::mask_params).
+    /// They are zero for a mask that the loss does not depend on.
     pub fn mask_gradients(&self, gradients: &Gradients) -> BTreeMap<String, TensorData> {
         self.collect(PARAMS, |param, snapshot| {
             let logits = snapshot.logits.as_ref()?;
@@ -97,7 +107,7 @@ impl<M: Module> CircuitModel<M> {
         })
     }
 
-    /// One tensor a mask, by `<layer>.weight` or `<layer>.bias` and `suffix`.
+    /// One tensor per mask. The key is `<layer>.weight` or `<layer>.bias`, followed by `suffix`.
     fn collect(
         &self,
         suffix: &str,
@@ -113,7 +123,7 @@ impl<M: Module> CircuitModel<M> {
     }
 }
 
-/// Names all tensors of another shape at once; a single one is left to [`MaskedParam::mask_from_hf`].
+/// Reports all wrong shapes in one error if there are several. [`MaskedParam::mask_from_hf`] reports a single one.
 fn check_shapes(masked: &[MaskedParam], keys: &[String], given: &[(usize, &TensorData)]) -> Result<(), CircuitError> {
     let misfit = |(i, data): &(usize, &TensorData)| {
         let (expected, found) = (masked[*i].hf_mask_shape(), data.shape().as_slice().to_vec());

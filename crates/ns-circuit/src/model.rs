@@ -1,4 +1,4 @@
-//! A model with masks on chosen layers.
+//! The circuit model: any Burn module with masks on chosen layers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,17 +23,17 @@ use crate::target::{LayerKind, MaskTarget, parameters};
 
 /// Any Burn module with learned binary masks over the parameters of chosen layers.
 ///
-/// The wrapped model runs as it always does; each masked parameter is its base times a mask. The mask parameters are
-/// ordinary Burn parameters, so optimisers, records and devices see them.
+/// The wrapped model runs as before, but each masked parameter is multiplied by its mask. The mask parameters are
+/// ordinary Burn parameters, so optimisers, records and device transfers include them.
 ///
 /// # Modes
-/// `train()` and `valid()` of [`Module`] switch between training (soft masks, as long as the mask parameters are
-/// trainable) and evaluation (hard masks, ablated if an ablation is set). A model that is built on a device without
-/// autodiff starts in evaluation.
+/// `train()` and `valid()` of [`Module`] switch between training and evaluation. In training, masks are soft, except
+/// for magnitude pruning and for frozen mask parameters. In evaluation, masks are hard, and the ablation applies if one
+/// is set. A model that is built on a device without autodiff starts in evaluation mode.
 ///
-/// # Sharing
-/// Temperature, ablation with its draws, on/off, seed and noise live in one handle that all clones share, the copies
-/// that `valid()` and `train()` make included. The mask parameters are each copy's own.
+/// # Shared state
+/// All clones, including the copies that `valid()` and `train()` return, share the temperature, the ablation and its
+/// samples, the on/off switches, the seed and the noise. Each copy has its own mask parameters.
 #[derive(Module, Debug)]
 pub struct CircuitModel<M: Module> {
     pub(crate) wrapped_model: M,
@@ -44,44 +44,51 @@ pub struct CircuitModel<M: Module> {
     pub(crate) control: Arc<Control>,
 }
 
-/// A masked layer, in Hugging Face's layout.
+/// A masked layer, with shapes in Hugging Face's layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MaskedLayer {
     /// Name of the layer.
     pub name: String,
     /// Kind of the layer.
     pub kind: LayerKind,
-    /// Shape of its weight.
+    /// Shape of the weight.
     pub weight_shape: Vec<usize>,
-    /// Shape of the weight's mask parameters; broadcasts to the weight's.
+    /// Shape of the mask parameters of the weight; broadcasts to `weight_shape`.
     pub weight_mask_shape: Vec<usize>,
-    /// Shape of the bias and of its mask parameters; `None` when the bias is not masked.
+    /// Shape of the bias and of its mask parameters; `None` if the bias is not masked.
     pub bias_mask_shape: Option<Vec<usize>>,
 }
 
 impl MaskedLayer {
-    /// Whether the layer's bias is masked.
+    /// Whether the bias of the layer is masked.
     pub fn has_bias_mask(&self) -> bool {
         self.bias_mask_shape.is_some()
     }
 }
 
 impl<M: Module> CircuitModel<M> {
-    /// Freezes `base` if the configuration says so, and puts masks on the layers that `config.target_layers` names
-    /// among `targets`. No target layers is fine: the model is then the base.
+    /// Masks the layers of `base` that `config.target_layers` selects from `targets`.
     ///
-    /// `config.ablation` is what evaluation mode starts with; training runs without it. (In the reference such a model
-    /// cannot be trained.) A layer without a bias gets no bias mask and a warning.
+    /// With `config.freeze_base`, all parameters of `base` are frozen. Without target layers, the model equals `base`.
+    /// `config.ablation` is the initial ablation of evaluation mode; training ignores it. (The Python NeuroSurgeon
+    /// cannot train a model with an ablation.) With `config.mask_bias`, a layer without a bias gets no bias mask, and
+    /// a warning is logged.
     ///
     /// # Errors
-    /// What [`CircuitConfig::validate`] finds; [`CircuitError::UnknownLayer`], [`CircuitError::DuplicateLayer`],
-    /// [`CircuitError::SharedParameter`], [`CircuitError::ParameterNotFound`], [`CircuitError::RankMismatch`] and
-    /// [`CircuitError::AlreadyReparameterized`] for layers that cannot be masked.
+    /// Returns the errors of [`CircuitConfig::validate`], and for layers that cannot be masked:
+    ///
+    /// - [`CircuitError::UnknownLayer`] if a name or pattern matches no target
+    /// - [`CircuitError::InvalidConfig`] for a pattern with invalid syntax
+    /// - [`CircuitError::DuplicateLayer`] if two targets have the same name
+    /// - [`CircuitError::ParameterNotFound`] if the module has no parameter at the path of a target
+    /// - [`CircuitError::RankMismatch`] if a parameter does not fit the layer kind of its target
+    /// - [`CircuitError::SharedParameter`] if two layers share one parameter
+    /// - [`CircuitError::AlreadyReparameterized`] if a parameter already has a mask or another reparameterization
     pub fn new(config: CircuitConfig, base: M, targets: &[MaskTarget]) -> Result<Self, CircuitError> {
         Self::with_constants(config, base, targets, HardConcrete::default())
     }
 
-    /// [`new`](Self::new) with other constants of the hard concrete distribution, for golden cases.
+    /// Like [`new`](Self::new), but with other constants of the hard concrete distribution, for golden cases.
     pub(crate) fn with_constants(
         config: CircuitConfig,
         base: M,
@@ -106,16 +113,17 @@ impl<M: Module> CircuitModel<M> {
         Ok(Self { wrapped_model, training: new_flag(autodiff), config: Arc::new(config), control })
     }
 
-    /// The configuration that the model was built from.
+    /// The configuration of the model, with all patterns in `target_layers` expanded to layer names.
     pub fn config(&self) -> &CircuitConfig {
         &self.config
     }
 
-    /// The masked model, ready to run.
+    /// Returns the masked model, ready to run.
     ///
     /// # Errors
-    /// [`CircuitError::AblationWhileTraining`] when an ablation was set (by a copy in evaluation mode) and this copy is
-    /// in training; [`CircuitError::ComplementTooSmall`] when the configured ablation has to be drawn now and cannot.
+    /// Returns [`CircuitError::AblationWhileTraining`] if this copy is in training mode and an ablation was set through
+    /// an evaluation copy. Returns [`CircuitError::ComplementTooSmall`] if the ablation has no sample yet and cannot be
+    /// sampled.
     pub fn model(&self) -> Result<&M, CircuitError> {
         if self.is_training() {
             self.check_not_ablated()?;
@@ -125,20 +133,24 @@ impl<M: Module> CircuitModel<M> {
         Ok(&self.wrapped_model)
     }
 
-    /// The masked model, without the checks of [`model`](Self::model): training ignores an ablation, and a sampled
-    /// ablation that cannot be drawn is logged as an error and left out.
+    /// Returns the masked model without the checks of [`model`](Self::model).
+    ///
+    /// Training ignores the ablation. If the ablation cannot be sampled, an error is logged, and the circuit runs
+    /// without the ablation.
     pub fn wrapped(&self) -> &M {
         self.sample_or_report();
         &self.wrapped_model
     }
 
-    /// The circuit as a plain module: hard masks with the ablation in force baked in, nothing left of the masks.
+    /// Returns the circuit as a plain module without masks: the weights are multiplied by the hard masks, and the
+    /// active ablation is applied.
     ///
-    /// The result is in evaluation mode; its `train()` gives a trainable copy, frozen where the base was.
+    /// The result is in evaluation mode. Its `train()` returns a trainable copy, in which the parameters that were
+    /// frozen in the base are still frozen.
     pub fn materialize_circuit(&self) -> M {
         let plain = self.wrapped_model.valid();
         if self.is_training() {
-            // A training copy has no draws of its own; its valid() copy does.
+            // A training copy does not sample the ablation, but its valid() copy does.
             let valid = Self {
                 wrapped_model: plain,
                 training: self.training.valid(),
@@ -152,7 +164,8 @@ impl<M: Module> CircuitModel<M> {
         plain.materialize()
     }
 
-    /// The base as a plain module in evaluation mode, bit for bit. Cheap: the weights are shared, not copied.
+    /// Returns the base as a plain module in evaluation mode, with the base weights bit for bit. The weights are
+    /// shared, not copied, so this is cheap.
     pub fn unmasked(&self) -> M {
         let was_on: Vec<bool> = self.control.state().masked.iter().map(|param| param.on).collect();
         self.use_masks(false);
@@ -168,15 +181,15 @@ impl<M: Module> CircuitModel<M> {
         self.training.is_enabled()
     }
 
-    /// The temperature of continuous sparsification. 1 at first.
+    /// The temperature of continuous sparsification. It is 1 initially.
     pub fn temperature(&self) -> f32 {
         self.control.state().temperature
     }
 
-    /// Sets the temperature, which only continuous sparsification uses.
+    /// Sets the temperature. Only continuous sparsification uses it.
     ///
     /// # Errors
-    /// [`CircuitError::InvalidTemperature`] unless it is finite and at least 0.
+    /// Returns [`CircuitError::InvalidTemperature`] if the temperature is negative or not finite.
     pub fn set_temperature(&self, temperature: f32) -> Result<(), CircuitError> {
         if !(temperature.is_finite() && temperature >= 0.0) {
             return Err(CircuitError::InvalidTemperature { found: temperature });
@@ -190,13 +203,16 @@ impl<M: Module> CircuitModel<M> {
         self.control.state().ablation
     }
 
-    /// Sets the ablation of evaluation mode, in place of the configured one, and draws what it needs.
+    /// Sets the ablation of evaluation mode and samples the random numbers that it needs. It replaces the configured
+    /// ablation.
     ///
-    /// Draws are kept until [`resample`](Self::resample), [`set_sample`](Self::set_sample) or the next ablation.
+    /// The samples are kept until [`resample`](Self::resample), [`set_sample`](Self::set_sample),
+    /// [`load_mask_params`](Self::load_mask_params) or the next ablation.
     ///
     /// # Errors
-    /// [`CircuitError::AblationWhileTraining`] in training mode, unless it is [`Ablation::None`];
-    /// [`CircuitError::ComplementTooSmall`]. The ablation is then unchanged.
+    /// Returns [`CircuitError::AblationWhileTraining`] in training mode, unless the ablation is [`Ablation::None`].
+    /// Returns [`CircuitError::ComplementTooSmall`] if `complement_sampled` finds too few entries outside the circuit.
+    /// On an error, the ablation is unchanged.
     pub fn set_ablation(&self, ablation: Ablation) -> Result<(), CircuitError> {
         if self.is_training() && ablation != Ablation::None {
             return Err(CircuitError::AblationWhileTraining { ablation });
@@ -207,34 +223,38 @@ impl<M: Module> CircuitModel<M> {
         Ok(())
     }
 
-    /// Takes the next draw of `randomly_sampled`, `complement_sampled` and `random_ablate`.
+    /// Samples the ablation again, with the next sample number. This affects `randomly_sampled`, `complement_sampled`
+    /// and `random_ablate`.
     ///
     /// # Errors
-    /// [`CircuitError::ComplementTooSmall`]; the old draw is then kept.
+    /// Returns [`CircuitError::ComplementTooSmall`] if `complement_sampled` finds too few entries outside the circuit.
+    /// On an error, the old sample is kept.
     pub fn resample(&self) -> Result<(), CircuitError> {
         let next = self.control.state().sample.wrapping_add(1);
         self.set_sample(next)
     }
 
-    /// Chooses the draw by number: the same seed, masks and number give the same draw. 0 at first.
+    /// Samples the ablation with the sample number `index`. The sample number is 0 initially. Equal seeds, masks and
+    /// sample numbers yield equal samples.
     ///
     /// # Errors
-    /// [`CircuitError::ComplementTooSmall`]; the old draw is then kept.
+    /// Returns [`CircuitError::ComplementTooSmall`] if `complement_sampled` finds too few entries outside the circuit.
+    /// On an error, the old sample is kept.
     pub fn set_sample(&self, index: u64) -> Result<(), CircuitError> {
         self.resample_as(self.ablation(), index)
     }
 
-    /// Turns all masks on or off. Off, the model is the base bit for bit.
+    /// Turns all masks on or off. With all masks off, the model equals the base bit for bit.
     pub fn use_masks(&self, on: bool) {
         for param in &mut self.control.state().masked {
             param.on = on;
         }
     }
 
-    /// Turns the masks of some layers on or off. Leading `wrapped_model.` in names are ignored.
+    /// Turns the masks of the layers in `names` on or off. Leading `wrapped_model.` prefixes are ignored.
     ///
     /// # Errors
-    /// [`CircuitError::UnknownLayer`] for a layer without masks; nothing is switched then.
+    /// Returns [`CircuitError::UnknownLayer`] for a layer without masks. On an error, no mask is switched.
     pub fn use_masks_of(&self, on: bool, names: &[&str]) -> Result<(), CircuitError> {
         let masked = &self.control.masked;
         for name in names {
@@ -242,7 +262,7 @@ impl<M: Module> CircuitModel<M> {
             if !masked.iter().any(|param| param.layer == name) {
                 return Err(CircuitError::UnknownLayer {
                     asked: name.to_string(),
-                    nearest: names::nearest(name, weights(masked).map(|s| s.layer.as_str())),
+                    nearest: names::nearest(name, weights(masked).map(|weight| weight.layer.as_str())),
                 });
             }
         }
@@ -255,15 +275,17 @@ impl<M: Module> CircuitModel<M> {
         Ok(())
     }
 
-    /// Sets the seed of all draws. 0 at first. An ablation that is drawn already is kept, see
-    /// [`resample`](Self::resample).
+    /// Sets the seed of all random numbers. It is 0 initially. An ablation that is already sampled keeps its sample
+    /// until [`resample`](Self::resample).
     pub fn set_seed(&self, seed: u64) {
         self.control.state().seed = seed;
         self.control.forget_noise();
     }
 
-    /// Says which step of training comes next. Hard concrete noise is a function of (seed, layer, weight or bias, epoch,
-    /// step), so every read of a parameter within a step sees one mask. Both 0 at first.
+    /// Sets the epoch and step of the next training step. Both are 0 initially.
+    ///
+    /// Hard concrete noise is a function of (seed, layer, weight or bias, epoch, step). So all reads of a parameter
+    /// within one step see the same mask.
     pub fn begin_step(&self, epoch: u64, step: u64) {
         {
             let mut state = self.control.state();
@@ -273,14 +295,14 @@ impl<M: Module> CircuitModel<M> {
         self.control.forget_noise();
     }
 
-    /// Replaces the noise `u` of hard concrete masks, until `None` brings the draws back.
+    /// Replaces the noise `u` of hard concrete masks, for all following steps. `None` restores sampled noise.
     ///
-    /// Keys are `<layer>.weight` and `<layer>.bias`, shapes those of the mask parameters in Hugging Face's layout.
-    /// Values are kept within `[1e-4, 1 − 1e-4]`. Parameters that are not named go on drawing.
+    /// The keys are `<layer>.weight` and `<layer>.bias`. Each tensor has the shape of the mask parameters in Hugging
+    /// Face's layout. Values are clamped to `[1e-4, 1 − 1e-4]`. Parameters without a key use sampled noise.
     ///
     /// # Errors
-    /// [`CircuitError::NoiseUnused`] with another method; [`CircuitError::UnexpectedTensor`],
-    /// [`CircuitError::ShapeMismatch`] and [`CircuitError::InvalidValues`] for tensors that do not fit.
+    /// Returns [`CircuitError::NoiseUnused`] for other mask methods. Returns [`CircuitError::UnexpectedTensor`],
+    /// [`CircuitError::ShapeMismatch`] or [`CircuitError::InvalidValues`] for tensors that do not fit the masks.
     pub fn inject_noise(&self, noise: Option<BTreeMap<String, TensorData>>) -> Result<(), CircuitError> {
         let masked = &self.control.masked;
         let mut injected = vec![None; masked.len()];
@@ -302,12 +324,14 @@ impl<M: Module> CircuitModel<M> {
         Ok(())
     }
 
-    /// The circuit's size by its hard masks without ablation, in any mode.
+    /// The size of the circuit: the number of entries that its hard masks keep. It does not depend on the mode or the
+    /// ablation.
     pub fn l0(&self) -> L0Statistics {
         l0::statistics(&self.control, &self.snapshots())
     }
 
-    /// The L0 of training, summed over all masks: shape `[1]`, differentiable. For magnitude pruning the mask's sum.
+    /// The training L0, summed over all masks, shape `[1]`. It is differentiable for trainable masks. For magnitude
+    /// pruning, it is the constant size of the circuit.
     pub fn l0_training(&self) -> Tensor<1> {
         self.snapshots()
             .iter()
@@ -319,11 +343,11 @@ impl<M: Module> CircuitModel<M> {
             })
     }
 
-    /// What to add to the task's loss: `l0_lambda · L0`, shape `[1]`. `None` in evaluation mode, without `add_l0`, and
+    /// The L0 term of the loss, `l0_lambda · L0`, shape `[1]`. Returns `None` in evaluation mode, without `add_l0`, and
     /// without masks.
     pub fn l0_loss(&self) -> Option<Tensor<1>> {
-        let wanted = self.is_training() && self.config.add_l0 && !self.control.masked.is_empty();
-        wanted.then(|| self.l0_training().mul_scalar(self.config.l0_lambda))
+        let has_l0_term = self.is_training() && self.config.add_l0 && !self.control.masked.is_empty();
+        has_l0_term.then(|| self.l0_training().mul_scalar(self.config.l0_lambda))
     }
 
     /// The masked layers, in the order of `target_layers`.
@@ -343,11 +367,13 @@ impl<M: Module> CircuitModel<M> {
             .collect()
     }
 
-    /// The masks' own parameters, without the base that they lie on: what a checkpoint of a frozen model needs to hold.
+    /// The parameter group of the masks, without the base weights. A checkpoint of a model with a frozen base needs
+    /// only this group.
     pub fn mask_parameters(&self) -> ParamGroup {
         ParamGroup::from_predicate(format!(".{}.", crate::mask::MASK))
     }
 
+    /// Reads the current masks out of the module.
     pub(crate) fn snapshots(&self) -> Vec<MaskSnapshot> {
         snapshots(&self.wrapped_model, &self.control)
     }

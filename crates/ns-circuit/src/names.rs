@@ -1,11 +1,11 @@
-//! Names as users type and read them.
+//! Names of layers and tensors: prefixes, lookups, and the most similar names for error messages.
 
 use crate::error::CircuitError;
 
-/// What the Python `CircuitModel` puts before every name of the model that it wraps.
+/// The prefix that the Python `CircuitModel` adds to every name of the model that it wraps.
 const WRAPPER_PREFIX: &str = "wrapped_model.";
 
-/// The up to three of `known` that look most like `asked`, best first.
+/// Up to three of the names in `known` that are most similar to `asked`, best first.
 pub(crate) fn nearest<'a>(asked: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     let mut scored: Vec<(f64, &str)> = known
         .into_iter()
@@ -16,7 +16,7 @@ pub(crate) fn nearest<'a>(asked: &str, known: impl IntoIterator<Item = &'a str>)
     scored.into_iter().take(3).map(|(_, name)| name.to_string()).collect()
 }
 
-/// `name` without any leading `wrapped_model.`, however many there are.
+/// `name` without any leading `wrapped_model.` prefixes.
 pub(crate) fn unwrapped(mut name: &str) -> &str {
     while let Some(rest) = name.strip_prefix(WRAPPER_PREFIX) {
         name = rest;
@@ -24,15 +24,15 @@ pub(crate) fn unwrapped(mut name: &str) -> &str {
     name
 }
 
-/// `field` of the module at `path`, which is empty for the root.
+/// The path of `field` in the module at `path`. The path of the root module is empty.
 pub(crate) fn join(path: &str, field: &str) -> String {
     if path.is_empty() { field.to_string() } else { format!("{path}.{field}") }
 }
 
-/// Where `name` stands among the keys.
+/// The index of `name` in `keys`.
 ///
 /// # Errors
-/// [`CircuitError::UnexpectedTensor`] with the nearest key.
+/// Returns [`CircuitError::UnexpectedTensor`] with the most similar keys if `name` is not among them.
 pub(crate) fn position(keys: &[String], name: &str) -> Result<usize, CircuitError> {
     keys.iter().position(|key| key == name).ok_or_else(|| CircuitError::UnexpectedTensor {
         name: name.to_string(),

@@ -1,4 +1,4 @@
-//! How much two circuits have in common, and how much chance would give them.
+//! The overlap of two circuits, and the overlap expected by chance.
 
 use std::iter::Sum;
 use std::ops::Add;
@@ -8,24 +8,24 @@ use serde::{Deserialize, Serialize};
 use crate::error::{CircuitError, Misfit};
 use crate::hard_mask::{HardMask, HardMasks};
 
-/// Sizes of two circuits among the same parameters, and of what they share.
+/// The sizes of two circuits over the same parameters, and the size of their intersection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Overlap {
-    /// Parameters (weights and biases) that could be in them.
+    /// Number of entries (weights and biases) that both circuits mask.
     pub entries: u64,
-    /// Parameters in the first circuit.
+    /// Number of entries in the first circuit.
     pub first: u64,
-    /// Parameters in the second.
+    /// Number of entries in the second circuit.
     pub second: u64,
-    /// Parameters in both.
+    /// Number of entries in both circuits.
     pub both: u64,
 }
 
 impl Overlap {
-    /// Counts two masks of one parameter.
+    /// Computes the overlap of two masks of one parameter. `name` identifies the parameter in errors.
     ///
     /// # Errors
-    /// [`CircuitError::CircuitsDiffer`] when they are over parameters of different shapes.
+    /// Returns [`CircuitError::CircuitsDiffer`] if the parameters have different shapes.
     pub fn between(name: &str, first: &HardMask, second: &HardMask) -> Result<Self, CircuitError> {
         check_shapes([(name, first, second)])?;
         Ok(Self::count(&first.entries(), &second.entries()))
@@ -37,25 +37,26 @@ impl Overlap {
         Self { entries: first.len() as u64, first: ones(first), second: ones(second), both }
     }
 
-    /// Parameters in either.
+    /// Number of entries in at least one of the circuits.
     pub fn union(&self) -> u64 {
         self.first + self.second - self.both
     }
 
-    /// Intersection over union, from 0 to 1. Two empty circuits are equal, and so have 1.
+    /// The Jaccard index: intersection over union, from 0 to 1. It is 1 for two empty circuits, which are equal.
     pub fn jaccard(&self) -> f64 {
         if self.union() == 0 { 1.0 } else { self.both as f64 / self.union() as f64 }
     }
 
-    /// Size of the intersection that two random sets of these sizes among `entries` have on average,
-    /// |A| · |B| / entries (the mean of a hypergeometric distribution). Where circuits choose whole neurons, the mean is
-    /// the same and the spread around it is larger.
+    /// The intersection expected by chance: the mean intersection of two random sets of these sizes,
+    /// `first · second / entries` (the mean of a hypergeometric distribution).
+    ///
+    /// The mean also holds for neuron masks, but their overlap has a larger variance.
     pub fn expected(&self) -> f64 {
         if self.entries == 0 { 0.0 } else { self.first as f64 * self.second as f64 / self.entries as f64 }
     }
 
-    /// Intersection over what chance gives: above 1, the circuits seek each other; below 1, they avoid each other.
-    /// `None` when one of them is empty, so that chance gives nothing.
+    /// The intersection divided by the intersection [`expected`](Self::expected) by chance. Above 1, the circuits
+    /// overlap more than random sets; below 1, less. Returns `None` if a circuit is empty.
     pub fn over_chance(&self) -> Option<f64> {
         let expected = self.expected();
         (expected > 0.0).then(|| self.both as f64 / expected)
@@ -81,27 +82,29 @@ impl Sum for Overlap {
     }
 }
 
-/// Two circuits compared over the parameters that both of them mask.
+/// A comparison of two circuits over the parameters that both of them mask.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Comparison {
-    /// Each parameter, by `<layer>.weight` or `<layer>.bias`, in the order of names.
+    /// Overlap per parameter, with the keys `<layer>.weight` and `<layer>.bias`, sorted by key.
     pub tensors: Vec<(String, Overlap)>,
-    /// The same added up over groups, in the order in which they first appear.
+    /// Sums over groups of parameters, in the order in which the groups first appear.
     pub groups: Vec<(String, Overlap)>,
-    /// All of them added up. Chance is that of sets that may lie anywhere in the sum.
+    /// Sum over all parameters. Its [`expected`](Overlap::expected) overlap is for random sets over all entries, not
+    /// for sets with fixed sizes per parameter.
     pub total: Overlap,
-    /// Parameters that only the first circuit masks.
+    /// Keys of the parameters that only the first circuit masks.
     pub first_only: Vec<String>,
-    /// Parameters that only the second circuit masks.
+    /// Keys of the parameters that only the second circuit masks.
     pub second_only: Vec<String>,
 }
 
-/// Compares two circuits of one model; `group` says which group (say, which block) a parameter counts for.
+/// Compares two circuits of one model.
 ///
-/// Only parameters that both circuits mask are compared: to a circuit that could not choose, its choice says nothing.
+/// `group` returns the group of a parameter, for example the block that it belongs to. Only parameters that both
+/// circuits mask are compared, because a parameter without a mask is neither in a circuit nor outside it.
 ///
 /// # Errors
-/// [`CircuitError::CircuitsDiffer`] with all parameters that have different shapes.
+/// Returns [`CircuitError::CircuitsDiffer`] with all parameters whose shapes differ.
 pub fn compare(
     first: &HardMasks,
     second: &HardMasks,
@@ -110,7 +113,7 @@ pub fn compare(
     let shared = || first.iter().filter_map(|(name, mask)| Some((name.as_str(), mask, second.get(name)?)));
     check_shapes(shared())?;
     let mut comparison =
-        Comparison { first_only: alone(first, second), second_only: alone(second, first), ..Comparison::default() };
+        Comparison { first_only: only_in(first, second), second_only: only_in(second, first), ..Comparison::default() };
     for (name, first, second) in shared() {
         let overlap = Overlap::count(&first.entries(), &second.entries());
         let group = group(name);
@@ -124,14 +127,15 @@ pub fn compare(
     Ok(comparison)
 }
 
-fn alone(masks: &HardMasks, others: &HardMasks) -> Vec<String> {
+/// The keys of `masks` that are not in `others`.
+fn only_in(masks: &HardMasks, others: &HardMasks) -> Vec<String> {
     masks.keys().filter(|name| !others.contains_key(*name)).cloned().collect()
 }
 
 fn check_shapes<'a>(
     pairs: impl IntoIterator<Item = (&'a str, &'a HardMask, &'a HardMask)>,
 ) -> Result<(), CircuitError> {
-    let differences: Vec<Misfit> = pairs
+    let misfits: Vec<Misfit> = pairs
         .into_iter()
         .filter(|(_, first, second)| first.shape() != second.shape())
         .map(|(name, first, second)| Misfit {
@@ -140,7 +144,7 @@ fn check_shapes<'a>(
             found: second.shape().to_vec(),
         })
         .collect();
-    if differences.is_empty() { Ok(()) } else { Err(CircuitError::CircuitsDiffer { misfits: differences }) }
+    if misfits.is_empty() { Ok(()) } else { Err(CircuitError::CircuitsDiffer { misfits }) }
 }
 
 #[cfg(test)]
@@ -154,7 +158,7 @@ mod tests {
     }
 
     fn bits(text: &str) -> Vec<bool> {
-        text.chars().map(|sign| sign == '1').collect()
+        text.chars().map(|digit| digit == '1').collect()
     }
 
     fn masks<const N: usize>(masks: [(&str, &str); N]) -> HardMasks {
@@ -172,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_circuits_are_equal_and_chance_gives_them_nothing() {
+    fn empty_circuits_are_equal_and_have_no_overlap_by_chance() {
         let empty = Overlap { entries: 5, ..Overlap::default() };
         assert_eq!((empty.jaccard(), empty.expected(), empty.over_chance()), (1.0, 0.0, None));
         let nothing = Overlap::default();
@@ -207,7 +211,7 @@ mod tests {
         let second = masks([("a", "0111"), ("b", "11"), ("c", "11")]);
         let error = compare(&first, &second, str::to_string).unwrap_err();
         assert!(
-            matches!(&error, CircuitError::CircuitsDiffer { misfits: differences } if differences.len() == 2 && differences[1].name == "c")
+            matches!(&error, CircuitError::CircuitsDiffer { misfits } if misfits.len() == 2 && misfits[1].name == "c")
         );
         let text = error.to_string();
         assert!(text.contains(r#""a" has shape [3] in the first and [4] in the second; "c" has"#), "{text}");

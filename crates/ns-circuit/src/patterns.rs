@@ -1,15 +1,16 @@
-//! Layers by pattern: `encoder.layer.[0-2].*`.
+//! Expansion of layer name patterns such as `encoder.layer.[0-2].*`.
 
 use crate::error::CircuitError;
 use crate::names;
 
-/// The names that `asked` stands for, in the order asked for, each once. A pattern (`*` stands for any text, `?` for a
-/// character, `[0-2]` for one of some) stands for those of `known` that it matches; any other name for itself, known or
-/// not.
+/// Expands the names and patterns in `asked` to layer names, in the order of `asked` and without duplicates.
+///
+/// A pattern expands to all names in `known` that it matches: `*` matches any text, `?` any character, and `[0-2]` one
+/// character of a set. A name without these characters stays as it is, even if it is not in `known`.
 ///
 /// # Errors
-/// [`CircuitError::UnknownLayer`] for a pattern that matches nothing, [`CircuitError::InvalidConfig`] for one that is
-/// none.
+/// Returns [`CircuitError::UnknownLayer`] for a pattern that matches nothing, and [`CircuitError::InvalidConfig`] for a
+/// pattern with invalid syntax.
 pub fn expand_layers<'a>(
     asked: &[String],
     known: impl IntoIterator<Item = &'a str, IntoIter: Clone>,
@@ -34,7 +35,7 @@ fn is_pattern(name: &str) -> bool {
 fn matching<'a>(pattern: &str, known: impl Iterator<Item = &'a str> + Clone) -> Result<Vec<String>, CircuitError> {
     let parsed = glob::Pattern::new(pattern).map_err(|error| CircuitError::InvalidConfig {
         field: "target_layers",
-        message: format!("{pattern:?}: {error}"),
+        message: format!("invalid pattern {pattern:?}: {error}"),
     })?;
     let found: Vec<String> = known.clone().filter(|name| parsed.matches(name)).map(String::from).collect();
     match found.is_empty() {
@@ -56,7 +57,7 @@ mod tests {
         };
         assert_eq!(layers(&["h.*"]).unwrap(), names[..4]);
         assert_eq!(layers(&["h.?.mlp", "h.[0-0].*"]).unwrap(), ["h.0.mlp", "h.1.mlp", "h.0.attn.q"]);
-        assert_eq!(layers(&["unknown"]).unwrap(), ["unknown"], "the model says what is near");
+        assert_eq!(layers(&["unknown"]).unwrap(), ["unknown"], "the model reports unknown names");
         assert!(matches!(layers(&["g.*"]), Err(CircuitError::UnknownLayer { asked, .. }) if asked == "g.*"));
         assert!(layers(&["h.[0"]).unwrap_err().to_string().contains("target_layers"));
     }

@@ -1,45 +1,48 @@
-//! Random draws that are pure functions of (seed, label, epoch, step).
+//! Random numbers as pure functions of (seed, label, epoch, step).
 //!
-//! A draw does not depend on what was drawn before, on the backend, or on the platform: streams are ChaCha8,
-//! the key is this file's own hash, floats come from fixed bits, and the logarithm is this file's own, because the
-//! platform's mathematical library may differ in the last bit. A resumed run therefore needs no generator state.
+//! They do not depend on earlier random numbers, on the backend, or on the platform. A stream is a ChaCha8 generator,
+//! keyed by a hash that this module implements. Floats are built from a fixed number of bits. The logarithm is
+//! implemented here too, because the platform's math library may differ in the last bit. A resumed run therefore needs
+//! no saved generator state.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-/// The generator of the draw named `label` of a run with `seed`, at `epoch` and `step`.
+/// Returns the random generator for `label` in a run with `seed`, at `epoch` and `step`.
 ///
-/// Equal arguments give equal streams; streams that differ in any argument are independent.
+/// Equal arguments return equal streams. Streams that differ in any argument are independent.
 pub fn stream(seed: u64, label: &str, epoch: u64, step: u64) -> impl Rng + use<> {
     generator(seed, label, epoch, step)
 }
 
-/// The first `n` draws of [`uniform01`] from [`stream`], each run of them through `map`, on all threads.
+/// Samples the first `n` values of [`uniform01`] from [`stream`] on all threads, and applies `map` to each block of
+/// them in place.
 pub(crate) fn map_uniform(
     (seed, label, epoch, step): (u64, &str, u64, u64),
     n: usize,
     map: impl Fn(&mut [f32]) + Sync,
 ) -> Vec<f32> {
-    /// Draws that are made at once.
-    const RUN: usize = 1 << 10;
-    /// Such runs that are worth a thread.
+    /// Values per block.
+    const BLOCK: usize = 1 << 10;
+    /// Minimum number of blocks per thread task.
     const TASK: usize = 1 << 4;
     let rng = generator(seed, label, epoch, step);
-    let run = |number: usize| {
-        let (mut rng, mut words, mut draws) = (rng.clone(), [0; RUN * size_of::<u32>()], [0.0; RUN]);
-        rng.set_word_pos((number * RUN) as u128); // a draw takes one word
+    let sample_block = |index: usize| {
+        let (mut rng, mut words, mut values) = (rng.clone(), [0; BLOCK * size_of::<u32>()], [0.0; BLOCK]);
+        rng.set_word_pos((index * BLOCK) as u128); // each value uses one 32-bit word
         rng.fill_bytes(&mut words);
-        for (draw, word) in draws.iter_mut().zip(words.as_chunks().0) {
-            *draw = uniform01_of(u32::from_le_bytes(*word));
+        for (value, word) in values.iter_mut().zip(words.as_chunks().0) {
+            *value = uniform01_of(u32::from_le_bytes(*word));
         }
-        map(&mut draws);
-        draws
+        map(&mut values);
+        values
     };
-    let runs: Vec<[f32; RUN]> = (0..n.div_ceil(RUN)).into_par_iter().with_min_len(TASK).map(run).collect();
-    let mut draws = runs.into_flattened();
-    draws.truncate(n);
-    draws
+    let blocks: Vec<[f32; BLOCK]> =
+        (0..n.div_ceil(BLOCK)).into_par_iter().with_min_len(TASK).map(sample_block).collect();
+    let mut values = blocks.into_flattened();
+    values.truncate(n);
+    values
 }
 
 fn generator(seed: u64, label: &str, epoch: u64, step: u64) -> ChaCha8Rng {
@@ -55,7 +58,7 @@ fn generator(seed: u64, label: &str, epoch: u64, step: u64) -> ChaCha8Rng {
     ChaCha8Rng::from_seed(key)
 }
 
-/// A uniform draw from `[0, 1)`: 24 random bits, so every value is exact in `f32`.
+/// Samples uniformly from `[0, 1)` with 24 random bits, so that every value is exact in `f32`.
 pub fn uniform01(rng: &mut impl Rng) -> f32 {
     uniform01_of(rng.next_u32())
 }
@@ -64,7 +67,7 @@ fn uniform01_of(word: u32) -> f32 {
     (word >> 8) as f32 * (1.0 / 16_777_216.0)
 }
 
-/// A draw from the standard normal distribution, by Marsaglia's polar method.
+/// Samples from the standard normal distribution with Marsaglia's polar method.
 pub fn standard_normal(rng: &mut impl Rng) -> f32 {
     loop {
         let x = 2.0 * f64::from(uniform01(rng)) - 1.0;
@@ -76,7 +79,7 @@ pub fn standard_normal(rng: &mut impl Rng) -> f32 {
     }
 }
 
-/// A uniform draw from `0..n` without modulo bias (Lemire 2019). `n` must not be 0; for 0 it returns 0.
+/// Samples uniformly from `0..n` without modulo bias (Lemire 2019). Returns 0 if `n` is 0.
 pub fn below(rng: &mut impl Rng, n: usize) -> usize {
     let n = n as u64;
     let threshold = n.wrapping_neg().checked_rem(n).unwrap_or(0);
@@ -88,21 +91,21 @@ pub fn below(rng: &mut impl Rng, n: usize) -> usize {
     }
 }
 
-/// Puts `items` into a uniformly random order (Fisher and Yates).
+/// Shuffles `items` into a uniformly random order (Fisher–Yates).
 pub fn shuffle<T>(rng: &mut impl Rng, items: &mut [T]) {
     for last in (1..items.len()).rev() {
         items.swap(last, below(rng, last + 1));
     }
 }
 
-/// The numbers `0..n` in a uniformly random order.
+/// Returns the numbers `0..n` in a uniformly random order.
 pub fn permutation(rng: &mut impl Rng, n: usize) -> Vec<usize> {
     let mut order: Vec<usize> = (0..n).collect();
     shuffle(rng, &mut order);
     order
 }
 
-/// `k` different numbers of `0..n`, in random order; all `n` when `k > n`.
+/// Samples `k` distinct numbers from `0..n`, in random order. Returns all `n` numbers if `k > n`.
 pub fn sample_without_replacement(rng: &mut impl Rng, n: usize, k: usize) -> Vec<usize> {
     let k = k.min(n);
     let mut pool: Vec<usize> = (0..n).collect();
@@ -114,9 +117,9 @@ pub fn sample_without_replacement(rng: &mut impl Rng, n: usize, k: usize) -> Vec
     pool
 }
 
-/// The natural logarithm of a positive, finite, normal number, in IEEE arithmetic only (relative error below 1e-15).
+/// The natural logarithm of a positive, finite, normal number (relative error below 1e-15).
 ///
-/// `x = m·2^e` with `m` in `[√½, √2)`, then `ln m = 2 artanh((m−1)/(m+1))`.
+/// It uses IEEE arithmetic only: `x = m·2^e` with `m` in `[√½, √2)`, then `ln m = 2 artanh((m−1)/(m+1))`.
 #[inline(always)]
 pub(crate) fn ln(x: f64) -> f64 {
     const MANTISSA: u64 = (1 << 52) - 1;
@@ -140,7 +143,7 @@ pub(crate) fn ln(x: f64) -> f64 {
     2.0 * t * series + f64::from(exponent) * std::f64::consts::LN_2
 }
 
-/// FNV-1a, 64 bits.
+/// The 64-bit FNV-1a hash.
 fn fnv1a(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
@@ -169,22 +172,22 @@ mod tests {
         }
     }
 
-    /// Frozen values: a change here changes every stored run.
+    /// These values must not change: otherwise no stored run could be reproduced.
     #[test]
     fn the_stream_is_frozen() {
         assert_eq!(fnv1a(b"a"), 0xaf63_dc4c_8601_ec8c); // published FNV-1a vector
         assert_eq!(mix(0), 0xe220_a839_7b1d_cdaf); // first output of SplitMix64 seeded with 0
         let mut rng = stream(7, "noise/h.0.weight", 1, 2);
-        let drawn: Vec<u64> = (0..3).map(|_| rng.next_u64()).collect();
-        let frozen = [4_330_183_030_445_173_272, 6_608_093_083_790_492_635, 6_854_300_755_535_329_634];
-        assert_eq!(drawn, frozen);
+        let found: Vec<u64> = (0..3).map(|_| rng.next_u64()).collect();
+        let expected = [4_330_183_030_445_173_272, 6_608_093_083_790_492_635, 6_854_300_755_535_329_634];
+        assert_eq!(found, expected);
     }
 
     #[test]
-    fn draws_of_all_threads_are_those_of_one() {
+    fn parallel_and_sequential_sampling_agree() {
         let mut rng = stream(7, "noise/h.0.weight", 1, 2);
         let expected: Vec<f32> = (0..40_000).map(|_| -uniform01(&mut rng)).collect();
-        let negate = |draws: &mut [f32]| draws.iter_mut().for_each(|draw| *draw = -*draw);
+        let negate = |values: &mut [f32]| values.iter_mut().for_each(|value| *value = -*value);
         assert_eq!(map_uniform((7, "noise/h.0.weight", 1, 2), 40_000, negate), expected);
     }
 

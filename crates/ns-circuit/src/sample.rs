@@ -1,4 +1,4 @@
-//! The random part of an ablation: sampled masks, and new values for a circuit's weights.
+//! The random numbers of ablations: sampled masks, and new values for the weights of a circuit.
 
 use rand::Rng;
 
@@ -8,13 +8,13 @@ use crate::layout::{MaskedParam, Role};
 use crate::rng;
 use crate::target::LayerKind;
 
-/// What an ablation needs to have drawn for one parameter, in storage order: a mask for the sampled ones, the
-/// parameter's new values for `random_ablate`, nothing for the rest.
+/// Samples what an ablation needs for one parameter, in storage order: a mask for `randomly_sampled` and
+/// `complement_sampled`, new parameter values for `random_ablate`, and nothing for other ablations.
 ///
-/// The draw is a function of (seed, ablation, layer, sample) and, for masks, of the hard mask.
+/// The sample is a function of (seed, ablation, layer, sample number) and, for masks, of the hard mask.
 ///
 /// # Errors
-/// [`CircuitError::ComplementTooSmall`]
+/// Returns [`CircuitError::ComplementTooSmall`] if `complement_sampled` finds too few entries outside the circuit.
 pub(crate) fn sample(
     ablation: Ablation,
     param: &MaskedParam,
@@ -42,19 +42,20 @@ pub(crate) fn sample(
     }
 }
 
-/// Ones with as many zeros as `hard_mask` has ones, at places drawn from `pool`.
+/// A mask of ones with as many zeros as `hard_mask` has ones, at indices sampled from `pool`.
 fn knock_out(hard_mask: &[f32], mut pool: Vec<usize>, rng: &mut impl Rng) -> Vec<f32> {
     let k = hard_mask.iter().filter(|m| **m != 0.0).count();
     let mut mask = vec![1.0; hard_mask.len()];
-    for place in rng::sample_without_replacement(rng, pool.len(), k) {
-        mask[std::mem::take(&mut pool[place])] = 0.0;
+    for i in rng::sample_without_replacement(rng, pool.len(), k) {
+        mask[std::mem::take(&mut pool[i])] = 0.0;
     }
     mask
 }
 
-/// A fresh default initialisation of the parameter, as PyTorch and Hugging Face have it: linear layers and convolutions
-/// Kaiming-uniform with a = √5, which is uniform in ±1/√fan_in, and so are their biases; GPT Conv1D normal with
-/// deviation 0.02, bias 0.
+/// Samples the default initialisation that PyTorch or Hugging Face uses for the parameter.
+///
+/// - linear layers and convolutions: weights and biases uniform in ±1/√fan_in (Kaiming-uniform with a = √5)
+/// - GPT Conv1D: normal weights with standard deviation 0.02, zero biases
 fn reinitialise(param: &MaskedParam, rng: &mut impl Rng) -> Vec<f32> {
     let n = param.len();
     match (param.kind, param.role) {
@@ -88,11 +89,11 @@ mod tests {
             mask in prop::collection::vec(prop::bool::ANY, 1..60), seed: u64
         ) {
             let mask: Vec<f32> = mask.into_iter().map(|m| f32::from(u8::from(m))).collect();
-            let drawn = sampled(Ablation::RandomlySampled, &mask, seed).unwrap();
-            let zeros = drawn.iter().filter(|m| **m == 0.0).count();
+            let found = sampled(Ablation::RandomlySampled, &mask, seed).unwrap();
+            let zeros = found.iter().filter(|m| **m == 0.0).count();
             prop_assert_eq!(zeros, mask.iter().filter(|m| **m == 1.0).count());
-            prop_assert!(drawn.iter().all(|m| *m == 0.0 || *m == 1.0));
-            prop_assert_eq!(drawn, sampled(Ablation::RandomlySampled, &mask, seed).unwrap());
+            prop_assert!(found.iter().all(|m| *m == 0.0 || *m == 1.0));
+            prop_assert_eq!(found, sampled(Ablation::RandomlySampled, &mask, seed).unwrap());
         }
 
         #[test]
@@ -102,9 +103,9 @@ mod tests {
             let mask: Vec<f32> = mask.into_iter().map(|m| f32::from(u8::from(m))).collect();
             let k = mask.iter().filter(|m| **m == 1.0).count();
             match sampled(Ablation::ComplementSampled, &mask, seed) {
-                Ok(drawn) => {
-                    prop_assert_eq!(drawn.iter().filter(|m| **m == 0.0).count(), k);
-                    let overlap = drawn.iter().zip(&mask).any(|(d, m)| *d == 0.0 && *m == 1.0);
+                Ok(found) => {
+                    prop_assert_eq!(found.iter().filter(|m| **m == 0.0).count(), k);
+                    let overlap = found.iter().zip(&mask).any(|(f, m)| *f == 0.0 && *m == 1.0);
                     prop_assert!(!overlap);
                 }
                 Err(CircuitError::ComplementTooSmall { circuit, complement, .. }) => {
@@ -118,22 +119,22 @@ mod tests {
 
     #[test]
     fn reinitialisations_follow_the_layer_kind() {
-        let draw = |param: &MaskedParam| reinitialise(param, &mut rng::stream(1, "r", 0, 0));
+        let initialise = |param: &MaskedParam| reinitialise(param, &mut rng::stream(1, "r", 0, 0));
         let linear = param(LayerKind::Linear, &[16, 500]); // fan_in 16: within ±¼
-        let values = draw(&linear);
+        let values = initialise(&linear);
         assert!(values.iter().all(|v| v.abs() <= 0.25));
         assert!(values.iter().any(|v| v.abs() > 0.24));
         let bias = MaskedParam::bias(&linear, "l.bias".into(), vec![500]);
-        assert!(draw(&bias).iter().all(|v| v.abs() <= 0.25));
+        assert!(initialise(&bias).iter().all(|v| v.abs() <= 0.25));
 
         let conv = param(LayerKind::Conv2d, &[100, 4, 5, 5]); // fan_in 100: within ±0.1
-        assert!(draw(&conv).iter().all(|v| v.abs() <= 0.1));
+        assert!(initialise(&conv).iter().all(|v| v.abs() <= 0.1));
 
         let gpt = param(LayerKind::GptConv1d, &[100, 100]);
-        let values = draw(&gpt);
+        let values = initialise(&gpt);
         let variance = values.iter().map(|v| f64::from(v * v)).sum::<f64>() / 10_000.0;
         assert!((variance.sqrt() - 0.02).abs() < 0.001);
         let bias = MaskedParam::bias(&gpt, "l.bias".into(), vec![100]);
-        assert_eq!(draw(&bias), vec![0.0; 100]);
+        assert_eq!(initialise(&bias), vec![0.0; 100]);
     }
 }

@@ -1,4 +1,5 @@
-//! When an ablation is sampled: on being set, on a resample, or, for the configured one, on entering evaluation.
+//! When ablations are sampled: when an ablation is set, when it is resampled, and, for the configured ablation, when an
+//! evaluation copy is first used.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +15,8 @@ use crate::model::CircuitModel;
 use crate::sample;
 
 impl<M: Module> CircuitModel<M> {
-    /// An error when an ablation was set; a configured one only loses its draws, as the masks are about to change.
+    /// Returns an error if an ablation was set. A configured ablation is not an error: only its samples are cleared,
+    /// because training changes the masks.
     pub(crate) fn check_not_ablated(&self) -> Result<(), CircuitError> {
         let (ablation, configured) = {
             let state = self.control.state();
@@ -30,11 +32,12 @@ impl<M: Module> CircuitModel<M> {
         }
     }
 
-    /// Draws everything that `ablation` needs as its `sample`-th draw, and puts it in force.
+    /// Samples everything that `ablation` needs, with the sample number `sample`, and activates the ablation. In
+    /// training mode, sampling is left to the next evaluation copy.
     pub(crate) fn resample_as(&self, ablation: Ablation, sample: u64) -> Result<(), CircuitError> {
         let sampled = match self.is_training() {
             true => BTreeMap::new(),
-            false => self.draw(ablation, sample, |_| true)?,
+            false => self.sample_params(ablation, sample, |_| true)?,
         };
         self.control.forget_samples();
         let mut state = self.control.state();
@@ -46,18 +49,18 @@ impl<M: Module> CircuitModel<M> {
         Ok(())
     }
 
-    /// Draws what the ablation in force still lacks.
+    /// Samples what the active ablation still lacks. Does nothing in training mode.
     pub(crate) fn sample_missing(&self) -> Result<(), CircuitError> {
         let (ablation, sample, missing) = {
             let state = self.control.state();
-            let lacking = |s: &MaskedParamState| s.on && s.sampled.is_none();
-            let missing: Vec<bool> = state.masked.iter().map(lacking).collect();
+            let is_missing = |param: &MaskedParamState| param.on && param.sampled.is_none();
+            let missing: Vec<bool> = state.masked.iter().map(is_missing).collect();
             (state.ablation, state.sample, missing)
         };
         if !ablation.is_sampled() || self.is_training() || !missing.contains(&true) {
             return Ok(());
         }
-        let sampled = self.draw(ablation, sample, |index| missing[index])?;
+        let sampled = self.sample_params(ablation, sample, |index| missing[index])?;
         let mut state = self.control.state();
         for (index, tensor) in sampled {
             state.masked[index].sampled = Some(tensor);
@@ -65,20 +68,20 @@ impl<M: Module> CircuitModel<M> {
         Ok(())
     }
 
-    /// Draws what is lacking where nothing can be returned: a draw that fails is logged. In training an ablation is
-    /// ignored, but a configured one loses its draws.
+    /// Samples what the active ablation lacks, for callers that cannot return an error: a failure is logged. In
+    /// training mode the ablation is ignored, and the samples of a configured ablation are cleared.
     pub(crate) fn sample_or_report(&self) {
         let sampled = match self.is_training() {
             true => self.check_not_ablated().or(Ok(())),
             false => self.sample_missing(),
         };
         if let Err(error) = sampled {
-            error!(%error, "the ablation cannot be sampled; the circuit runs without it");
+            error!(%error, "cannot sample the ablation; the circuit runs without it");
         }
     }
 
-    /// The draws of the params that are on and `wanted`.
-    fn draw(
+    /// Samples the parameters whose masks are on and that `wanted` selects, by index.
+    fn sample_params(
         &self,
         ablation: Ablation,
         sample: u64,

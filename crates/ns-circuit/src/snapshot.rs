@@ -1,4 +1,4 @@
-//! ProbePlan masks out of a module, and writing them back.
+//! Reads the masks out of a module, and writes mask parameters back.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -9,12 +9,12 @@ use burn::tensor::{Device, Tensor, TensorData};
 use crate::control::{Control, MaskInputs, PrunedMasks};
 use crate::mask::{MASK, prune};
 
-/// What one masked parameter holds at present.
+/// The current mask of one parameter, read out of the module.
 #[derive(Debug, Clone)]
 pub(crate) struct MaskSnapshot {
-    /// Index of its index.
+    /// Index of the parameter in the control.
     pub(crate) index: usize,
-    /// The logits, the very leaf that gradients are recorded for.
+    /// The logits `[n]`, as the leaf tensor that gradients are recorded for; `None` for magnitude pruning.
     pub(crate) logits: Option<Tensor<1>>,
     training: bool,
     device: Device,
@@ -22,7 +22,7 @@ pub(crate) struct MaskSnapshot {
 }
 
 impl MaskSnapshot {
-    /// The snapshot as what masks are made from.
+    /// Calls `read` with the snapshot as mask inputs.
     pub(crate) fn with_inputs<T>(&self, read: impl FnOnce(&MaskInputs<'_>) -> T) -> T {
         let pruned = || match &self.pruned {
             Some(masks) => masks.clone(),
@@ -39,7 +39,7 @@ impl MaskSnapshot {
         })
     }
 
-    /// The parameter's device.
+    /// Device of the parameter.
     pub(crate) fn device(&self) -> &Device {
         &self.device
     }
@@ -50,7 +50,8 @@ impl MaskSnapshot {
     }
 }
 
-/// The masks of `module` that `control` knows, in the control's order. Masks that were materialized are absent.
+/// Reads the masks of `module` that are listed in `control`, in the order of the control. Masks that were materialized
+/// are left out.
 pub(crate) fn snapshots<M: Module>(module: &M, control: &Control) -> Vec<MaskSnapshot> {
     let mut reader =
         Reader { control, path: Vec::new(), device: None, pruned: BTreeMap::new(), snapshots: BTreeMap::new() };
@@ -61,14 +62,14 @@ pub(crate) fn snapshots<M: Module>(module: &M, control: &Control) -> Vec<MaskSna
 struct Reader<'a> {
     control: &'a Control,
     path: Vec<String>,
-    /// Device of the parameter visited last: a base comes just before its mask.
+    /// Device of the last visited parameter. A base weight is visited just before its mask.
     device: Option<Device>,
     pruned: BTreeMap<usize, PrunedMasks>,
     snapshots: BTreeMap<usize, MaskSnapshot>,
 }
 
 impl Reader<'_> {
-    /// The index whose mask has the field that is being visited.
+    /// The index of the parameter whose mask is being visited, if the current path is its `field`.
     fn mask_index(&self, field: &str) -> Option<usize> {
         mask_field_index(self.control, &self.path, field)
     }
@@ -109,7 +110,7 @@ impl ModuleVisitor for Reader<'_> {
     }
 }
 
-/// `module` with the logits of each index replaced; `values` are flat and in storage order.
+/// Replaces the logits of the masks in `module`. `values` holds flat logits in storage order, by parameter index.
 pub(crate) fn with_logits<M: Module>(module: M, control: &Control, values: BTreeMap<usize, Vec<f32>>) -> M {
     module.map(&mut Writer { control, path: Vec::new(), values })
 }
@@ -142,7 +143,7 @@ impl ModuleMapper for Writer<'_> {
     }
 }
 
-/// The index of `<parameter>.mask.<field>`, if that is what `path` is.
+/// The index of the parameter, if `path` is `<parameter>.mask.<field>`.
 fn mask_field_index(control: &Control, path: &[String], field: &str) -> Option<usize> {
     let (last, rest) = path.split_last()?;
     let (mask, parameter) = rest.split_last()?;

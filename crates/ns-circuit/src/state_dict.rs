@@ -1,15 +1,17 @@
-//! State dicts of the Python reference: which tensor is a mask, and which is the base model's.
+//! State dicts of the Python NeuroSurgeon: which tensors are mask parameters, and which belong to the base model.
 //!
-//! The classes wrap each other, and every layer of wrapping shows in the keys. Of the mask on `h.0.mlp.c_fc`:
+//! The Python classes wrap each other, and every wrapper adds a prefix to the keys. These are keys of the mask on
+//! `h.0.mlp.c_fc`:
 //!
 //! | class | key |
 //! |---|---|
 //! | `CircuitModel` | `wrapped_model.h.0.mlp.c_fc.weight_mask_params` |
 //! | `CircuitProbe`, `SubnetworkProbe` | `wrapped_model.wrapped_model.wrapped_model.h.0.mlp.c_fc.weight_mask_params` |
-//! | the same, by the module that its hooks are in | `wrapped_model.to_hook.h.0.mlp.c_fc.weight_mask_params`, without the first part of the name where the model has a head |
+//! | `CircuitProbe`, `SubnetworkProbe`, in the hooked module | `wrapped_model.to_hook.h.0.mlp.c_fc.weight_mask_params`, without the first part of the layer name if the model has a head |
 //!
-//! Beside them are a classifier (`probe.0.weight`), what ablations had drawn (`sampled_weight_mask_params`,
-//! `weight_mask`, `random_weight`) and a stale copy of each masked convolution (`_base_layer.weight`). They are passed over.
+//! A state dict may also hold a classifier (`probe.0.weight`), samples of ablations (`sampled_weight_mask_params`,
+//! `weight_mask`, `random_weight`) and a stale copy of each masked convolution (`_base_layer.weight`). These are
+//! ignored.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,14 +23,14 @@ use crate::error::CircuitError;
 use crate::exchange::{Stored, read_tensors};
 use crate::names;
 
-/// How many keys an error shows.
+/// Number of keys that an error lists.
 const SHOWN: usize = 3;
-/// The attribute of the reference's `ResidualUpdateModel` that holds the model a second time.
+/// Key prefix of the hooked module, the second copy of the model in the reference's `ResidualUpdateModel`.
 const HOOKED: &str = "to_hook.";
-/// The classifier of a `SubnetworkProbe`.
+/// Key prefix of the classifier of a `SubnetworkProbe`.
 const CLASSIFIER: &str = "probe.";
-/// Parts of names that ablations and convolutions leave behind.
-const LEFT_BEHIND: [&str; 7] = [
+/// Parts of the keys of tensors that are ignored: samples of ablations, and stale copies of masked convolutions.
+const IGNORED: [&str; 7] = [
     "sampled_weight_mask_params",
     "sampled_bias_mask_params",
     "weight_mask",
@@ -37,32 +39,35 @@ const LEFT_BEHIND: [&str; 7] = [
     "random_bias",
     "_base_layer",
 ];
-/// Endings of mask parameters.
+/// The last part of the keys of mask parameters.
 pub(crate) const MASK_PARAMS: [&str; 2] = ["weight_mask_params", "bias_mask_params"];
 
-/// The tensors of a state dict of the reference, or of a file with masks only, by the names of the wrapped model.
+/// The tensors of a state dict of the Python NeuroSurgeon, or of a mask file, by their names in the wrapped model.
 #[derive(Debug, Clone)]
 pub struct StateDict {
     path: PathBuf,
     /// Tensors by full name.
     named: BTreeMap<String, TensorData>,
-    /// Tensors of the module that hooks are in; the first part of their names may be missing.
+    /// Tensors of the hooked module. Their names may lack the first part.
     hooked: BTreeMap<String, TensorData>,
 }
 
 impl StateDict {
-    /// Reads a safetensors file.
+    /// Reads a safetensors file. Tensors that are neither floats nor mask parameters are ignored.
     ///
     /// # Errors
-    /// As [`load_masks`](crate::load_masks), but tensors that hold no floats and are no masks are passed over;
-    /// [`CircuitError::DuplicateLayer`] for two keys that differ in their wrappers only.
+    /// - [`CircuitError::FileNotFound`] or [`CircuitError::Io`] if the file cannot be read
+    /// - [`CircuitError::TruncatedFile`], [`CircuitError::NotSafetensors`] or [`CircuitError::Pickled`] if it is not a
+    ///   complete safetensors file
+    /// - [`CircuitError::UnsupportedDtype`] for mask parameters that are not floats
+    /// - [`CircuitError::DuplicateLayer`] for two keys that differ only in their wrapper prefixes
     pub fn read(path: impl AsRef<Path>) -> Result<Self, CircuitError> {
         let path = path.as_ref();
         let mut state = Self { path: path.into(), named: BTreeMap::new(), hooked: BTreeMap::new() };
         for (key, stored) in read_tensors(path)? {
             let name = names::unwrapped(&key);
             let is_classifier = key.starts_with(CLASSIFIER);
-            if is_classifier || name.split('.').any(|part| LEFT_BEHIND.contains(&part)) {
+            if is_classifier || name.split('.').any(|part| IGNORED.contains(&part)) {
                 continue;
             }
             let data = match stored {
@@ -81,12 +86,14 @@ impl StateDict {
         Ok(state)
     }
 
-    /// The masks of the layers that `config` names, for
-    /// [`CircuitModel::load_mask_params`](crate::CircuitModel::load_mask_params), which says what is missing or does not
-    /// fit. Masks of other layers are given, too, under the names that they have.
+    /// Returns all mask parameters of the file, for
+    /// [`CircuitModel::load_mask_params`](crate::CircuitModel::load_mask_params).
+    ///
+    /// Mask parameters of the layers in `config.target_layers` have the names of these layers. Others have the names
+    /// that they have in the file, and `load_mask_params` reports them as unexpected.
     ///
     /// # Errors
-    /// [`CircuitError::NoMasks`] when there is none at all and `config` asks for some.
+    /// Returns [`CircuitError::NoMasks`] if the file has no mask parameters although `config` needs some.
     pub fn masks(&self, config: &CircuitConfig) -> Result<BTreeMap<String, TensorData>, CircuitError> {
         let mut masks: BTreeMap<_, _> = entries(&self.named, is_mask).collect();
         for layer in &config.target_layers {
@@ -109,7 +116,7 @@ impl StateDict {
         Ok(masks)
     }
 
-    /// The base model's tensor of a name, if it is in the file.
+    /// Returns the tensor `name` of the base model, if it is in the file.
     pub fn get(&self, name: &str) -> Option<&TensorData> {
         let hooked = || self.hooked.get(name).or_else(|| self.hooked.get(name.split_once('.')?.1));
         self.named.get(name).or_else(hooked)
@@ -118,16 +125,16 @@ impl StateDict {
 
 fn entries<'a>(
     tensors: &'a BTreeMap<String, TensorData>,
-    wanted: impl Fn(&str) -> bool + 'a,
+    selects: impl Fn(&str) -> bool + 'a,
 ) -> impl Iterator<Item = (String, TensorData)> + 'a {
-    tensors.iter().filter(move |(name, _)| wanted(name)).map(|(name, data)| (name.clone(), data.clone()))
+    tensors.iter().filter(move |(name, _)| selects(name)).map(|(name, data)| (name.clone(), data.clone()))
 }
 
 fn is_mask(name: &str) -> bool {
     name.rsplit('.').next().is_some_and(|leaf| MASK_PARAMS.contains(&leaf))
 }
 
-/// Whether `hooked` is the name that the module with the hooks has for `name`.
+/// Whether `hooked` is the name of `name` in the hooked module: the name itself, or without its first part.
 fn is_hooked(name: &str, hooked: &str) -> bool {
     name == hooked || name.split_once('.').is_some_and(|(_, rest)| rest == hooked)
 }
@@ -139,16 +146,16 @@ mod tests {
     use crate::testing::{circuit, config};
     use safetensors::tensor::{Dtype, TensorView};
 
-    /// A file with a tensor of one element for each key, its value the key's place.
+    /// A file with a tensor of one element for each key. Its value is the index of the key.
     fn state(keys: &[&str]) -> Result<StateDict, CircuitError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state_dict.safetensors");
-        let values: Vec<[u8; 4]> = (0..keys.len()).map(|place| (place as f32).to_le_bytes()).collect();
-        let snapshots = keys.iter().zip(&values).map(|(key, bytes)| match key.ends_with("num_batches_tracked") {
+        let values: Vec<[u8; 4]> = (0..keys.len()).map(|index| (index as f32).to_le_bytes()).collect();
+        let tensors = keys.iter().zip(&values).map(|(key, bytes)| match key.ends_with("num_batches_tracked") {
             true => (*key, TensorView::new(Dtype::I32, vec![], bytes).unwrap()),
             false => (*key, TensorView::new(Dtype::F32, vec![1], bytes).unwrap()),
         });
-        std::fs::write(&path, safetensors::serialize(snapshots, None).unwrap()).unwrap();
+        std::fs::write(&path, safetensors::serialize(tensors, None).unwrap()).unwrap();
         StateDict::read(&path)
     }
 
@@ -162,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn wrappers_classifiers_draws_and_copies_are_told_from_masks() {
+    fn wrappers_classifiers_samples_and_copies_are_distinguished_from_masks() {
         let probe = "wrapped_model.wrapped_model.wrapped_model";
         let keys = [
             format!("{probe}.gpt.fc.weight_mask_params"),
@@ -182,7 +189,7 @@ mod tests {
         assert!(["gpt.conv._base_layer.weight", "probe.0.weight"].iter().all(|name| state.get(name).is_none()));
     }
 
-    /// `safetensors.torch.save_model` keeps one name of tensors that are shared: that of the hooks.
+    /// `safetensors.torch.save_model` keeps only one name of shared tensors: the name in the hooked module.
     #[test]
     fn masks_are_found_by_the_module_with_the_hooks_alone() {
         let state = state(&["wrapped_model.to_hook.fc.weight_mask_params", "wrapped_model.to_hook.fc.weight"]).unwrap();

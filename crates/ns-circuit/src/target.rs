@@ -1,4 +1,4 @@
-//! What can be masked: layers of a module, by Hugging Face name, Burn path and kind.
+//! The layers of a module that can be masked, by Hugging Face name, Burn path and kind.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,22 +9,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::names;
 
-/// The kind of a maskable layer, which fixes the layout of its weight and its default initialisation.
+/// The kind of a maskable layer. It determines the layout of the weight and the initialisation under `random_ablate`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LayerKind {
-    /// Hugging Face's `nn.Linear`: `[out, in]` in its files, `[in, out]` in Burn.
+    /// A linear layer (`nn.Linear`). Its weight is `[out, in]` in Hugging Face's files and `[in, out]` in Burn.
     Linear,
-    /// GPT-2's `Conv1D`: `[in, out]` in both.
+    /// A linear layer that Hugging Face stores as GPT-2's `Conv1D`. Its weight is `[in, out]` in both.
     GptConv1d,
-    /// A 1-d convolution: `[out, in/groups, k]` in both.
+    /// A 1-d convolution. Its weight is `[out, in/groups, k]` in both.
     Conv1d,
-    /// A 2-d convolution: `[out, in/groups, kh, kw]` in both.
+    /// A 2-d convolution. Its weight is `[out, in/groups, kh, kw]` in both.
     Conv2d,
 }
 
 impl LayerKind {
-    /// Number of dimensions of such a layer's weight.
+    /// Number of dimensions of the layer's weight.
     pub(crate) fn rank(self) -> usize {
         match self {
             Self::Linear | Self::GptConv1d => 2,
@@ -45,22 +45,23 @@ impl fmt::Display for LayerKind {
     }
 }
 
-/// A layer that a mask can be put on.
+/// A layer that can be masked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct MaskTarget {
-    /// The name that users type and files carry: the layer's name in the Hugging Face state dict.
+    /// Name of the layer in the Hugging Face state dict. Configurations and mask files use this name.
     pub name: String,
-    /// The layer's path in the Burn module, e.g. `transformer.h.0.attn.c_attn`.
+    /// Path of the layer in the Burn module, for example `transformer.h.0.attn.c_attn`.
     pub path: String,
-    /// The layer's kind.
+    /// Kind of the layer.
     pub kind: LayerKind,
 }
 
-/// The maskable layers of any module, from its own layer types: every [`Linear`](burn::nn::Linear),
-/// [`Conv1d`](burn::nn::conv::Conv1d) and [`Conv2d`](burn::nn::conv::Conv2d), in the module's order.
+/// Finds the maskable layers of any module: every [`Linear`](burn::nn::Linear), [`Conv1d`](burn::nn::conv::Conv1d) and
+/// [`Conv2d`](burn::nn::conv::Conv2d), in the order of the module.
 ///
-/// Name and path are the same. A GPT-2 style `Conv1D` cannot be told from a linear layer by its type; the kinds differ
-/// only in the layout of exported masks and in what `random_ablate` draws.
+/// The path of a layer also serves as its name. GPT-2's `Conv1D` layers are reported as [`LayerKind::Linear`], because
+/// Burn has one type for both. The two kinds differ only in the layout of exported masks and in the values that
+/// `random_ablate` samples.
 pub fn discover_targets<M: Module>(module: &M) -> Vec<MaskTarget> {
     let mut discovery = Discovery::default();
     module.visit(&mut discovery);
@@ -102,18 +103,18 @@ impl ModuleVisitor for Discovery {
     }
 }
 
-/// What is known of a parameter without initialising it.
+/// Facts about a parameter that can be read without initialising it.
 #[derive(Debug, Clone)]
 pub(crate) struct ParamInfo {
-    /// Shape as stored.
+    /// Shape of the parameter in Burn.
     pub(crate) shape: Vec<usize>,
-    /// Whether it lives on a device that records gradients.
+    /// Whether its device records gradients.
     pub(crate) autodiff: bool,
-    /// Whether it carries a reparameterization already.
+    /// Whether it already has a reparameterization.
     pub(crate) reparameterized: bool,
 }
 
-/// All float parameters of a module by path.
+/// All float parameters of a module, by path.
 pub(crate) fn parameters<M: Module>(module: &M) -> BTreeMap<String, ParamInfo> {
     let mut inventory = Inventory::default();
     module.visit(&mut inventory);
@@ -150,7 +151,7 @@ impl ModuleVisitor for Inventory {
     }
 }
 
-/// The path of a layer's parameter.
+/// The path of the parameter `field` of a layer.
 pub(crate) fn parameter_path(layer_path: &str, field: &str) -> String {
     names::join(layer_path, field)
 }

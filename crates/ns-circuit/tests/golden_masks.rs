@@ -1,4 +1,4 @@
-//! Every golden mask case, every tensor of it.
+//! Runs every golden mask case and compares all result tensors with reference data.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,10 +27,10 @@ fn cases() -> Vec<(String, Value, Tensors)> {
         .collect()
 }
 
-/// `|found − expected| ≤ atol`, and 1e-6 relative on top for L0 sums; the first entry that differs otherwise.
+/// Describes the first entry with `|found − expected| > atol`. L0 sums have an extra relative tolerance of 1e-6.
 fn difference(name: &str, expected: &TensorData, found: &TensorData, atol: f32) -> Option<String> {
     if expected.shape() != found.shape() {
-        return Some(format!("shape {:?}, not {:?}", found.shape(), expected.shape()));
+        return Some(format!("expected shape {:?}, found {:?}", expected.shape(), found.shape()));
     }
     let relative = if name.contains("l0") { 1e-6 } else { 0.0 };
     expected
@@ -41,13 +41,13 @@ fn difference(name: &str, expected: &TensorData, found: &TensorData, atol: f32) 
             let close = (e - f).abs() <= atol + relative * e.abs();
             !close
         })
-        .map(|(i, (e, f))| format!("entry {i} is {f}, not {e}"))
+        .map(|(i, (e, f))| format!("entry {i}: expected {e}, found {f}"))
 }
 
 #[test]
 fn all_cases_match() {
     let cases = cases();
-    assert!(cases.len() >= 44, "only {} cases", cases.len());
+    assert!(cases.len() >= 44, "expected at least 44 cases, found {}", cases.len());
     let mut wrong = Vec::new();
     let mut compared = 0;
     for (case, json, tensors) in &cases {
@@ -68,10 +68,10 @@ fn all_cases_match() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(compared > 600, "{compared} tensors compared");
+    assert!(compared > 600, "only {compared} tensors were compared");
 }
 
-/// The comparison must be able to fail: every input matters to some output.
+/// Checks that the comparison can fail: every input affects some output.
 #[test]
 fn a_changed_input_is_noticed() {
     for (case, json, tensors) in cases() {
@@ -81,15 +81,15 @@ fn a_changed_input_is_noticed() {
                 continue;
             };
             if input == "cotangent" && json["prune_percentage"] == json!(1.0) {
-                continue; // everything is masked: no gradient depends on it
+                continue; // everything is pruned, so no gradient depends on the cotangent
             }
             let shift = if input.starts_with("u_") { 0.1 } else { -0.7 };
             let values: Vec<f32> = data.iter::<f32>().map(|v| (v + shift).abs()).collect();
             let mut changed = tensors.clone();
             changed.insert(input.into(), TensorData::new(values, data.shape().clone()));
             let produced = run_mask_case(&json, &changed, &Device::default()).expect("runs");
-            let noticed = baseline.iter().any(|(name, data)| difference(name, data, &produced[name], 1e-5).is_some());
-            assert!(noticed, "{case}: {input}");
+            let differs = baseline.iter().any(|(name, data)| difference(name, data, &produced[name], 1e-5).is_some());
+            assert!(differs, "{case}: no output depends on {input}");
         }
     }
 }

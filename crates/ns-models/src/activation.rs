@@ -1,26 +1,26 @@
-//! Activation functions under the names of HF's `ACT2FN`.
+//! Activation functions, named as in HF's `ACT2FN`.
 
 use burn::tensor::{Tensor, activation};
 use serde::{Deserialize, Serialize};
 
 use crate::kernels::{Gate, gated};
 
-/// An activation function, named as in `config.json` (`activation_function`, `hidden_act`).
+/// An activation function, deserialised from its name in `config.json` (`activation_function`, `hidden_act`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Activation {
-    /// Exact GELU, `x Φ(x)`.
+    /// Exact GELU, `x Φ(x)`, where Φ is the normal distribution function.
     #[serde(alias = "gelu_python")]
     Gelu,
-    /// GELU by `tanh`, as GPT-2 was trained with.
+    /// `tanh` approximation of GELU, used by GPT-2.
     #[default]
     #[serde(alias = "gelu_pytorch_tanh", alias = "gelu_fast", alias = "gelu_accurate")]
     GeluNew,
-    /// GELU clipped to `[-10, 10]`.
+    /// Exact GELU, clipped to `[-10, 10]`.
     #[serde(rename = "gelu_10")]
     Gelu10,
-    /// `x σ(1.702 x)`.
+    /// Logistic approximation of GELU, `x σ(1.702 x)`.
     QuickGelu,
     /// `max(x, 0)`.
     Relu,
@@ -28,26 +28,26 @@ pub enum Activation {
     Relu2,
     /// `min(max(x, 0), 6)`.
     Relu6,
-    /// `x` or `0.01 x`.
+    /// `x` for positive `x`, `0.01 x` otherwise.
     LeakyRelu,
-    /// `x σ(x)`.
+    /// SiLU or Swish, `x σ(x)`.
     #[serde(alias = "swish")]
     Silu,
     /// `x tanh(ln(1 + eˣ))`.
     Mish,
-    /// Logistic function.
+    /// Logistic function, `σ(x) = 1 / (1 + e⁻ˣ)`.
     Sigmoid,
     /// Hyperbolic tangent.
     Tanh,
-    /// The identity.
+    /// The identity, `x`.
     Linear,
 }
 
 impl Activation {
-    /// Applies the function element by element.
+    /// Applies the activation function elementwise.
     ///
     /// # Shapes
-    /// - input and output: `[…]`
+    /// - x and output: `[…]`, any shape
     pub fn forward<const D: usize>(self, x: Tensor<D>) -> Tensor<D> {
         match self {
             Self::Gelu => gated(x, Gate::Erf),
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
     use burn::tensor::{Device, Tolerance};
 
-    /// Values of `transformers.activations.ACT2FN` at -2, -0.5, 0, 1, 7 (PyTorch 2.4).
+    /// Expected values are those of `transformers.activations.ACT2FN` at -2, -0.5, 0, 1 and 7 (PyTorch 2.4).
     #[test]
     fn matches_act2fn() {
         let x = Tensor::<1>::from_floats([-2.0, -0.5, 0.0, 1.0, 7.0], &Device::default());

@@ -1,4 +1,4 @@
-//! One door to every architecture.
+//! [`AnyTransformer`]: a transformer whose family is selected by the `model_type` of its `config.json`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -24,14 +24,14 @@ use crate::site::Site;
 use crate::transformer::{Context, Transformer};
 use crate::vit::Vit;
 
-/// Declares [`AnyTransformer`]: a variant for each family, with the values of `model_type` that it serves, and the
-/// calls that go to whichever family it is.
+/// Declares [`AnyTransformer`] with one variant per family, and a `dispatch!` macro that forwards a call to the model
+/// of the active variant. Each family is listed with the values of `model_type` that select it.
 macro_rules! any_transformer {
     ($($(#[$doc:meta])* $family:ident: $($model_type:literal),+;)+) => {
-        /// Values of `model_type` of the transformers.
+        /// Values of `model_type` that select a transformer family.
         const TRANSFORMER_TYPES: &[&str] = &[$($($model_type),+),+];
 
-        /// A transformer of any family, chosen by its `config.json`.
+        /// A transformer of any supported family, selected by `model_type` in its `config.json`.
         #[derive(Module, Debug)]
         #[allow(clippy::large_enum_variant)]
         pub enum AnyTransformer {
@@ -45,51 +45,55 @@ macro_rules! any_transformer {
         })+
 
         impl AnyTransformer {
-            /// A model of zeros after a `config.json`.
+            /// Creates a model from the contents of a `config.json`. Its weights are zeros; fill them from a checkpoint
+            /// or as [`Model::initial_value`] says.
             ///
             /// # Errors
-            /// [`ModelError::UnknownModelType`], [`ModelError::NoResidualStream`], [`ModelError::InvalidJson`],
-            /// [`ModelError::InvalidConfig`].
+            /// Returns [`ModelError::UnknownModelType`] for an unsupported `model_type`,
+            /// [`ModelError::NoResidualStream`] for a ResNet, [`ModelError::UnknownArchitecture`] for an unsupported
+            /// head, and [`ModelError::InvalidJson`] or [`ModelError::InvalidConfig`] for an invalid configuration.
             pub fn init(config: &Value, device: &Device) -> Result<Self, ModelError> {
                 match model_type(config)? {
                     $($($model_type)|+ => Ok(Self::$family($family::from_config(config, device)?)),)+
-                    other => Err(no_transformer(other)),
+                    other => Err(not_a_transformer(other)),
                 }
             }
 
-            /// Loads a folder as `save_pretrained` writes it.
+            /// Loads a model from a folder written by `save_pretrained`.
             ///
             /// # Errors
-            /// [`ModelError::UnknownModelType`] for an architecture that is not built, [`ModelError::NoResidualStream`]
-            /// for one that is no transformer, and whatever reading the folder gives.
+            /// Returns [`ModelError::UnknownModelType`] for an unsupported `model_type`,
+            /// [`ModelError::NoResidualStream`] for a ResNet, and the errors of [`Pretrained::load`].
             pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
                 match model_type(&read_config(folder)?)? {
                     $($($model_type)|+ => Ok(Self::$family($family::load(folder, device)?)),)+
-                    other => Err(no_transformer(other)),
+                    other => Err(not_a_transformer(other)),
                 }
             }
 
-            /// Loads the base model of a folder, whatever head its checkpoint was saved with.
+            /// Loads the base model from a folder, without the head that the checkpoint was saved with.
             ///
             /// # Errors
-            /// As [`load`](Self::load).
+            /// Returns [`ModelError::UnknownModelType`] for an unsupported `model_type`,
+            /// [`ModelError::NoResidualStream`] for a ResNet, and the errors of [`Pretrained::load_base`].
             pub fn load_base(folder: &Path, device: &Device) -> Result<Self, ModelError> {
                 match model_type(&read_config(folder)?)? {
                     $($($model_type)|+ => Ok(Self::$family($family::load_base(folder, device)?)),)+
-                    other => Err(no_transformer(other)),
+                    other => Err(not_a_transformer(other)),
                 }
             }
 
-            /// This model with the base model's weights of a folder, as [`Pretrained::with_base_weights`].
+            /// Replaces the weights of the base model with those of a folder. The head keeps its weights.
             ///
             /// # Errors
-            /// Whatever reading the folder gives.
+            /// Returns the errors of [`Pretrained::with_base_weights`].
             pub fn with_base_weights(self, folder: &Path) -> Result<Self, ModelError> {
                 match self {
                     $(Self::$family(model) => Ok(Self::$family(model.with_base_weights(folder)?)),)+
                 }
             }
 
+            /// Name of the active enum variant, which is part of the paths of Burn parameters.
             fn variant(&self) -> &'static str {
                 match self {
                     $(Self::$family(_) => stringify!($family),)+
@@ -97,7 +101,7 @@ macro_rules! any_transformer {
             }
         }
 
-        /// The same call on whichever family it is.
+        /// Evaluates an expression on the model of the active variant.
         macro_rules! dispatch {
             ($any:ident, $model:ident => $call:expr) => {
                 match $any {
@@ -115,13 +119,13 @@ any_transformer! {
     GptNeo: "gpt_neo";
     /// GPT-NeoX and Pythia.
     GptNeoX: "gpt_neox";
-    /// BERT and its relatives.
+    /// The encoder families: BERT, RoBERTa, ERNIE, ELECTRA, MPNet and ConvBERT.
     Encoder: "bert", "roberta", "ernie", "electra", "mpnet", "convbert";
     /// ViT.
     Vit: "vit";
 }
 
-/// Values of `model_type` that are built.
+/// Returns the supported values of `model_type`: those of the transformer families, then `resnet`.
 pub fn model_types() -> Vec<&'static str> {
     [TRANSFORMER_TYPES, &[resnet::MODEL_TYPE]].concat()
 }
@@ -134,8 +138,8 @@ fn unknown_model_type(found: &str) -> ModelError {
     ModelError::UnknownModelType { found: found.into(), known: model_types().into_iter().map(String::from).collect() }
 }
 
-/// Why a model is none of [`AnyTransformer`].
-fn no_transformer(model_type: &str) -> ModelError {
+/// The error for a `model_type` that is not a variant of [`AnyTransformer`].
+fn not_a_transformer(model_type: &str) -> ModelError {
     match model_type {
         resnet::MODEL_TYPE => ModelError::NoResidualStream { model_type: model_type.into() },
         other => unknown_model_type(other),
@@ -143,35 +147,37 @@ fn no_transformer(model_type: &str) -> ModelError {
 }
 
 impl AnyTransformer {
-    /// Writes the folder back; `transformers` loads it unchanged.
+    /// Writes the model to a folder (`config.json` and `model.safetensors`) that `transformers` can load.
     ///
     /// # Errors
-    /// [`ModelError::Io`].
+    /// Returns [`ModelError::Io`] if a file cannot be written and [`ModelError::UnreadableTensor`] if a parameter
+    /// cannot be read from its device.
     pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
         dispatch!(self, model => model.save(folder))
     }
 
-    /// The tensors as the checkpoint has them: HF's names and layouts.
+    /// Returns the tensors of the checkpoint, with HF's names and layouts.
     ///
     /// # Errors
-    /// [`ModelError::UnreadableTensor`].
+    /// Returns [`ModelError::UnreadableTensor`] if a parameter cannot be read from its device.
     pub fn tensors(&self) -> Result<BTreeMap<String, TensorData>, ModelError> {
         dispatch!(self, model => model.tensors())
     }
 
-    /// The tensors as PyTorch's `state_dict()` has them: those of the checkpoint, and what tied heads repeat.
+    /// Returns the tensors of PyTorch's `state_dict()`: the tensors of the checkpoint, plus the weights of tied heads
+    /// under their own names.
     ///
     /// # Errors
-    /// [`ModelError::UnreadableTensor`].
+    /// Returns [`ModelError::UnreadableTensor`] if a parameter cannot be read from its device.
     pub fn state_dict(&self) -> Result<BTreeMap<String, TensorData>, ModelError> {
         dispatch!(self, model => model.state_dict())
     }
 }
 
-/// The layers of a module that is the variant of an enum.
+/// Prepends the name of an enum variant to the Burn path of each layer.
 pub(crate) fn in_variant(variant: &str, layers: Vec<MaskableLayer>) -> Vec<MaskableLayer> {
-    let in_variant = |layer: MaskableLayer| MaskableLayer { path: format!("{variant}.{}", layer.path), ..layer };
-    layers.into_iter().map(in_variant).collect()
+    let with_prefix = |layer: MaskableLayer| MaskableLayer { path: format!("{variant}.{}", layer.path), ..layer };
+    layers.into_iter().map(with_prefix).collect()
 }
 
 impl Model for AnyTransformer {

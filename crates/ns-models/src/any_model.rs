@@ -1,4 +1,4 @@
-//! One door to every model, transformer or not.
+//! [`AnyModel`]: a transformer or a ResNet, selected by the `model_type` of its `config.json`.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -18,17 +18,17 @@ use crate::model::Model;
 use crate::resnet;
 use crate::resnet::ResNet;
 
-/// A model of any family, chosen by its `config.json`.
+/// A model of any supported family, selected by `model_type` in its `config.json`.
 #[derive(Module, Debug)]
 #[allow(clippy::large_enum_variant)]
 pub enum AnyModel {
-    /// A transformer, with a residual stream.
+    /// A transformer. It has a residual stream.
     Transformer(AnyTransformer),
-    /// A ResNet, with none.
+    /// A ResNet. It has no residual stream.
     ResNet(ResNet),
 }
 
-/// The same call on whichever model it is.
+/// Evaluates an expression on the model of the active variant.
 macro_rules! dispatch {
     ($any:ident, $model:ident => $call:expr) => {
         match $any {
@@ -51,10 +51,13 @@ impl From<ResNet> for AnyModel {
 }
 
 impl AnyModel {
-    /// A model of zeros after a `config.json`.
+    /// Creates a model from the contents of a `config.json`. Its weights are zeros; fill them from a checkpoint or as
+    /// [`Model::initial_value`] says.
     ///
     /// # Errors
-    /// [`ModelError::UnknownModelType`], [`ModelError::InvalidJson`], [`ModelError::InvalidConfig`].
+    /// Returns [`ModelError::UnknownModelType`] for an unsupported `model_type`, [`ModelError::UnknownArchitecture`]
+    /// for an unsupported head, and [`ModelError::InvalidJson`] or [`ModelError::InvalidConfig`] for an invalid
+    /// configuration.
     pub fn init(config: &Value, device: &Device) -> Result<Self, ModelError> {
         match model_type(config)? {
             resnet::MODEL_TYPE => Ok(ResNet::from_config(config, device)?.into()),
@@ -62,10 +65,10 @@ impl AnyModel {
         }
     }
 
-    /// This model with the base model's weights of a folder, as [`Pretrained::with_base_weights`].
+    /// Replaces the weights of the base model with those of a folder. The head keeps its weights.
     ///
     /// # Errors
-    /// Whatever reading the folder gives.
+    /// Returns the errors of [`Pretrained::with_base_weights`].
     pub fn with_base_weights(self, folder: &Path) -> Result<Self, ModelError> {
         match self {
             Self::Transformer(model) => Ok(Self::Transformer(model.with_base_weights(folder)?)),
@@ -73,10 +76,11 @@ impl AnyModel {
         }
     }
 
-    /// Loads a folder as `save_pretrained` writes it.
+    /// Loads a model from a folder written by `save_pretrained`.
     ///
     /// # Errors
-    /// [`ModelError::UnknownModelType`] for an architecture that is not built, and whatever reading the folder gives.
+    /// Returns [`ModelError::UnknownModelType`] for an unsupported `model_type`, and the errors of
+    /// [`Pretrained::load`].
     pub fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
         match model_type(&read_config(folder)?)? {
             resnet::MODEL_TYPE => Ok(ResNet::load(folder, device)?.into()),
@@ -84,34 +88,36 @@ impl AnyModel {
         }
     }
 
-    /// Writes the folder back; `transformers` loads it unchanged.
+    /// Writes the model to a folder (`config.json` and `model.safetensors`) that `transformers` can load.
     ///
     /// # Errors
-    /// [`ModelError::Io`].
+    /// Returns [`ModelError::Io`] if a file cannot be written and [`ModelError::UnreadableTensor`] if a parameter
+    /// cannot be read from its device.
     pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
         dispatch!(self, model => model.save(folder))
     }
 
-    /// The tensors as the checkpoint has them: HF's names and layouts.
+    /// Returns the tensors of the checkpoint, with HF's names and layouts.
     ///
     /// # Errors
-    /// [`ModelError::UnreadableTensor`].
+    /// Returns [`ModelError::UnreadableTensor`] if a parameter cannot be read from its device.
     pub fn tensors(&self) -> Result<BTreeMap<String, TensorData>, ModelError> {
         dispatch!(self, model => model.tensors())
     }
 
-    /// The tensors as PyTorch's `state_dict()` has them: those of the checkpoint, and what tied heads repeat.
+    /// Returns the tensors of PyTorch's `state_dict()`: the tensors of the checkpoint, plus the weights of tied heads
+    /// under their own names.
     ///
     /// # Errors
-    /// [`ModelError::UnreadableTensor`].
+    /// Returns [`ModelError::UnreadableTensor`] if a parameter cannot be read from its device.
     pub fn state_dict(&self) -> Result<BTreeMap<String, TensorData>, ModelError> {
         dispatch!(self, model => model.state_dict())
     }
 
-    /// The model, if it has a residual stream.
+    /// Returns the transformer.
     ///
     /// # Errors
-    /// [`ModelError::NoResidualStream`].
+    /// Returns [`ModelError::NoResidualStream`] if the model is a ResNet.
     pub fn transformer(self) -> Result<AnyTransformer, ModelError> {
         match self {
             Self::Transformer(model) => Ok(model),
@@ -202,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_resnet_is_no_transformer_and_says_why() {
+    fn a_resnet_is_not_a_transformer() {
         let device = Device::default();
         let [vit, _, resnet] = configs();
         assert!(AnyModel::init(&vit, &device).unwrap().transformer().is_ok());

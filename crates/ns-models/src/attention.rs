@@ -1,59 +1,62 @@
-//! Scaled dot-product attention: the one place that calls softmax on scores.
+//! Scaled dot-product attention and its masks. All models compute attention with these functions.
 
 use burn::tensor::{Bool, Device, Int, Tensor};
 
 use crate::kernels::biased_softmax;
 use crate::positions::Positions;
 
-/// What HF adds to the score of a key that a query must not see (`torch.finfo(float32).min`).
+/// Added to the score of a masked key, as in HF (`torch.finfo(float32).min`).
 const MASKED: f32 = f32::MIN;
 
-/// Additive mask over attention scores, `[1 or batch, 1 or heads, 1 or queries, keys]`, or nothing at all.
+/// An additive attention mask, `[1 or batch, 1 or heads, 1 or queries, keys]`. The default masks nothing.
 ///
-/// As HF does, masked scores become `f32::MIN` and not −∞: a query that may see no key at all attends uniformly
-/// instead of giving NaN.
+/// As in HF, a masked key adds `f32::MIN` to its score, not −∞. A query for which every key is masked therefore attends
+/// uniformly instead of producing NaN.
 #[derive(Clone, Debug, Default)]
 pub struct AttentionBias(Option<Tensor<4>>);
 
 impl AttentionBias {
-    /// Causal mask, and the padding of `attention_mask` if there is one.
+    /// Creates a causal mask that also masks the padding of `attention_mask`.
     ///
     /// # Shapes
-    /// - attention_mask: `[batch, seq]`, 1 for real tokens
+    /// - attention_mask: `[batch, seq]`, 1 for real tokens and 0 for padding
     pub fn causal(seq: usize, attention_mask: Option<&Tensor<2, Int>>, device: &Device) -> Self {
-        Self::unseen(Tensor::<2, Bool>::tril_mask([seq, seq], 0, device), MASKED).and_padding(attention_mask)
+        Self::from_masked(Tensor::<2, Bool>::tril_mask([seq, seq], 0, device), MASKED).and_padding(attention_mask)
     }
 
-    /// The same where no query ever sees what comes after it, not even one that may see nothing else: HF's GPT-Neo
-    /// and GPT-NeoX mask the future twice.
+    /// Like [`causal`](Self::causal), but the scores of later keys become −∞.
+    ///
+    /// A query for which every visible key is padding then attends uniformly to itself and the keys before it, and
+    /// never to later keys. HF's GPT-Neo and GPT-NeoX behave like this, because they apply the causal mask twice.
     ///
     /// # Shapes
-    /// - attention_mask: `[batch, seq]`, 1 for real tokens
+    /// - attention_mask: `[batch, seq]`, 1 for real tokens and 0 for padding
     pub fn strictly_causal(seq: usize, attention_mask: Option<&Tensor<2, Int>>, device: &Device) -> Self {
-        Self::causal(seq, attention_mask, device).and_scores(never_the_future(seq, device))
+        Self::causal(seq, attention_mask, device).and_scores(infinite_causal_scores(seq, device))
     }
 
-    /// Strictly causal mask over the last `window` tokens, the query itself among them, and the padding.
+    /// Creates a [strictly causal](Self::strictly_causal) mask in which each query sees the last `window` tokens,
+    /// including its own. It also masks the padding of `attention_mask`.
     ///
     /// # Shapes
-    /// - attention_mask: `[batch, seq]`, 1 for real tokens
+    /// - attention_mask: `[batch, seq]`, 1 for real tokens and 0 for padding
     pub fn local(seq: usize, window: usize, attention_mask: Option<&Tensor<2, Int>>, device: &Device) -> Self {
         let too_far = Tensor::<2, Bool>::triu_mask([seq, seq], 1 - window.min(seq) as i64, device);
-        Self::unseen(too_far, MASKED).and_padding(attention_mask).and_scores(never_the_future(seq, device))
+        Self::from_masked(too_far, MASKED).and_padding(attention_mask).and_scores(infinite_causal_scores(seq, device))
     }
 
-    /// Padding mask alone, for attention in both directions.
+    /// Creates a mask for bidirectional attention, which masks only the padding of `attention_mask`.
     ///
     /// # Shapes
-    /// - attention_mask: `[batch, seq]`, 1 for real tokens
+    /// - attention_mask: `[batch, seq]`, 1 for real tokens and 0 for padding
     pub fn padding(attention_mask: Option<&Tensor<2, Int>>) -> Self {
         Self::default().and_padding(attention_mask)
     }
 
-    /// The same with a term of its own for each head added.
+    /// Adds `scores` to this mask, with broadcasting. Relative position scores are one example.
     ///
     /// # Shapes
-    /// - scores: `[1, heads, queries, keys]`
+    /// - scores: `[1 or batch, 1 or heads, 1 or queries, keys]`
     pub fn and_scores(self, scores: Tensor<4>) -> Self {
         Self(Some(match self.0 {
             Some(bias) => bias + scores,
@@ -61,7 +64,7 @@ impl AttentionBias {
         }))
     }
 
-    /// The mask of these queries alone.
+    /// Selects the rows of the given queries.
     pub fn select_queries(&self, queries: &Positions) -> Self {
         let select_queries = |bias: Tensor<4>| match bias.dims()[2] {
             1 => bias,
@@ -70,8 +73,8 @@ impl AttentionBias {
         Self(self.0.clone().map(select_queries))
     }
 
-    fn unseen(unseen: Tensor<2, Bool>, score: f32) -> Self {
-        Self(Some(scores_where(unseen, score)))
+    fn from_masked(masked: Tensor<2, Bool>, score: f32) -> Self {
+        Self(Some(scores_where(masked, score)))
     }
 
     fn and_padding(self, attention_mask: Option<&Tensor<2, Int>>) -> Self {
@@ -81,22 +84,23 @@ impl AttentionBias {
     }
 }
 
-fn never_the_future(seq: usize, device: &Device) -> Tensor<4> {
+/// A causal mask that adds −∞ to the scores of later keys, `[1, 1, seq, seq]`.
+fn infinite_causal_scores(seq: usize, device: &Device) -> Tensor<4> {
     scores_where(Tensor::<2, Bool>::tril_mask([seq, seq], 0, device), f32::NEG_INFINITY)
 }
 
-/// `score` where `unseen`, 0 elsewhere.
+/// `score` where `masked` is true, 0 elsewhere.
 ///
 /// # Shapes
-/// - unseen: `[queries, keys]`
+/// - masked: `[queries, keys]`
 /// - output: `[1, 1, queries, keys]`
-fn scores_where(unseen: Tensor<2, Bool>, score: f32) -> Tensor<4> {
-    let [queries, keys] = unseen.dims();
-    let zeros = Tensor::<2>::zeros([queries, keys], &unseen.device());
-    zeros.mask_fill(unseen, score).reshape([1, 1, queries, keys])
+fn scores_where(masked: Tensor<2, Bool>, score: f32) -> Tensor<4> {
+    let [queries, keys] = masked.dims();
+    let zeros = Tensor::<2>::zeros([queries, keys], &masked.device());
+    zeros.mask_fill(masked, score).reshape([1, 1, queries, keys])
 }
 
-/// `softmax(scale · q kᵀ + bias) v` (Vaswani et al. 2017, equation 1).
+/// Scaled dot-product attention, `softmax(scale · q kᵀ + bias) v` (Vaswani et al. 2017, equation 1).
 ///
 /// # Shapes
 /// - query: `[batch, heads, queries, head_dim]`
@@ -108,7 +112,10 @@ pub fn attend(query: Tensor<4>, key: Tensor<4>, value: Tensor<4>, scale: f64, bi
     biased_softmax(scores, bias, scale).matmul(value)
 }
 
-/// The same from some positions, or all, to the whole sequence.
+/// Like [`attend`], but only for queries at the given positions, or at all positions if `None`. The keys and values are
+/// those of the whole sequence.
+///
+/// `query` contains only the queries at these positions; `bias` is the mask of all queries.
 ///
 /// # Shapes
 /// - query and output: `[batch, heads, positions, head_dim]`
@@ -127,13 +134,21 @@ pub fn attend_from(
     }
 }
 
-/// `[batch, seq, hidden]` → `[batch, heads, seq, hidden / heads]`.
+/// Splits the hidden dimension into attention heads.
+///
+/// # Shapes
+/// - x: `[batch, seq, hidden]`
+/// - output: `[batch, heads, seq, hidden / heads]`
 pub fn split_heads(x: Tensor<3>, n_heads: usize) -> Tensor<4> {
     let [batch, seq, hidden] = x.dims();
     x.reshape([batch, seq, n_heads, hidden / n_heads]).swap_dims(1, 2)
 }
 
-/// `[batch, heads, seq, head_dim]` → `[batch, seq, heads · head_dim]`.
+/// Concatenates the attention heads; the inverse of [`split_heads`].
+///
+/// # Shapes
+/// - x: `[batch, heads, seq, head_dim]`
+/// - output: `[batch, seq, heads · head_dim]`
 pub fn merge_heads(x: Tensor<4>) -> Tensor<3> {
     let [batch, heads, seq, head_dim] = x.dims();
     x.swap_dims(1, 2).reshape([batch, seq, heads * head_dim])

@@ -1,42 +1,43 @@
-//! Which part of a model each maskable weight belongs to: which block, and in it which attention head or the MLP.
+//! Types for the location and component of a maskable weight: its block, and the attention head or MLP in that block.
 //!
-//! A family says it as data, in an [`BlockLayout`]: names of the layers of a block, and along which side of such a layer its
-//! heads lie. All axes and ranges are those of Hugging Face's layout, in which mask files are written.
+//! Each family describes its blocks with a [`BlockLayout`]: the names of the layers in a block, and the axis along
+//! which the heads of each layer are arranged. All axes and ranges refer to HF's weight layout, which mask files also
+//! use.
 
 use std::fmt;
 
-/// Where in a model a layer stands, in the order of a forward pass.
+/// Location of a layer in a model. Locations are ordered as in a forward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Location {
-    /// Before the blocks: what makes embeddings.
+    /// Before the blocks: the embeddings.
     Input,
     /// In a block.
     Block {
-        /// The stage that the block is in, counted from 0; only ResNets have stages.
+        /// Index of the stage that contains the block, counted from 0. Only ResNets have stages.
         stage: Option<usize>,
-        /// The block, counted from 0 (within its stage).
+        /// Index of the block in the model, or in its stage, counted from 0.
         layer: usize,
     },
-    /// After the blocks: pooler and heads.
+    /// After the blocks: the pooler and the head of the model.
     Output,
 }
 
-/// What of a block a weight belongs to.
+/// The component of a block that a weight belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Component {
-    /// An attention head, counted from 0.
+    /// The attention head with this index, counted from 0.
     Head(usize),
-    /// A head of ConvBERT's span-based convolution, counted from 0.
+    /// The head of ConvBERT's span-based convolution with this index, counted from 0.
     ConvolutionHead(usize),
-    /// Attention's, but of no single head.
+    /// Attention, but not a single head, e.g. the bias of the output projection.
     AllHeads,
     /// The MLP.
     Mlp,
-    /// The convolutions of a ResNet's layer.
+    /// The convolutions of a ResNet layer.
     Convolutions,
-    /// The projection of a ResNet's layer beside them.
+    /// The shortcut projection of a ResNet layer.
     Shortcut,
-    /// None of these, as all that stands outside the blocks.
+    /// Any other weight. Weights outside the blocks belong to this component.
     Other,
 }
 
@@ -65,38 +66,41 @@ impl fmt::Display for Component {
     }
 }
 
-/// Makes the part that stands for one head.
+/// Creates the component of one head from its index, e.g. [`Component::Head`].
 pub type HeadPart = fn(usize) -> Component;
 
-/// How a layer divides into parts.
+/// How the parameters of a layer are split into components.
 ///
-/// A side that is divided is cut into equal ranges: all heads of the first kind, then all heads of the next.
+/// The split axis is cut into equal ranges: one range per head for the first [`HeadPart`], then one range per head for
+/// the second, and so on.
 #[derive(Clone, Copy, Debug)]
 pub enum HeadSplit {
-    /// Along its outputs, bias included.
+    /// Split along the outputs of the layer. The bias is split too.
     Outputs(&'static [HeadPart]),
-    /// Along its inputs; its bias is that of all heads.
+    /// Split along the inputs of the layer. The bias belongs to [`Component::AllHeads`].
     Inputs(&'static [HeadPart]),
-    /// Not at all.
+    /// Not split: all parameters belong to one component.
     Whole(Component),
 }
 
-/// How the blocks of a family are built, in Hugging Face's names.
+/// The structure of the blocks of a model family, in HF's names.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockLayout {
-    /// Heads of one kind in a block.
+    /// Number of heads of each kind in a block.
     pub n_heads: usize,
-    /// Names of the lists that blocks are in, each followed by an index: `h`; a ResNet's `stages` and `layers`.
+    /// Names of the module lists that contain the blocks. In a layer name, each is followed by an index: `h` for
+    /// `transformer.h.0.…`; `stages` and `layers` for a ResNet.
     pub lists: &'static [&'static str],
-    /// Beginnings of layer names within a block, as whole parts of a dotted path. The first that fits is taken.
+    /// Prefixes of layer names within a block, each with how these layers are split. A prefix consists of whole
+    /// segments of a dotted path. The first match is used.
     pub layers: &'static [(&'static str, HeadSplit)],
 }
 
-/// Attention whose outputs go head by head.
+/// An attention projection whose outputs are arranged by head: query, key or value.
 pub(crate) const BY_OUTPUT: HeadSplit = HeadSplit::Outputs(&[Component::Head]);
-/// Attention whose inputs go head by head: its output projection.
+/// An attention projection whose inputs are arranged by head: the output projection.
 pub(crate) const BY_INPUT: HeadSplit = HeadSplit::Inputs(&[Component::Head]);
-/// Queries, keys and values side by side, each head by head (GPT-2).
+/// A fused projection to all queries, then all keys, then all values, each arranged by head (GPT-2).
 pub(crate) const FUSED: HeadSplit = HeadSplit::Outputs(&[Component::Head, Component::Head, Component::Head]);
 /// A layer of the MLP.
 pub(crate) const MLP: HeadSplit = HeadSplit::Whole(Component::Mlp);

@@ -1,4 +1,4 @@
-//! `config.json`, as far as every family has it.
+//! The fields of `config.json` that all families share, and checks of configurations.
 
 use std::path::Path;
 
@@ -7,28 +7,28 @@ use serde_json::{Map, Value};
 
 use crate::error::ModelError;
 
-/// What sits on top of the base model.
+/// The head on top of the base model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Head {
-    /// Nothing: the base model.
+    /// No head: the base model.
     #[default]
     None,
-    /// Next-token scores over the vocabulary.
+    /// Language model: next-token logits over the vocabulary.
     Lm,
-    /// Scores over the vocabulary for masked tokens.
+    /// Masked language model: logits over the vocabulary for masked tokens.
     MaskedLm,
-    /// One class a sequence.
+    /// One classification per sequence.
     SequenceClassification,
-    /// One class a token.
+    /// One classification per token.
     TokenClassification,
-    /// One class an image.
+    /// One classification per image.
     ImageClassification,
-    /// Whether each token was replaced: ELECTRA's discriminator.
+    /// Detection of replaced tokens: ELECTRA's discriminator.
     ReplacedTokenDetection,
 }
 
 impl Head {
-    /// Name as in documentation and reports.
+    /// Name of the head in documentation and reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::None => "base model",
@@ -42,7 +42,7 @@ impl Head {
     }
 }
 
-/// How HF draws a parameter of a fresh model.
+/// The distribution from which HF initialises a parameter of a new model.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum InitialValue {
     /// Normal with mean 0.
@@ -50,18 +50,18 @@ pub enum InitialValue {
         /// Standard deviation.
         std: f64,
     },
-    /// Uniform in ±`bound`.
+    /// Uniform in `[-bound, bound]`.
     Uniform {
         /// Largest absolute value.
         bound: f64,
     },
-    /// All the same.
+    /// The same value for all entries.
     Constant(f64),
 }
 
 impl InitialValue {
-    /// What most of HF's `_init_weights` do at a Burn path: scales of norms 1, biases 0, all else
-    /// `Normal(0, initializer_range)`.
+    /// The initialisation used by most of HF's `_init_weights` for the parameter at a Burn path: 1 for the scale of a
+    /// norm, 0 for a bias, and `Normal(0, initializer_range)` for any other parameter.
     pub(crate) fn usual(path: &str, initializer_range: f64) -> Self {
         match path.rsplit_once('.').map_or(path, |(_, leaf)| leaf) {
             "gamma" => Self::Constant(1.0),
@@ -71,53 +71,55 @@ impl InitialValue {
     }
 }
 
-/// What a classification head does with its labels, HF's `problem_type`.
+/// The loss of a classification head, HF's `problem_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProblemType {
-    /// Values, by mean squared error.
+    /// Real-valued targets, mean squared error.
     Regression,
-    /// One class, by cross-entropy.
+    /// Exactly one class per input, cross-entropy.
     SingleLabelClassification,
-    /// Any number of classes, by binary cross-entropy.
+    /// Any number of classes per input, binary cross-entropy.
     MultiLabelClassification,
 }
 
-/// The part of `config.json` that every family has: the class, its labels, and what is only written back.
+/// The fields of `config.json` that all families share: the model class, its labels, and fields that are kept only to
+/// be written back.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct CommonConfig {
-    /// Class names; the first chooses the head.
+    /// HF class names. The first one selects the head.
     pub architectures: Option<Vec<String>>,
-    /// Number of classes, where `id2label` does not tell.
+    /// Number of labels of a classification head. It is used only if `id2label` is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub num_labels: Option<usize>,
-    /// Names of the classes.
+    /// Label names by label id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id2label: Option<Map<String, Value>>,
-    /// What the labels of a classification are; HF guesses from them if it is not given.
+    /// Loss of a classification head. If it is absent, the loss follows from the labels, as in HF.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem_type: Option<ProblemType>,
-    /// Everything else in the file, written back as it was.
+    /// All other fields of the file. They are written back unchanged.
     #[serde(flatten)]
     pub other: Map<String, Value>,
 }
 
 impl CommonConfig {
-    /// Of this class.
+    /// Creates the configuration of an HF class, e.g. `GPT2LMHeadModel`.
     pub fn from_architecture(architecture: &str) -> Self {
         Self { architectures: Some(vec![architecture.into()]), ..Self::default() }
     }
 
-    /// Number of classes of a classification head; HF's default is 2.
+    /// Returns the number of labels of a classification head. The default is 2, as in HF.
     pub fn n_labels(&self) -> usize {
         self.id2label.as_ref().map(Map::len).or(self.num_labels).unwrap_or(2)
     }
 
-    /// Head by the first of `architectures`; the first of `known` if there is none.
+    /// Returns the head of the first class in `architectures`, or the first head of `known` if `architectures` is empty
+    /// or absent. `known` lists the HF classes of the family.
     ///
     /// # Errors
-    /// [`ModelError::UnknownArchitecture`].
+    /// Returns [`ModelError::UnknownArchitecture`] if the class is not in `known`.
     pub(crate) fn head(&self, model_type: &str, known: &[(&str, Head)]) -> Result<Head, ModelError> {
         let name = self.architectures.as_ref().and_then(|names| names.first());
         let by_name = |name: &String| known.iter().find(|(class, _)| class == name).map(|(_, head)| *head);
@@ -132,10 +134,10 @@ impl CommonConfig {
     }
 }
 
-/// Refuses sizes of 0.
+/// Checks that all sizes are at least 1. Each comes with the name of its field in `config.json`.
 ///
 /// # Errors
-/// [`ModelError::InvalidConfig`].
+/// Returns [`ModelError::InvalidConfig`] for the first size of 0.
 pub(crate) fn check_sizes(sizes: &[(&'static str, usize)]) -> Result<(), ModelError> {
     match sizes.iter().find(|(_, size)| *size == 0) {
         Some((field, _)) => Err(invalid_config(field, 0, "it must be at least 1")),
@@ -143,10 +145,10 @@ pub(crate) fn check_sizes(sizes: &[(&'static str, usize)]) -> Result<(), ModelEr
     }
 }
 
-/// Refuses a size that another one does not divide.
+/// Checks that a size is a multiple of a divisor. Each comes with the name of its field in `config.json`.
 ///
 /// # Errors
-/// [`ModelError::InvalidConfig`].
+/// Returns [`ModelError::InvalidConfig`] if the divisor is 0 or does not divide the size.
 pub(crate) fn check_multiple(
     (field, size): (&'static str, usize),
     (divisor_field, divisor): (&'static str, usize),
@@ -157,22 +159,24 @@ pub(crate) fn check_multiple(
     }
 }
 
-/// Refuses an option that is not built.
+/// Checks that an unsupported option of `config.json` is not set.
 ///
 /// # Errors
-/// [`ModelError::InvalidConfig`].
-pub(crate) fn check_absent(field: &'static str, asked: bool, reason: &str) -> Result<(), ModelError> {
-    if asked { Err(invalid_config(field, asked, reason)) } else { Ok(()) }
+/// Returns [`ModelError::InvalidConfig`] with `reason` if the option is set.
+pub(crate) fn check_absent(field: &'static str, is_set: bool, reason: &str) -> Result<(), ModelError> {
+    if is_set { Err(invalid_config(field, is_set, reason)) } else { Ok(()) }
 }
 
+/// Creates a [`ModelError::InvalidConfig`].
 pub(crate) fn invalid_config(field: &'static str, found: impl ToString, expected: impl Into<String>) -> ModelError {
     ModelError::InvalidConfig { field, found: found.to_string(), expected: expected.into() }
 }
 
-/// Reads `config.json` of a model folder.
+/// Reads the `config.json` of a model folder.
 ///
 /// # Errors
-/// [`ModelError::NoSuchFile`], [`ModelError::Io`] or [`ModelError::InvalidJson`].
+/// Returns [`ModelError::NoSuchFile`] if the folder has no `config.json`, [`ModelError::Io`] if the file cannot be read
+/// and [`ModelError::InvalidJson`] if it is not valid JSON.
 pub fn read_config(folder: &Path) -> Result<Value, ModelError> {
     let path = folder.join("config.json");
     let text = match std::fs::read_to_string(&path) {

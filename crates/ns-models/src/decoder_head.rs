@@ -1,4 +1,4 @@
-//! Heads of the GPT families: next token, one class a sequence (read at its last token), one class a token.
+//! Heads of the GPT families: language model, sequence classification (at the last token) and token classification.
 
 use burn::module::{Module, Param};
 use burn::nn::Linear;
@@ -10,10 +10,10 @@ use crate::init;
 use crate::inputs::{Logits, ModelInputs, ModelOutput, invalid};
 use crate::linear;
 
-/// The head of a decoder.
+/// The head of a decoder. At most one of the layers is present.
 #[derive(Module, Debug)]
 pub(crate) struct DecoderHead {
-    /// Present only where it is not tied to the token embedding.
+    /// Language model head, unless it is tied to the token embedding.
     lm_head: Option<Linear>,
     score: Option<Linear>,
     classifier: Option<Linear>,
@@ -35,8 +35,8 @@ pub(crate) struct DecoderHeadConfig {
 
 impl DecoderHeadConfig {
     pub(crate) fn init(&self, device: &Device) -> DecoderHead {
-        let linear = |wanted: bool, output: usize, bias: bool| {
-            wanted.then(|| init::linear_with(bias, self.hidden_size, output, device))
+        let linear = |present: bool, output: usize, bias: bool| {
+            present.then(|| init::linear_with(bias, self.hidden_size, output, device))
         };
         DecoderHead {
             lm_head: linear(self.kind == Head::Lm && !self.tied, self.vocab_size, false),
@@ -53,18 +53,20 @@ impl DecoderHead {
         self.kind
     }
 
-    /// Whether the language model's head is the token embedding.
+    /// Whether a language model head uses the weight of the token embedding.
     pub(crate) fn is_tied(&self) -> bool {
         self.lm_head.is_none()
     }
 
-    /// The tied head's key in PyTorch's state dict, with that of the token embedding, which it repeats.
+    /// Keys of PyTorch's state dict that repeat another tensor: the key of a tied head, with the key of the token
+    /// embedding.
     pub(crate) fn repeated_keys(&self, head: &str, embedding: &str) -> Vec<(String, String)> {
         let is_repeated = self.kind == Head::Lm && self.is_tied();
         is_repeated.then(|| (head.into(), embedding.into())).into_iter().collect()
     }
 
-    /// Scores position by position.
+    /// The logits of each position, or `None` if the head does not work position by position. `embedding` is the weight
+    /// of the token embedding, which a tied head uses.
     ///
     /// # Shapes
     /// - last_hidden_state: `[batch, positions, hidden]`
@@ -80,14 +82,15 @@ impl DecoderHead {
         }
     }
 
-    /// The head over a whole batch.
+    /// Applies the head to a whole batch.
     ///
     /// # Shapes
     /// - last_hidden_state: `[batch, seq, hidden]`
     /// - embedding: `[vocab, hidden]`
     ///
     /// # Errors
-    /// [`ModelError::InvalidInput`] when sequences of a batch cannot be told from their padding.
+    /// Returns [`ModelError::InvalidInput`] for a sequence classification without token ids, or with more than one
+    /// sequence if the configuration has no `pad_token_id`.
     pub(crate) fn output(
         &self,
         last_hidden_state: Tensor<3>,
@@ -107,12 +110,16 @@ impl DecoderHead {
         Ok(ModelOutput { last_hidden_state, pooler_output: None, logits })
     }
 
-    /// Position, in each row, of the token before the first padding token; the last one where there is none
-    /// (`argmax(ids == pad) − 1` modulo the sequence length, as HF computes it).
+    /// The position, in each row, of the token before the first padding token, or of the last token if there is no
+    /// padding: `argmax(ids == pad) − 1` modulo the sequence length, as in HF.
+    ///
+    /// # Shapes
+    /// - input_ids: `[batch, seq]`
+    /// - output: `[batch]`
     fn last_token_positions(&self, input_ids: &Tensor<2, Int>) -> Result<Tensor<1, Int>, ModelError> {
         let [batch, seq] = input_ids.dims();
         if self.pad_token_id.is_none() && batch > 1 {
-            let expected = "sequences cannot be told apart from padding: config.json has no pad_token_id";
+            let expected = "it must be 1, because padding cannot be detected without pad_token_id in config.json";
             return Err(invalid("batch size", batch, expected));
         }
         let last_before_padding = |row: &[i64]| match row.iter().position(|id| Some(*id) == self.pad_token_id) {

@@ -1,210 +1,211 @@
-//! What can go wrong between a folder on disk and a forward pass.
+//! The error type of this crate.
 
 use std::path::PathBuf;
 
 use crate::site::Site;
 
-/// Error of loading, saving or running a model; each variant says what was asked, what was found and what would
-/// be right.
+/// An error from loading, saving or running a model.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ModelError {
     /// A file could not be opened, read or written.
     #[error("cannot {action} `{}`: {source}", path.display())]
     Io {
-        /// "read", "write", …
+        /// The failed operation: "open", "read" or "write".
         action: &'static str,
         /// The file.
         path: PathBuf,
-        /// The system's reason.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A model folder lacks a file.
-    #[error("`{}` holds no {expected}; a model folder has config.json and model.safetensors (or model.safetensors.index.json with its shards){}", folder.display(), hint)]
+    /// A file is missing from a model folder.
+    #[error("`{}` does not contain {expected}; a model folder contains config.json and model.safetensors (or model.safetensors.index.json with its shards){}", folder.display(), hint)]
     NoSuchFile {
-        /// The folder that was looked into.
+        /// The model folder.
         folder: PathBuf,
-        /// The file that should be there.
+        /// The missing file.
         expected: String,
-        /// What to do, where something better than "add it" is known.
+        /// How to fix it, starting with `; `, or empty.
         hint: String,
     },
-    /// A JSON file does not say what it must.
+    /// A JSON file has a syntax error, a missing key or a value of the wrong type.
     #[error("`{}` is not valid: {reason}", path.display())]
     InvalidJson {
         /// The file.
         path: PathBuf,
-        /// Parser message or missing key.
+        /// Message of the parser, or what is missing.
         reason: String,
     },
-    /// A file is no safetensors file, or was cut off.
+    /// A file is not a safetensors file, or it is truncated.
     #[error("`{}` is not a complete safetensors file: {reason}", path.display())]
     NotSafetensors {
         /// The file.
         path: PathBuf,
-        /// What the reader found.
+        /// What is wrong with the file.
         reason: String,
     },
-    /// A shard index names something that is not a file of its folder.
+    /// A shard index refers to a path that is not a file name in its own folder.
     #[error("`{}` maps tensors to `{shard}`: a shard must be a file in the same folder", index.display())]
     UnsafeShard {
         /// The index file.
         index: PathBuf,
-        /// The offending entry.
+        /// The entry in the index.
         shard: String,
     },
-    /// `model_type` names no architecture of this crate.
-    #[error("model_type `{found}` is not supported; known are: {}", known.join(", "))]
+    /// The `model_type` of a configuration is not supported.
+    #[error("model_type `{found}` is not supported; supported values are: {}", known.join(", "))]
     UnknownModelType {
-        /// What the config says.
+        /// The value in the configuration.
         found: String,
-        /// What is built.
+        /// The supported values.
         known: Vec<String>,
     },
-    /// A transformer is asked for, and the model is none.
-    #[error("a model of model_type `{model_type}` has no residual stream; only its layers can be masked")]
+    /// A transformer is required, but the model is not a transformer.
+    #[error(
+        "this needs a transformer, but a model with model_type `{model_type}` has no residual stream; only its layers can be masked"
+    )]
     NoResidualStream {
-        /// The family.
+        /// The `model_type` of the model.
         model_type: String,
     },
-    /// `architectures` names a head that this family does not have.
-    #[error("architecture `{found}` is not supported for model_type `{model_type}`; known are: {}", known.join(", "))]
+    /// The class in `architectures` is not supported for its family.
+    #[error("architecture `{found}` is not supported for model_type `{model_type}`; supported values are: {}", known.join(", "))]
     UnknownArchitecture {
-        /// The family.
+        /// The `model_type` of the model.
         model_type: String,
-        /// What the config says.
+        /// The class in the configuration.
         found: String,
-        /// What is built.
+        /// The supported classes.
         known: Vec<String>,
     },
-    /// A configuration cannot describe a model.
+    /// A field of a configuration has an invalid value.
     #[error("invalid model configuration: {field} is {found}, but {expected}")]
     InvalidConfig {
-        /// Field of `config.json`.
+        /// The field of `config.json`.
         field: &'static str,
-        /// Its value.
+        /// The value of the field.
         found: String,
-        /// What would be right.
+        /// The requirement that the value violates.
         expected: String,
     },
-    /// A tensor that the architecture needs is not in the checkpoint.
-    #[error("checkpoint lacks {}{}", list(names), nearest.as_ref().map(|n| format!(" (nearest key in the file: `{n}`)")).unwrap_or_default())]
+    /// Tensors that the model requires are not in the checkpoint.
+    #[error("the checkpoint lacks {}{}", list(names), nearest.as_ref().map(|n| format!(" (nearest key in the file: `{n}`)")).unwrap_or_default())]
     MissingTensors {
-        /// HF names of the tensors.
+        /// HF names of the missing tensors.
         names: Vec<String>,
-        /// Closest left-over key to the first of them.
+        /// The unused key of the checkpoint that is most similar to the first name.
         nearest: Option<String>,
     },
-    /// The checkpoint has tensors that the architecture does not know.
-    #[error("checkpoint holds {} that this architecture does not have", list(names))]
+    /// The checkpoint contains tensors that the model does not have.
+    #[error("the checkpoint contains {} that the model does not have", list(names))]
     ExtraTensors {
-        /// Keys of the file.
+        /// Keys of the tensors in the checkpoint.
         names: Vec<String>,
     },
-    /// A tensor has another shape than the configuration says.
-    #[error("tensor `{name}` has shape {found:?}, but the configuration asks for {expected:?}")]
+    /// A tensor does not have the shape that follows from the configuration.
+    #[error("tensor `{name}` has shape {found:?}, but the configuration requires {expected:?}")]
     MisshapenTensor {
-        /// HF name.
+        /// HF name of the tensor.
         name: String,
-        /// Shape by the configuration, in HF layout.
+        /// Shape required by the configuration, in HF layout.
         expected: Vec<usize>,
         /// Shape in the file.
         found: Vec<usize>,
     },
-    /// A tensor's element type cannot be a weight.
+    /// The element type of a tensor is not supported for weights.
     #[error("tensor `{name}` has element type {found}; weights are f32, f16, bf16 or f64")]
     UnsupportedDtype {
-        /// HF name.
+        /// HF name of the tensor.
         name: String,
-        /// Type in the file.
+        /// Element type in the file.
         found: String,
     },
-    /// A tensor that fits could not be put into the module.
+    /// A tensor of the right shape could not be loaded into the module.
     #[error("the checkpoint cannot be loaded into the model: {reason}")]
     Unloadable {
         /// burn-store's message.
         reason: String,
     },
-    /// A tensor of a module that its device does not give back.
+    /// A parameter of a module could not be read from its device.
     #[error("tensor `{name}` of the model cannot be read: {reason}")]
     UnreadableTensor {
-        /// HF name.
+        /// HF name of the tensor.
         name: String,
         /// burn-store's message.
         reason: String,
     },
-    /// A model without the blocks' MLPs that are asked for.
-    #[error("a model of model_type `{model_type}` has no MLPs with hidden units of their own: {reason}")]
+    /// The blocks of the model have no MLPs whose hidden units can be removed.
+    #[error("a model with model_type `{model_type}` has no MLPs with separate hidden units: {reason}")]
     NoMlp {
-        /// The family.
+        /// The `model_type` of the model.
         model_type: String,
-        /// What it has instead.
+        /// What the model has instead.
         reason: String,
     },
-    /// A residual site that this model does not have.
+    /// The model does not have a requested site of the residual stream.
     #[error("no residual site `{asked}` in this model: {reason}")]
     NoSuchSite {
-        /// The site or its name.
+        /// The requested site.
         asked: String,
-        /// Why not, or which there are.
+        /// Why there is no such site, or which sites are valid.
         reason: String,
     },
-    /// The inputs do not fit the model.
+    /// An input is invalid for the model.
     #[error("invalid input: {what} is {found}, but {expected}")]
     InvalidInput {
-        /// Which input.
+        /// The input.
         what: &'static str,
-        /// What was given.
+        /// The given value.
         found: String,
-        /// What would be right.
+        /// The requirement that the value violates.
         expected: String,
     },
-    /// The tokenizer of a model folder is absent, is not valid, or cannot do what was asked.
+    /// The tokenizer of a model folder is missing, invalid, or does not support an operation.
     #[error("cannot use the tokenizer `{}`: {reason}", path.display())]
     Tokenizer {
-        /// `tokenizer.json`.
+        /// Path of `tokenizer.json`.
         path: PathBuf,
-        /// What is wrong, and what to do.
+        /// What is wrong, and how to fix it.
         reason: String,
     },
-    /// `preprocessor_config.json` is absent or says what cannot be.
+    /// A `preprocessor_config.json` is missing or invalid.
     #[error("cannot use the image processor `{}`: {reason}", path.display())]
     ImageProcessor {
         /// The file.
         path: PathBuf,
-        /// What is wrong, and what to do.
+        /// What is wrong, and how to fix it.
         reason: String,
     },
-    /// `preprocessor_config.json` names an image processor that is not built.
-    #[error("image processor `{found}` of `{}` is not supported; known are: {}", path.display(), known.join(", "))]
+    /// The image processor in `preprocessor_config.json` is not supported.
+    #[error("image processor `{found}` of `{}` is not supported; supported values are: {}", path.display(), known.join(", "))]
     UnknownImageProcessor {
         /// The file.
         path: PathBuf,
-        /// What it says.
+        /// The image processor in the file.
         found: String,
-        /// What is built.
+        /// The supported image processors.
         known: Vec<String>,
     },
-    /// A file is no image that a model can see.
+    /// A file cannot be decoded as an image, or its pixel format is not supported.
     #[error("cannot read `{}` as an image: {reason}", path.display())]
     Image {
         /// The file.
         path: PathBuf,
-        /// What the reader found.
+        /// What is wrong with the file.
         reason: String,
     },
-    /// A name that is neither a folder nor a model of the Hub, or one that cannot be downloaded.
+    /// A model name is neither a folder nor a model of the Hub, or the model cannot be downloaded.
     #[error("cannot find the model `{name}`: {reason}")]
     ModelNotFound {
-        /// What was asked for.
+        /// The requested model.
         name: String,
-        /// Where it was looked for, and what to do.
+        /// Where the model was searched for, and how to fix it.
         reason: String,
     },
-    /// A walk was stopped before the head, so it has no output.
-    #[error("the walk was stopped at `{at}`, before the head: there is no output")]
+    /// A forward pass was stopped before the head, so it has no output.
+    #[error("the forward pass was stopped at `{at}`, before the head, so it has no output")]
     StoppedEarly {
-        /// Where the observer stopped it.
+        /// The site at which the observer stopped the forward pass.
         at: Site,
     },
 }

@@ -1,4 +1,4 @@
-//! Burn's layers as HF builds them, filled with zeros until a checkpoint is loaded.
+//! Constructors of Burn layers whose weights are zeros until a checkpoint is loaded.
 
 use burn::nn::{Embedding, EmbeddingConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::Device;

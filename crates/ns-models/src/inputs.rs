@@ -1,4 +1,4 @@
-//! What goes into a model and what comes out.
+//! Inputs and outputs of models.
 
 use std::collections::BTreeMap;
 
@@ -6,17 +6,18 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use crate::error::ModelError;
 
-/// A batch, under the names of HF's keyword arguments. Which of them a model takes depends on its family; one that
-/// it would not see is an error.
+/// A batch of model inputs. The fields are named like the keyword arguments of HF's `forward`.
+///
+/// Which inputs a model accepts depends on its family. An input that the model does not use is an error.
 #[derive(Clone, Debug, Default)]
 pub struct ModelInputs {
     /// Token ids, `[batch, seq]`.
     pub input_ids: Option<Tensor<2, Int>>,
-    /// 1 for real tokens and 0 for padding, `[batch, seq]`; `None` means that all are real.
+    /// 1 for real tokens and 0 for padding, `[batch, seq]`. `None` means that there is no padding.
     pub attention_mask: Option<Tensor<2, Int>>,
-    /// Segment of each token, `[batch, seq]`; `None` means the first.
+    /// Segment id of each token, `[batch, seq]`. `None` means 0 for all tokens.
     pub token_type_ids: Option<Tensor<2, Int>>,
-    /// ERNIE's task of each token, `[batch, seq]`; `None` means the first.
+    /// Task id of each token (ERNIE), `[batch, seq]`. `None` means 0 for all tokens.
     pub task_type_ids: Option<Tensor<2, Int>>,
     /// Images, `[batch, channels, height, width]`.
     pub pixel_values: Option<Tensor<4>>,
@@ -26,7 +27,7 @@ impl ModelInputs {
     /// Names of all inputs.
     pub const NAMES: [&str; 5] = ["input_ids", "attention_mask", "token_type_ids", "task_type_ids", "pixel_values"];
 
-    /// Ids without padding.
+    /// Creates a batch of token ids without padding.
     ///
     /// # Shapes
     /// - input_ids: `[batch, seq]`
@@ -34,13 +35,13 @@ impl ModelInputs {
         Self { input_ids: Some(input_ids), ..Self::default() }
     }
 
-    /// A small batch written out.
+    /// Creates a batch from an array of token ids, one row per sequence.
     pub fn from_ids<const SEQ: usize>(ids: &[[i64; SEQ]], device: &Device) -> Self {
         let data = TensorData::new(ids.concat(), [ids.len(), SEQ]);
         Self::new(Tensor::from_data(data, device))
     }
 
-    /// Images.
+    /// Creates a batch of images.
     ///
     /// # Shapes
     /// - pixel_values: `[batch, channels, height, width]`
@@ -48,10 +49,11 @@ impl ModelInputs {
         Self { pixel_values: Some(pixel_values), ..Self::default() }
     }
 
-    /// The batch among named tensors, e.g. of a safetensors file; other names are passed over.
+    /// Creates a batch from named tensors, e.g. those of a safetensors file. Names that are not in
+    /// [`NAMES`](Self::NAMES) are ignored.
     ///
     /// # Errors
-    /// [`ModelError::InvalidInput`] for a tensor of another rank than its name's.
+    /// Returns [`ModelError::InvalidInput`] if a tensor has the wrong number of dimensions.
     pub fn from_named(tensors: &BTreeMap<String, TensorData>, device: &Device) -> Result<Self, ModelError> {
         let matrix = |name| -> Result<Option<Tensor<2, Int>>, ModelError> {
             let data = tensor_of_rank::<2>(tensors, name)?;
@@ -74,7 +76,7 @@ impl ModelInputs {
         Self { attention_mask: Some(attention_mask), ..self }
     }
 
-    /// Adds segments.
+    /// Adds segment ids.
     ///
     /// # Shapes
     /// - token_type_ids: `[batch, seq]`
@@ -82,7 +84,7 @@ impl ModelInputs {
         Self { token_type_ids: Some(token_type_ids), ..self }
     }
 
-    /// Adds ERNIE's tasks.
+    /// Adds task ids (ERNIE).
     ///
     /// # Shapes
     /// - task_type_ids: `[batch, seq]`
@@ -90,7 +92,7 @@ impl ModelInputs {
         Self { task_type_ids: Some(task_type_ids), ..self }
     }
 
-    /// The same batch on a device without autodiff.
+    /// Returns the batch with all tensors on a device without autodiff.
     pub fn without_autodiff(self) -> Self {
         let ids = |tensor: Tensor<2, Int>| if tensor.device().is_autodiff() { tensor.inner() } else { tensor };
         let images = |tensor: Tensor<4>| if tensor.device().is_autodiff() { tensor.inner() } else { tensor };
@@ -103,10 +105,10 @@ impl ModelInputs {
         }
     }
 
-    /// Some sequences or images of the batch.
+    /// Selects sequences or images of the batch by index. Indices may repeat.
     ///
     /// # Panics
-    /// For a sequence that the batch has not.
+    /// Panics if an index is out of range.
     pub fn select(&self, sequences: &[usize]) -> Self {
         let rows = |device: &Device| -> Tensor<1, Int> {
             let rows: Vec<i64> = sequences.iter().map(|row| *row as i64).collect();
@@ -123,32 +125,32 @@ impl ModelInputs {
         }
     }
 
-    /// Number of sequences or images.
+    /// Returns the number of sequences or images.
     pub fn batch_size(&self) -> usize {
         let rows = self.input_ids.as_ref().map(|ids| ids.dims()[0]);
         rows.or_else(|| self.pixel_values.as_ref().map(|images| images.dims()[0])).unwrap_or_default()
     }
 
-    /// The token ids, `[batch, seq]`.
+    /// Returns the token ids, `[batch, seq]`.
     ///
     /// # Errors
-    /// [`ModelError::InvalidInput`] without them.
+    /// Returns [`ModelError::InvalidInput`] if there are no token ids.
     pub fn tokens(&self) -> Result<&Tensor<2, Int>, ModelError> {
-        self.input_ids.as_ref().ok_or_else(|| invalid("input_ids", "missing", "the model reads tokens"))
+        self.input_ids.as_ref().ok_or_else(|| invalid("input_ids", "missing", "the model needs token ids"))
     }
 
-    /// The images, `[batch, channels, height, width]`.
+    /// Returns the images, `[batch, channels, height, width]`.
     ///
     /// # Errors
-    /// [`ModelError::InvalidInput`] without them.
+    /// Returns [`ModelError::InvalidInput`] if there are no images.
     pub fn pixels(&self) -> Result<&Tensor<4>, ModelError> {
-        self.pixel_values.as_ref().ok_or_else(|| invalid("pixel_values", "missing", "the model sees images"))
+        self.pixel_values.as_ref().ok_or_else(|| invalid("pixel_values", "missing", "the model needs images"))
     }
 
-    /// Checks that nothing is given that the model would not see.
+    /// Checks that only inputs in `known` are given.
     ///
     /// # Errors
-    /// [`ModelError::InvalidInput`].
+    /// Returns [`ModelError::InvalidInput`] for the first other input.
     pub(crate) fn check_only(&self, known: &[&'static str]) -> Result<(), ModelError> {
         let given = [
             self.input_ids.is_some(),
@@ -158,67 +160,70 @@ impl ModelInputs {
             self.pixel_values.is_some(),
         ];
         match Self::NAMES.into_iter().zip(given).find(|(name, given)| *given && !known.contains(name)) {
-            Some((name, _)) => Err(invalid(name, "given", format!("the model takes {}", known.join(", ")))),
+            Some((name, _)) => Err(invalid(name, "given", format!("the model only uses {}", known.join(", ")))),
             None => Ok(()),
         }
     }
 
-    /// Checks sizes and ids, so that a bad batch is an error here and not a panic in a kernel.
+    /// Checks the token ids and the attention mask, so that an invalid batch returns an error instead of panicking in a
+    /// kernel.
     ///
     /// # Errors
-    /// [`ModelError::InvalidInput`] for an empty batch, a sequence beyond `n_positions`, an id outside
-    /// `vocab_size`, or an attention mask of another shape.
+    /// Returns [`ModelError::InvalidInput`] for an empty batch, sequences longer than `n_positions`, an id outside
+    /// `0..vocab_size`, or an attention mask whose shape differs from that of the ids.
     pub(crate) fn check_tokens(&self, vocab_size: usize, n_positions: usize) -> Result<(), ModelError> {
         let input_ids = self.tokens()?;
         let [batch, seq] = input_ids.dims();
         if batch == 0 || seq == 0 {
-            return Err(invalid("input_ids", format!("[{batch}, {seq}]"), "it needs at least one token"));
+            return Err(invalid("input_ids", format!("[{batch}, {seq}]"), "it must contain at least one token"));
         }
         if seq > n_positions {
             return Err(invalid("sequence length", seq, format!("the model has {n_positions} positions")));
         }
-        self.check_beside("attention_mask", self.attention_mask.as_ref())?;
+        self.check_same_shape("attention_mask", self.attention_mask.as_ref())?;
         check_ids("token id", input_ids, vocab_size, "the vocabulary has")
     }
 
-    /// Checks what stands beside the ids: its shape, and that it chooses among `rows` embeddings.
+    /// Checks segment or task ids, which select one of `rows` embeddings per token.
     ///
     /// # Errors
-    /// [`ModelError::InvalidInput`].
+    /// Returns [`ModelError::InvalidInput`] if their shape differs from that of the token ids, or if an id is outside
+    /// `0..rows`.
     pub(crate) fn check_types(
         &self,
         what: &'static str,
         types: Option<&Tensor<2, Int>>,
         rows: usize,
     ) -> Result<(), ModelError> {
-        self.check_beside(what, types)?;
-        types.map_or(Ok(()), |types| check_ids(what, types, rows, "the model has"))
+        self.check_same_shape(what, types)?;
+        types.map_or(Ok(()), |types| check_ids(what, types, rows, "the embedding table has"))
     }
 
-    fn check_beside(&self, what: &'static str, tensor: Option<&Tensor<2, Int>>) -> Result<(), ModelError> {
+    fn check_same_shape(&self, what: &'static str, tensor: Option<&Tensor<2, Int>>) -> Result<(), ModelError> {
         let expected = self.tokens()?.dims();
         match tensor.map(Tensor::dims).filter(|found| *found != expected) {
-            Some(found) => Err(invalid(what, format!("{found:?}"), format!("input_ids are {expected:?}"))),
+            Some(found) => Err(invalid(what, format!("{found:?}"), format!("input_ids is {expected:?}"))),
             None => Ok(()),
         }
     }
 
-    /// Checks that images have the size that the model was made for.
+    /// Checks the number of channels of the images and, if the model has a fixed image size, their height and width.
     ///
     /// # Errors
-    /// [`ModelError::InvalidInput`].
+    /// Returns [`ModelError::InvalidInput`] for an empty batch or a wrong size.
     pub(crate) fn check_pixels(&self, channels: usize, size: Option<[usize; 2]>) -> Result<(), ModelError> {
         let [batch, found_channels, height, width] = self.pixels()?.dims();
         if batch == 0 || height == 0 || width == 0 {
             let found = format!("[{batch}, {found_channels}, {height}, {width}]");
-            return Err(invalid("pixel_values", found, "it needs at least one image"));
+            return Err(invalid("pixel_values", found, "it must contain at least one image"));
         }
         if found_channels != channels {
-            return Err(invalid("number of channels", found_channels, format!("the model sees {channels}")));
+            return Err(invalid("number of channels", found_channels, format!("the model expects {channels}")));
         }
         match size.filter(|size| *size != [height, width]) {
             Some([rows, columns]) => {
-                Err(invalid("image size", format!("{height} × {width}"), format!("the model sees {rows} × {columns}")))
+                let expected = format!("the model expects {rows} × {columns}");
+                Err(invalid("image size", format!("{height} × {width}"), expected))
             }
             None => Ok(()),
         }
@@ -231,7 +236,7 @@ fn tensor_of_rank<const D: usize>(
 ) -> Result<Option<TensorData>, ModelError> {
     match tensors.get(name) {
         Some(data) if data.shape().num_dims() != D => {
-            Err(invalid(name, format!("{:?}", data.shape().to_vec()), format!("it has {D} dimensions")))
+            Err(invalid(name, format!("{:?}", data.shape().to_vec()), format!("it must have {D} dimensions")))
         }
         data => Ok(data.cloned()),
     }
@@ -240,40 +245,40 @@ fn tensor_of_rank<const D: usize>(
 fn check_ids(what: &'static str, ids: &Tensor<2, Int>, rows: usize, has: &str) -> Result<(), ModelError> {
     let ids = ids.to_data();
     match ids.iter::<i64>().find(|&id| id < 0 || id >= rows as i64) {
-        Some(id) => Err(invalid(what, id, format!("{has} {rows}, counted from 0"))),
+        Some(id) => Err(invalid(what, id, format!("{has} {rows} entries, counted from 0"))),
         None => Ok(()),
     }
 }
 
-/// An input that does not fit.
+/// Creates a [`ModelError::InvalidInput`].
 pub(crate) fn invalid(what: &'static str, found: impl ToString, expected: impl Into<String>) -> ModelError {
     ModelError::InvalidInput { what, found: found.to_string(), expected: expected.into() }
 }
 
-/// What a transformer gives.
+/// The output of a transformer.
 #[derive(Clone, Debug)]
 pub struct ModelOutput {
-    /// Output of the base model, after the final LayerNorm where there is one, `[batch, seq, hidden]`.
+    /// Output of the base model, after the final LayerNorm if there is one, `[batch, seq, hidden]`.
     pub last_hidden_state: Tensor<3>,
-    /// Output of the pooler, where the base model has one, `[batch, hidden]`.
+    /// Output of the pooler, if the base model has one, `[batch, hidden]`.
     pub pooler_output: Option<Tensor<2>>,
-    /// Scores of the head, none for a base model.
+    /// Logits of the head, `None` for a base model.
     pub logits: Option<Logits>,
 }
 
-/// Scores of a head.
+/// The logits of a head.
 #[derive(Clone, Debug)]
 pub enum Logits {
-    /// Position by position, `[batch, seq, classes]`: a language model's, or of a token classification.
+    /// Logits of each position, `[batch, seq, classes]`: language models and token classification.
     Tokens(Tensor<3>),
-    /// Once a sequence or image, `[batch, classes]`.
+    /// Logits of each sequence or image, `[batch, classes]`.
     Sequences(Tensor<2>),
-    /// One score a position, `[batch, seq]`: ELECTRA's discriminator, whose score is high for a replaced token.
+    /// One logit per position, `[batch, seq]`: ELECTRA's discriminator. A positive logit predicts a replaced token.
     Replaced(Tensor<2>),
 }
 
 impl Logits {
-    /// The scores on the host.
+    /// Copies the logits to the host.
     pub fn into_data(self) -> TensorData {
         match self {
             Self::Tokens(logits) => logits.into_data(),

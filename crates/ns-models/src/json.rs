@@ -1,4 +1,4 @@
-//! JSON files of a model folder.
+//! Reads the JSON files of a model folder.
 
 use std::{io::ErrorKind, path::Path};
 
@@ -6,10 +6,10 @@ use serde_json::Value;
 
 use crate::error::ModelError;
 
-/// Reads a JSON object; `None` without the file.
+/// Reads a JSON object, or returns `None` if the file does not exist.
 ///
 /// # Errors
-/// [`ModelError::Io`] or [`ModelError::InvalidJson`].
+/// Returns [`ModelError::Io`] if the file cannot be read and [`ModelError::InvalidJson`] if it is not a JSON object.
 pub(crate) fn read_object(path: &Path) -> Result<Option<Value>, ModelError> {
     let invalid = |reason: String| ModelError::InvalidJson { path: path.into(), reason };
     let text = match std::fs::read_to_string(path) {
@@ -18,13 +18,13 @@ pub(crate) fn read_object(path: &Path) -> Result<Option<Value>, ModelError> {
         Err(source) => return Err(ModelError::Io { action: "read", path: path.into(), source }),
     };
     let value: Value = serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))?;
-    if value.is_object() { Ok(Some(value)) } else { Err(invalid("it is no JSON object".into())) }
+    if value.is_object() { Ok(Some(value)) } else { Err(invalid("it is not a JSON object".into())) }
 }
 
-/// Reads a JSON object that may be absent, which is an empty one.
+/// Reads a JSON object, or returns an empty object if the file does not exist.
 ///
 /// # Errors
-/// As [`read_object`].
+/// Returns the errors of [`read_object`].
 pub(crate) fn read_optional(path: &Path) -> Result<Value, ModelError> {
     Ok(read_object(path)?.unwrap_or_else(|| Value::Object(serde_json::Map::new())))
 }

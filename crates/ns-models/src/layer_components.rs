@@ -1,4 +1,4 @@
-//! The component of a block that each maskable weight belongs to: an attention head, the MLP, …
+//! Assigns each maskable weight to a component of its block, such as an attention head or the MLP.
 
 use std::ops::Range;
 
@@ -6,42 +6,43 @@ use crate::block_layout::{BlockLayout, Component, HeadSplit, Location};
 use crate::layers::{LayerKind, MaskableLayer};
 use crate::model::Model;
 
-/// A maskable layer and the parts that its parameters belong to.
+/// A maskable layer and the components that its parameters belong to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerComponents {
     /// The layer.
     pub layer: MaskableLayer,
-    /// Where it stands.
+    /// Location of the layer in the model.
     pub location: Location,
-    /// Its name within its block; outside the blocks the whole name.
+    /// Name of the layer within its block, or the full name if the layer is outside the blocks.
     pub short_name: String,
-    /// What its parameters belong to; each entry of the weight and of the bias to exactly one.
+    /// The parameters of each component. Each entry of the weight and of the bias is in exactly one slice.
     pub slices: Vec<WeightSlice>,
 }
 
 impl LayerComponents {
-    /// Whether the layer is one of an attention's that queries, keys and values come from.
-    pub(crate) fn makes_queries_keys_or_values(&self) -> bool {
+    /// Whether the layer computes queries, keys or values of an attention layer.
+    pub(crate) fn is_query_key_or_value(&self) -> bool {
         let [output, _] = output_and_input(self.layer.kind);
         self.slices.iter().all(|slice| matches!(slice.component, Component::Head(_)) && slice.axis == output)
     }
 }
 
-/// The parameters of one layer that belong to one part.
+/// The parameters of one layer that belong to one component. Axes and indices refer to HF's weight layout.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WeightSlice {
-    /// The part.
+    /// The component.
     pub component: Component,
-    /// The axis along which the weight is divided.
+    /// The axis along which the weight is split.
     pub axis: usize,
-    /// Indices along that axis.
+    /// Ranges of indices along `axis`.
     pub weight: Vec<Range<usize>>,
-    /// Indices into the bias, if there is one.
+    /// Ranges of indices into the bias. Empty if no entry of a bias belongs to the component.
     pub bias: Vec<Range<usize>>,
 }
 
 impl WeightSlice {
-    /// The weight's entries as ranges of its flat, row-major values.
+    /// Returns the entries of the weight as ranges of indices into its flat, row-major values. `shape` is the shape of
+    /// the weight.
     pub fn weight_runs(&self, shape: &[usize]) -> Vec<Range<usize>> {
         let Some((&width, inner)) = shape.get(self.axis).zip(shape.get(self.axis + 1..)) else {
             return Vec::new();
@@ -53,27 +54,27 @@ impl WeightSlice {
     }
 }
 
-/// The maskable layers of `model`, in its order, with the parts that they belong to.
+/// Returns the maskable layers of `model` with their components, in the order of [`Model::maskable_layers`].
 pub fn layer_components<M: Model>(model: &M) -> Vec<LayerComponents> {
-    parts_of(model.maskable_layers(), model.block_layout())
+    components_of(model.maskable_layers(), model.block_layout())
 }
 
-fn parts_of(layers: Vec<MaskableLayer>, block_layout: BlockLayout) -> Vec<LayerComponents> {
+fn components_of(layers: Vec<MaskableLayer>, block_layout: BlockLayout) -> Vec<LayerComponents> {
     let mut outside = Location::Input;
-    let parts = |layer: MaskableLayer| {
+    let components = |layer: MaskableLayer| {
         let Some((location, rest)) = block_of(&layer.name, block_layout.lists) else {
             let short_name = layer.name.clone();
             return LayerComponents { location: outside, short_name, slices: whole(&layer, Component::Other), layer };
         };
         outside = Location::Output;
-        let known = block_layout.layers.iter().find(|(start, _)| is_below(&rest, start));
-        let split = known.map_or(HeadSplit::Whole(Component::Other), |(_, split)| *split);
-        LayerComponents { location, slices: divided(&layer, split, block_layout.n_heads), short_name: rest, layer }
+        let listed = block_layout.layers.iter().find(|(prefix, _)| starts_with_path(&rest, prefix));
+        let split = listed.map_or(HeadSplit::Whole(Component::Other), |(_, split)| *split);
+        LayerComponents { location, slices: split_layer(&layer, split, block_layout.n_heads), short_name: rest, layer }
     };
-    layers.into_iter().map(parts).collect()
+    layers.into_iter().map(components).collect()
 }
 
-/// The block that a layer is in, and its name there.
+/// The block that contains a layer, and the name of the layer within that block. `None` outside the blocks.
 fn block_of(name: &str, lists: &[&str]) -> Option<(Location, String)> {
     let parts: Vec<&str> = name.split('.').collect();
     let indices = |window: &[&str]| -> Option<Vec<usize>> {
@@ -92,12 +93,12 @@ fn block_of(name: &str, lists: &[&str]) -> Option<(Location, String)> {
     Some((location, rest))
 }
 
-/// Whether a dotted path is `start` or goes on from there.
-fn is_below(path: &str, start: &str) -> bool {
-    path.strip_prefix(start).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+/// Whether the first segments of a dotted path are those of `prefix`.
+fn starts_with_path(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-fn divided(layer: &MaskableLayer, split: HeadSplit, n_heads: usize) -> Vec<WeightSlice> {
+fn split_layer(layer: &MaskableLayer, split: HeadSplit, n_heads: usize) -> Vec<WeightSlice> {
     let (kinds, outputs) = match split {
         HeadSplit::Outputs(kinds) => (kinds, true),
         HeadSplit::Inputs(kinds) => (kinds, false),
@@ -110,9 +111,9 @@ fn divided(layer: &MaskableLayer, split: HeadSplit, n_heads: usize) -> Vec<Weigh
         return whole(layer, Component::AllHeads);
     }
     let mut slices: Vec<WeightSlice> = Vec::new();
-    for place in 0..count {
-        let range = place * (width / count)..(place + 1) * (width / count);
-        let component = kinds[place / n_heads](place % n_heads);
+    for index in 0..count {
+        let range = index * (width / count)..(index + 1) * (width / count);
+        let component = kinds[index / n_heads](index % n_heads);
         let bias = if outputs && layer.bias { vec![range.clone()] } else { Vec::new() };
         match slices.iter_mut().find(|slice| slice.component == component) {
             Some(slice) => {
@@ -139,7 +140,7 @@ fn whole_slice(layer: &MaskableLayer, component: Component) -> WeightSlice {
     WeightSlice { component, axis, weight: vec![all.clone()], bias: if layer.bias { vec![all] } else { Vec::new() } }
 }
 
-/// The axes of a weight's outputs and inputs in Hugging Face's layout.
+/// The axes of the outputs and of the inputs of a weight in HF's layout.
 fn output_and_input(kind: LayerKind) -> [usize; 2] {
     match kind {
         LayerKind::Linear | LayerKind::Conv1d | LayerKind::Conv2d => [0, 1],

@@ -1,23 +1,23 @@
-//! The layers of a model that a mask can be put on.
+//! The layers of a model whose weights can be masked.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::Tensor;
 
-/// What a layer is to PyTorch, and with it the layout of its weight in a checkpoint.
+/// The PyTorch class of a layer. It determines the layout of the weight in a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LayerKind {
-    /// `nn.Linear`: `[out, in]` in the checkpoint, `[in, out]` in Burn.
+    /// `nn.Linear`. The weight is `[out, in]` in the checkpoint and `[in, out]` in Burn.
     Linear,
-    /// GPT-2's `Conv1D`: `[in, out]` in both.
+    /// GPT-2's `Conv1D`. The weight is `[in, out]` in the checkpoint and in Burn.
     GptConv1d,
-    /// `nn.Conv1d`: `[out, in / groups, kernel]` in both.
+    /// `nn.Conv1d`. The weight is `[out, in / groups, kernel]` in the checkpoint and in Burn.
     Conv1d,
-    /// `nn.Conv2d`: `[out, in / groups, height, width]` in both.
+    /// `nn.Conv2d`. The weight is `[out, in / groups, height, width]` in the checkpoint and in Burn.
     Conv2d,
 }
 
 impl LayerKind {
-    /// Name as in mask files and reports.
+    /// Returns the name of the kind in mask files and reports.
     pub fn name(self) -> &'static str {
         match self {
             Self::Linear => "linear",
@@ -31,23 +31,23 @@ impl LayerKind {
 /// A layer with a weight that can be masked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MaskableLayer {
-    /// HF state-dict name, e.g. `transformer.h.0.attn.c_attn`.
+    /// HF name of the layer, e.g. `transformer.h.0.attn.c_attn`.
     pub name: String,
     /// Path of the layer in the Burn module.
     pub path: String,
-    /// Layout of its weight.
+    /// PyTorch class of the layer.
     pub kind: LayerKind,
-    /// Shape of its weight in the checkpoint.
+    /// Shape of the weight in the checkpoint.
     pub shape: Vec<usize>,
-    /// Whether it has a bias.
+    /// Whether the layer has a bias.
     pub bias: bool,
 }
 
-/// A maskable layer as it lies in a Burn module.
+/// A maskable layer found in a Burn module, before it has an HF name.
 pub(crate) struct FoundLayer {
-    /// Path in the module.
+    /// Path in the module, with the names of enum variants.
     pub(crate) path: String,
-    /// The same without enum variants, as burn-store names it.
+    /// Path in the module without the names of enum variants, as in burn-store.
     pub(crate) plain_path: String,
     pub(crate) kind: LayerKind,
     /// Shape of the weight in the checkpoint.
@@ -57,7 +57,8 @@ pub(crate) struct FoundLayer {
 
 /// All linear and convolution layers of `module`, in the order of its fields.
 ///
-/// A Burn `Linear` is HF's `nn.Linear` unless `is_gpt_conv1d` says of its path that it stands for a `Conv1D`.
+/// A Burn `Linear` corresponds to HF's `Conv1D` if `is_gpt_conv1d` returns true for its path, and to `nn.Linear`
+/// otherwise.
 pub(crate) fn find_layers<M: Module>(module: &M, is_gpt_conv1d: impl Fn(&str) -> bool) -> Vec<FoundLayer> {
     let mut finder = Finder { path: Vec::new(), layers: Vec::new(), is_gpt_conv1d };
     module.visit(&mut finder);
@@ -65,14 +66,14 @@ pub(crate) fn find_layers<M: Module>(module: &M, is_gpt_conv1d: impl Fn(&str) ->
 }
 
 struct Finder<F> {
-    /// Names on the way to where the visit is, each with the type that has it.
+    /// Field names from the root to the current parameter, each with the type that contains the field.
     path: Vec<(String, String)>,
     layers: Vec<FoundLayer>,
     is_gpt_conv1d: F,
 }
 
 impl<F> Finder<F> {
-    /// The parts but the last, with or without enum variants.
+    /// The path of the current layer (the current path without its last segment), with or without enum variants.
     fn layer_path(&self, with_variants: bool) -> String {
         let layer = self.path.split_last().map_or(&[][..], |(_, layer)| layer);
         let parts = layer.iter().filter(|(_, container)| with_variants || !container.starts_with("Enum:"));

@@ -1,9 +1,11 @@
-//! Trained Hugging Face transformers on Burn, read along the residual stream.
+//! Trained Hugging Face models on Burn, with access to the residual stream.
 //!
-//! A model is loaded from a folder as `save_pretrained` writes it, and a forward pass is a walk:
-//! `embed → block 0 … block n−1 → head`. Every block reports what it adds to the residual stream and the
-//! stream after the addition to an [`Observer`], which may keep the value, replace it, or stop the walk.
-//! The crate knows nothing of masks or probes.
+//! A model is loaded from a folder written by `save_pretrained`. The forward pass of a [`Transformer`] is split into
+//! steps: `embed → block 0 … block n−1 → head`. Each block reports the updates that attention and MLP add to the
+//! residual stream, and the stream after each addition, to an [`Observer`]. The observer can record a value, replace
+//! it, or stop the forward pass. [`VectorCache`] is an observer that records chosen [`Site`]s.
+//!
+//! This crate does not contain masks or probes; they are in `ns-circuit` and `ns-probe`.
 //!
 //! ```
 //! use burn::tensor::Device;
@@ -15,7 +17,7 @@
 //! let inputs = ModelInputs::from_ids(&[[1, 2, 3], [4, 5, 6]], &device);
 //!
 //! let mut cache = VectorCache::new(["attn_update_1".parse()?]);
-//! model.walk(&inputs, &mut cache)?; // stops at the last site asked for
+//! model.walk(&inputs, &mut cache)?; // stops after the last requested site
 //! assert_eq!(cache.get("attn_update_1".parse()?).map(|v| v.dims()), Some([2, 3, 8]));
 //! # Ok::<(), ns_models::ModelError>(())
 //! ```
@@ -104,3 +106,8 @@ pub use text::{EncodedText, TextBatch, TextPart, TextToken, TextTokenizer, Word}
 pub use transformer::{Context, Transformer, Walked};
 pub use unaffected::{last_unaffected, layers_fed_by};
 pub use vit::{ImageSize, Vit, VitConfig};
+
+/// Runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

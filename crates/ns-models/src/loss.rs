@@ -1,4 +1,4 @@
-//! Losses of heads, as HF computes them.
+//! Losses of the heads, as in HF.
 
 use burn::tensor::{Int, Tensor, TensorData, activation::log_softmax};
 
@@ -6,31 +6,31 @@ use crate::config::{Head, ProblemType};
 use crate::error::ModelError;
 use crate::inputs::{Logits, invalid};
 
-/// Label that HF leaves out of a loss (`ignore_index`).
+/// Label that is excluded from the loss (`ignore_index` in HF).
 pub const IGNORED_LABEL: i64 = -100;
 
-/// What a head should say.
+/// The labels of a batch.
 #[derive(Clone, Debug)]
 pub enum Labels {
-    /// One class a sequence or image, `[batch]`.
+    /// One class per sequence or image, `[batch]`.
     Classes(Tensor<1, Int>),
-    /// One class a token, `[batch, seq]`; [`IGNORED_LABEL`] where none counts. For a language model the token ids
-    /// themselves: it is the loss that shifts them.
+    /// One class per token, `[batch, seq]`. A token with [`IGNORED_LABEL`] is excluded from the loss. For a language
+    /// model, these are the token ids; the loss shifts them by one position.
     Tokens(Tensor<2, Int>),
-    /// Values of a regression or, as 0 and 1, of several classes that do not exclude each other, `[batch, labels]`.
+    /// Regression targets, or 0 or 1 for each class of a multi-label classification, `[batch, labels]`.
     Values(Tensor<2>),
 }
 
-/// Loss of a head on a batch, with what it said.
+/// Loss and logits of a head on a batch.
 #[derive(Clone, Debug)]
 pub struct TaskOutput {
     /// Mean loss, `[1]`.
     pub loss: Tensor<1>,
-    /// Scores of the head.
+    /// Logits of the head.
     pub logits: Logits,
 }
 
-/// Mean cross-entropy, in the precision of `logits`.
+/// Computes the mean cross-entropy, in the precision of `logits`.
 ///
 /// # Shapes
 /// - logits: `[n, classes]`
@@ -41,15 +41,17 @@ pub fn cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>) -> Tensor<1> {
     log_softmax(logits, 1).gather(1, labels.reshape([n, 1])).mean().neg()
 }
 
-/// The loss that HF's `forward(labels=…)` gives for this head.
+/// Computes the loss that HF's `forward(labels=…)` returns for this head.
+///
+/// `attention_mask` is only used for ELECTRA's discriminator, whose loss excludes padding.
 ///
 /// # Shapes
-/// - attention_mask: `[batch, seq]`; padding does not count for ELECTRA's discriminator
+/// - attention_mask: `[batch, seq]`, 1 for real tokens and 0 for padding
 /// - output: `[1]`
 ///
 /// # Errors
-/// [`ModelError::InvalidInput`] for labels of another kind or shape than the head's, a class that it does not have,
-/// or when no label counts.
+/// Returns [`ModelError::InvalidInput`] if the labels have the wrong kind or shape for the head, if a class is out of
+/// range, or if all labels are excluded from the loss.
 pub fn task_loss(
     head: Head,
     problem: Option<ProblemType>,
@@ -65,7 +67,7 @@ pub fn task_loss(
                 return counted_cross_entropy(logits.reshape([batch * seq, classes]), labels.to_data());
             }
             if seq < 2 {
-                return Err(invalid("sequence length", seq, "a next token is needed for the loss"));
+                return Err(invalid("sequence length", seq, "the loss needs at least 2 tokens per sequence"));
             }
             let logits = logits.slice_dim(1, 0..seq - 1).reshape([batch * (seq - 1), classes]);
             counted_cross_entropy(logits, labels.clone().slice_dim(1, 1..seq).to_data())
@@ -75,7 +77,7 @@ pub fn task_loss(
             replaced_token_loss(logits, labels, attention_mask)
         }
         (Logits::Sequences(logits), labels) => sequence_loss(problem, logits, labels),
-        (_, labels) => Err(invalid("labels", kind(labels), format!("a {} wants one a token", head.name()))),
+        (_, labels) => Err(invalid("labels", kind(labels), format!("a {} needs one class per token", head.name()))),
     }
 }
 
@@ -94,23 +96,23 @@ fn sequence_loss(problem: Option<ProblemType>, logits: Tensor<2>, labels: &Label
                 (false, None | Some(ProblemType::MultiLabelClassification)) => {
                     Ok(binary_cross_entropy(logits, values.clone()).mean())
                 }
-                (false, _) => Err(invalid("labels", kind(labels), "problem_type asks for one class each")),
+                (false, _) => Err(invalid("labels", kind(labels), "problem_type requires one class per input")),
             }
         }
         _ => {
             let expected = match problem {
                 Some(ProblemType::Regression) | Some(ProblemType::MultiLabelClassification) | None if classes == 1 => {
-                    "the head gives a value: labels are values".to_string()
+                    "a head with one output needs values as labels".to_string()
                 }
                 Some(problem) => format!("problem_type is {problem:?}"),
-                None => "a classification wants one class, or values, a sequence".to_string(),
+                None => "a classification needs one class or several values per input".to_string(),
             };
             Err(invalid("labels", kind(labels), expected))
         }
     }
 }
 
-/// ELECTRA's: over real tokens only.
+/// The loss of ELECTRA's discriminator, averaged over real tokens.
 fn replaced_token_loss(
     logits: Tensor<2>,
     labels: &Tensor<2, Int>,
@@ -118,7 +120,7 @@ fn replaced_token_loss(
 ) -> Result<Tensor<1>, ModelError> {
     let data = labels.to_data();
     if let Some(label) = data.iter::<i64>().find(|label| ![0, 1].contains(label)) {
-        return Err(invalid("label", label, "a token is original (0) or replaced (1)"));
+        return Err(invalid("label", label, "it must be 0 (original token) or 1 (replaced token)"));
     }
     let losses = binary_cross_entropy(logits, labels.clone().float());
     let Some(mask) = attention_mask else {
@@ -131,13 +133,13 @@ fn replaced_token_loss(
     Ok((losses * mask.clone().equal_elem(1).float()).sum() / counted as f64)
 }
 
-/// `max(x, 0) − x y + ln(1 + e^{−|x|})`, which does not overflow.
+/// Elementwise binary cross-entropy with logits, `max(x, 0) − x y + ln(1 + e^{−|x|})`. This form does not overflow.
 fn binary_cross_entropy<const D: usize>(logits: Tensor<D>, targets: Tensor<D>) -> Tensor<D> {
     let magnitude = logits.clone().abs();
     logits.clone().clamp_min(0.0) - logits * targets + magnitude.neg().exp().log1p()
 }
 
-/// Mean over the labels that count.
+/// Mean cross-entropy over the labels that are not [`IGNORED_LABEL`].
 fn counted_cross_entropy(logits: Tensor<2>, labels: TensorData) -> Result<Tensor<1>, ModelError> {
     let [n, classes] = logits.dims();
     let device = logits.device();
@@ -145,7 +147,7 @@ fn counted_cross_entropy(logits: Tensor<2>, labels: TensorData) -> Result<Tensor
     let counted = labels.iter().enumerate().filter(|(_, label)| **label != IGNORED_LABEL);
     let (rows, counted): (Vec<i64>, Vec<i64>) = counted.map(|(row, label)| (row as i64, *label)).unzip();
     if let Some(label) = counted.iter().find(|label| **label < 0 || **label >= classes as i64) {
-        let expected = format!("the head has {classes} classes, counted from 0, and {IGNORED_LABEL} is left out");
+        let expected = format!("it must be in 0..{classes}, or {IGNORED_LABEL} to exclude it from the loss");
         return Err(invalid("label", label, expected));
     }
     if counted.is_empty() {
@@ -162,18 +164,18 @@ fn counted_cross_entropy(logits: Tensor<2>, labels: TensorData) -> Result<Tensor
 fn check_shape(found: &[usize], expected: &[usize]) -> Result<(), ModelError> {
     match found == expected {
         true => Ok(()),
-        false => Err(invalid("labels", format!("{found:?}"), format!("the head's scores ask for {expected:?}"))),
+        false => Err(invalid("labels", format!("{found:?}"), format!("the logits of the head require {expected:?}"))),
     }
 }
 
 fn no_label() -> ModelError {
-    invalid("labels", "none that counts", "a mean needs at least one")
+    invalid("number of labels", 0, "the mean loss needs at least one label that is not excluded from it")
 }
 
 fn kind(labels: &Labels) -> &'static str {
     match labels {
-        Labels::Classes(_) => "one class each",
-        Labels::Tokens(_) => "one class a token",
-        Labels::Values(_) => "values",
+        Labels::Classes(_) => "one class per input",
+        Labels::Tokens(_) => "one class per token",
+        Labels::Values(_) => "one or more values per input",
     }
 }

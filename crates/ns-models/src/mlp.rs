@@ -1,4 +1,4 @@
-//! Where the MLPs of a model's blocks are, for whoever wants to make them smaller.
+//! Locates the MLPs of the blocks, so that hidden units can be removed from them.
 
 use crate::activation::Activation;
 use crate::any::AnyTransformer;
@@ -8,19 +8,21 @@ use crate::error::ModelError;
 use crate::layers::MaskableLayer;
 use crate::model::Model;
 
-/// The MLPs of a transformer: `output(activation(input(x)))`, one a block. Their hidden units are their own; all else
-/// in a block is a dimension of the residual stream or of a head.
+/// The MLPs of a transformer, `output(activation(input(x)))`, one per block.
+///
+/// A hidden unit of an MLP is used by the two layers of this MLP only. All other dimensions of a block belong to the
+/// residual stream or to an attention head.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MlpLayout {
-    /// Non-linearity of all hidden units.
+    /// Activation function of the hidden units.
     pub activation: Activation,
-    /// Field of `config.json` with the number of hidden units, which is one for all blocks.
+    /// Field of `config.json` with the number of hidden units. The number is the same in all blocks.
     pub width_field: &'static str,
-    /// The layers onto and from the hidden units, block by block.
+    /// The input layer and the output layer of the MLP of each block.
     pub blocks: Vec<[MaskableLayer; 2]>,
 }
 
-/// Endings of the names of the layers onto and from the hidden units.
+/// Suffixes of the names of the input layer and the output layer of an MLP.
 type Names = [&'static str; 2];
 
 const GPT: Names = ["mlp.c_fc", "mlp.c_proj"];
@@ -28,16 +30,16 @@ const GPT_NEOX: Names = ["mlp.dense_h_to_4h", "mlp.dense_4h_to_h"];
 const BERT: Names = ["intermediate.dense", "output.dense"];
 
 impl AnyModel {
-    /// The MLPs of the blocks.
+    /// Returns the MLPs of the blocks.
     ///
     /// # Errors
-    /// [`ModelError::NoMlp`] for a ResNet, and for a ConvBERT whose MLPs are in groups.
+    /// Returns [`ModelError::NoMlp`] for a ResNet and for a ConvBERT with grouped MLP layers.
     pub fn mlps(&self) -> Result<MlpLayout, ModelError> {
         let none = |reason: &str| ModelError::NoMlp { model_type: self.model_type().into(), reason: reason.into() };
         let model = match self {
             Self::Transformer(model) => model,
             Self::ResNet(_) => {
-                return Err(none("its layers are convolutions, and residual connections add up their channels"));
+                return Err(none("its layers are convolutions whose channels are added up by residual connections"));
             }
         };
         let (names, width_field, activation) = match model {
@@ -49,18 +51,18 @@ impl AnyModel {
         };
         let blocks = pairs(&self.maskable_layers(), names);
         match blocks.is_empty() {
-            true => Err(none("its MLPs are split into groups of inputs and outputs (num_groups > 1)")),
+            true => Err(none("its MLP layers are grouped (num_groups > 1)")),
             false => Ok(MlpLayout { activation, width_field, blocks }),
         }
     }
 }
 
-/// Whether a layer of an MLP goes onto its hidden units, by the end of its name.
-pub(crate) fn leads_to_hidden_units(name: &str) -> bool {
+/// Whether the name of a layer is that of the input layer of an MLP.
+pub(crate) fn is_mlp_input(name: &str) -> bool {
     [GPT, GPT_NEOX, BERT].iter().any(|[input, _]| name.ends_with(input))
 }
 
-/// Each layer whose name ends like the first of `names`, with the one beside it that ends like the second.
+/// Pairs each layer whose name ends in `input` with the layer of the same block whose name ends in `output`.
 fn pairs(layers: &[MaskableLayer], [input, output]: Names) -> Vec<[MaskableLayer; 2]> {
     let pair = |layer: &MaskableLayer| {
         let block = layer.name.strip_suffix(input)?;
@@ -78,7 +80,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn every_transformer_has_a_pair_of_layers_a_block() {
+    fn every_transformer_has_a_pair_of_layers_per_block() {
         for model_type in model_types().into_iter().filter(|name| *name != "resnet") {
             let mut config = json!({"model_type": model_type, "vocab_size": 8, "hidden_size": 8,
                 "num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 12, "embedding_size": 8,

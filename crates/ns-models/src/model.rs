@@ -1,4 +1,4 @@
-//! What every model can do, transformer or not.
+//! The [`Model`] trait, which transformers and ResNets implement.
 
 use burn::module::Module;
 use burn::tensor::Device;
@@ -12,51 +12,56 @@ use crate::loss::{Labels, TaskOutput, task_loss};
 
 /// A model with a head, as a Burn module.
 pub trait Model: Module {
-    /// `model_type` of the config.
+    /// Returns the `model_type` of the configuration.
     fn model_type(&self) -> &'static str;
 
-    /// What sits on the base model.
+    /// Returns the kind of the head.
     fn head(&self) -> Head;
 
-    /// Device of the weights.
+    /// Returns the device of the weights.
     fn device(&self) -> Device;
 
-    /// Layers with a weight that can be masked, in the order of a forward pass.
+    /// Returns the layers whose weights can be masked, in the order of a forward pass.
     fn maskable_layers(&self) -> Vec<MaskableLayer>;
 
-    /// Where its blocks and their heads lie in these layers; [`layer_components`](crate::layer_components) reads it.
+    /// Returns the structure of the blocks in terms of layer names.
+    ///
+    /// [`layer_components`](crate::layer_components) uses it to assign the maskable weights to components.
     fn block_layout(&self) -> BlockLayout;
 
-    /// How HF draws the parameter at a Burn path (without enum variants), of this shape in Burn, in a fresh model.
+    /// Returns the distribution from which HF initialises a parameter of a new model.
+    ///
+    /// `path` is the Burn path of the parameter without enum variants, and `shape` is its shape in Burn.
     fn initial_value(&self, path: &str, shape: &[usize]) -> InitialValue;
 
-    /// The largest dropout probability of the configuration. The forward pass here has none.
+    /// Returns the largest dropout probability of the configuration. The forward pass never applies dropout.
     fn dropout(&self) -> f64;
 
-    /// `problem_type` of the config.
+    /// Returns the `problem_type` of the configuration.
     fn problem_type(&self) -> Option<ProblemType>;
 
-    /// Checks the inputs against the model.
+    /// Checks that the inputs are valid for the model.
     ///
     /// # Errors
-    /// [`ModelError::InvalidInput`].
+    /// Returns [`ModelError::InvalidInput`] for an input that is missing, not used by the model, out of range, or of
+    /// the wrong shape.
     fn check_inputs(&self, inputs: &ModelInputs) -> Result<(), ModelError>;
 
-    /// Scores of the head, none for a base model.
+    /// Computes the logits of the head, or returns `None` for a base model.
     ///
     /// # Errors
-    /// [`ModelError::InvalidInput`].
+    /// Returns [`ModelError::InvalidInput`] for invalid inputs.
     fn logits(&self, inputs: &ModelInputs) -> Result<Option<Logits>, ModelError>;
 
-    /// The loss of the model's own task, as HF's `forward(labels=…)` computes it, with the scores.
+    /// Computes the logits and the loss of the head, as HF's `forward(labels=…)` does.
     ///
     /// # Errors
-    /// [`ModelError::InvalidInput`]; also for a base model, which has no task.
+    /// Returns [`ModelError::InvalidInput`] for invalid inputs or labels, and for a base model, which has no loss.
     fn task_output(&self, inputs: &ModelInputs, labels: &Labels) -> Result<TaskOutput, ModelError> {
         let logits = self.logits(inputs)?.ok_or_else(|| ModelError::InvalidInput {
             what: "labels",
             found: "given".into(),
-            expected: "a base model has no head, and so no task".into(),
+            expected: "a base model has no head, so it has no loss".into(),
         })?;
         let mask = inputs.attention_mask.as_ref();
         let loss = task_loss(self.head(), self.problem_type(), logits.clone(), labels, mask)?;

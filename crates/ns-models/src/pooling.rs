@@ -1,11 +1,12 @@
-//! One vector a sequence, and how alike two of them are.
+//! Mean pooling of hidden states, and cosine similarity.
 
 use burn::tensor::{Int, Tensor};
 
-/// Keeps a row of padding only, or a vector of zeros, from a division by 0.
+/// Lower bound of divisors. It avoids a division by 0 for a sequence of padding or a vector of zeros.
 const SMALLEST_DIVISOR: f64 = 1e-9;
 
-/// Mean of the vectors of real tokens; zeros for a row of padding only.
+/// Averages the hidden states of the real tokens of each sequence. A sequence that contains only padding has a mean of
+/// zeros.
 ///
 /// # Shapes
 /// - last_hidden_state: `[batch, seq, hidden]`
@@ -17,7 +18,8 @@ pub fn mean_pool(last_hidden_state: Tensor<3>, attention_mask: Tensor<2, Int>) -
     ((last_hidden_state * mask).sum_dim(1) / count).squeeze_dim(1)
 }
 
-/// Cosine of the angle between each vector of `left` and each of `right`.
+/// Computes the cosine similarity of each vector in `left` with each vector in `right`. The similarity with a vector of
+/// zeros is 0.
 ///
 /// # Shapes
 /// - left: `[n, hidden]`
@@ -27,6 +29,7 @@ pub fn cosine_similarity(left: Tensor<2>, right: Tensor<2>) -> Tensor<2> {
     unit_length(left).matmul(unit_length(right).transpose())
 }
 
+/// Scales each row to length 1; a row of zeros stays zero.
 fn unit_length(vectors: Tensor<2>) -> Tensor<2> {
     let length = vectors.clone().square().sum_dim(1).sqrt().clamp_min(SMALLEST_DIVISOR);
     vectors / length
@@ -54,7 +57,7 @@ mod tests {
     }
 
     #[test]
-    fn likeness_is_of_direction_and_not_of_length() {
+    fn cosine_similarity_depends_on_direction_only() {
         let device = Device::default();
         let left = Tensor::from_floats([[3.0, 4.0], [0.0, 2.0]], &device);
         let right = Tensor::from_floats([[6.0, 8.0], [1.0, 0.0], [0.0, 0.0]], &device);

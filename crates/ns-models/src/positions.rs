@@ -1,39 +1,42 @@
-//! Some positions of a batch of sequences.
+//! Selects positions in a batch of sequences.
 
 use std::fmt;
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-/// Positions of a batch of sequences, as many of each.
+/// Selected positions in a batch of sequences. The number of positions is the same for every sequence.
 #[derive(Clone, Debug)]
 pub enum Positions {
-    /// The same range of every sequence.
+    /// The same range of positions in every sequence.
     Span(Range<usize>),
-    /// Others of each sequence.
+    /// Individual positions in each sequence.
     Chosen(ChosenPositions),
 }
 
-/// Positions that differ from sequence to sequence.
+/// Individual positions in each sequence of a batch. [`Positions::chosen`] creates them.
 #[derive(Clone, Debug)]
 pub struct ChosenPositions {
-    /// Positions, sequence by sequence.
+    /// The positions of the first sequence, then those of the second, and so on.
     positions: Vec<usize>,
     batch: usize,
     device: Device,
 }
 
 impl Positions {
-    /// These positions, the same number of each sequence.
+    /// Selects individual positions in each of `batch` sequences.
+    ///
+    /// `positions` contains the positions of the first sequence, then those of the second, and so on.
     ///
     /// # Panics
-    /// When they cannot be shared out evenly among `batch` sequences.
+    /// Panics if `batch` is 0 or does not divide the number of positions.
     pub fn chosen(positions: Vec<usize>, batch: usize, device: &Device) -> Self {
-        assert!(batch > 0 && positions.len().is_multiple_of(batch), "as many positions of each sequence");
+        let count = positions.len();
+        assert!(batch > 0 && count.is_multiple_of(batch), "{count} positions do not divide among {batch} sequences");
         Self::Chosen(ChosenPositions { positions, batch, device: device.clone() })
     }
 
-    /// Number of positions of each sequence.
+    /// Returns the number of positions per sequence.
     pub fn count(&self) -> usize {
         match self {
             Self::Span(span) => span.len(),
@@ -41,7 +44,8 @@ impl Positions {
         }
     }
 
-    /// Whether all lie within sequences of `seq` tokens, and there are as many sequences.
+    /// Whether these are valid positions for `batch` sequences of `seq` tokens, with at least one position per
+    /// sequence.
     pub(crate) fn fit(&self, [batch, seq]: [usize; 2]) -> bool {
         match self {
             Self::Span(span) => !span.is_empty() && span.end <= seq,
@@ -51,12 +55,12 @@ impl Positions {
         }
     }
 
-    /// Whether these are all positions of sequences of `seq` tokens, in their order.
+    /// Whether these are all positions of a sequence of `seq` tokens, in order.
     pub(crate) fn are_all(&self, seq: usize) -> bool {
         matches!(self, Self::Span(span) if *span == (0..seq))
     }
 
-    /// The vectors at these positions.
+    /// Selects the vectors at these positions.
     ///
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`
@@ -71,7 +75,7 @@ impl Positions {
         }
     }
 
-    /// The rows of these queries.
+    /// Selects the queries at these positions.
     ///
     /// # Shapes
     /// - scores: `[1 or batch, 1 or heads, queries, keys]`
@@ -95,17 +99,17 @@ impl ChosenPositions {
         self.positions.len() / self.batch
     }
 
-    /// Rows in `[batch · seq]`; in sequences of length 0 the positions themselves.
+    /// Indices of the positions in `[batch · seq]`. With a `seq` of 0, all sequences share one row of positions.
     fn rows(&self, seq: usize) -> Tensor<1, Int> {
         let count = self.count();
-        let row = |(place, position): (usize, &usize)| (place / count * seq + position) as i64;
+        let row = |(index, position): (usize, &usize)| (index / count * seq + position) as i64;
         let rows: Vec<i64> = self.positions.iter().enumerate().map(row).collect();
         Tensor::from_data(TensorData::new(rows, [self.positions.len()]), &self.device)
     }
 }
 
 impl fmt::Display for Positions {
-    /// The range, or the position of each sequence in a list.
+    /// Formats the range, or the list of all positions.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Span(span) => write!(f, "{span:?}"),
@@ -120,7 +124,7 @@ impl From<Range<usize>> for Positions {
     }
 }
 
-/// The vectors at some positions, or all.
+/// Selects the vectors at some positions, or all vectors for `None`.
 ///
 /// # Shapes
 /// - hidden: `[batch, seq, hidden]`
@@ -141,14 +145,14 @@ mod tests {
     }
 
     #[test]
-    fn vectors_of_each_sequence_are_its_own() {
+    fn chosen_positions_differ_per_sequence() {
         let chosen = Positions::chosen(vec![2, 0, 1, 1], 2, &Device::default());
         let vectors: Vec<f32> = chosen.select(counted([2, 3, 1])).into_data().iter().collect();
         assert_eq!((chosen.count(), vectors), (2, vec![2.0, 0.0, 4.0, 4.0]));
     }
 
     #[test]
-    fn queries_are_chosen_in_scores_that_sequences_share_and_in_those_of_each() {
+    fn queries_are_selected_in_shared_and_in_batched_scores() {
         let chosen = Positions::chosen(vec![2, 0], 2, &Device::default());
         let shared: Vec<f32> = chosen.select_queries(counted([1, 2, 3, 1])).into_data().iter().collect();
         assert_eq!(shared, [2.0, 5.0, 0.0, 3.0]);

@@ -1,8 +1,8 @@
-//! A scope in which somebody else computes the products of linear layers.
+//! A scope in which matrix products of linear layers can be replaced by known results.
 //!
-//! What a linear layer multiplies is a place to look at, as the sites of the residual stream are, but it lies within
-//! attention and MLP. So whoever wants to see it does not go along with the walk: it says so for all that its thread
-//! computes within a call, as PyTorch's `autocast` does.
+//! Linear layers are inside attention and MLP, where an [`Observer`](crate::residual::Observer) is not called. The
+//! replacement is therefore not a parameter of the forward pass. It applies to everything that the current thread
+//! computes within the scope, like PyTorch's `autocast`.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -11,9 +11,9 @@ use std::rc::Rc;
 use burn::module::Param;
 use burn::tensor::{Tensor, module};
 
-/// Somebody who computes products in the place of linear layers.
+/// Provides matrix products in place of linear layers. See [`with_products`].
 pub trait Products {
-    /// Some columns of `x · weight`, to which the layer adds its bias; `None` leaves them to the layer.
+    /// Returns the given columns of `x · weight`, or `None` if the layer has to compute them. The layer adds its bias.
     ///
     /// # Shapes
     /// - weight: `[input, output]`
@@ -22,7 +22,9 @@ pub trait Products {
     fn product(&self, weight: &Param<Tensor<2>>, columns: &Columns, x: &Tensor<2>) -> Option<Tensor<2>>;
 }
 
-/// Some outputs of a linear layer, i.e. columns of its weight: of each of `groups` groups side by side the same range.
+/// Selected outputs of a linear layer, i.e. columns of its weight in Burn's layout.
+///
+/// The columns are divided into equal groups, and the same range is selected in each group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Columns {
     groups: usize,
@@ -30,22 +32,22 @@ pub struct Columns {
 }
 
 impl Columns {
-    /// A range of all outputs.
+    /// A range of the outputs, without groups.
     pub(crate) fn range(range: Range<usize>) -> Self {
         Self { groups: 1, range }
     }
 
-    /// The same range of every group of outputs.
+    /// The same range in each of `groups` equal groups of outputs.
     pub(crate) fn range_of_groups(groups: usize, range: Range<usize>) -> Self {
         Self { groups, range }
     }
 
-    /// Number of columns.
+    /// Returns the number of selected columns.
     pub fn count(&self) -> usize {
         self.groups * self.range.len()
     }
 
-    /// These columns of a matrix.
+    /// Selects these columns of a matrix.
     ///
     /// # Shapes
     /// - matrix: `[rows, output]`
@@ -59,7 +61,7 @@ impl Columns {
         groups.slice_dim(2, self.range.clone()).reshape([rows, self.count()])
     }
 
-    /// These entries of a vector.
+    /// Selects these entries of a vector.
     ///
     /// # Shapes
     /// - vector: `[output]`
@@ -68,7 +70,7 @@ impl Columns {
         self.select(vector.unsqueeze()).reshape([self.count()])
     }
 
-    /// These columns of a product, without a copy of the weight where they are a view of it.
+    /// Computes these columns of `x · weight`. A contiguous range of columns does not copy the weight.
     ///
     /// # Shapes
     /// - x: `[rows, input]`
@@ -80,11 +82,14 @@ impl Columns {
 }
 
 thread_local! {
-    /// The innermost scope last.
+    /// The active scopes of this thread; the innermost is last.
     static SCOPES: RefCell<Vec<Rc<dyn Products>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs `compute`, in which `products` may take the place of linear layers at every position of a sequence.
+/// Runs `compute` with `products` active on the current thread. A linear layer that is applied at every position of a
+/// sequence first asks `products` for its matrix product.
+///
+/// Scopes can be nested; only the innermost one is used.
 pub fn with_products<T>(products: Rc<dyn Products>, compute: impl FnOnce() -> T) -> T {
     struct Scope;
     impl Drop for Scope {
@@ -97,9 +102,9 @@ pub fn with_products<T>(products: Rc<dyn Products>, compute: impl FnOnce() -> T)
     compute()
 }
 
-/// What the innermost scope gives.
+/// The product returned by the innermost scope. `None` if no scope is active, or if the scope has no result.
 pub(crate) fn product(weight: &Param<Tensor<2>>, columns: &Columns, x: &Tensor<2>) -> Option<Tensor<2>> {
-    // The borrow ends before the call, which may open a scope of its own.
+    // The borrow ends before this call, because the call may open another scope.
     let products = SCOPES.with_borrow(|scopes| scopes.last().cloned())?;
     products.product(weight, columns, x)
 }
@@ -111,7 +116,7 @@ mod tests {
     use burn::nn::LinearConfig;
     use burn::tensor::{Device, Int};
 
-    /// Twice the product of square layers.
+    /// Returns twice the product for layers with a square weight.
     struct Twice;
 
     impl Products for Twice {

@@ -1,4 +1,4 @@
-//! The residual stream: its sites, and who looks at them.
+//! Observers of the residual stream, and the residual additions of a block.
 
 use std::{collections::BTreeMap, ops::ControlFlow, str::FromStr};
 
@@ -35,17 +35,21 @@ impl FromStr for Site {
     }
 }
 
-/// Go on with this value, or stop the walk.
+/// Whether a forward pass continues with a value or stops at a site.
 pub type Walk = ControlFlow<Site, Tensor<3>>;
 
-/// Somebody who looks at every site that a walk passes.
+/// Receives every residual-stream value of a forward pass.
 pub trait Observer {
-    /// Takes the value at `site`, `[batch, seq, hidden]`, and gives back the value to go on with (the same one, or a
-    /// patch), or stops the walk.
+    /// Called with the value at `site`. Returns the value with which the forward pass continues (the given value or a
+    /// replacement), or stops the forward pass.
+    ///
+    /// # Shapes
+    /// - value: `[batch, seq, hidden]`, or `[batch, positions, hidden]` in a block that is computed
+    ///   [at some positions only](crate::Context::only)
     fn visit(&mut self, site: Site, value: Tensor<3>) -> Walk;
 }
 
-/// An observer that does nothing.
+/// An observer that records and changes nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Ignore;
 
@@ -55,8 +59,8 @@ impl Observer for Ignore {
     }
 }
 
-/// A block's residual additions in models whose LayerNorms come first: `x ← x + attention(x)`, `x ← x + mlp(x)`.
-/// Both report the update and the stream after it.
+/// Runs a pre-LN block: `x ← x + attention(x)`, then `x ← x + mlp(x)`. Each addition reports the update and the stream
+/// to the observer.
 ///
 /// # Shapes
 /// - hidden: `[batch, seq, hidden]`
@@ -75,7 +79,7 @@ pub(crate) fn pre_ln_block(
     pre_ln_mlp(layer, hidden, observer, mlp)
 }
 
-/// The second of these additions.
+/// Runs the MLP half of a pre-LN block: `x ← x + mlp(x)`.
 ///
 /// # Shapes
 /// - hidden, mlp and output: `[batch, positions, hidden]`
@@ -100,38 +104,40 @@ fn add_update(
     observer.visit(Site::new(sublayer, Vector::Stream, layer), hidden + update)
 }
 
-/// The embeddings, and updates and streams of attention and MLP in each of `n_layers` blocks.
+/// The sites of a model with `n_layers` blocks: the embeddings, and the update and stream of attention and MLP in each
+/// block.
 pub(crate) fn all_sites(n_layers: usize) -> Vec<Site> {
     let blocks = (0..n_layers).flat_map(|layer| {
-        let components = [Sublayer::Attn, Sublayer::Mlp].into_iter();
-        components.flat_map(move |part| [Vector::Update, Vector::Stream].map(|vector| Site::new(part, vector, layer)))
+        let sublayers = [Sublayer::Attn, Sublayer::Mlp].into_iter();
+        sublayers.flat_map(move |half| [Vector::Update, Vector::Stream].map(|vector| Site::new(half, vector, layer)))
     });
     std::iter::once(Site::Embeddings).chain(blocks).collect()
 }
 
-/// Keeps the vectors of chosen sites, and stops the walk once it has the last of them.
+/// An observer that records the values at chosen sites and stops the forward pass after the last one.
 #[derive(Clone, Debug, Default)]
 pub struct VectorCache {
-    wanted: Vec<Site>,
+    sites: Vec<Site>,
     vectors: BTreeMap<Site, Tensor<3>>,
     to_the_end: bool,
 }
 
 impl VectorCache {
-    /// A cache for these sites; it stops the walk at the last.
+    /// Creates a cache for the given sites. It stops the forward pass after the last of them; without sites it does not
+    /// stop it.
     pub fn new(sites: impl IntoIterator<Item = Site>) -> Self {
-        let mut wanted: Vec<_> = sites.into_iter().collect();
-        wanted.sort_unstable();
-        Self { wanted, ..Self::default() }
+        let mut sites: Vec<_> = sites.into_iter().collect();
+        sites.sort_unstable();
+        Self { sites, ..Self::default() }
     }
 
-    /// The same, but the walk goes on to the head.
+    /// Lets the forward pass continue to the head after the last site.
     pub fn to_the_end(mut self) -> Self {
         self.to_the_end = true;
         self
     }
 
-    /// The vector at `site`, `[batch, seq, hidden]`, if it was asked for and the walk came there.
+    /// Returns the value at `site`, `[batch, seq, hidden]`, or `None` if the site was not requested or not reached.
     pub fn get(&self, site: Site) -> Option<Tensor<3>> {
         self.vectors.get(&site).cloned()
     }
@@ -139,10 +145,10 @@ impl VectorCache {
 
 impl Observer for VectorCache {
     fn visit(&mut self, site: Site, value: Tensor<3>) -> Walk {
-        if self.wanted.contains(&site) {
+        if self.sites.contains(&site) {
             self.vectors.insert(site, value.clone());
         }
-        if !self.to_the_end && self.wanted.last() == Some(&site) {
+        if !self.to_the_end && self.sites.last() == Some(&site) {
             return ControlFlow::Break(site);
         }
         ControlFlow::Continue(value)

@@ -1,4 +1,4 @@
-//! Attention with a projection each for query, key and value: the BERT families' and ViT's.
+//! Self-attention with separate query, key and value projections, used by the BERT families and ViT.
 
 use burn::module::Module;
 use burn::nn::Linear;
@@ -9,7 +9,7 @@ use crate::init;
 use crate::linear;
 use crate::positions::{Positions, at_positions};
 
-/// Projections to heads, and attention among them; the output projection is the block's.
+/// Query, key and value projections and the attention itself. The output projection belongs to the block.
 #[derive(Module, Debug)]
 pub(crate) struct SelfAttention {
     query: Linear,
@@ -22,7 +22,7 @@ pub(crate) struct SelfAttention {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SelfAttentionConfig {
     pub(crate) hidden_size: usize,
-    /// Width of all heads together.
+    /// Total width of all heads, `n_heads · head_dim`.
     pub(crate) all_heads: usize,
     pub(crate) n_heads: usize,
     pub(crate) bias: bool,
@@ -36,7 +36,7 @@ impl SelfAttentionConfig {
 }
 
 impl SelfAttention {
-    /// The query before it is split into heads.
+    /// Computes the query, before it is split into heads.
     ///
     /// # Shapes
     /// - hidden: `[batch, positions, hidden]`
@@ -45,7 +45,7 @@ impl SelfAttention {
         linear::forward(&self.query, hidden)
     }
 
-    /// Attends from some positions, or all, to the whole sequence.
+    /// Computes attention from some positions, or from all positions for `None`, to the whole sequence.
     ///
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`
@@ -55,7 +55,7 @@ impl SelfAttention {
         self.forward_query(query, hidden, positions, bias)
     }
 
-    /// The same with a query that was computed before.
+    /// Like [`forward`](Self::forward), but with a query that is already computed.
     ///
     /// # Shapes
     /// - query and output: `[batch, positions, all_heads]`

@@ -1,17 +1,17 @@
-//! The sites of the residual stream, by the names that probes use.
+//! The sites of the residual stream and their names.
 
 use std::fmt;
 
-/// Half of a transformer block.
+/// One half of a transformer block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Sublayer {
-    /// Attention with its output projection.
+    /// Attention, including its output projection.
     Attn,
-    /// The feed-forward part.
+    /// The MLP (feed-forward network).
     Mlp,
 }
 
-/// Which vector of a component.
+/// Which vector of a sublayer a site refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Vector {
     /// What the sublayer adds to the residual stream.
@@ -20,25 +20,26 @@ pub enum Vector {
     Stream,
 }
 
-/// A place in the residual stream, named `attn_update_1`, `mlp_stream_5` or `embeddings`; ordered as a forward pass
-/// meets them.
+/// A site: a named point of the residual stream, such as `attn_update_1`, `mlp_stream_5` or `embeddings`.
+///
+/// Sites are ordered as in a forward pass. They are parsed from and formatted as their names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Site {
-    /// Output of the embeddings: input of block 0.
+    /// The output of the embeddings, which is the input of block 0.
     Embeddings,
     /// A vector of a block.
     Block {
-        /// Block, from 0.
+        /// Index of the block, counted from 0.
         layer: usize,
-        /// Attention or MLP.
+        /// The half of the block.
         sublayer: Sublayer,
-        /// Update or stream.
+        /// The update or the stream.
         vector: Vector,
     },
 }
 
 impl Site {
-    /// The site `<component>_<vector>_<layer>`.
+    /// Creates the site `<sublayer>_<vector>_<layer>`.
     pub fn new(sublayer: Sublayer, vector: Vector, layer: usize) -> Self {
         Self::Block { layer, sublayer, vector }
     }

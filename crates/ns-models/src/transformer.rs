@@ -1,4 +1,4 @@
-//! A forward pass as a walk along the residual stream.
+//! The [`Transformer`] trait: a forward pass in steps along the residual stream.
 
 use std::ops::ControlFlow;
 
@@ -13,21 +13,21 @@ use crate::residual::{Ignore, Observer, VectorCache, Walk};
 use crate::rotary::Rotary;
 use crate::site::{Site, Sublayer, Vector};
 
-/// How a walk ended.
+/// The result of a forward pass with an [`Observer`].
 #[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant)] // one a walk
+#[allow(clippy::large_enum_variant)] // there is one value per forward pass
 pub enum Walked {
-    /// It came to the head.
+    /// The forward pass reached the head.
     Finished(ModelOutput),
-    /// The observer stopped it.
+    /// The observer stopped the forward pass at this site.
     Stopped(Site),
 }
 
 impl Walked {
-    /// The head's output.
+    /// Returns the output of the head.
     ///
     /// # Errors
-    /// [`ModelError::StoppedEarly`] when the observer stopped the walk.
+    /// Returns [`ModelError::StoppedEarly`] if the observer stopped the forward pass.
     pub fn output(self) -> Result<ModelOutput, ModelError> {
         match self {
             Self::Finished(output) => Ok(output),
@@ -36,33 +36,34 @@ impl Walked {
     }
 }
 
-/// What every block needs of a batch besides the hidden states.
+/// The per-batch inputs of the blocks, in addition to the hidden state.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// Mask over the attention scores.
+    /// Attention mask.
     pub attention_bias: AttentionBias,
-    /// The same for blocks that see a window of the past only (GPT-Neo).
+    /// Attention mask of blocks with local attention (GPT-Neo).
     pub local_attention_bias: Option<AttentionBias>,
-    /// Rotation of queries and keys by position (GPT-NeoX).
+    /// Rotary position embeddings of queries and keys (GPT-NeoX).
     pub rotary: Option<Rotary>,
-    /// A block of which only some positions are wanted: its keys and values are those of the whole sequence, but
-    /// queries and all that follows are computed there only. Blocks above would miss the rest, so the walk must end
-    /// with it.
+    /// Index of a block that is computed at some positions only, with these positions.
+    ///
+    /// Its keys and values are still those of the whole sequence. Its queries and everything after them are computed at
+    /// these positions only. Later blocks would lack the other positions, so the forward pass must end in this block.
     pub narrowed: Option<(usize, Positions)>,
 }
 
 impl Context {
-    /// What most families need.
+    /// Creates a context that contains only an attention mask.
     pub fn new(attention_bias: AttentionBias) -> Self {
         Self { attention_bias, local_attention_bias: None, rotary: None, narrowed: None }
     }
 
-    /// The same, where only these positions of block `layer` are wanted.
+    /// Restricts block `layer` to some positions. See [`narrowed`](Self::narrowed).
     pub fn only(self, layer: usize, positions: impl Into<Positions>) -> Self {
         Self { narrowed: Some((layer, positions.into())), ..self }
     }
 
-    /// Positions that block `layer` computes; `None` means all.
+    /// Returns the positions at which block `layer` is computed, or `None` for all positions.
     pub fn positions_of(&self, layer: usize) -> Option<&Positions> {
         self.narrowed.as_ref().filter(|(narrowed, _)| *narrowed == layer).map(|(_, positions)| positions)
     }
@@ -70,82 +71,88 @@ impl Context {
 
 /// A transformer: `embed → block 0 … block n−1 → head`.
 ///
-/// An architecture supplies the steps; from them follow the forward pass, the vector cache, patching, early stop,
-/// and a start from any block.
+/// A model family implements the steps. The provided methods combine them into a full forward pass, a forward pass to a
+/// site, and a forward pass that continues from a given hidden state. An [`Observer`] can record values, patch them, or
+/// stop early.
 pub trait Transformer: Model {
-    /// Number of blocks.
+    /// Returns the number of blocks.
     fn n_layers(&self) -> usize;
 
-    /// Width of the residual stream.
+    /// Returns the width of the residual stream.
     fn hidden_size(&self) -> usize;
 
-    /// Sites that blocks report, in the order of a forward pass.
+    /// Returns the sites of the model, in the order of a forward pass.
     fn sites(&self) -> Vec<Site>;
 
-    /// `[batch, seq]` of the residual stream for these inputs.
+    /// Returns the size `[batch, seq]` of the residual stream for these inputs.
     ///
     /// # Errors
-    /// [`ModelError::InvalidInput`] when the input that the model reads is not there.
+    /// Returns [`ModelError::InvalidInput`] if the token ids or images are missing.
     fn stream_dims(&self, inputs: &ModelInputs) -> Result<[usize; 2], ModelError> {
         Ok(inputs.tokens()?.dims())
     }
 
-    /// Prepares what all blocks share for this batch.
+    /// Computes the inputs that all blocks share for this batch.
     ///
     /// # Errors
-    /// [`ModelError::InvalidInput`] when the input that the model reads is not there.
+    /// Returns [`ModelError::InvalidInput`] if the token ids or images are missing.
     fn context(&self, inputs: &ModelInputs) -> Result<Context, ModelError>;
 
-    /// Embeddings.
+    /// Computes the embeddings.
     ///
     /// # Shapes
     /// - output: `[batch, seq, hidden]`
     ///
     /// # Errors
-    /// [`ModelError::InvalidInput`] when the input that the model reads is not there.
+    /// Returns [`ModelError::InvalidInput`] if the token ids or images are missing.
     fn embed(&self, inputs: &ModelInputs) -> Result<Tensor<3>, ModelError>;
 
-    /// One block; reports its sites to `observer`.
+    /// Runs block `layer` and reports the values at its sites to `observer`.
     ///
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`
-    /// - output: the same, or `[batch, positions, hidden]` where the context wants some only
+    /// - output: `[batch, seq, hidden]`, or `[batch, positions, hidden]` if `context` restricts the block to some
+    ///   positions
     fn block(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk;
 
-    /// What follows the attention of a block and its addition to the residual stream, i.e. `attn_stream_<layer>`, which
-    /// the block must have among its sites; position by position.
+    /// Runs the rest of block `layer` after the attention and its residual addition, and reports the values at its
+    /// sites to `observer`. `hidden` is the value at `attn_stream_<layer>`, which must be a site of the model.
     ///
     /// # Shapes
     /// - hidden and output: `[batch, positions, hidden]`
     fn after_attention(&self, layer: usize, hidden: Tensor<3>, observer: &mut dyn Observer) -> Walk;
 
-    /// What follows the last block in the base model, e.g. the final LayerNorm; position by position.
+    /// Applies the layers of the base model that follow the last block, such as the final LayerNorm.
     ///
     /// # Shapes
     /// - hidden and output: `[batch, positions, hidden]`
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3>;
 
-    /// Scores of a head that works position by position (a language model's or of a token classification), `None`
-    /// without one.
+    /// Computes the logits of each position, or returns `None` if the head is not a language model or token
+    /// classification head.
     ///
     /// # Shapes
     /// - last_hidden_state: `[batch, positions, hidden]`
     /// - output: `[batch, positions, classes]`
     fn token_logits(&self, last_hidden_state: Tensor<3>) -> Option<Tensor<3>>;
 
-    /// The head over a whole batch.
+    /// Applies the head to a whole batch.
+    ///
+    /// # Shapes
+    /// - last_hidden_state: `[batch, seq, hidden]`
     ///
     /// # Errors
-    /// [`ModelError::InvalidInput`] when the head cannot tell where a sequence ends.
+    /// Returns [`ModelError::InvalidInput`] if a sequence classification head cannot determine the last token of each
+    /// sequence.
     fn apply_head(&self, last_hidden_state: Tensor<3>, _inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
         let logits = self.token_logits(last_hidden_state.clone()).map(Logits::Tokens);
         Ok(ModelOutput { last_hidden_state, pooler_output: None, logits })
     }
 
-    /// Checks that the model has `site`.
+    /// Checks that the model has a site.
     ///
     /// # Errors
-    /// [`ModelError::NoSuchSite`].
+    /// Returns [`ModelError::NoSuchSite`] if it does not.
     fn check_site(&self, site: Site) -> Result<(), ModelError> {
         let known = self.sites();
         if known.contains(&site) {
@@ -163,10 +170,10 @@ pub trait Transformer: Model {
         Err(ModelError::NoSuchSite { asked: site.to_string(), reason })
     }
 
-    /// Walks from the embeddings.
+    /// Runs a forward pass with an observer.
     ///
     /// # Errors
-    /// [`ModelError::InvalidInput`].
+    /// Returns [`ModelError::InvalidInput`] for invalid inputs.
     fn walk(&self, inputs: &ModelInputs, observer: &mut dyn Observer) -> Result<Walked, ModelError> {
         self.check_inputs(inputs)?;
         match observer.visit(Site::Embeddings, self.embed(inputs)?) {
@@ -175,13 +182,17 @@ pub trait Transformer: Model {
         }
     }
 
-    /// The vectors at one site, and at some positions only; nothing else is computed.
+    /// Computes the vectors at a site, at the given positions only.
+    ///
+    /// The forward pass stops at the site. The queries of its block and everything after them are computed at these
+    /// positions only.
     ///
     /// # Shapes
     /// - output: `[batch, positions, hidden]`
     ///
     /// # Errors
-    /// [`ModelError::NoSuchSite`], [`ModelError::InvalidInput`].
+    /// Returns [`ModelError::NoSuchSite`] if the model does not have the site, and [`ModelError::InvalidInput`] for
+    /// invalid inputs or positions.
     fn vectors_at(
         &self,
         site: Site,
@@ -195,15 +206,17 @@ pub trait Transformer: Model {
         self.vectors_from(Site::Embeddings, self.embed(inputs)?, site, positions, inputs)
     }
 
-    /// The same from the vectors at an earlier site, [where a walk can go on](Self::is_start): nothing below it is
-    /// computed.
+    /// Like [`vectors_at`](Self::vectors_at), but continues from the hidden state at an earlier site instead of
+    /// computing the embeddings.
     ///
     /// # Shapes
-    /// - hidden: `[batch, seq, hidden]`
+    /// - hidden: `[batch, seq, hidden]`, the value at `start`
     /// - output: `[batch, positions, hidden]`
     ///
     /// # Errors
-    /// [`ModelError::NoSuchSite`], [`ModelError::InvalidInput`].
+    /// Returns [`ModelError::NoSuchSite`] if the model does not have `site`, if a forward pass cannot continue from
+    /// `start` (see [`is_start`](Self::is_start)), or if `site` is before `start`. Returns [`ModelError::InvalidInput`]
+    /// for missing inputs, an invalid shape of `hidden`, or invalid positions.
     fn vectors_from(
         &self,
         start: Site,
@@ -219,42 +232,45 @@ pub trait Transformer: Model {
         let (dims, positions) = (self.stream_dims(inputs)?, positions.into());
         if !positions.fit(dims) {
             let [batch, seq] = dims;
-            let expected = format!("there are {batch} sequences of {seq} tokens, counted from 0");
+            let expected = format!(
+                "the batch has {batch} sequences of {seq} tokens, counted from 0, and at least one position is required"
+            );
             return Err(invalid("positions", positions, expected));
         }
         self.check_hidden(&hidden, dims)?;
-        let Site::Block { layer, .. } = site else {
-            return Ok(positions.select(hidden));
-        };
         if start == site {
             return Ok(positions.select(hidden));
         }
+        let unreachable = || ModelError::NoSuchSite {
+            asked: site.to_string(),
+            reason: format!("a forward pass from `{start}` does not reach it"),
+        };
+        let Site::Block { layer, .. } = site else { return Err(unreachable()) };
         let mut cache = VectorCache::new([site]);
         let context = self.context(inputs)?;
         let context = if positions.are_all(dims[1]) { context } else { context.only(layer, positions) };
-        // The cache stops the walk at the site, whatever comes of it.
+        // The cache contains the result; the cache itself stops the forward pass at the site.
         let _stopped = self.walk_on(start, hidden, &context, &mut cache)?;
-        cache.get(site).ok_or_else(|| ModelError::NoSuchSite {
-            asked: site.to_string(),
-            reason: format!("the walk from `{start}` did not pass it"),
-        })
+        cache.get(site).ok_or_else(unreachable)
     }
 
-    /// Whether a walk can go on from the vectors at a site alone: the embeddings, the stream after a block, and that
-    /// after its attention.
+    /// Returns whether a forward pass can continue from the hidden state at `site`. This holds for the embeddings and
+    /// for all streams of the model, but not for updates.
     fn is_start(&self, site: Site) -> bool {
         let is_update = matches!(site, Site::Block { vector: Vector::Update, .. });
         !is_update && self.sites().contains(&site)
     }
 
-    /// Goes on from the vectors at a site to the last block.
+    /// Continues a forward pass from the hidden state at `start` through the last block, without the head.
     ///
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`
-    /// - output: as [`block`](Self::block)
+    /// - output: `[batch, seq, hidden]`, or `[batch, positions, hidden]` if `context` restricts the last block to some
+    ///   positions
     ///
     /// # Errors
-    /// [`ModelError::NoSuchSite`] unless the site [is a start](Self::is_start).
+    /// Returns [`ModelError::NoSuchSite`] if a forward pass cannot continue from `start` (see
+    /// [`is_start`](Self::is_start)).
     fn walk_on(
         &self,
         start: Site,
@@ -263,7 +279,7 @@ pub trait Transformer: Model {
         observer: &mut dyn Observer,
     ) -> Result<Walk, ModelError> {
         if !self.is_start(start) {
-            let reason = "a walk starts from the embeddings or a stream of the model".into();
+            let reason = "a forward pass can only continue from `embeddings` or a stream of the model".into();
             return Err(ModelError::NoSuchSite { asked: start.to_string(), reason });
         }
         Ok(match start {
@@ -272,7 +288,7 @@ pub trait Transformer: Model {
                 self.blocks_from(layer + 1, hidden, context, observer)
             }
             Site::Block { layer, sublayer: Sublayer::Attn, .. } => {
-                // Where only some positions of this block are wanted, the rest of it works on these alone.
+                // If this block is restricted to some positions, its MLP is computed at these positions only.
                 let hidden = match context.positions_of(layer) {
                     None => hidden,
                     Some(positions) => positions.select(hidden),
@@ -285,13 +301,15 @@ pub trait Transformer: Model {
         })
     }
 
-    /// Walks from the input of block `layer` (or, after the last, of the head): what lies below is not computed again.
+    /// Continues a forward pass from the input of block `layer` to the head. If `layer` is the number of blocks, only
+    /// [`finish`](Self::finish) and the head are applied.
     ///
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`
     ///
     /// # Errors
-    /// [`ModelError::InvalidInput`] for a layer or a shape that the model does not have.
+    /// Returns [`ModelError::InvalidInput`] if `layer` is greater than the number of blocks, or if `hidden` has the
+    /// wrong shape.
     fn walk_from(
         &self,
         layer: usize,
@@ -301,7 +319,7 @@ pub trait Transformer: Model {
     ) -> Result<Walked, ModelError> {
         let ([batch, seq], n_layers) = (self.stream_dims(inputs)?, self.n_layers());
         if layer > n_layers {
-            return Err(invalid("start layer", layer, format!("the model has {n_layers} blocks, counted from 0")));
+            return Err(invalid("start layer", layer, format!("it must be at most the number of blocks, {n_layers}")));
         }
         self.check_hidden(&hidden, [batch, seq])?;
         match self.blocks_from(layer, hidden, &self.context(inputs)?, observer) {
@@ -310,33 +328,35 @@ pub trait Transformer: Model {
         }
     }
 
-    /// Checks the shape of a residual stream.
+    /// Checks that a hidden state has the shape `[batch, seq, hidden]`.
     ///
     /// # Errors
-    /// [`ModelError::InvalidInput`].
+    /// Returns [`ModelError::InvalidInput`] for another shape.
     fn check_hidden(&self, hidden: &Tensor<3>, [batch, seq]: [usize; 2]) -> Result<(), ModelError> {
         let (found, expected) = (hidden.dims(), [batch, seq, self.hidden_size()]);
         match found == expected {
             true => Ok(()),
             false => {
-                let expected = format!("the model and its inputs ask for {expected:?}");
+                let expected = format!("the model and its inputs require the shape {expected:?}");
                 Err(invalid("hidden", format!("{found:?}"), expected))
             }
         }
     }
 
-    /// Blocks `layer` to the last, without what follows them.
+    /// Runs block `layer` and all blocks after it, without the layers that follow the last block.
     ///
     /// # Shapes
-    /// - hidden and output: as [`block`](Self::block)
+    /// - hidden: `[batch, seq, hidden]`
+    /// - output: `[batch, seq, hidden]`, or `[batch, positions, hidden]` if `context` restricts the last block to some
+    ///   positions
     fn blocks_from(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk {
         (layer..self.n_layers()).try_fold(hidden, |hidden, layer| self.block(layer, hidden, context, observer))
     }
 
-    /// The plain forward pass.
+    /// Runs a forward pass without an observer.
     ///
     /// # Errors
-    /// [`ModelError::InvalidInput`].
+    /// Returns [`ModelError::InvalidInput`] for invalid inputs.
     fn forward(&self, inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
         self.walk(inputs, &mut Ignore)?.output()
     }

@@ -1,47 +1,51 @@
-//! How far up a walk nothing depends on chosen layers.
+//! Finds the part of a forward pass that does not depend on given layers.
 
 use crate::block_layout::{Component, Location};
 use crate::layer_components::{LayerComponents, layer_components};
 use crate::layers::LayerKind;
-use crate::mlp::leads_to_hidden_units;
+use crate::mlp::is_mlp_input;
 use crate::site::{Site, Sublayer, Vector};
 use crate::transformer::Transformer;
 
-/// The last site at or before `site` that none of these layers (HF names) has touched, and from which a walk can go on
-/// (or which is `site` itself); `None` where a layer makes the embeddings.
+/// Returns the last site at or before `site` whose value does not depend on the given layers (HF names), or `None` if
+/// one of the layers is in the embeddings.
+///
+/// The result is `site` itself or a site from which a forward pass can continue (see [`Transformer::is_start`]).
 pub fn last_unaffected<M: Transformer>(model: &M, layers: &[String], site: Site) -> Option<Site> {
-    let chosen = layer_components(model).into_iter().filter(|parts| layers.contains(&parts.layer.name));
-    let ends: Option<Vec<Site>> = chosen.filter_map(|parts| end_before(model, &parts)).collect();
-    Some(ends?.into_iter().fold(site, Site::min))
+    let given = layer_components(model).into_iter().filter(|entry| layers.contains(&entry.layer.name));
+    let inputs: Option<Vec<Site>> = given.filter_map(|entry| sublayer_input(model, &entry)).collect();
+    Some(inputs?.into_iter().fold(site, Site::min))
 }
 
-/// Those of these linear layers (HF names) that read the vectors at `start` and nothing else, through a LayerNorm at
-/// most: what they multiply with their weight is the same whatever the layers hold, if `start` is.
+/// Returns those of the given linear layers (HF names) whose only input is the hidden state at `start`, directly or
+/// through a LayerNorm.
+///
+/// Masking these layers does not change their inputs, because the inputs depend only on the hidden state at `start`.
 pub fn layers_fed_by<M: Transformer>(model: &M, layers: &[String], start: Site) -> Vec<String> {
-    let is_fed = |parts: &LayerComponents| {
-        layers.contains(&parts.layer.name)
-            && matches!(parts.layer.kind, LayerKind::Linear | LayerKind::GptConv1d)
-            && end_before(model, parts) == Some(Some(start))
-            && (parts.makes_queries_keys_or_values() || leads_to_hidden_units(&parts.layer.name))
+    let is_fed = |entry: &LayerComponents| {
+        layers.contains(&entry.layer.name)
+            && matches!(entry.layer.kind, LayerKind::Linear | LayerKind::GptConv1d)
+            && sublayer_input(model, entry) == Some(Some(start))
+            && (entry.is_query_key_or_value() || is_mlp_input(&entry.layer.name))
     };
-    layer_components(model).into_iter().filter(is_fed).map(|parts| parts.layer.name).collect()
+    layer_components(model).into_iter().filter(is_fed).map(|entry| entry.layer.name).collect()
 }
 
-/// The input of the half block that a layer is in; `Some(None)` for the embeddings' layers, `None` for those after the
-/// blocks.
-fn end_before<M: Transformer>(model: &M, parts: &LayerComponents) -> Option<Option<Site>> {
-    match parts.location {
+/// The residual stream at the input of the sublayer that contains a layer. `Some(None)` for a layer of the embeddings,
+/// `None` for a layer after the blocks.
+fn sublayer_input<M: Transformer>(model: &M, entry: &LayerComponents) -> Option<Option<Site>> {
+    match entry.location {
         Location::Input => Some(None),
         Location::Output => None,
         Location::Block { layer, .. } => {
-            let between = Site::new(Sublayer::Attn, Vector::Stream, layer);
-            let in_mlp = parts.slices.iter().all(|slice| slice.component == Component::Mlp);
-            Some(Some(if in_mlp && model.is_start(between) { between } else { block_input(layer) }))
+            let attn_stream = Site::new(Sublayer::Attn, Vector::Stream, layer);
+            let in_mlp = entry.slices.iter().all(|slice| slice.component == Component::Mlp);
+            Some(Some(if in_mlp && model.is_start(attn_stream) { attn_stream } else { block_input(layer) }))
         }
     }
 }
 
-/// The residual stream that a block starts from.
+/// The residual stream at the input of a block.
 fn block_input(layer: usize) -> Site {
     match layer.checked_sub(1) {
         None => Site::Embeddings,

@@ -1,8 +1,9 @@
-//! Finds the weights that compute a² inside a trained GPT-2, and cuts them out.
+//! Finds the weights that compute a² in a trained GPT-2, and ablates them.
 //!
-//! The shipped model has learned `(a² − b²) mod 113`. A circuit probe puts a mask on every neuron of its attention and
-//! trains the masks, and nothing else, until what is left of attention sorts the inputs by a². Two questions follow.
-//! Does the circuit hold a²? Ask for the nearest neighbour of each of its vectors. Does the model need it? Cut it out.
+//! The shipped model computes `(a² − b²) mod 113`. A circuit probe adds a mask to every neuron of its attention and
+//! trains only the masks, until the masked attention maps inputs with the same a² to similar vectors. Two measurements
+//! follow. Does the circuit encode a²? Its vectors are classified by their nearest neighbour. Does the model need the
+//! circuit? The circuit is ablated and the accuracy of the model is measured again.
 //!
 //! ```sh
 //! cargo run --example circuit_of_a2 -- [MODEL_FOLDER] [EPOCHS]
@@ -31,16 +32,18 @@ fn main() -> anyhow::Result<()> {
     let folder = arguments.next().unwrap_or_else(|| SHIPPED.into());
     let epochs = arguments.next().map_or(Ok(16), |epochs| epochs.parse())?;
 
-    // Masks are trained, so the model lives on a device that records gradients.
+    // Training the masks needs gradients, so the model is on a device with autodiff.
     let device = Device::default().autodiff();
     let model = Gpt2::load(Path::new(&folder), &device)?;
 
-    // All pairs, shuffled and cut in two as they were for the model. Every draw is a function of seed and name.
+    // All pairs, shuffled and split as for the training of the model: the shuffle depends only on the seed and the
+    // label.
     let mut train: Vec<Pair> = (0..P).flat_map(|a| (0..P).map(move |b| (a, b))).collect();
     rng::shuffle(&mut rng::stream(0, "split", 0, 0), &mut train);
     let test = train.split_off(train.len() * 6 / 10);
 
-    // One mask a neuron on both layers of attention. The vector to sort is what attention adds to the residual stream.
+    // One mask parameter per neuron of both attention layers. The probed vector is the update of attention, i.e. what
+    // attention adds to the residual stream.
     let attention = ["transformer.h.0.attn.c_attn", "transformer.h.0.attn.c_proj"].map(String::from);
     let mut config = CircuitProbeConfig::new("attn_update_0".parse()?, attention.to_vec())?;
     config.circuit_config.mask_unit = MaskUnit::Neuron;
@@ -48,9 +51,9 @@ fn main() -> anyhow::Result<()> {
     let mut probe = CircuitProbe::new(config, model)?;
     let mut optimizer = AdamWConfig::new().with_weight_decay(1e-2).init();
 
-    println!("training masks, {epochs} epochs");
+    println!("training the masks for {epochs} epochs");
     for epoch in 0..epochs {
-        // A soft mask is σ(temperature · parameter): it hardens as the temperature rises from 1.
+        // A soft mask is σ(temperature · parameter). It approaches a hard mask as the temperature rises from 1.
         probe.circuit().set_temperature(FINAL_TEMPERATURE.powf(epoch as f32 / epochs as f32))?;
         rng::shuffle(&mut rng::stream(0, "order", epoch as u64, 0), &mut train);
         let mut loss = 0.0;
@@ -66,7 +69,7 @@ fn main() -> anyhow::Result<()> {
         }
     }
 
-    // From here on the masks are hard: a weight is in the circuit or not.
+    // In evaluation mode the masks are hard: a weight is in the circuit or not.
     let probe = probe.valid();
     let circuit = probe.circuit();
     println!("\nthe circuit of a²");
@@ -74,34 +77,38 @@ fn main() -> anyhow::Result<()> {
         println!("  {:<28} {} of {} weights", layer.name, layer.l0, layer.max);
     }
 
-    // 1-NN: one training vector of each class is remembered, and each test vector takes the class of the nearest.
+    // 1-NN: the support set has one training vector per class; a test vector is classified as its nearest neighbour.
     let device = device.without_autodiff();
     let (train, pairs, test) = (batch(&train, &device), &test, batch(&test, &device));
-    let all = evaluate_knn(
+    let unmasked = evaluate_knn(
         (probe.unmasked_vectors(&train)?, &train.labels),
         (probe.unmasked_vectors(&test)?, &test.labels),
         1,
         0,
     )?;
-    let found = evaluate_knn((probe.vectors(&train)?, &train.labels), (probe.vectors(&test)?, &test.labels), 1, 0)?;
-    println!("\ndoes it hold a²? (share of test pairs right by nearest neighbour)");
-    println!("  the circuit                  {:.3}", found.test_accuracy);
-    println!("  all of attention             {:.3}", all.test_accuracy);
-    println!("  the most frequent value      {:.3}", found.majority);
+    let masked = evaluate_knn((probe.vectors(&train)?, &train.labels), (probe.vectors(&test)?, &test.labels), 1, 0)?;
+    println!("\ndoes the circuit encode a²? (1-NN accuracy on the test pairs)");
+    println!("  circuit                      {:.3}", masked.test_accuracy);
+    println!("  whole attention              {:.3}", unmasked.test_accuracy);
+    println!("  most frequent class          {:.3}", masked.majority);
 
-    println!("\ndoes the model need it? (share of test pairs answered right)");
-    println!("  the whole model              {:.3}", accuracy(&circuit.unmasked(), pairs, &device)?);
+    println!("\ndoes the model need the circuit? (accuracy on the test pairs)");
+    println!("  whole model                  {:.3}", accuracy(&circuit.unmasked(), pairs, &device)?);
     circuit.set_ablation(Ablation::ZeroAblate)?;
     println!("  without the circuit          {:.3}", accuracy(circuit.model()?, pairs, &device)?);
-    // The circuit is most of attention here, and the model survives no cut of that size: a control says little.
+    // A control: ablate as many weights, chosen at random. Here the circuit is most of attention, and the model fails
+    // after any ablation of that size, so the control says little.
     circuit.set_ablation(Ablation::RandomlySampled)?;
-    println!("  without as many at random    {:.3}", accuracy(circuit.model()?, pairs, &device)?);
+    println!("  random control, same size    {:.3}", accuracy(circuit.model()?, pairs, &device)?);
 
-    ensure!(found.test_accuracy > all.test_accuracy, "the circuit sorts by a² no better than all of attention");
+    ensure!(
+        masked.test_accuracy > unmasked.test_accuracy,
+        "the circuit must encode a² better than the whole attention"
+    );
     Ok(())
 }
 
-/// `a b =`, read at `=`.
+/// The inputs `a b =` with the label a². The vector of the token `=` is probed.
 fn batch(pairs: &[Pair], device: &Device) -> ProbeBatch {
     ProbeBatch {
         inputs: inputs(pairs, device),
@@ -110,18 +117,19 @@ fn batch(pairs: &[Pair], device: &Device) -> ProbeBatch {
     }
 }
 
+/// Token ids `a b =`, `[pairs, 3]`.
 fn inputs(pairs: &[Pair], device: &Device) -> ModelInputs {
     let ids: Vec<i64> = pairs.iter().flat_map(|(a, b)| [*a as i64, *b as i64, P as i64]).collect();
     ModelInputs::new(Tensor::from_data(TensorData::new(ids, [pairs.len(), 3]), device))
 }
 
-/// Share of the pairs for which the model's best guess after `=` is `a² − b²`.
+/// Share of the pairs for which the model predicts `(a² − b²) mod 113` after `=`.
 fn accuracy(model: &Gpt2, pairs: &[Pair], device: &Device) -> anyhow::Result<f64> {
     let Some(Logits::Tokens(logits)) = model.forward(&inputs(pairs, device))?.logits else {
         anyhow::bail!("the model has no language-model head");
     };
-    let guesses = logits.narrow(1, 2, 1).argmax(2).into_data();
-    let right =
-        guesses.iter::<i64>().zip(pairs).filter(|(guess, (a, b))| *guess == ((a * a + P * P - b * b) % P) as i64);
-    Ok(right.count() as f64 / pairs.len() as f64)
+    let predicted = logits.narrow(1, 2, 1).argmax(2).into_data();
+    let correct = predicted.iter::<i64>().zip(pairs);
+    let correct = correct.filter(|(token, (a, b))| *token == ((a * a + P * P - b * b) % P) as i64);
+    Ok(correct.count() as f64 / pairs.len() as f64)
 }

@@ -1,9 +1,9 @@
 //! Masks a module of your own: which hidden units does each of two outputs use?
 //!
-//! The network below sees four signs and learns two independent things: whether the first two differ, and whether the
-//! last two do. Nothing tells it which hidden unit is for which. It is then frozen, and for each output a circuit is
-//! learned: the fewest hidden units that still give that output. Nothing here is special to this network: any Burn
-//! module with linear or convolution layers is masked in the same way.
+//! The network below has four inputs of ±1 and learns two independent outputs: whether the first two inputs differ, and
+//! whether the last two do. Training does not assign hidden units to outputs. The trained network is frozen, and a
+//! circuit is learned for each output: the fewest hidden units that still compute it. Nothing here is specific
+//! to this network: any Burn module with linear or convolution layers can be masked like this.
 //!
 //! ```sh
 //! cargo run --example mask_your_own_module
@@ -19,7 +19,7 @@ use ns_circuit::{Ablation, CircuitConfig, CircuitModel, MaskMethod, MaskUnit, di
 const UNITS: usize = 12;
 const OUTPUTS: [&str; 2] = ["x0 ≠ x1", "x2 ≠ x3"];
 
-/// An ordinary Burn module; it knows nothing of masks.
+/// An ordinary Burn module, written without masks in mind.
 #[derive(Module, Debug)]
 struct Network {
     hidden: Linear,
@@ -40,7 +40,7 @@ impl Network {
         }
     }
 
-    /// `[batch, 4]` signs to `[batch, 2]` scores, positive where signs differ.
+    /// Computes scores `[batch, 2]` from signs `[batch, 4]`. A score is positive if its two signs differ.
     fn forward(&self, signs: Tensor<2>) -> Tensor<2> {
         self.output.forward(relu(self.hidden.forward(signs)))
     }
@@ -50,7 +50,7 @@ fn main() -> anyhow::Result<()> {
     let device = Device::default().autodiff();
     let (signs, answers) = every_input(&device);
 
-    // 1. Train the network as you would without any of this. The L1 term leaves no unit with two jobs.
+    // 1. Train the network as usual. The L1 term keeps a hidden unit from serving both outputs.
     let mut network = Network::new(0, &device);
     let mut optimizer = AdamWConfig::new().with_weight_decay(0.0).init();
     for _ in 0..1000 {
@@ -59,59 +59,61 @@ fn main() -> anyhow::Result<()> {
         let gradients = GradientsParams::from_grads(loss.backward(), &network);
         network = optimizer.step(1e-2, network, gradients);
     }
-    println!("the trained network      {}", accuracies(&network.valid()));
+    println!("trained network          {}", accuracies(&network.valid()));
 
-    // 2. See what can be masked.
+    // 2. List the layers that can be masked.
     for target in discover_targets(&network) {
-        println!("can be masked            {} ({})", target.name, target.kind);
+        println!("maskable layer           {} ({})", target.name, target.kind);
     }
 
-    // 3. Learn a circuit for each output, look at it, and try the network without it.
+    // 3. Learn a circuit for each output. Evaluate the circuit alone, and the network without the circuit.
     let mut circuits = Vec::new();
-    for (wanted, name) in OUTPUTS.iter().enumerate() {
-        let circuit = learn_circuit(&network, wanted)?.valid(); // hard masks from here on
+    for (output, name) in OUTPUTS.iter().enumerate() {
+        let circuit = learn_circuit(&network, output)?.valid(); // hard masks from here on
         let l0 = circuit.l0();
         println!("\nthe circuit of `{name}`: {} of {} weights of `hidden`", l0.total, l0.max);
-        println!("  the circuit alone      {}", accuracies(circuit.model()?));
+        println!("  circuit alone          {}", accuracies(circuit.model()?));
         circuit.set_ablation(Ablation::ZeroAblate)?;
-        println!("  all but the circuit    {}", accuracies(circuit.model()?));
+        println!("  without the circuit    {}", accuracies(circuit.model()?));
         circuit.set_ablation(Ablation::None)?;
 
-        // A plain `Network` again, with zeros where the mask was zero: save it, serve it, look into it.
+        // A plain `Network` without masks. Its weights outside the circuit are zero.
         let plain: Network = circuit.materialize_circuit();
         circuits.push(strengths(&plain, 0..4));
     }
 
-    // 4. The truth, from the trained weights: a unit works for the output whose inputs it reads.
+    // 4. Compare with the trained weights: a unit belongs to the output whose inputs it reads.
     println!("\nunit   reads x0 x1   reads x2 x3   is in the circuit of");
-    let truth = [strengths(&network, 0..2), strengths(&network, 2..4)];
+    let expected = [strengths(&network, 0..2), strengths(&network, 2..4)];
     for unit in 0..UNITS {
         let is_in = |output: &usize| circuits[*output][unit] > 0.0;
         let names: Vec<&str> = (0..2).filter(is_in).map(|output| OUTPUTS[output]).collect();
-        println!("{unit:>4} {:>13.2} {:>13.2}   {}", truth[0][unit], truth[1][unit], names.join(" and "));
+        println!("{unit:>4} {:>13.2} {:>13.2}   {}", expected[0][unit], expected[1][unit], names.join(" and "));
         for output in (0..2).filter(is_in) {
-            ensure!(truth[output][unit] > truth[1 - output][unit], "unit {unit} is in the wrong circuit");
+            let own = expected[output][unit] > expected[1 - output][unit];
+            ensure!(own, "unit {unit} is in the circuit of {}, but reads other inputs", OUTPUTS[output]);
         }
     }
     Ok(())
 }
 
-/// The fewest hidden units that give one of the outputs: squared error plus the expected number of units (L0).
-fn learn_circuit(network: &Network, wanted: usize) -> anyhow::Result<CircuitModel<Network>> {
+/// Learns the fewest hidden units that compute one of the outputs. The loss is the squared error plus the L0 term: the
+/// expected number of units in the circuit, times `l0_lambda`.
+fn learn_circuit(network: &Network, output: usize) -> anyhow::Result<CircuitModel<Network>> {
     let config = CircuitConfig {
         mask_method: MaskMethod::HardConcrete { mask_init_percentage: 0.9 },
         mask_unit: MaskUnit::Neuron,
         target_layers: vec!["hidden".into()],
         l0_lambda: 0.02,
-        ..CircuitConfig::default() // freezes the network, adds the L0 term
+        ..CircuitConfig::default() // freezes the network and adds the L0 term to the loss
     };
     let mut circuit = CircuitModel::new(config, network.clone(), &discover_targets(network))?;
     let (signs, answers) = every_input(&network.hidden.weight.device());
     let mut optimizer = AdamWConfig::new().with_weight_decay(0.0).init();
     for step in 0..400 {
-        circuit.begin_step(0, step); // the masks are noisy; the noise is a function of seed, layer and step
+        circuit.begin_step(0, step); // the masks are noisy; the noise depends on the seed, the layer and the step
         let scores = circuit.model()?.forward(signs.clone());
-        let mut loss = error(scores, answers.clone()).narrow(1, wanted, 1).mean();
+        let mut loss = error(scores, answers.clone()).narrow(1, output, 1).mean();
         if let Some(l0) = circuit.l0_loss() {
             loss = loss + l0;
         }
@@ -121,7 +123,8 @@ fn learn_circuit(network: &Network, wanted: usize) -> anyhow::Result<CircuitMode
     Ok(circuit)
 }
 
-/// All 16 rows of four signs, and 1 or −1 for both outputs.
+/// All 16 combinations of four signs, `[16, 4]`, and the targets of both outputs, `[16, 2]`: 1 if the signs differ,
+/// else −1.
 fn every_input(device: &Device) -> (Tensor<2>, Tensor<2>) {
     let sign = |row: usize, bit: usize| if row >> bit & 1 == 1 { 1.0_f32 } else { -1.0 };
     let signs: Vec<f32> = (0..16).flat_map(|row| (0..4).map(move |bit| sign(row, bit))).collect();
@@ -130,19 +133,20 @@ fn every_input(device: &Device) -> (Tensor<2>, Tensor<2>) {
     (tensor(signs, 4), tensor(answers, 2))
 }
 
+/// Squared error, elementwise.
 fn error(scores: Tensor<2>, answers: Tensor<2>) -> Tensor<2> {
     (scores - answers).square()
 }
 
-/// Share of right signs, output by output.
+/// Accuracy of each output, as text.
 fn accuracies(network: &Network) -> String {
     let (signs, answers) = every_input(&network.hidden.weight.device());
-    let right = (network.forward(signs) * answers).greater_elem(0.0).float().mean_dim(0).into_data();
-    let shares: Vec<String> = right.iter::<f32>().zip(OUTPUTS).map(|(r, name)| format!("{name} {r:.2}")).collect();
-    shares.join(", ")
+    let correct = (network.forward(signs) * answers).greater_elem(0.0).float().mean_dim(0).into_data();
+    let accuracies = correct.iter::<f32>().zip(OUTPUTS);
+    accuracies.map(|(accuracy, name)| format!("{name} {accuracy:.2}")).collect::<Vec<String>>().join(", ")
 }
 
-/// How strongly each hidden unit reads some of the inputs.
+/// For each hidden unit, the norm of its weights on some of the inputs.
 fn strengths(network: &Network, inputs: std::ops::Range<usize>) -> Vec<f32> {
     let weight = network.hidden.weight.val().slice_dim(0, inputs);
     weight.square().sum_dim(0).sqrt().into_data().iter().collect()

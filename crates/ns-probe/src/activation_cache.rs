@@ -1,4 +1,9 @@
-//! Prefixes of examples, computed once.
+//! The activation cache: frozen activations of examples, computed once and kept on the host.
+//!
+//! For a batch, [`ActivationCache`] looks up one entry per example under the [`CacheKey`] of the [`ProbePlan`], and
+//! computes and stores the missing entries. Several caches share a [`CacheStore`], which bounds the memory and evicts
+//! entries that no cache uses any more. Cached and computed values are bit-identical, because a vector depends only on
+//! its own sequence.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -15,49 +20,69 @@ use crate::plan::ProbePlan;
 use crate::products::{KnownProducts, Rows, by_sequence};
 
 const MEGABYTE: usize = 1 << 20;
-/// Tokens whose frozen activations is computed at once. All of a large batch would be the peak of a run's memory, as every block
-/// below works on them, and slower for leaving the processor's cache.
+/// Number of tokens, rounded up to whole sequences, whose frozen activations are computed together. Computing a large
+/// batch as a whole would set the peak memory of a run, because every block below works on it. It would also be slower,
+/// because its activations would not fit into the CPU caches.
 const PIECE: usize = 2048;
 
-/// Keeps the frozen activations of examples on the host, up to a bound on memory; for one base model and one set of examples.
+/// Keeps the frozen activations of examples on the host, for one base model and one data set, up to a bound on memory.
 ///
-/// Every epoch sees every example once, so what does not fit is computed again and nothing in use is thrown out for it.
-/// A vector depends on its own sequence and on how far that is padded, so an example is kept for each length it comes
-/// in. On backends whose matrix products give a row the same bits in a batch of any size, cached and computed frozen activations
-/// are the same bits. The CPU's do for layers of more than 64 outputs and for those of at most 512 inputs, that is for
-/// all models in use.
+/// Everything below the first masked layer of a frozen base model is the same in every epoch. The cache computes these
+/// activations once per example; every later epoch starts from them.
 ///
-/// Where layers with neuron masks read the frozen activations, what they multiply is the same in every epoch, too, and kept as long
-/// as there is room for it beside the frozen activations.
+/// # What is cached
+/// An entry holds the vectors of one example at the start of a [`ProbePlan`], either of all tokens or of the selected
+/// tokens, as the plan requires. Embeddings are not cached, because they cost as much to look up as to compute. The
+/// products `x · w` of layers with neuron masks whose input `x` is frozen are the same in every epoch, too; if there
+/// are such layers, a second entry holds their products.
 ///
-/// Several probes on one base share what they know through [`another`](Self::another): seeds and components of a block
-/// have the same frozen activations, and that of a block goes on from one further below. What probes have left behind stays until
-/// others need the room.
+/// The key of an entry consists of the site, the tokens (all or selected), the layers if the entry holds products, the
+/// index of the example, and the length to which its sequence is padded. Probes whose plans have the same start share
+/// entries. Missing vectors are computed from the nearest lower site whose vectors are cached for all tokens, or else
+/// from the embeddings.
+///
+/// # Eviction
+/// When the memory is full, the entries of sites that no probe uses any more are evicted, products first, then the
+/// lowest site first. Products in use are evicted, too, if frozen activations need the memory. Frozen activations in
+/// use are never evicted: an epoch reads every example once, so a cache that replaced its oldest entries would evict
+/// each of them before its next use. Examples that do not fit are computed in every epoch.
+///
+/// # Exactness
+/// The cache does not change results. A vector depends on its own sequence and its padded length, not on the other
+/// sequences of the batch, and the cache copies its values unchanged. Cached and computed activations are therefore
+/// bit-identical on every backend whose matrix products compute a row with the same bits in batches of any size. The
+/// default backend, flex on the CPU, does so for linear layers with more than 64 outputs or at most 512 inputs, and so
+/// for all pretrained models in use.
+///
+/// # Sharing
+/// [`Self::another`] returns a cache for another probe, with the same entries and the same bound. A cache releases its
+/// entries in [`Self::release`] and on drop. Released entries stay until the memory is needed.
 #[derive(Debug)]
 pub struct ActivationCache {
-    /// Bytes.
+    /// Upper bound on the memory of the store, in bytes; 0 turns the cache off.
     bound: usize,
     store: Arc<Mutex<CacheStore>>,
+    /// Keys that this cache has acquired in the store.
     in_use: HashSet<CacheKey>,
 }
 
 impl ActivationCache {
-    /// A cache of so many megabytes (of 2²⁰ bytes); with 0 nothing is kept.
+    /// Creates a cache of `megabytes` · 2²⁰ bytes; 0 turns it off.
     pub fn with_megabytes(megabytes: usize) -> Self {
         Self::with_bytes(megabytes.saturating_mul(MEGABYTE))
     }
 
-    /// A cache of so many bytes; with 0 nothing is kept.
+    /// Creates a cache of `bound` bytes; 0 turns it off.
     pub fn with_bytes(bound: usize) -> Self {
         Self { bound, store: Arc::new(Mutex::new(CacheStore::with_bytes(bound))), in_use: HashSet::new() }
     }
 
-    /// A cache for another probe on the same base and the same examples, within the same bound.
+    /// Creates a cache for another probe on the same base model and data set. Both share their entries and the bound.
     pub fn another(&self) -> Self {
         Self { bound: self.bound, store: self.store.clone(), in_use: HashSet::new() }
     }
 
-    /// Says that what was used so far is needed no more.
+    /// Releases all entries that this cache has used. They can then be evicted.
     pub fn release(&mut self) {
         let mut store = lock(&self.store);
         for key in self.in_use.drain() {
@@ -65,15 +90,16 @@ impl ActivationCache {
         }
     }
 
-    /// Bytes in use, by all who share it.
+    /// Number of bytes in use, by all caches that share the entries.
     pub fn used(&self) -> usize {
         self.store().used()
     }
 
-    /// Checks that a batch fits.
+    /// Checks that the frozen activations of a batch fit into the cache.
     ///
     /// # Errors
-    /// [`ProbeError::ActivationCache`] if the cache is not off, and too small.
+    /// Returns [`ProbeError::ActivationCache`] if the cache is on but too small for the batch, and
+    /// [`ns_models::ModelError::InvalidInput`] if the input that the model reads is missing.
     pub fn check<M: Transformer>(&self, plan: &ProbePlan, model: &M, batch: &ProbeBatch) -> Result<(), ProbeError> {
         let [sequences, seq] = model.stream_dims(&batch.inputs)?;
         let tokens = match plan.tokens() {
@@ -90,11 +116,14 @@ impl ActivationCache {
         }
     }
 
-    /// The frozen activations of a batch whose sequences are these examples, looked up or computed.
+    /// Returns the frozen activations of a batch. Looks them up, and computes and stores those that are missing.
+    ///
+    /// `examples` holds the index in the data set of each sequence of the batch. An index must always stand for the
+    /// same sequence with the same selected tokens.
     ///
     /// # Errors
-    /// As [`ProbePlan::frozen activations`]; [`ProbeError::Batch`] unless there are as many examples as
-    /// sequences.
+    /// Returns [`ProbeError::Batch`] unless there is one example per sequence, and the errors of
+    /// [`ProbePlan::frozen_activations`].
     pub fn frozen_activations<M: Transformer>(
         &mut self,
         plan: &ProbePlan,
@@ -108,126 +137,128 @@ impl ActivationCache {
         let [sequences, seq] = model.stream_dims(&batch.inputs)?;
         if examples.len() != sequences {
             return Err(ProbeError::Batch {
-                what: "examples",
+                what: "the number of examples",
                 found: examples.len().to_string(),
-                expected: format!("there are {sequences} sequences"),
+                expected: format!("the batch has {sequences} sequences"),
             });
         }
-        let asked =
-            Asked { plan, start, model, examples: examples.iter().map(|example| (*example, seq)).collect(), batch };
+        let request =
+            Request { plan, start, model, examples: examples.iter().map(|example| (*example, seq)).collect(), batch };
         let frozen = match plan.is_worth_keeping() {
-            true => self.hidden(&asked)?,
+            true => self.hidden(&request)?,
             false => plan.frozen_activations(model, batch)?,
         };
-        let products = self.products(&asked, &frozen)?;
+        let products = self.products(&request, &frozen)?;
         Ok(FrozenActivations { products, ..frozen })
     }
 
-    /// The frozen activations without products.
-    fn hidden<M: Transformer>(&mut self, asked: &Asked<'_, M>) -> Result<FrozenActivations, ProbeError> {
-        let key = CacheKey::Frozen(asked.start, asked.plan.tokens());
+    /// The frozen activations without products, cached or computed.
+    fn hidden<M: Transformer>(&mut self, request: &Request<'_, M>) -> Result<FrozenActivations, ProbeError> {
+        let key = CacheKey::Frozen(request.start, request.plan.tokens());
         self.acquire(&key);
-        let known: Vec<Option<Rows>> = {
+        let cached: Vec<Option<Rows>> = {
             let store = self.store();
-            asked.examples.iter().map(|example| store.get(&key, *example)).collect()
+            request.examples.iter().map(|example| store.get(&key, *example)).collect()
         };
-        let missing: Vec<usize> = (0..known.len()).filter(|row| known[*row].is_none()).collect();
-        if missing.len() == known.len() {
-            let frozen = self.compute(asked, asked.batch, &asked.examples)?;
-            self.keep(&key, &asked.examples, rows_of(asked.plan, asked.batch, &frozen));
+        let missing: Vec<usize> = (0..cached.len()).filter(|row| cached[*row].is_none()).collect();
+        if missing.len() == cached.len() {
+            let frozen = self.compute(request, request.batch, &request.examples)?;
+            self.insert(&key, &request.examples, rows_of(request.plan, request.batch, &frozen));
             return Ok(frozen);
         }
         let mut computed = HashMap::new();
         if !missing.is_empty() {
-            let (some, examples) = (asked.batch.select(&missing), asked.select(&missing));
-            let frozen = self.compute(asked, &some, &examples)?;
-            let rows = rows_of(asked.plan, &some, &frozen);
-            self.keep(&key, &examples, rows.clone());
+            let (batch, examples) = (request.batch.select(&missing), request.select(&missing));
+            let frozen = self.compute(request, &batch, &examples)?;
+            let rows = rows_of(request.plan, &batch, &frozen);
+            self.insert(&key, &examples, rows.clone());
             computed = examples.into_iter().zip(rows).collect();
         }
-        let rows = asked.examples.iter().zip(known);
-        let rows: Vec<Rows> = rows.filter_map(|(example, known)| known.or(computed.get(example).cloned())).collect();
-        Ok(FrozenActivations::new(asked.assemble(&rows, asked.plan.tokens())))
+        let rows = request.examples.iter().zip(cached);
+        let rows: Vec<Rows> = rows.filter_map(|(example, cached)| cached.or(computed.get(example).cloned())).collect();
+        Ok(FrozenActivations::new(request.assemble(&rows, request.plan.tokens())))
     }
 
-    /// Goes on from the last site that is known of these examples, or from the embeddings, piece by piece.
+    /// Computes the frozen activations of `batch` piece by piece. Each piece continues from the highest site below that
+    /// is cached for all its examples, or starts from the embeddings.
     fn compute<M: Transformer>(
         &self,
-        asked: &Asked<'_, M>,
+        request: &Request<'_, M>,
         batch: &ProbeBatch,
         examples: &[Example],
     ) -> Result<FrozenActivations, ProbeError> {
         let piece = |range: Range<usize>| {
             let examples = &examples[range.clone()];
-            let below = self.store().highest_below(asked.start, examples);
-            let below = below.map(|(site, rows)| (site, asked.assemble(&rows, FrozenTokens::All)));
-            asked.plan.frozen_from(asked.model, &batch.select(&range.collect::<Vec<_>>()), below)
+            let below = self.store().highest_below(request.start, examples);
+            let below = below.map(|(site, rows)| (site, request.assemble(&rows, FrozenTokens::All)));
+            request.plan.frozen_from(request.model, &batch.select(&range.collect::<Vec<_>>()), below)
         };
-        let tokens = tokens_of(asked.plan, batch);
+        let tokens = tokens_of(request.plan, batch);
         let not_empty = |range: &Range<usize>| tokens[range.clone()].iter().any(|count| *count > 0);
         let pieces = pieces(examples).filter(not_empty).map(piece).collect::<Result<Vec<_>, _>>()?;
         let mut hidden: Vec<Tensor<3>> = pieces.into_iter().filter_map(|frozen| frozen.hidden).collect();
         match hidden.len() {
-            0 => asked.plan.frozen_activations(asked.model, batch),
+            0 => request.plan.frozen_activations(request.model, batch),
             1 => Ok(FrozenActivations::new(hidden.remove(0))),
             _ => Ok(FrozenActivations::new(Tensor::cat(hidden, 0))),
         }
     }
 
-    /// The products that follow a frozen activations, where the cache has them or keeps them now.
+    /// The products that follow from the frozen activations, cached or computed; none if they do not fit.
     fn products<M: Transformer>(
         &mut self,
-        asked: &Asked<'_, M>,
+        request: &Request<'_, M>,
         frozen: &FrozenActivations,
     ) -> Result<KnownProducts, ProbeError> {
-        let plan = asked.plan;
-        if !plan.feeds_masks() {
+        let plan = request.plan;
+        if !plan.has_fed_layers() {
             return Ok(KnownProducts::default());
         }
-        let key = CacheKey::Products(asked.start, plan.tokens(), plan.fed());
+        let key = CacheKey::Products(request.start, plan.tokens(), plan.fed_layers());
         self.acquire(&key);
-        if let Some(known) = self.known_products(&key, asked) {
+        if let Some(known) = self.cached_products(&key, request) {
             return Ok(known);
         }
-        let tokens = tokens_of(plan, asked.batch);
+        let tokens = tokens_of(plan, request.batch);
         if tokens.contains(&0) {
             return Ok(KnownProducts::default());
         }
-        for range in pieces(&asked.examples) {
+        for range in pieces(&request.examples) {
             if !self.store().is_open(&key) {
                 return Ok(KnownProducts::default());
             }
-            let batch = asked.batch.select(&range.clone().collect::<Vec<_>>());
-            let recorded = plan.products(asked.model, &frozen.select(range.clone(), &tokens), &batch)?;
-            self.keep_products(&key, &asked.examples[range.clone()], &tokens[range], &recorded);
+            let batch = request.batch.select(&range.clone().collect::<Vec<_>>());
+            let recorded = plan.products(request.model, &frozen.select(range.clone(), &tokens), &batch)?;
+            self.insert_products(&key, &request.examples[range.clone()], &tokens[range], &recorded);
         }
-        Ok(self.known_products(&key, asked).unwrap_or_default())
+        Ok(self.cached_products(&key, request).unwrap_or_default())
     }
 
-    fn known_products<M: Transformer>(&self, key: &CacheKey, asked: &Asked<'_, M>) -> Option<KnownProducts> {
-        let (known, keys) = {
+    /// The products of the batch, if they are cached for all its examples.
+    fn cached_products<M: Transformer>(&self, key: &CacheKey, request: &Request<'_, M>) -> Option<KnownProducts> {
+        let (rows, product_keys) = {
             let store = self.store();
-            (store.all(key, &asked.examples)?, store.keys(key).to_vec())
+            (store.get_all(key, &request.examples)?, store.product_keys(key).to_vec())
         };
-        Some(KnownProducts::assemble(keys, &known, &asked.model.device()))
+        Some(KnownProducts::assemble(product_keys, &rows, &request.model.device()))
     }
 
-    fn keep_products(&self, key: &CacheKey, examples: &[Example], tokens: &[usize], recorded: &KnownProducts) {
-        let (keys, rows) = (recorded.keys(), recorded.by_sequence(tokens));
+    fn insert_products(&self, key: &CacheKey, examples: &[Example], tokens: &[usize], recorded: &KnownProducts) {
+        let (product_keys, rows) = (recorded.keys(), recorded.by_sequence(tokens));
         let mut store = self.store();
-        if keys.is_empty() {
-            // Where there is nothing to keep, there will not be later.
+        if product_keys.is_empty() {
+            // Closing the key prevents a recording without result in every step.
             return store.close(key);
         }
         for (example, rows) in examples.iter().zip(rows) {
-            store.put(key, &keys, *example, Arc::new(rows));
+            store.insert(key, &product_keys, *example, Arc::new(rows));
         }
     }
 
-    fn keep(&self, key: &CacheKey, examples: &[Example], rows: Vec<Rows>) {
+    fn insert(&self, key: &CacheKey, examples: &[Example], rows: Vec<Rows>) {
         let mut store = self.store();
         for (example, rows) in examples.iter().zip(rows) {
-            store.put(key, &[], *example, rows);
+            store.insert(key, &[], *example, rows);
         }
     }
 
@@ -248,29 +279,34 @@ impl Drop for ActivationCache {
     }
 }
 
-/// The store. A panic elsewhere loses an example at most, so poison is ignored.
+/// Locks the store. A panic while it was locked loses at most one entry, so poisoning is ignored.
 fn lock(store: &Mutex<CacheStore>) -> MutexGuard<'_, CacheStore> {
     store.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A batch whose frozen activations is wanted.
-struct Asked<'a, M> {
+/// A batch whose frozen activations are requested.
+struct Request<'a, M> {
     plan: &'a ProbePlan,
+    /// The start of the plan.
     start: Site,
     model: &'a M,
+    /// One example per sequence of the batch.
     examples: Vec<Example>,
     batch: &'a ProbeBatch,
 }
 
-impl<M: Transformer> Asked<'_, M> {
-    fn select(&self, places: &[usize]) -> Vec<Example> {
-        places.iter().map(|place| self.examples[*place]).collect()
+impl<M: Transformer> Request<'_, M> {
+    fn select(&self, sequences: &[usize]) -> Vec<Example> {
+        sequences.iter().map(|sequence| self.examples[*sequence]).collect()
     }
 
-    /// One tensor of all rows.
+    /// Concatenates the entries of examples.
+    ///
+    /// # Shapes
+    /// - output: `[examples, seq, hidden]` for all tokens, `[selected, 1, hidden]` for selected tokens
     fn assemble(&self, rows: &[Rows], tokens: FrozenTokens) -> Tensor<3> {
-        let of_examples: Vec<&[f32]> = rows.iter().flat_map(|rows| rows.iter().map(Vec::as_slice)).collect();
-        let (values, hidden) = (of_examples.concat(), self.model.hidden_size());
+        let by_example: Vec<&[f32]> = rows.iter().flat_map(|rows| rows.iter().map(Vec::as_slice)).collect();
+        let (values, hidden) = (by_example.concat(), self.model.hidden_size());
         let vectors = values.len() / hidden;
         let shape = match tokens {
             FrozenTokens::All => [rows.len(), vectors / rows.len(), hidden],
@@ -280,14 +316,14 @@ impl<M: Transformer> Asked<'_, M> {
     }
 }
 
-/// Ranges of sequences, in each of which there are not many more than [`PIECE`] tokens.
+/// Splits a batch into ranges of sequences with at most [`PIECE`] tokens each, rounded up to whole sequences.
 fn pieces(examples: &[Example]) -> impl Iterator<Item = Range<usize>> {
     let count = examples.len();
     let sequences = examples.first().map_or(1, |(_, seq)| PIECE.div_ceil(*seq).max(1));
     (0..count).step_by(sequences).map(move |start| start..(start + sequences).min(count))
 }
 
-/// The values of each sequence.
+/// Splits frozen activations into one entry per sequence.
 fn rows_of(plan: &ProbePlan, batch: &ProbeBatch, frozen: &FrozenActivations) -> Vec<Rows> {
     let Some(hidden) = &frozen.hidden else { return Vec::new() };
     let [rows, positions, width] = hidden.dims();
@@ -295,7 +331,7 @@ fn rows_of(plan: &ProbePlan, batch: &ProbeBatch, frozen: &FrozenActivations) -> 
     rows.into_iter().map(|row| Arc::new(vec![row])).collect()
 }
 
-/// Tokens of each sequence that a frozen activations holds.
+/// Number of vectors of each sequence in the frozen activations of a batch.
 fn tokens_of(plan: &ProbePlan, batch: &ProbeBatch) -> Vec<usize> {
     match plan.tokens() {
         FrozenTokens::All => vec![batch.seq(); batch.inputs.batch_size()],

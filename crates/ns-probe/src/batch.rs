@@ -1,4 +1,4 @@
-//! What a probe sees: inputs, the tokens whose vectors it reads, and their labels.
+//! A batch for a probe: model inputs, the tokens whose vectors the probe reads, and their labels.
 
 use std::ops::Range;
 
@@ -7,27 +7,31 @@ use ns_models::{ModelInputs, Positions, Transformer};
 
 use crate::error::ProbeError;
 
-/// Label that fills up rows for a circuit probe.
+/// Padding label of circuit probes. [`ProbeBatch::selected_labels`] skips it.
 pub const CIRCUIT_LABEL_PADDING: i64 = -1000;
-/// Label that fills up rows for a subnetwork probe.
+/// Padding label of subnetwork probes. [`ProbeBatch::selected_labels`] skips it.
 pub const SUBNETWORK_LABEL_PADDING: i64 = -100;
 
 /// A batch for a probe.
+///
+/// The token mask selects tokens; the probe reads their vectors at its site. One label belongs to each selected token.
 #[derive(Clone, Debug)]
 pub struct ProbeBatch {
-    /// The model's inputs, `[batch, seq]`.
+    /// Inputs of the model: token ids `[batch, seq]`, or images.
     pub inputs: ModelInputs,
-    /// Which tokens are read, `[batch · seq]` row by row.
+    /// Which tokens are selected: `batch · seq` entries, sequence by sequence. For images, `seq` counts the class token
+    /// and the patches.
     pub token_mask: Vec<bool>,
-    /// Labels of the tokens that are read, in the same order, with padding anywhere between.
+    /// Labels of the selected tokens, in the order of the token mask. Padding labels may be anywhere among them.
     pub labels: Vec<i64>,
 }
 
 impl ProbeBatch {
-    /// The labels without padding, one for each token that is read.
+    /// The labels without `padding`, one per selected token.
     ///
     /// # Errors
-    /// [`ProbeError::Batch`] for a token mask of another size, [`ProbeError::LabelCount`].
+    /// Returns [`ProbeError::Batch`] unless the token mask has one entry per token id, and [`ProbeError::LabelCount`]
+    /// unless there is one label per selected token.
     pub fn selected_labels(&self, padding: i64) -> Result<Vec<i64>, ProbeError> {
         if let Some(ids) = &self.inputs.input_ids {
             self.check_mask(ids.dims())?;
@@ -40,23 +44,24 @@ impl ProbeBatch {
         Ok(labels)
     }
 
-    /// Checks that each sequence has exactly one token that is read.
+    /// Checks that exactly one token of each sequence is selected.
     ///
     /// # Errors
-    /// [`ProbeError::Batch`].
+    /// Returns [`ProbeError::Batch`], which names the first sequence with another number of selected tokens.
     pub fn check_one_token_a_sequence(&self) -> Result<(), ProbeError> {
         let counts = self.token_mask.chunks(self.seq()).map(|row| row.iter().filter(|selected| **selected).count());
         match counts.enumerate().find(|(_, count)| *count != 1) {
             None => Ok(()),
             Some((row, count)) => Err(ProbeError::Batch {
                 what: "token_mask",
-                found: format!("{count} tokens in sequence {row}"),
-                expected: "labeling = sequence needs exactly one a sequence".into(),
+                found: format!("true for {count} tokens in sequence {row}"),
+                expected: "labeling = sequence needs exactly one token per sequence".into(),
             }),
         }
     }
 
-    /// The model's inputs, checked against the token mask. A model in evaluation mode takes a training batch, too.
+    /// The model inputs, after checking that the token mask fits them. They are without autodiff if `model` is, so a
+    /// model in evaluation mode accepts a training batch.
     pub(crate) fn inputs_for<M: Transformer>(&self, model: &M) -> Result<ModelInputs, ProbeError> {
         self.check_mask(model.stream_dims(&self.inputs)?)?;
         Ok(match model.device().is_autodiff() {
@@ -65,29 +70,31 @@ impl ProbeBatch {
         })
     }
 
-    /// Positions to compute: those that are read, as many of each sequence. Where sequences have fewer than others, any
-    /// fill them up; where little is left out, it is the range that holds all.
+    /// The positions to compute: the selected positions, with the same number for each sequence.
+    ///
+    /// Sequences with fewer selected tokens than others repeat a position; [`Self::selected`] drops the repeats. If a
+    /// sequence selects every position of [`Self::span`], the span is returned, which needs no gather.
     pub(crate) fn positions(&self, device: &Device) -> Positions {
-        let (span, rows) = (self.span(), self.read_positions());
-        let count = rows.iter().map(Vec::len).max().unwrap_or_default();
+        let (span, sequences) = (self.span(), self.selected_positions());
+        let count = sequences.iter().map(Vec::len).max().unwrap_or_default();
         if count == span.len() || count == 0 {
             return Positions::Span(span);
         }
-        let filled = |row: &Vec<usize>| -> Vec<usize> {
-            let first = row.first().copied().unwrap_or(span.start);
-            row.iter().copied().chain(std::iter::repeat_n(first, count - row.len())).collect()
+        let padded = |positions: &Vec<usize>| -> Vec<usize> {
+            let first = positions.first().copied().unwrap_or(span.start);
+            positions.iter().copied().chain(std::iter::repeat_n(first, count - positions.len())).collect()
         };
-        Positions::chosen(rows.iter().flat_map(filled).collect(), rows.len(), device)
+        Positions::chosen(sequences.iter().flat_map(padded).collect(), sequences.len(), device)
     }
 
-    /// Vectors of the tokens that are read, out of those at [`positions`](Self::positions).
+    /// The vectors of the selected tokens, given the vectors at [`Self::positions`].
     ///
     /// # Shapes
     /// - vectors: `[batch, positions, hidden]`
     /// - output: `[selected, hidden]`
     pub(crate) fn selected(&self, vectors: Tensor<3>) -> Tensor<2> {
         let [batch, positions, hidden] = vectors.dims();
-        let rows = self.rows_among(positions);
+        let rows = self.selected_rows(positions);
         let vectors = vectors.reshape([batch * positions, hidden]);
         if rows.len() == batch * positions {
             return vectors;
@@ -96,22 +103,22 @@ impl ProbeBatch {
         vectors.select(0, rows)
     }
 
-    /// Some sequences of the batch, without their labels.
+    /// The sequences with these indices, as a batch without labels.
     pub(crate) fn select(&self, sequences: &[usize]) -> Self {
         let seq = self.seq();
         let masks = sequences.iter().flat_map(|row| &self.token_mask[row * seq..(row + 1) * seq]);
         Self { inputs: self.inputs.select(sequences), token_mask: masks.copied().collect(), labels: Vec::new() }
     }
 
-    /// Number of tokens that are read of each sequence.
+    /// Number of selected tokens of each sequence.
     pub(crate) fn selected_per_sequence(&self) -> Vec<usize> {
-        self.read_positions().iter().map(Vec::len).collect()
+        self.selected_positions().iter().map(Vec::len).collect()
     }
 
-    /// Positions that are read of each sequence.
-    fn read_positions(&self) -> Vec<Vec<usize>> {
-        let places = |row: &[bool]| row.iter().enumerate().filter(|(_, read)| **read).map(|(place, _)| place).collect();
-        self.token_mask.chunks(self.seq()).map(places).collect()
+    /// Positions of the selected tokens of each sequence.
+    fn selected_positions(&self) -> Vec<Vec<usize>> {
+        let positions = |mask: &[bool]| (0..mask.len()).filter(|position| mask[*position]).collect();
+        self.token_mask.chunks(self.seq()).map(positions).collect()
     }
 
     fn check_mask(&self, [batch, seq]: [usize; 2]) -> Result<(), ProbeError> {
@@ -120,35 +127,36 @@ impl ProbeBatch {
         }
         Err(ProbeError::Batch {
             what: "token_mask",
-            found: format!("{} entries", self.token_mask.len()),
-            expected: format!("the residual stream is [{batch}, {seq}]"),
+            found: format!("{} entries long", self.token_mask.len()),
+            expected: format!("it needs one entry per token of the [{batch}, {seq}] batch, which must not be empty"),
         })
     }
 
-    /// Length of the sequences, by the size of the mask.
+    /// Length of the sequences: size of the token mask over number of sequences.
     pub(crate) fn seq(&self) -> usize {
         (self.token_mask.len() / self.inputs.batch_size().max(1)).max(1)
     }
 
-    /// Smallest range of positions that holds all tokens that are read.
+    /// Smallest range of positions that contains all selected tokens; the whole sequence if no token is selected.
     fn span(&self) -> Range<usize> {
         let seq = self.seq();
-        let positions = || self.token_mask.iter().enumerate().filter(|(_, s)| **s).map(|(place, _)| place % seq);
+        let positions = || self.token_mask.iter().enumerate().filter(|(_, s)| **s).map(|(token, _)| token % seq);
         match (positions().min(), positions().max()) {
             (Some(first), Some(last)) => first..last + 1,
             _ => 0..seq,
         }
     }
 
-    /// Rows of the selected tokens in `[batch · count]`, where `count` is that of [`positions`](Self::positions).
-    fn rows_among(&self, count: usize) -> Vec<i64> {
-        let (span, rows) = (self.span(), self.read_positions());
+    /// Row indices of the selected tokens among the `batch · count` vectors at [`Self::positions`], where `count` is
+    /// the number of positions per sequence.
+    fn selected_rows(&self, count: usize) -> Vec<i64> {
+        let (span, sequences) = (self.span(), self.selected_positions());
         let is_span = count == span.len();
-        let row = |(place, read): (usize, &Vec<usize>)| -> Vec<i64> {
+        let rows = |(sequence, positions): (usize, &Vec<usize>)| -> Vec<i64> {
             let within = |(order, position): (usize, &usize)| if is_span { position - span.start } else { order };
-            read.iter().enumerate().map(|each| (place * count + within(each)) as i64).collect()
+            positions.iter().enumerate().map(|each| (sequence * count + within(each)) as i64).collect()
         };
-        rows.iter().enumerate().flat_map(row).collect()
+        sequences.iter().enumerate().flat_map(rows).collect()
     }
 }
 
@@ -170,7 +178,8 @@ mod tests {
         let padded = batch(&[0, 1, 0, 0, 0, 0, 1, 0], &labels);
         assert_eq!(padded.selected_labels(CIRCUIT_LABEL_PADDING).unwrap(), [3, 4]);
         let error = padded.selected_labels(SUBNETWORK_LABEL_PADDING).unwrap_err();
-        assert_eq!(error.to_string(), "the token mask selects 2 vectors, but there are 4 labels (padding left out)");
+        let expected = "there are 2 vectors, but 4 labels (padding not counted); each vector needs one label";
+        assert_eq!(error.to_string(), expected);
     }
 
     #[test]
@@ -189,7 +198,7 @@ mod tests {
     fn rows_count_within_the_span() {
         let some = batch(&[0, 1, 1, 0, 0, 0, 1, 0], &[1, 2, 3]);
         assert_eq!(some.span(), 1..3);
-        assert_eq!(some.rows_among(2), [0, 1, 3]);
+        assert_eq!(some.selected_rows(2), [0, 1, 3]);
     }
 
     #[test]
@@ -197,8 +206,8 @@ mod tests {
         let positions = |token_mask: &[u8]| batch(token_mask, &[]).positions(&Device::default()).to_string();
         assert_eq!(positions(&[0, 1, 0, 0, 0, 0, 0, 1]), "[1, 3]");
         assert_eq!(positions(&[0, 1, 0, 0, 0, 1, 0, 0]), "1..2");
-        assert_eq!(positions(&[0, 1, 0, 1, 1, 0, 0, 0]), "[1, 3, 0, 0]", "filled up");
+        assert_eq!(positions(&[0, 1, 0, 1, 1, 0, 0, 0]), "[1, 3, 0, 0]", "the second sequence is padded");
         assert_eq!(positions(&[1, 1, 1, 1, 0, 0, 0, 1]), "0..4");
-        assert_eq!(batch(&[0, 1, 0, 1, 1, 0, 0, 0], &[]).rows_among(2), [0, 1, 2], "and what fills is dropped");
+        assert_eq!(batch(&[0, 1, 0, 1, 1, 0, 0, 0], &[]).selected_rows(2), [0, 1, 2], "the padding is dropped");
     }
 }

@@ -14,10 +14,10 @@ use crate::frozen_activations::FrozenActivations;
 use crate::plan::ProbePlan;
 use crate::targets::mask_targets;
 
-/// A circuit trained so that its vectors at one site cluster by label.
+/// A masked model whose masks are trained so that its vectors at one site cluster by label.
 ///
-/// Its Burn modes are the circuit's: soft masks and the L0 term after `train()`, hard masks and no L0 term after
-/// `valid()`.
+/// The modes of Burn select the masks: soft masks and a loss with the L0 term after `train()`, hard masks and a loss
+/// without the L0 term after `valid()`.
 #[derive(Module, Debug)]
 pub struct CircuitProbe<M: Module + ModuleDisplay> {
     circuit: CircuitModel<M>,
@@ -29,22 +29,23 @@ pub struct CircuitProbe<M: Module + ModuleDisplay> {
     loss: ProbeLoss,
 }
 
-/// What a circuit probe makes of a batch.
+/// Output of a circuit probe for one batch.
 #[derive(Clone, Debug)]
 pub struct CircuitProbeOutput {
-    /// The selected vectors at the probed site, `[selected, hidden]`.
+    /// Vectors of the selected tokens at the probed site, `[selected, hidden]`.
     pub vectors: Tensor<2>,
-    /// The loss, with `l0_lambda · L0` in training, `[1]`.
+    /// The loss, `[1]`. In training mode it includes `l0_lambda · L0` if `add_l0` is set.
     pub loss: Tensor<1>,
-    /// The loss without that term, `[1]`.
+    /// The loss without the L0 term, `[1]`.
     pub loss_without_l0: Tensor<1>,
 }
 
 impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
-    /// Puts the masks on `model` and freezes it.
+    /// Freezes `model` and adds the masks to it.
     ///
     /// # Errors
-    /// [`ProbeError::Config`] unless the base is frozen activations and exactly one site is read; errors of the masks.
+    /// Returns [`ProbeError::Config`] if `freeze_base` is false or the selection of sites is invalid,
+    /// [`ProbeError::Model`] if the model lacks the site, and [`ProbeError::Circuit`] if the masks cannot be built.
     pub fn new(config: CircuitProbeConfig, model: M) -> Result<Self, ProbeError> {
         let site = check_probe(&config.probe_vectors, &config.circuit_config, &config.resid_config, &model)?;
         let targets = mask_targets(&model);
@@ -54,15 +55,15 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
         Ok(Self { circuit, site, plan, loss: config.loss })
     }
 
-    /// The circuit: masks, temperature, ablations, L0.
+    /// The masked model, which controls the temperature, ablations and L0.
     pub fn circuit(&self) -> &CircuitModel<M> {
         &self.circuit
     }
 
-    /// The same probe with another circuit, e.g. one with loaded masks.
+    /// Replaces the circuit by `change(circuit)`, e.g. to load mask parameters.
     ///
     /// # Errors
-    /// Whatever `change` gives.
+    /// Returns the error of `change`.
     pub fn try_with_circuit(
         self,
         change: impl FnOnce(CircuitModel<M>) -> Result<CircuitModel<M>, CircuitError>,
@@ -70,28 +71,32 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
         Ok(Self { circuit: change(self.circuit)?, ..self })
     }
 
-    /// Site that is probed.
+    /// The probed site.
     pub fn site(&self) -> Site {
         self.site
     }
 
-    /// From where on masks change the vectors.
+    /// Which part of the forward pass depends on the masks.
     pub fn plan(&self) -> &ProbePlan {
         &self.plan
     }
 
-    /// What no mask changes of the way to the vectors of a batch.
+    /// Computes the frozen activations of a batch: the part of the forward pass that no mask changes.
     ///
     /// # Errors
-    /// Those of the circuit and of the model's inputs.
+    /// Returns [`ProbeError::Circuit`] if an ablation is set in training mode, [`ProbeError::Batch`] for an invalid
+    /// token mask, and [`ProbeError::Model`] for invalid model inputs.
     pub fn frozen_activations(&self, batch: &ProbeBatch) -> Result<FrozenActivations, ProbeError> {
         self.plan.frozen_activations(self.circuit.model()?, batch)
     }
 
-    /// The same for a batch of these examples, from a cache as far as it goes.
+    /// Like [`Self::frozen_activations`], but looks the activations up in `cache` and computes only what is missing.
+    ///
+    /// `examples` holds one index per sequence of the batch, see [`ActivationCache::frozen_activations`].
     ///
     /// # Errors
-    /// Those of the cache, of the circuit and of the model's inputs.
+    /// Returns [`ProbeError::Batch`] unless there is one example per sequence, and the errors of
+    /// [`Self::frozen_activations`].
     pub fn cached_activations(
         &self,
         cache: &mut ActivationCache,
@@ -101,35 +106,37 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
         cache.frozen_activations(&self.plan, self.circuit.model()?, examples, batch)
     }
 
-    /// The selected vectors of the masked model, `[selected, hidden]`.
+    /// Computes the vectors of the selected tokens at the probed site in the masked model, `[selected, hidden]`.
     ///
     /// # Errors
-    /// Those of the circuit and of the model's inputs.
+    /// Returns [`ProbeError::Circuit`] if an ablation is set in training mode, [`ProbeError::Batch`] for an invalid
+    /// token mask, and [`ProbeError::Model`] for invalid model inputs.
     pub fn vectors(&self, batch: &ProbeBatch) -> Result<Tensor<2>, ProbeError> {
         self.vectors_from(&self.frozen_activations(batch)?, batch)
     }
 
-    /// The same from the frozen activations of the batch.
+    /// Like [`Self::vectors`], but continues from the frozen activations of the batch.
     ///
     /// # Errors
-    /// As [`vectors`](Self::vectors).
+    /// Returns the errors of [`Self::vectors`].
     pub fn vectors_from(&self, frozen: &FrozenActivations, batch: &ProbeBatch) -> Result<Tensor<2>, ProbeError> {
         self.plan.vectors(self.circuit.model()?, frozen, batch)
     }
 
-    /// The selected vectors of the model as it was, without gradients, `[selected, hidden]`.
+    /// Computes the vectors of the selected tokens at the probed site in the unmasked model, without gradients,
+    /// `[selected, hidden]`.
     ///
     /// # Errors
-    /// Those of the model's inputs.
+    /// Returns [`ProbeError::Batch`] for an invalid token mask, and [`ProbeError::Model`] for invalid model inputs.
     pub fn unmasked_vectors(&self, batch: &ProbeBatch) -> Result<Tensor<2>, ProbeError> {
         let model = self.circuit.unmasked();
         self.plan.vectors(&model, &self.plan.frozen_activations(&model, batch)?, batch)
     }
 
-    /// The same from the frozen activations of the batch.
+    /// Like [`Self::unmasked_vectors`], but continues from the frozen activations of the batch.
     ///
     /// # Errors
-    /// Those of the model's inputs.
+    /// Returns the errors of [`Self::unmasked_vectors`].
     pub fn unmasked_vectors_from(
         &self,
         frozen: &FrozenActivations,
@@ -138,19 +145,20 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
         self.plan.vectors(&self.circuit.unmasked(), &frozen.without_autodiff(), batch)
     }
 
-    /// Vectors and loss.
+    /// Computes the vectors of the selected tokens and the loss.
     ///
     /// # Errors
-    /// [`ProbeError::LabelCount`], [`ProbeError::Batch`], and those of the circuit and of the model's inputs.
+    /// Returns [`ProbeError::LabelCount`] unless each selected token has a label, [`ProbeError::Batch`] if no token is
+    /// selected, and the errors of [`Self::vectors`].
     pub fn forward(&self, batch: &ProbeBatch) -> Result<CircuitProbeOutput, ProbeError> {
         batch.selected_labels(CIRCUIT_LABEL_PADDING)?;
         self.forward_from(&self.frozen_activations(batch)?, batch)
     }
 
-    /// The same from the frozen activations of the batch.
+    /// Like [`Self::forward`], but continues from the frozen activations of the batch.
     ///
     /// # Errors
-    /// As [`forward`](Self::forward).
+    /// Returns the errors of [`Self::forward`].
     pub fn forward_from(
         &self,
         frozen: &FrozenActivations,

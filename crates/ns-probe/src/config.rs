@@ -1,4 +1,4 @@
-//! Configurations of probes, in NeuroSurgeon's JSON.
+//! Configurations of probes, in the JSON format of the Python package NeuroSurgeon.
 
 use ns_circuit::CircuitConfig;
 use ns_models::{Site, Sublayer, Transformer, Vector};
@@ -6,22 +6,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::ProbeError;
 
-/// Which vectors of the residual stream are read (`ResidualUpdateModelConfig` of NeuroSurgeon).
+/// Selects sites of the residual stream (`ResidualUpdateModelConfig` of NeuroSurgeon).
+///
+/// A site is selected if its layer, its sublayer (MLP or attention) and its vector (update or stream) are all selected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResidualUpdateModelConfig {
-    /// `gpt`, `gpt_neox`, `bert` or `vit`, or the model's own `model_type`; empty means: as the model is.
+    /// Family of the model: `gpt`, `gpt_neox`, `bert` or `vit`, or the `model_type` of its `config.json`. Empty matches
+    /// any model.
     #[serde(default)]
     pub model_type: String,
-    /// Blocks, from 0.
+    /// Indices of the blocks, counted from 0.
     pub target_layers: Vec<usize>,
-    /// Whether the MLP is read.
+    /// Whether to select the sites of the MLP.
     pub mlp: bool,
-    /// Whether attention is read.
+    /// Whether to select the sites of attention.
     pub attn: bool,
-    /// Whether what the components add is read.
+    /// Whether to select the updates, i.e. what the sublayers add to the residual stream.
     #[serde(default = "yes")]
     pub updates: bool,
-    /// Whether the stream after the addition is read.
+    /// Whether to select the residual stream after the addition.
     #[serde(default)]
     pub stream: bool,
 }
@@ -29,13 +32,13 @@ pub struct ResidualUpdateModelConfig {
 /// Configuration of a [`CircuitProbe`](crate::CircuitProbe).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CircuitProbeConfig {
-    /// Site that is probed, e.g. `attn_update_1`.
+    /// Name of the probed site, e.g. `attn_update_1`.
     pub probe_vectors: String,
-    /// The masks.
+    /// Configuration of the masks.
     pub circuit_config: CircuitConfig,
-    /// The sites that are read; must hold `probe_vectors` alone.
+    /// Selection of sites. It must select one layer, one of MLP and attention, and `probe_vectors`.
     pub resid_config: ResidualUpdateModelConfig,
-    /// What pulls vectors together.
+    /// The training loss.
     #[serde(default)]
     pub loss: ProbeLoss,
 }
@@ -43,42 +46,42 @@ pub struct CircuitProbeConfig {
 /// Configuration of a [`SubnetworkProbe`](crate::SubnetworkProbe).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SubnetworkProbeConfig {
-    /// Site that is probed, e.g. `mlp_stream_1`.
+    /// Name of the probed site, e.g. `mlp_stream_1`.
     pub probe_vectors: String,
-    /// Number of classes.
+    /// Number of classes of the classifier.
     pub n_classes: usize,
-    /// The masks; no target layers means plain probing.
+    /// Configuration of the masks. Without target layers only the classifier is trained (plain probing).
     pub circuit_config: CircuitConfig,
-    /// The sites that are read; must hold `probe_vectors` alone.
+    /// Selection of sites. It must select one layer, one of MLP and attention, and `probe_vectors`.
     pub resid_config: ResidualUpdateModelConfig,
-    /// Width of the probe's hidden layer; −1 for a linear probe.
+    /// Width of the classifier's hidden layer; −1 for a linear classifier.
     #[serde(default = "linear_probe")]
     pub intermediate_size: i64,
-    /// One label a sequence, or one a selected token.
+    /// Whether labels belong to sequences or to tokens.
     #[serde(default)]
     pub labeling: Labeling,
 }
 
-/// Loss of a circuit probe.
+/// Training loss of a circuit probe. Both variants pull vectors with the same label together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ProbeLoss {
-    /// Masked vectors among themselves (Lepori et al. 2024).
+    /// Compares the vectors of the masked model with each other (Lepori et al. 2024).
     #[default]
     Contrastive,
-    /// Masked vectors against those of the unmasked model.
+    /// Compares the vectors of the masked model with the vectors of the unmasked model.
     #[serde(alias = "linear_probe")]
     Linear,
 }
 
-/// How labels belong to inputs.
+/// What one label of a subnetwork probe belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Labeling {
-    /// One label, and one selected token, a sequence.
+    /// One label and exactly one selected token per sequence.
     #[default]
     Sequence,
-    /// One label a selected token.
+    /// One label per selected token; any number of tokens per sequence.
     Token,
 }
 
@@ -91,10 +94,10 @@ fn linear_probe() -> i64 {
 }
 
 impl ResidualUpdateModelConfig {
-    /// Reads a single site.
+    /// Selects a single site.
     ///
     /// # Errors
-    /// [`ProbeError::Config`] for the embeddings, which no mask reaches.
+    /// Returns [`ProbeError::Config`] for [`Site::Embeddings`]: this configuration only describes sites of blocks.
     pub fn from_site(site: Site) -> Result<Self, ProbeError> {
         let Site::Block { layer, sublayer, vector } = site else {
             return Err(invalid("probe_vectors", &site, "it must be a site of a block, e.g. attn_update_0"));
@@ -109,19 +112,19 @@ impl ResidualUpdateModelConfig {
         })
     }
 
-    /// The same with `model_type` filled in, as Python wants it.
+    /// Sets `model_type` to the family of `model`. The Python package requires this field.
     pub fn named_for<M: Transformer>(self, model: &M) -> Self {
         Self { model_type: residual_family(model.model_type()).into(), ..self }
     }
 
-    /// The sites that are read, in the order of a forward pass.
+    /// The selected sites, in the order of a forward pass.
     pub fn sites(&self) -> Vec<Site> {
         let sublayers = [(self.attn, Sublayer::Attn), (self.mlp, Sublayer::Mlp)];
         let vectors = [(self.updates, Vector::Update), (self.stream, Vector::Stream)];
         let mut sites = Vec::new();
         for layer in &self.target_layers {
-            for (_, sublayer) in sublayers.iter().filter(|(wanted, _)| *wanted) {
-                for (_, vector) in vectors.iter().filter(|(wanted, _)| *wanted) {
+            for (_, sublayer) in sublayers.iter().filter(|(selected, _)| *selected) {
+                for (_, vector) in vectors.iter().filter(|(selected, _)| *selected) {
                     sites.push(Site::new(*sublayer, *vector, *layer));
                 }
             }
@@ -131,39 +134,40 @@ impl ResidualUpdateModelConfig {
         sites
     }
 
-    /// Checks that `model` has all the sites and is of the family that is named.
+    /// Checks that `model` belongs to the family `model_type` and has all selected sites.
     ///
     /// # Errors
-    /// [`ProbeError::Config`], [`ns_models::ModelError::NoSuchSite`].
+    /// Returns [`ProbeError::Config`] if the family differs or no site is selected, and
+    /// [`ns_models::ModelError::NoSuchSite`] if `model` lacks a selected site.
     pub fn check<M: Transformer>(&self, model: &M) -> Result<(), ProbeError> {
         let family = residual_family(model.model_type());
         let asked = self.model_type.replace("gptneox", "gpt_neox");
         if !["", family, model.model_type()].contains(&asked.as_str()) {
-            let expected = format!("the model is a {}: `{family}`", model.model_type());
+            let expected = format!("the model is a {}: use `{family}` or leave it empty", model.model_type());
             return Err(invalid("resid_config.model_type", &self.model_type, &expected));
         }
         if self.sites().is_empty() {
-            let expected = "at least one target layer, one of mlp and attn, and one of updates and stream are needed";
-            return Err(invalid("resid_config", &"nothing to read", expected));
+            let expected = "it must have at least one target layer, mlp or attn, and updates or stream";
+            return Err(invalid("resid_config", &"a selection of no site", expected));
         }
         self.sites().into_iter().try_for_each(|site| model.check_site(site))?;
         Ok(())
     }
 
-    /// The one site that a probe reads, which must be `probe_vectors`.
+    /// Parses the probed site, and checks that the selection has one layer, one of MLP and attention, and this site.
     pub(crate) fn probed_site(&self, probe_vectors: &str) -> Result<Site, ProbeError> {
         if self.target_layers.len() != 1 {
             let found = format!("{} layers", self.target_layers.len());
-            return Err(invalid("resid_config.target_layers", &found, "a probe reads exactly one layer"));
+            return Err(invalid("resid_config.target_layers", &found, "it must be exactly one layer"));
         }
         if self.mlp == self.attn {
             let found = format!("mlp = {}, attn = {}", self.mlp, self.attn);
-            return Err(invalid("resid_config", &found, "a probe reads exactly one of mlp and attn"));
+            return Err(invalid("resid_config", &found, "it must select exactly one of mlp and attn"));
         }
         let site: Site = probe_vectors.parse()?;
         if !self.sites().contains(&site) {
-            let read: Vec<_> = self.sites().iter().map(Site::to_string).collect();
-            let expected = format!("resid_config reads {}", read.join(", "));
+            let selected: Vec<_> = self.sites().iter().map(Site::to_string).collect();
+            let expected = format!("resid_config selects {}", selected.join(", "));
             return Err(invalid("probe_vectors", &probe_vectors, &expected));
         }
         Ok(site)
@@ -171,10 +175,11 @@ impl ResidualUpdateModelConfig {
 }
 
 impl CircuitProbeConfig {
-    /// The paper's probe of one site: continuous sparsification from 0, contrastive loss.
+    /// A probe of `site` with masks on `target_layers`, configured as in the paper: continuous sparsification with mask
+    /// parameters initialised to 0, and the contrastive loss.
     ///
     /// # Errors
-    /// [`ProbeError::Config`] for the embeddings.
+    /// Returns [`ProbeError::Config`] for [`Site::Embeddings`].
     pub fn new(site: Site, target_layers: Vec<String>) -> Result<Self, ProbeError> {
         Ok(Self {
             probe_vectors: site.to_string(),
@@ -185,7 +190,7 @@ impl CircuitProbeConfig {
     }
 }
 
-/// Checks what both probes need, and gives the site.
+/// Checks the settings that both kinds of probes share, and returns the probed site.
 pub(crate) fn check_probe<M: Transformer>(
     probe_vectors: &str,
     circuit: &CircuitConfig,
@@ -193,14 +198,14 @@ pub(crate) fn check_probe<M: Transformer>(
     model: &M,
 ) -> Result<Site, ProbeError> {
     if !circuit.freeze_base {
-        return Err(invalid("circuit_config.freeze_base", &false, "a probe's base model is frozen: it must be true"));
+        return Err(invalid("circuit_config.freeze_base", &false, "a probe freezes its base model: it must be true"));
     }
     let site = resid.probed_site(probe_vectors)?;
     resid.check(model)?;
     Ok(site)
 }
 
-/// Which of NeuroSurgeon's families a `model_type` belongs to.
+/// The NeuroSurgeon family of a `model_type`.
 fn residual_family(model_type: &str) -> &str {
     match model_type {
         "gpt2" | "gpt_neo" => "gpt",

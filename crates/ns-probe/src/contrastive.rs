@@ -1,16 +1,19 @@
-//! The loss of circuit probing (Lepori et al. 2024, section 3).
+//! The contrastive loss of circuit probes (Lepori et al. 2024, section 3).
 
 use burn::tensor::{Tensor, TensorData};
 
 use crate::error::ProbeError;
 
-/// ε of both sums.
+/// ε, which keeps both sums positive.
 const EPSILON: f64 = 1e-5;
 
-/// `−(1/n) Σ_i ln((ε + Σ_{j≠i, y_j=y_i} e^{−d_ij}) / (ε + Σ_{j≠i} e^{−d_ij}))` with `d_ij = 1 − cos(v_i, h_j)`.
+/// Computes the loss of a circuit probe, which is small if vectors with the same label have the same direction.
 ///
-/// `h` is `v` itself for the contrastive loss, and the unmasked model's vectors for the linear one. A label with a
-/// single member keeps its row, as upstream's code (not its comment) has it. A zero vector has cosine 0 with everything.
+/// `−(1/n) Σ_i ln((ε + Σ_{j≠i, y_j=y_i} e^{−d_ij}) / (ε + Σ_{j≠i} e^{−d_ij}))` with `d_ij = 1 − cos(v_i, h_j)`
+///
+/// `v` is `vectors`, `h` is `others` and `y` is `labels`. For the contrastive loss `others` equals `vectors`; for the
+/// linear loss it holds the vectors of the unmasked model. A vector whose label occurs only once also contributes a
+/// term (as in the code of the Python package, not as in its comment). A zero vector has cosine 0 with every vector.
 ///
 /// # Shapes
 /// - vectors, others: `[n, hidden]`
@@ -18,7 +21,7 @@ const EPSILON: f64 = 1e-5;
 /// - output: `[1]`
 ///
 /// # Errors
-/// [`ProbeError::LabelCount`] when there are not as many labels as vectors, [`ProbeError::Batch`] without any.
+/// Returns [`ProbeError::LabelCount`] unless there are `n` labels, and [`ProbeError::Batch`] if `n` is 0.
 pub fn contrastive_loss(vectors: Tensor<2>, others: Tensor<2>, labels: &[i64]) -> Result<Tensor<1>, ProbeError> {
     let [n, _] = vectors.dims();
     if labels.len() != n {
@@ -27,8 +30,8 @@ pub fn contrastive_loss(vectors: Tensor<2>, others: Tensor<2>, labels: &[i64]) -
     if n == 0 {
         return Err(ProbeError::Batch {
             what: "token_mask",
-            found: "no token".into(),
-            expected: "a loss needs at least one".into(),
+            found: "false for every token".into(),
+            expected: "the loss needs at least one selected token".into(),
         });
     }
     let device = vectors.device();
@@ -43,18 +46,19 @@ pub fn contrastive_loss(vectors: Tensor<2>, others: Tensor<2>, labels: &[i64]) -
     Ok((all.log() - same.log()).mean())
 }
 
-/// 1 where row and column have the same label, 0 elsewhere and on the diagonal, `[n · n]`.
+/// Matrix with 1 where row and column have the same label and 0 elsewhere and on the diagonal; `n · n` entries,
+/// row-major.
 fn pairs_with_the_same_label(labels: &[i64]) -> Vec<f32> {
     let n = labels.len();
     let mut pairs = Vec::with_capacity(n * n);
     for label in labels {
         pairs.extend(labels.iter().map(|other| f32::from(other == label)));
     }
-    pairs.iter_mut().step_by(n + 1).for_each(|itself| *itself = 0.0);
+    pairs.iter_mut().step_by(n + 1).for_each(|diagonal| *diagonal = 0.0);
     pairs
 }
 
-/// Rows of length one; a zero row stays zero, with zero gradient.
+/// Scales each row to length 1. A zero row stays zero and has zero gradient.
 ///
 /// # Shapes
 /// - rows and output: `[n, hidden]`
@@ -102,6 +106,6 @@ mod tests {
     fn counts_must_agree() {
         let vectors = Tensor::<2>::ones([2, 2], &Device::default());
         let error = contrastive_loss(vectors.clone(), vectors, &[1]).unwrap_err();
-        assert!(error.to_string().contains("2 vectors, but there are 1 labels"));
+        assert!(error.to_string().contains("2 vectors, but 1 labels"));
     }
 }

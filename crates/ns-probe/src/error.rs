@@ -1,65 +1,68 @@
-//! What can go wrong in a probe.
+//! The error type of this crate.
 
 use ns_circuit::CircuitError;
 use ns_models::ModelError;
 
-/// Error of a probe's configuration, its data, or its model.
+/// Error in the configuration, the data or the model of a probe.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProbeError {
-    /// A configuration that no probe can have.
+    /// A field of a probe configuration has an unusable value.
     #[error("invalid probe configuration: {field} is {found}, but {expected}")]
     Config {
-        /// Field of the configuration.
+        /// Name of the field.
         field: &'static str,
         /// Its value.
         found: String,
-        /// What would be right.
+        /// What is required instead.
         expected: String,
     },
-    /// Selected tokens and labels do not correspond.
-    #[error("the token mask selects {tokens} vectors, but there are {labels} labels (padding left out)")]
+    /// The number of labels differs from the number of vectors.
+    #[error("there are {tokens} vectors, but {labels} labels (padding not counted); each vector needs one label")]
     LabelCount {
-        /// Vectors that the token mask selects.
+        /// Number of vectors; in a [`ProbeBatch`](crate::ProbeBatch), the tokens that the token mask selects.
         tokens: usize,
-        /// Labels that are no padding.
+        /// Number of labels, not counting padding labels.
         labels: usize,
     },
-    /// A batch that a probe cannot read.
+    /// A batch that a probe cannot use.
     #[error("invalid probe batch: {what} is {found}, but {expected}")]
     Batch {
-        /// Which part.
+        /// Name of the invalid part of the batch.
         what: &'static str,
-        /// What was given.
+        /// Its value.
         found: String,
-        /// What would be right.
+        /// What is required instead.
         expected: String,
     },
-    /// A cache of frozen activations that is smaller than a batch.
+    /// An activation cache that is on, but smaller than one batch.
     #[error(
-        "the activation cache of {given} MB cannot hold the {needed} MB of one batch; give it as much (better: that of all \
-         batches), or 0 to do without"
+        "an activation cache of {given} MB cannot hold one batch, which needs {needed} MB; pass a larger \
+         --activation-cache-mb (ideally enough for all batches), or 0 to turn the cache off"
     )]
     ActivationCache {
-        /// Megabytes of a batch, rounded up.
+        /// Size of one batch in megabytes (2²⁰ bytes), rounded up.
         needed: usize,
-        /// Megabytes of the cache.
+        /// Size of the cache in megabytes (2²⁰ bytes), rounded up.
         given: usize,
     },
-    /// A k-NN memory that cannot be drawn.
-    #[error("class {class} has {found} training vectors, but {wanted} a class are wanted as memory")]
+    /// A class with too few training vectors for the support set of 1-NN.
+    #[error(
+        "class {class} has {found} training vectors, but the support set samples {wanted} per class; the number per \
+         class must be at least 1 and at most the size of the smallest class"
+    )]
     SmallClass {
-        /// The label.
+        /// Label of the class.
         class: i64,
-        /// How many vectors it has.
+        /// Number of training vectors of the class.
         found: usize,
-        /// How many are wanted.
+        /// Number of support vectors per class that was requested.
         wanted: usize,
     },
-    /// The model.
+    /// The model could not be built or run.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The circuit.
+    /// The circuit could not be built or run.
     #[error(transparent)]
     Circuit(#[from] CircuitError),
 }

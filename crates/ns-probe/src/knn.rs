@@ -1,4 +1,7 @@
-//! 1-nearest-neighbour evaluation of a probe's vectors.
+//! 1-nearest-neighbour classification (1-NN), which evaluates whether the vectors of a probe cluster by label.
+//!
+//! A *support set* holds a few training vectors per class. Every other vector is classified as its nearest neighbour in
+//! the support set, by cosine similarity.
 
 use std::collections::BTreeMap;
 
@@ -8,62 +11,69 @@ use ns_circuit::rng;
 use crate::contrastive::normalize;
 use crate::error::ProbeError;
 
-/// Queries that are compared at once.
+/// Number of queries per similarity matrix, which bounds its memory.
 const CHUNK: usize = 4096;
 
-/// Accuracies of 1-NN classification.
+/// Accuracies of 1-NN classification, from 0 to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KnnReport {
-    /// On the training vectors that are no memory.
+    /// Accuracy on the training vectors outside the support set.
     pub dev_accuracy: f64,
-    /// On the test vectors.
+    /// Accuracy on the test vectors.
     pub test_accuracy: f64,
-    /// Share of the most frequent class in the training set: what answering without looking would reach.
+    /// Share of the most frequent class in the training set: the accuracy of always predicting it.
     pub majority: f64,
 }
 
-/// Row of `memory` that is nearest to each query by cosine; ties go to the lowest row, and a zero vector has cosine 0
-/// with everything.
+/// Returns for each query the index of its nearest vector in `support`, by cosine similarity.
+///
+/// Ties go to the lowest index. A zero vector has cosine 0 with every vector.
 ///
 /// # Shapes
-/// - memory: `[m, hidden]`, m ≥ 1
+/// - support: `[m, hidden]`, m ≥ 1
 /// - queries: `[n, hidden]`
+/// - output: `n` indices below `m`
 ///
 /// # Errors
-/// [`ProbeError::Batch`] for an empty memory or vectors of another width.
-pub fn nearest_neighbours(memory: Tensor<2>, queries: Tensor<2>) -> Result<Vec<usize>, ProbeError> {
-    let ([m, width], [n, query_width]) = (memory.dims(), queries.dims());
+/// Returns [`ProbeError::Batch`] if `support` is empty or its width differs from that of `queries`.
+pub fn nearest_neighbours(support: Tensor<2>, queries: Tensor<2>) -> Result<Vec<usize>, ProbeError> {
+    let ([m, width], [n, query_width]) = (support.dims(), queries.dims());
     if m == 0 || width != query_width {
         return Err(ProbeError::Batch {
-            what: "k-NN memory",
+            what: "the support set",
             found: format!("[{m}, {width}]"),
-            expected: format!("it needs a row, and queries are [{n}, {query_width}]"),
+            expected: format!("it needs at least one vector, of the same width as the queries [{n}, {query_width}]"),
         });
     }
-    let memory = normalize(memory).transpose();
+    let support = normalize(support).transpose();
     let mut nearest = Vec::with_capacity(n);
     for start in (0..n).step_by(CHUNK) {
         let chunk = queries.clone().slice_dim(0, start..(start + CHUNK).min(n));
-        let similarities = normalize(chunk).matmul(memory.clone()).into_data();
+        let similarities = normalize(chunk).matmul(support.clone()).into_data();
         let similarities: Vec<f32> = similarities.iter().collect();
-        nearest.extend(similarities.chunks(m).map(first_maximum));
+        nearest.extend(similarities.chunks(m).map(argmax));
     }
     Ok(nearest)
 }
 
-fn first_maximum(row: &[f32]) -> usize {
-    let better = |best: usize, (place, value): (usize, &f32)| if *value > row[best] { place } else { best };
+/// Index of the largest value; the lowest index in case of a tie.
+fn argmax(row: &[f32]) -> usize {
+    let better = |best: usize, (index, value): (usize, &f32)| if *value > row[best] { index } else { best };
     row.iter().enumerate().fold(0, better)
 }
 
-/// Draws `per_class` training vectors of each class as memory, and classifies the other training vectors (dev) and the
-/// test vectors by their nearest neighbour in it.
+/// Evaluates vectors by 1-NN classification.
+///
+/// Samples a support set of `per_class` training vectors of each class, and classifies the other training vectors (dev)
+/// and the test vectors by their nearest neighbour in it. `seed` determines the support set.
 ///
 /// # Shapes
-/// - train, test: `[n, hidden]` with `[n]` labels each
+/// - train, test: vectors `[n, hidden]` and `n` labels; `n` may differ between train and test
 ///
 /// # Errors
-/// [`ProbeError::SmallClass`] when a class has too few training vectors, [`ProbeError::LabelCount`].
+/// Returns [`ProbeError::LabelCount`] unless there is one label per vector, [`ProbeError::SmallClass`] if `per_class`
+/// is 0 or a class has fewer training vectors, and [`ProbeError::Batch`] if there are no training vectors or the widths
+/// of train and test differ.
 pub fn evaluate_knn(
     train: (Tensor<2>, &[i64]),
     test: (Tensor<2>, &[i64]),
@@ -78,15 +88,15 @@ pub fn evaluate_knn(
         }
     }
     let classes = rows_by_class(train_labels);
-    let memory = draw_memory(&classes, per_class, seed)?;
-    let memory_labels: Vec<i64> = memory.iter().map(|row| train_labels[*row]).collect();
-    let memory_vectors = select(&train_vectors, &memory);
+    let support = sample_support(&classes, per_class, seed)?;
+    let support_labels: Vec<i64> = support.iter().map(|row| train_labels[*row]).collect();
+    let support_vectors = select(&train_vectors, &support);
     let accuracy = |vectors: Tensor<2>, labels: &[i64]| -> Result<f64, ProbeError> {
-        let nearest = nearest_neighbours(memory_vectors.clone(), vectors)?;
-        let right = nearest.iter().zip(labels).filter(|(row, label)| memory_labels[**row] == **label).count();
-        Ok(right as f64 / labels.len().max(1) as f64)
+        let nearest = nearest_neighbours(support_vectors.clone(), vectors)?;
+        let correct = nearest.iter().zip(labels).filter(|(row, label)| support_labels[**row] == **label).count();
+        Ok(correct as f64 / labels.len().max(1) as f64)
     };
-    let dev: Vec<usize> = (0..train_labels.len()).filter(|row| !memory.contains(row)).collect();
+    let dev: Vec<usize> = (0..train_labels.len()).filter(|row| !support.contains(row)).collect();
     let dev_labels: Vec<i64> = dev.iter().map(|row| train_labels[*row]).collect();
     let most_frequent = classes.values().map(Vec::len).max().unwrap_or_default();
     Ok(KnnReport {
@@ -96,6 +106,7 @@ pub fn evaluate_knn(
     })
 }
 
+/// Indices of the vectors of each class.
 fn rows_by_class(labels: &[i64]) -> BTreeMap<i64, Vec<usize>> {
     let mut classes = BTreeMap::<i64, Vec<usize>>::new();
     for (row, label) in labels.iter().enumerate() {
@@ -104,18 +115,19 @@ fn rows_by_class(labels: &[i64]) -> BTreeMap<i64, Vec<usize>> {
     classes
 }
 
-/// Rows of the memory, ordered by class.
-fn draw_memory(classes: &BTreeMap<i64, Vec<usize>>, per_class: usize, seed: u64) -> Result<Vec<usize>, ProbeError> {
+/// Samples the support set: indices of `per_class` training vectors of each class, ordered by class.
+fn sample_support(classes: &BTreeMap<i64, Vec<usize>>, per_class: usize, seed: u64) -> Result<Vec<usize>, ProbeError> {
+    // The label fixes the sampled support sets, so it must not change.
     let mut stream = rng::stream(seed, "knn memory", 0, 0);
-    let mut memory = Vec::new();
+    let mut support = Vec::new();
     for (class, rows) in classes {
         if rows.len() < per_class || per_class == 0 {
             return Err(ProbeError::SmallClass { class: *class, found: rows.len(), wanted: per_class });
         }
-        let drawn = rng::sample_without_replacement(&mut stream, rows.len(), per_class);
-        memory.extend(drawn.into_iter().map(|place| rows[place]));
+        let sampled = rng::sample_without_replacement(&mut stream, rows.len(), per_class);
+        support.extend(sampled.into_iter().map(|index| rows[index]));
     }
-    Ok(memory)
+    Ok(support)
 }
 
 fn select(vectors: &Tensor<2>, rows: &[usize]) -> Tensor<2> {
@@ -132,9 +144,9 @@ mod tests {
     #[test]
     fn ties_go_to_the_lowest_row_and_zero_has_cosine_zero() {
         let device = Device::default();
-        let memory = Tensor::<2>::from_floats([[0.0, 0.0], [2.0, 0.0], [4.0, 0.0], [-1.0, 0.0]], &device);
+        let support = Tensor::<2>::from_floats([[0.0, 0.0], [2.0, 0.0], [4.0, 0.0], [-1.0, 0.0]], &device);
         let queries = Tensor::<2>::from_floats([[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [-3.0, 1.0]], &device);
-        assert_eq!(nearest_neighbours(memory, queries).unwrap(), [1, 0, 0, 3]);
+        assert_eq!(nearest_neighbours(support, queries).unwrap(), [1, 0, 0, 3]);
     }
 
     #[test]
@@ -150,6 +162,7 @@ mod tests {
     fn a_small_class_is_an_error() {
         let vectors = Tensor::<2>::ones([3, 2], &Device::default());
         let error = evaluate_knn((vectors.clone(), &[1, 1, 2]), (vectors, &[1, 1, 2]), 2, 0).unwrap_err();
-        assert_eq!(error.to_string(), "class 2 has 1 training vectors, but 2 a class are wanted as memory");
+        let message = error.to_string();
+        assert!(message.starts_with("class 2 has 1 training vectors, but the support set samples 2"), "{message}");
     }
 }

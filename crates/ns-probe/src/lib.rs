@@ -1,9 +1,12 @@
-//! Probes on the residual stream of a transformer: where in this network is a variable computed?
+//! Probes on the residual stream of a transformer: which weights compute a variable, and at which site?
 //!
-//! A [`CircuitProbe`] (Lepori et al. 2024) learns a mask over the weights of a layer so that what is left of it maps
-//! inputs with the same label to the same direction; a [`SubnetworkProbe`] (Cao et al. 2021) learns the mask together
-//! with a classifier. What the probe found is judged by 1-nearest-neighbour accuracy ([`evaluate_knn`]) and by what the
-//! model can still do without it ([`ns_circuit::Ablation`]).
+//! - A [`CircuitProbe`] (Lepori et al. 2024) trains a mask over the weights of chosen layers. The masked model should
+//!   map inputs with the same label to vectors with the same direction at the probed site.
+//! - A [`SubnetworkProbe`] (Cao et al. 2021) trains the mask together with a classifier on these vectors.
+//!
+//! A trained probe is evaluated by the 1-nearest-neighbour accuracy of its vectors ([`evaluate_knn`]) and by the
+//! accuracy of the model without the circuit ([`ns_circuit::Ablation`]). The base model is frozen, so everything below
+//! the first masked layer is the same in every epoch. An [`ActivationCache`] computes it once.
 //!
 //! ```
 //! use burn::module::Module;
@@ -70,3 +73,8 @@ pub use subnetwork_probe::{SubnetworkProbe, SubnetworkProbeOutput};
 pub use targets::mask_targets;
 #[cfg(feature = "verify")]
 pub use verify::{PROBE_CASE_INPUTS, run_probe_case};
+
+/// Runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,4 +1,7 @@
-//! Neuron masks on outputs: `x · (w ⊙ m) = (x · w) ⊙ m`, where `x · w` may be known from an earlier step.
+//! Neuron masks on the outputs of linear layers: `x · (w ⊙ m) = (x · w) ⊙ m`.
+//!
+//! Masked this way, a layer needs no masked copy of its weight, and `x · w` may be a product known from an earlier
+//! step.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -11,29 +14,32 @@ use ns_models::{Columns, Products, with_products};
 
 use crate::products::{KnownProducts, ProductKey};
 
-/// Runs `compute`, in which neuron masks scale the outputs of their layers and not the weights. The numbers are the same
-/// but for rounding in training, and no gradient as large as a weight is made.
+/// Runs `compute` in a scope in which neuron masks scale the outputs of their linear layers instead of the weights.
+///
+/// The results and the gradients of the masks are the same up to rounding. Training is faster, because no gradient of
+/// the size of a weight is computed. The scope covers the current thread only.
 pub fn with_output_masks<T>(compute: impl FnOnce() -> T) -> T {
     with_known_products(KnownProducts::default(), compute)
 }
 
-/// The same, where some products are known.
+/// Like [`with_output_masks`], but uses the products in `known` instead of computing them.
 pub(crate) fn with_known_products<T>(known: KnownProducts, compute: impl FnOnce() -> T) -> T {
     with_products(Rc::new(Scale { known }), compute)
 }
 
-/// Runs `compute` without masks, and gives the products of these layers (HF names) at all of `tokens`.
+/// Runs `compute` with neuron masks turned off, and returns the products of `layers` (Hugging Face names) that have one
+/// row for each of `tokens` tokens.
 pub(crate) fn record_products<E>(
     layers: Arc<[String]>,
     tokens: usize,
     compute: impl FnOnce() -> Result<(), E>,
 ) -> Result<KnownProducts, E> {
-    let record = Rc::new(Record { layers, tokens, found: RefCell::default() });
+    let record = Rc::new(Record { layers, tokens, products: RefCell::default() });
     with_products(record.clone(), compute)?;
-    Ok(KnownProducts(record.found.take()))
+    Ok(KnownProducts(record.products.take()))
 }
 
-/// Masks outputs.
+/// Computes products of layers with neuron masks, and scales them by the mask.
 struct Scale {
     known: KnownProducts,
 }
@@ -48,11 +54,11 @@ impl Products for Scale {
     }
 }
 
-/// Masks nothing, and notes products.
+/// Computes products of layers with neuron masks without the mask, and records them.
 struct Record {
     layers: Arc<[String]>,
     tokens: usize,
-    found: RefCell<Vec<(ProductKey, Tensor<2>)>>,
+    products: RefCell<Vec<(ProductKey, Tensor<2>)>>,
 }
 
 impl Products for Record {
@@ -62,7 +68,7 @@ impl Products for Record {
         let [rows, _] = x.dims();
         if rows == self.tokens && self.layers.contains(&layer) {
             let key = ProductKey { layer, columns: columns.clone() };
-            self.found.borrow_mut().push((key, product.clone()));
+            self.products.borrow_mut().push((key, product.clone()));
         }
         Some(product)
     }

@@ -1,4 +1,8 @@
-//! How a probe reads its vectors: from where on its masks change them, and what that takes.
+//! Probe plans: which part of a forward pass depends on the masks, and which tokens it needs.
+//!
+//! A plan divides the forward pass to a probed site in two. Up to the *start* site no layer is masked; the vectors
+//! there are the *frozen activations*, which are the same in every epoch and can be cached. From the start to the
+//! probed site the masked model runs in every step.
 
 use std::sync::Arc;
 
@@ -16,9 +20,11 @@ use crate::frozen_activations::{FrozenActivations, FrozenTokens};
 use crate::output_masks::{record_products, with_known_products};
 use crate::products::KnownProducts;
 
-/// The way from the frozen part of a model to the probed site.
+/// Which part of a forward pass depends on the masks: the site where the masked part starts, the probed site where it
+/// ends, and the tokens it needs.
 ///
-/// What lies below the first masked layer of a frozen model is the same in every epoch: the *frozen activations*.
+/// The vectors at the start are the [`FrozenActivations`]. The base model is frozen, so they are the same in every
+/// epoch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProbePlan {
     /// The probed site.
@@ -26,37 +32,40 @@ pub struct ProbePlan {
     /// The last site that no mask changes; `None` if masks change the embeddings.
     start: Option<Site>,
     tokens: FrozenTokens,
-    /// Layers with neuron masks (HF names) that read the frozen activations and nothing else.
-    fed: Arc<[String]>,
+    /// Layers with neuron masks (Hugging Face names) whose only input is the frozen activations.
+    fed_layers: Arc<[String]>,
 }
 
 impl ProbePlan {
-    /// The way through all blocks of a model with masks on these layers, for a reader of all tokens.
+    /// A plan for forward passes through all blocks of a model with masks on `masked_layers` (Hugging Face names).
+    ///
+    /// Its frozen activations hold all tokens. [`Self::walk_on`] continues from them.
     pub fn all_blocks<M: Transformer>(model: &M, masked_layers: &[String]) -> Self {
         let starts = || model.sites().into_iter().filter(|site| model.is_start(*site));
         let last = starts().max().unwrap_or(Site::Embeddings);
-        // The last half block is walked whatever is masked: there positions are chosen.
+        // The last sublayer is never frozen: it is where `walk_on` may compute some positions only.
         let before = starts().filter(|start| *start < last).max().unwrap_or(Site::Embeddings);
         Self { tokens: FrozenTokens::All, ..Self::new(model, masked_layers, before) }
     }
 
-    /// The way to `site` in a circuit of the model `base`.
+    /// A plan for a probe of `site` in a circuit of the model `base`. In addition to [`Self::new`], it lists the layers
+    /// whose products can be cached.
     pub(crate) fn for_circuit<M: Transformer + Module>(circuit: &CircuitModel<M>, base: &M, site: Site) -> Self {
         let layers = circuit.layers();
         let names: Vec<String> = layers.iter().map(|layer| layer.name.clone()).collect();
         let plan = Self::new(base, &names, site);
-        let neurons = layers.into_iter().filter(|layer| layer.weight_mask_shape != layer.weight_shape);
-        let neurons: Vec<String> = neurons.map(|layer| layer.name).collect();
-        let fed = plan.start.map_or_else(Vec::new, |start| layers_fed_by(base, &neurons, start));
-        Self { fed: fed.into(), ..plan }
+        let neuron_masked = layers.into_iter().filter(|layer| layer.weight_mask_shape != layer.weight_shape);
+        let neuron_masked: Vec<String> = neuron_masked.map(|layer| layer.name).collect();
+        let fed_layers = plan.start.map_or_else(Vec::new, |start| layers_fed_by(base, &neuron_masked, start));
+        Self { fed_layers: fed_layers.into(), ..plan }
     }
 
-    /// The way to `site` in a model with masks on these layers (HF names).
+    /// A plan for a probe of `site` in a model with masks on `masked_layers` (Hugging Face names).
     pub fn new<M: Transformer>(model: &M, masked_layers: &[String], site: Site) -> Self {
         let start = last_unaffected(model, masked_layers, site);
         let selected = start.is_some_and(|start| start == site || is_within_block(start, site));
         let tokens = if selected { FrozenTokens::Selected } else { FrozenTokens::All };
-        Self { site, start, tokens, fed: Arc::default() }
+        Self { site, start, tokens, fed_layers: Arc::default() }
     }
 
     /// The last site that no mask changes; `None` if masks change the embeddings.
@@ -64,30 +73,33 @@ impl ProbePlan {
         self.start
     }
 
-    /// Which tokens the frozen activations holds.
+    /// The tokens whose vectors the frozen activations hold.
     pub fn tokens(&self) -> FrozenTokens {
         self.tokens
     }
 
-    /// Whether the frozen activations costs more than looking it up: embeddings do not.
+    /// Whether the frozen activations are worth caching. Embeddings are not: they cost as much to look up as to
+    /// compute.
     pub fn is_worth_keeping(&self) -> bool {
         matches!(self.start, Some(Site::Block { .. }))
     }
 
-    /// Whether layers with neuron masks read the frozen activations, so that what they multiply is the same in every epoch, too.
-    pub(crate) fn feeds_masks(&self) -> bool {
-        !self.fed.is_empty()
+    /// Whether a layer with a neuron mask has the frozen activations as its only input. The products of such layers are
+    /// the same in every epoch, too.
+    pub(crate) fn has_fed_layers(&self) -> bool {
+        !self.fed_layers.is_empty()
     }
 
-    /// Those layers (HF names).
-    pub(crate) fn fed(&self) -> Arc<[String]> {
-        self.fed.clone()
+    /// The layers with neuron masks (Hugging Face names) whose only input is the frozen activations.
+    pub(crate) fn fed_layers(&self) -> Arc<[String]> {
+        self.fed_layers.clone()
     }
 
     /// Computes the frozen activations of a batch.
     ///
     /// # Errors
-    /// Those of the batch and of the model's inputs.
+    /// Returns [`ProbeError::Batch`] if the token mask does not fit the inputs, and [`ModelError::InvalidInput`] for
+    /// inputs that do not fit the model.
     pub fn frozen_activations<M: Transformer>(
         &self,
         model: &M,
@@ -96,7 +108,11 @@ impl ProbePlan {
         self.frozen_from(model, batch, None)
     }
 
-    /// The same from the vectors of all tokens at a site below, or from the embeddings.
+    /// Like [`Self::frozen_activations`], but continues from the vectors of all tokens at an earlier site. Starts from
+    /// the embeddings if `below` is `None` or the forward pass cannot continue from its site.
+    ///
+    /// # Shapes
+    /// - below: `[batch, seq, hidden]`
     pub(crate) fn frozen_from<M: Transformer>(
         &self,
         model: &M,
@@ -119,13 +135,16 @@ impl ProbePlan {
         Ok(FrozenActivations::new(hidden))
     }
 
-    /// Goes on from a frozen activations of [all tokens](Self::all_blocks) to the last block.
+    /// Continues a forward pass from frozen activations to the end of the last block.
+    ///
+    /// The frozen activations must hold all tokens, as those of [`Self::all_blocks`] do. If masks change the
+    /// embeddings, the forward pass starts from `inputs`.
     ///
     /// # Shapes
-    /// - output: as [`Transformer::block`]
+    /// - output: `[batch, seq, hidden]`, or `[batch, positions, hidden]` if `context` narrows the last block
     ///
     /// # Errors
-    /// Those of the model's inputs.
+    /// Returns [`ModelError::InvalidInput`] if the input that the model reads is missing.
     pub fn walk_on<M: Transformer>(
         &self,
         model: &M,
@@ -135,26 +154,28 @@ impl ProbePlan {
         observer: &mut dyn Observer,
     ) -> Result<Walk, ProbeError> {
         let (start, hidden) = match self.start.zip(frozen.hidden.clone()) {
-            Some(known) => known,
+            Some(frozen) => frozen,
             None => (Site::Embeddings, model.embed(inputs)?),
         };
         Ok(model.walk_on(start, hidden, context, observer)?)
     }
 
-    /// The selected vectors at the probed site, `[selected, hidden]`. Neuron masks scale outputs.
+    /// Computes the vectors of the selected tokens at the probed site, `[selected, hidden]`, from the frozen
+    /// activations of the batch. Neuron masks scale outputs, see [`with_output_masks`](crate::with_output_masks).
     ///
     /// # Errors
-    /// Those of the batch and of the model's inputs.
+    /// Returns [`ProbeError::Batch`] if the token mask does not fit the inputs, and [`ModelError::InvalidInput`] for
+    /// inputs that do not fit the model.
     pub fn vectors<M: Transformer>(
         &self,
         model: &M,
         frozen: &FrozenActivations,
         batch: &ProbeBatch,
     ) -> Result<Tensor<2>, ProbeError> {
-        with_known_products(frozen.products.clone(), || self.walk(model, frozen, batch))
+        with_known_products(frozen.products.clone(), || self.continue_to_site(model, frozen, batch))
     }
 
-    /// What the layers that read the frozen activations multiply, at all tokens of it.
+    /// Computes the products of the [fed layers](Self::fed_layers) for all tokens of the frozen activations.
     pub(crate) fn products<M: Transformer>(
         &self,
         model: &M,
@@ -162,11 +183,11 @@ impl ProbePlan {
         batch: &ProbeBatch,
     ) -> Result<KnownProducts, ProbeError> {
         let tokens = frozen.hidden.as_ref().map_or(0, |hidden| hidden.dims()[..2].iter().product());
-        record_products(self.fed.clone(), tokens, || self.walk(model, frozen, batch).map(drop))
+        record_products(self.fed_layers(), tokens, || self.continue_to_site(model, frozen, batch).map(drop))
     }
 
-    /// Goes on from the frozen activations to the probed site, `[selected, hidden]`.
-    fn walk<M: Transformer>(
+    /// Continues from the frozen activations to the selected vectors at the probed site, `[selected, hidden]`.
+    fn continue_to_site<M: Transformer>(
         &self,
         model: &M,
         frozen: &FrozenActivations,
@@ -180,17 +201,17 @@ impl ProbePlan {
                 model.vectors_from(start, hidden, self.site, positions(), &inputs)?
             }
             (Some((start, hidden)), FrozenTokens::Selected) => {
-                return Ok(self.walk_selected(model, start, hidden)?.squeeze_dim(1));
+                return Ok(self.continue_selected(model, start, hidden)?.squeeze_dim(1));
             }
         };
         Ok(batch.selected(vectors))
     }
 
-    /// Walks on with the selected tokens alone.
+    /// Continues from the selected tokens only; no attention separates the start from the probed site.
     ///
     /// # Shapes
     /// - hidden and output: `[selected, 1, hidden]`
-    fn walk_selected<M: Transformer>(
+    fn continue_selected<M: Transformer>(
         &self,
         model: &M,
         start: Site,
@@ -198,16 +219,17 @@ impl ProbePlan {
     ) -> Result<Tensor<3>, ProbeError> {
         let (Site::Block { layer, .. }, false) = (self.site, start == self.site) else { return Ok(hidden) };
         let mut cache = VectorCache::new([self.site]);
-        // The cache stops the walk at the site, whatever comes of it.
+        // The cache stops the forward pass at the probed site, so the result of the block is not needed.
         let _stopped = model.after_attention(layer, hidden, &mut cache);
         Ok(cache.get(self.site).ok_or_else(|| ModelError::NoSuchSite {
             asked: self.site.to_string(),
-            reason: format!("the walk from `{start}` did not pass it"),
+            reason: format!("a forward pass from `{start}` does not reach it"),
         })?)
     }
 }
 
-/// Whether `start` is the stream between the halves of the block of `site`, so that no attention lies between.
+/// Whether `start` is the residual stream after attention and `site` belongs to the MLP of the same block. Then no
+/// attention separates them.
 fn is_within_block(start: Site, site: Site) -> bool {
     match (start, site) {
         (

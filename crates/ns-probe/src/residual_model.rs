@@ -1,4 +1,4 @@
-//! A model that gives vectors of its residual stream, NeuroSurgeon's `ResidualUpdateModel`.
+//! A model whose output is vectors of its residual stream (`ResidualUpdateModel` of NeuroSurgeon).
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use ns_models::{ModelInputs, Site, Transformer, VectorCache};
 use crate::config::ResidualUpdateModelConfig;
 use crate::error::ProbeError;
 
-/// Reads chosen sites of a model; nothing above the last of them is computed.
+/// Wraps a model and returns its vectors at selected sites. The forward pass stops at the last of them.
 #[derive(Clone, Debug)]
 pub struct ResidualUpdateModel<M> {
     model: M,
@@ -16,10 +16,10 @@ pub struct ResidualUpdateModel<M> {
 }
 
 impl<M: Transformer> ResidualUpdateModel<M> {
-    /// Reads what `config` names.
+    /// Wraps `model`; `config` selects the sites.
     ///
     /// # Errors
-    /// [`ProbeError::Config`], [`ns_models::ModelError::NoSuchSite`].
+    /// Returns the errors of [`ResidualUpdateModelConfig::check`].
     pub fn new(config: &ResidualUpdateModelConfig, model: M) -> Result<Self, ProbeError> {
         config.check(&model)?;
         Ok(Self { model, sites: config.sites() })
@@ -30,10 +30,13 @@ impl<M: Transformer> ResidualUpdateModel<M> {
         &self.model
     }
 
-    /// The vectors by name (`attn_update_1`), each `[batch, seq, hidden]`.
+    /// Computes the vectors at the selected sites, by name of the site (`attn_update_1`).
+    ///
+    /// # Shapes
+    /// - output: `[batch, seq, hidden]` per site
     ///
     /// # Errors
-    /// [`ns_models::ModelError::InvalidInput`].
+    /// Returns [`ns_models::ModelError::InvalidInput`] for inputs that do not fit the model.
     pub fn forward(&self, inputs: &ModelInputs) -> Result<BTreeMap<String, Tensor<3>>, ProbeError> {
         let mut cache = VectorCache::new(self.sites.iter().copied());
         self.model.walk(inputs, &mut cache)?;

@@ -1,4 +1,4 @@
-//! The subnetwork probe (Cao et al. 2021): masks and a classifier, trained together.
+//! The subnetwork probe (Cao et al. 2021): masks and a classifier that are trained together.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,10 @@ use crate::frozen_activations::FrozenActivations;
 use crate::plan::ProbePlan;
 use crate::targets::mask_targets;
 
-/// A circuit and a classifier on its vectors at one site; without masked layers, plain probing.
+/// A masked model and a classifier on its vectors at one site; masks and classifier are trained together.
+///
+/// Without masked layers only the classifier is trained, which is plain probing. The modes of Burn select the masks:
+/// soft masks and a loss with the L0 term after `train()`, hard masks and a loss without the L0 term after `valid()`.
 #[derive(Module, Debug)]
 pub struct SubnetworkProbe<M: Module + ModuleDisplay> {
     circuit: CircuitModel<M>,
@@ -28,43 +31,46 @@ pub struct SubnetworkProbe<M: Module + ModuleDisplay> {
     n_classes: usize,
 }
 
-/// `linear`, or `linear → ReLU → linear`.
+/// The classifier: `linear`, or `linear → ReLU → linear`.
 #[derive(Module, Debug)]
 struct Classifier {
     input: Linear,
     output: Option<Linear>,
 }
 
-/// What a subnetwork probe makes of a batch.
+/// Output of a subnetwork probe for one batch.
 #[derive(Clone, Debug)]
 pub struct SubnetworkProbeOutput {
-    /// The selected vectors at the probed site, `[selected, hidden]`.
+    /// Vectors of the selected tokens at the probed site, `[selected, hidden]`.
     pub vectors: Tensor<2>,
-    /// Scores, `[selected, classes]`.
+    /// Logits of the classifier, `[selected, classes]`.
     pub logits: Tensor<2>,
-    /// Cross-entropy, with `l0_lambda · L0` in training where `add_l0` is set, `[1]`.
+    /// Mean cross-entropy, `[1]`. In training mode it includes `l0_lambda · L0` if `add_l0` is set.
     pub loss: Tensor<1>,
 }
 
 impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
-    /// Puts the masks on `model`, freezes it, and draws a classifier from `seed` as PyTorch's `nn.Linear` does
-    /// (uniform in ±1/√fan_in).
+    /// Freezes `model`, adds the masks to it, and initialises a classifier.
+    ///
+    /// Weights and biases of the classifier are uniform in ±1/√fan_in, like PyTorch's `nn.Linear`, and depend on
+    /// `seed`.
     ///
     /// # Errors
-    /// [`ProbeError::Config`] unless the base is frozen activations, exactly one site is read, and the sizes are positive; errors
-    /// of the masks.
+    /// Returns [`ProbeError::Config`] if `freeze_base` is false, the selection of sites is invalid or a size of the
+    /// classifier is not positive, [`ProbeError::Model`] if the model lacks the site, and [`ProbeError::Circuit`] if
+    /// the masks cannot be built.
     pub fn new(config: SubnetworkProbeConfig, model: M, seed: u64) -> Result<Self, ProbeError> {
         let site = check_probe(&config.probe_vectors, &config.circuit_config, &config.resid_config, &model)?;
         let invalid =
             |field, found: String, expected: &str| Err(ProbeError::Config { field, found, expected: expected.into() });
         if config.n_classes == 0 {
-            return invalid("n_classes", "0".into(), "there must be at least one");
+            return invalid("n_classes", "0".into(), "it must be at least 1");
         }
         let intermediate_size = match config.intermediate_size {
             -1 => None,
             size if size > 0 => Some(size as usize),
             size => {
-                return invalid("intermediate_size", size.to_string(), "it is positive, or −1 for a linear probe");
+                return invalid("intermediate_size", size.to_string(), "it must be positive, or −1 for a linear probe");
             }
         };
         let (hidden, device) = (model.hidden_size(), model.device());
@@ -76,20 +82,21 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
         Ok(Self { circuit, probe, plan, labeling: config.labeling, n_classes: config.n_classes })
     }
 
-    /// The circuit: masks, temperature, ablations, L0.
+    /// The masked model, which controls the temperature, ablations and L0.
     pub fn circuit(&self) -> &CircuitModel<M> {
         &self.circuit
     }
 
-    /// The parameters that are trained, without the base that they lie on: what a checkpoint needs to hold.
+    /// The trained parameters: mask parameters and classifier, without the frozen base model. A checkpoint needs only
+    /// these.
     pub fn trained_parameters(&self) -> ParamGroup {
         self.circuit.mask_parameters().fuse(&ParamGroup::from_predicate("probe."))
     }
 
-    /// The same probe with another circuit, e.g. one with loaded masks.
+    /// Replaces the circuit by `change(circuit)`, e.g. to load mask parameters.
     ///
     /// # Errors
-    /// Whatever `change` gives.
+    /// Returns the error of `change`.
     pub fn try_with_circuit(
         self,
         change: impl FnOnce(CircuitModel<M>) -> Result<CircuitModel<M>, CircuitError>,
@@ -97,15 +104,19 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
         Ok(Self { circuit: change(self.circuit)?, ..self })
     }
 
-    /// From where on masks change the vectors.
+    /// Which part of the forward pass depends on the masks.
     pub fn plan(&self) -> &ProbePlan {
         &self.plan
     }
 
-    /// What no mask changes of the way to the vectors of a batch of these examples, from a cache as far as it goes.
+    /// The frozen activations of a batch, i.e. the part of the forward pass that no mask changes. Looks them up in
+    /// `cache` and computes only what is missing.
+    ///
+    /// `examples` holds one index per sequence of the batch, see [`ActivationCache::frozen_activations`].
     ///
     /// # Errors
-    /// Those of the cache, of the circuit and of the model's inputs.
+    /// Returns [`ProbeError::Circuit`] if an ablation is set in training mode, [`ProbeError::Batch`] for an invalid
+    /// token mask or unless there is one example per sequence, and [`ProbeError::Model`] for invalid model inputs.
     pub fn cached_activations(
         &self,
         cache: &mut ActivationCache,
@@ -115,19 +126,21 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
         cache.frozen_activations(&self.plan, self.circuit.model()?, examples, batch)
     }
 
-    /// Vectors, scores and loss.
+    /// Computes the vectors of the selected tokens, their logits and the loss.
     ///
     /// # Errors
-    /// [`ProbeError::LabelCount`], [`ProbeError::Batch`], and those of the circuit and of the model's inputs.
+    /// Returns [`ProbeError::LabelCount`] unless each selected token has a label, [`ProbeError::Batch`] for an invalid
+    /// token mask or label, [`ProbeError::Circuit`] if an ablation is set in training mode, and [`ProbeError::Model`]
+    /// for invalid model inputs.
     pub fn forward(&self, batch: &ProbeBatch) -> Result<SubnetworkProbeOutput, ProbeError> {
         self.check_labels(batch)?;
         self.forward_from(&self.plan.frozen_activations(self.circuit.model()?, batch)?, batch)
     }
 
-    /// The same from the frozen activations of the batch.
+    /// Like [`Self::forward`], but continues from the frozen activations of the batch.
     ///
     /// # Errors
-    /// As [`forward`](Self::forward).
+    /// Returns the errors of [`Self::forward`].
     pub fn forward_from(
         &self,
         frozen: &FrozenActivations,
@@ -145,7 +158,7 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
         Ok(SubnetworkProbeOutput { vectors, logits, loss })
     }
 
-    /// The labels, one for each token that is read.
+    /// The labels without padding, one per selected token, after checking them.
     fn check_labels(&self, batch: &ProbeBatch) -> Result<Vec<i64>, ProbeError> {
         if self.labeling == Labeling::Sequence {
             batch.check_one_token_a_sequence()?;
@@ -155,21 +168,21 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
             return Err(ProbeError::Batch {
                 what: "label",
                 found: label.to_string(),
-                expected: format!("there are {} classes, counted from 0", self.n_classes),
+                expected: format!("there are {} classes, numbered from 0", self.n_classes),
             });
         }
         if labels.is_empty() {
             return Err(ProbeError::Batch {
                 what: "token_mask",
-                found: "no token".into(),
-                expected: "a loss needs at least one".into(),
+                found: "false for every token".into(),
+                expected: "the loss needs at least one selected token".into(),
             });
         }
         Ok(labels)
     }
 
-    /// The classifier's parameters as PyTorch names and shapes them: `probe.0.weight` `[out, in]`, `probe.0.bias`, and
-    /// `probe.2.*` with an intermediate layer.
+    /// Parameters of the classifier, with the names and shapes of PyTorch: `probe.0.weight` `[out, in]`, `probe.0.bias`
+    /// `[out]`, and with a hidden layer `probe.2.weight` and `probe.2.bias`.
     pub fn probe_params(&self) -> BTreeMap<String, TensorData> {
         let layers = self.probe.layers().into_iter();
         let params = layers.flat_map(|(name, layer)| {
@@ -180,49 +193,50 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
         params.collect()
     }
 
-    /// Gradients of the classifier's parameters, under the same names.
+    /// Gradients of the classifier's parameters, with the names and shapes of [`Self::probe_params`].
     pub fn probe_gradients(&self, gradients: &burn::tensor::Gradients) -> BTreeMap<String, TensorData> {
         let layers = self.probe.layers().into_iter();
-        let found = layers.flat_map(|(name, layer)| {
+        let named_gradients = layers.flat_map(|(name, layer)| {
             let weight = layer.weight.val().grad(gradients);
             let weight = weight.map(|grad| (format!("{name}.weight"), grad.transpose().into_data()));
             let bias = layer.bias.as_ref().and_then(|bias| bias.val().grad(gradients));
             [weight, bias.map(|grad| (format!("{name}.bias"), grad.into_data()))].into_iter().flatten()
         });
-        found.collect()
+        named_gradients.collect()
     }
 
-    /// Sets the classifier's parameters from [`probe_params`](Self::probe_params)' names and shapes.
+    /// Replaces the parameters of the classifier. `params` has the names and shapes of [`Self::probe_params`].
     ///
     /// # Errors
-    /// [`ProbeError::Config`] naming a tensor that is missing or has another shape.
+    /// Returns [`ProbeError::Config`] for a tensor that is missing or has another shape.
     pub fn load_probe_params(mut self, params: &BTreeMap<String, TensorData>) -> Result<Self, ProbeError> {
         let expected = self.probe_params();
         for (name, current) in &expected {
             let found = params.get(name).map(|data| data.shape().to_vec());
             if found.as_deref() != Some(&current.shape().to_vec()[..]) {
+                let shape = found.map_or_else(|| "missing".into(), |shape| format!("of shape {shape:?}"));
                 return Err(ProbeError::Config {
-                    field: "probe parameters",
-                    found: format!("{name} {found:?}"),
-                    expected: format!("its shape is {:?}", current.shape().to_vec()),
+                    field: "a parameter of the classifier",
+                    found: format!("{shape} (`{name}`)"),
+                    expected: format!("it must have shape {:?}", current.shape().to_vec()),
                 });
             }
         }
-        let fill = |name: &str, layer: Linear| {
+        let load = |name: &str, layer: Linear| {
             let device = layer.weight.lazy_device();
             let weight = Tensor::<2>::from_data(params[&format!("{name}.weight")].clone(), &device).transpose();
             let bias = Tensor::<1>::from_data(params[&format!("{name}.bias")].clone(), &device);
             trainable_linear(weight, bias)
         };
-        self.probe.input = fill("probe.0", self.probe.input);
-        self.probe.output = self.probe.output.map(|layer| fill("probe.2", layer));
+        self.probe.input = load("probe.0", self.probe.input);
+        self.probe.output = self.probe.output.map(|layer| load("probe.2", layer));
         Ok(self)
     }
 }
 
 impl Classifier {
     fn init(hidden: usize, intermediate: Option<usize>, classes: usize, seed: u64, device: &Device) -> Self {
-        let linear = |name: &str, input, output| draw_linear(name, input, output, seed, device);
+        let linear = |name: &str, input, output| random_linear(name, input, output, seed, device);
         match intermediate {
             None => Self { input: linear("probe.0", hidden, classes), output: None },
             Some(size) => {
@@ -232,6 +246,9 @@ impl Classifier {
         }
     }
 
+    /// # Shapes
+    /// - vectors: `[selected, hidden]`
+    /// - output: `[selected, classes]`
     fn forward(&self, vectors: Tensor<2>) -> Tensor<2> {
         let hidden = self.input.forward(vectors);
         match &self.output {
@@ -240,18 +257,20 @@ impl Classifier {
         }
     }
 
+    /// The linear layers with their PyTorch names.
     fn layers(&self) -> Vec<(&'static str, &Linear)> {
         let output = self.output.as_ref().map(|layer| ("probe.2", layer));
         [Some(("probe.0", &self.input)), output].into_iter().flatten().collect()
     }
 }
 
-fn draw_linear(name: &str, input: usize, output: usize, seed: u64, device: &Device) -> Linear {
+/// A linear layer whose weight and bias are uniform in ±1/√input.
+fn random_linear(name: &str, input: usize, output: usize, seed: u64, device: &Device) -> Linear {
     let bound = (input as f32).powf(-0.5);
     let mut stream = rng::stream(seed, name, 0, 0);
-    let mut draw = |n: usize| (0..n).map(|_| (2.0 * rng::uniform01(&mut stream) - 1.0) * bound).collect::<Vec<f32>>();
-    let weight = Tensor::from_data(TensorData::new(draw(input * output), [input, output]), device);
-    let bias = Tensor::from_data(TensorData::new(draw(output), [output]), device);
+    let mut sample = |n: usize| (0..n).map(|_| (2.0 * rng::uniform01(&mut stream) - 1.0) * bound).collect::<Vec<f32>>();
+    let weight = Tensor::from_data(TensorData::new(sample(input * output), [input, output]), device);
+    let bias = Tensor::from_data(TensorData::new(sample(output), [output]), device);
     trainable_linear(weight, bias)
 }
 

@@ -1,9 +1,9 @@
-//! From a model's maskable layers to ns-circuit's targets.
+//! Converts the maskable layers of ns-models to the mask targets of ns-circuit.
 
 use ns_circuit::{LayerKind, MaskTarget};
 use ns_models::Model;
 
-/// The layers of `model` that a mask can be put on, under their HF names.
+/// The layers of `model` that can be masked, with their Hugging Face names.
 pub fn mask_targets<M: Model>(model: &M) -> Vec<MaskTarget> {
     let target = |layer: ns_models::MaskableLayer| MaskTarget {
         kind: match layer.kind {

@@ -1,4 +1,4 @@
-//! What can go wrong in a run.
+//! The error type of this crate.
 
 use std::path::{Path, PathBuf};
 
@@ -7,10 +7,10 @@ use ns_circuit::CircuitError;
 use ns_models::ModelError;
 use ns_probe::ProbeError;
 
-use crate::exchange::CircuitFileError;
+use crate::exchange::{CircuitFileError, first_few};
 use crate::report::figures::FigureError;
 
-/// Error of a recipe, a run or its results.
+/// Error while reading a recipe or data, training, evaluating, or writing results.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
@@ -19,146 +19,154 @@ pub enum TrainError {
     Io {
         /// "read", "write", …
         action: &'static str,
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The system's reason.
+        /// Error of the operating system.
         source: std::io::Error,
     },
-    /// A recipe does not say what it must.
-    #[error("`{}` is not valid: {reason}", path.display())]
+    /// A recipe is not valid TOML, or has missing, unknown or mistyped keys.
+    #[error("`{}` is not a valid recipe: {reason}", path.display())]
     Recipe {
-        /// The file.
+        /// Path of the recipe.
         path: PathBuf,
-        /// The parser's message, with line and column.
+        /// Message of the parser, with line and column.
         reason: String,
     },
-    /// A setting cannot work.
+    /// A setting has an unusable value.
     #[error("{setting} is {found}, but {expected}")]
     Setting {
-        /// Key of the recipe.
+        /// Name of the setting, usually a key of the recipe.
         setting: &'static str,
         /// Its value.
         found: String,
-        /// What would be right.
+        /// Which values are allowed, or why this value is not.
         expected: String,
     },
-    /// A data file is not in the format that its name says.
+    /// A data file is not in the format that its extension implies.
     #[error("cannot read `{}`: {reason}", path.display())]
     DataFormat {
-        /// The file.
+        /// Path of the data file.
         path: PathBuf,
-        /// What stands in the way, with the line.
+        /// Message of the parser, with the line.
         reason: String,
     },
     /// A data file lacks a column.
-    #[error("`{}` has no column `{column}`; it has {}", path.display(), quoted(found))]
+    #[error("`{}` has no column `{column}`; its columns are {}", path.display(), quoted(found))]
     DataColumn {
-        /// The file.
+        /// Path of the data file.
         path: PathBuf,
-        /// The column that a recipe names.
+        /// The column that the recipe names.
         column: String,
-        /// Its columns.
+        /// The columns of the file.
         found: Vec<String>,
     },
-    /// A data file holds something that cannot be used.
-    #[error("`{}`{}: {what} is {found}, but {expected}", path.display(), at(*line))]
+    /// A data file contains an unusable value.
+    #[error("`{}`{}: {what} is {found}, but {expected}", path.display(), line_suffix(*line))]
     Data {
-        /// The file.
+        /// Path of the data file.
         path: PathBuf,
-        /// Line, from 1, where it is about one.
+        /// Line of the value, counted from 1; `None` if the error concerns the whole file.
         line: Option<usize>,
-        /// "a row", "a pixel", …
+        /// Kind of value: "a row", "a pixel", …
         what: &'static str,
-        /// What is there.
+        /// The value.
         found: String,
-        /// What would be right.
+        /// Which values are allowed, or why this value is not.
         expected: String,
     },
-    /// A row has a class that does not exist: no training row has it, or the recipe does not name it.
-    #[error("`{}`, line {line}: there is no class `{class}`; the classes are {}", path.display(), quoted(classes))]
+    /// A row has an unknown class. If the recipe lists the classes, the label is not among them; otherwise no training
+    /// row has this label.
+    #[error("`{}`, line {line}: unknown class `{class}`; the classes are {}", path.display(), quoted(classes))]
     UnknownClass {
-        /// The file.
+        /// Path of the data file.
         path: PathBuf,
-        /// Line, from 1.
+        /// Line of the row, counted from 1.
         line: usize,
-        /// The row's class, or its index.
+        /// Label of the row: name or index of a class.
         class: String,
-        /// The classes.
+        /// Names of the known classes.
         classes: Vec<String>,
     },
-    /// A class cannot be learned.
+    /// A class has no training rows.
     #[error("no training row of `{}` has the class `{class}`", path.display())]
     UntrainedClass {
-        /// The file.
+        /// Path of the data file.
         path: PathBuf,
-        /// The class.
+        /// Name of the class.
         class: String,
     },
-    /// The folder holds another run.
-    #[error("`{}` holds a run of another recipe or seed; choose another --out, or remove it", folder.display())]
+    /// The run folder holds a checkpoint of another recipe or seed.
+    #[error("`{}` holds a run of another recipe or seed; choose another --out, or delete the folder", folder.display())]
     OtherRun {
         /// The run folder.
         folder: PathBuf,
     },
-    /// Training went astray.
-    #[error("the loss became {loss} in epoch {epoch}; {}. A smaller learning rate may help", kept(*last_good, folder))]
+    /// The run folder holds a checkpoint of an incompatible version of this crate.
+    #[error(
+        "`{}` holds a checkpoint of another version of this program (format {found}, this version writes {expected}); \
+         choose another --out, or delete the folder",
+        folder.display()
+    )]
+    OtherFormat {
+        /// The run folder.
+        folder: PathBuf,
+        /// Format of the checkpoint; 0 for the first versions, which did not record it.
+        found: u32,
+        /// Format that this version reads.
+        expected: u32,
+    },
+    /// The training loss became NaN or infinite.
+    #[error(
+        "the loss became {loss} in epoch {epoch}; {}. A smaller learning rate may help",
+        last_good_checkpoint(*last_good, folder)
+    )]
     NanLoss {
         /// The loss.
         loss: f64,
-        /// Epoch, from 1.
+        /// Epoch, counted from 1.
         epoch: usize,
-        /// Last epoch with a checkpoint whose weights gave a finite loss, 0 if there is none.
+        /// Epoch of the last checkpoint whose weights had a finite loss; 0 if there is no such checkpoint.
         last_good: usize,
         /// The run folder.
         folder: PathBuf,
     },
     /// A checkpoint could not be written or read.
-    #[error("checkpoint of epoch {epoch} in `{}`: {source}", folder.display())]
+    #[error("cannot write or read the checkpoint of epoch {epoch} in `{}`: {source}", folder.display())]
     Checkpoint {
         /// Epoch of the checkpoint.
         epoch: usize,
         /// The run folder.
         folder: PathBuf,
-        /// burn-train's reason.
+        /// Error of burn-train.
         source: CheckpointerError,
     },
-    /// A circuit's files.
+    /// The files of a circuit are missing or invalid.
     #[error(transparent)]
     CircuitFile(#[from] CircuitFileError),
-    /// Two circuits cannot share a figure or a table.
-    #[error("the two circuits lie in different models: {}", some(differences))]
+    /// Two circuits cannot be compared because they mask different models.
+    #[error("the two circuits belong to different models: {}", first_few(differences))]
     DifferentModels {
-        /// Layers that differ, each in words.
+        /// One description per layer that differs.
         differences: Vec<String>,
     },
     /// A figure could not be drawn.
     #[error(transparent)]
     Figure(#[from] FigureError),
-    /// The model.
+    /// A model could not be loaded, saved or run.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The circuit.
+    /// A circuit could not be built, ablated, loaded or saved.
     #[error(transparent)]
     Circuit(#[from] CircuitError),
-    /// The probe.
+    /// A probe could not be built or run.
     #[error(transparent)]
     Probe(#[from] ProbeError),
 }
 
-/// The first few of a list.
-fn some(differences: &[String]) -> String {
-    const SHOWN: usize = 5;
-    let shown = differences.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
-    match differences.len().saturating_sub(SHOWN) {
-        0 => shown,
-        more => format!("{shown}; and {more} more"),
-    }
-}
-
-fn kept(last_good: usize, folder: &Path) -> String {
+fn last_good_checkpoint(last_good: usize, folder: &Path) -> String {
     match last_good {
-        0 => format!("no checkpoint in `{}` is from before that", folder.display()),
-        epoch => format!("the checkpoint of epoch {epoch} in `{}` is kept", folder.display()),
+        0 => format!("no checkpoint in `{}` is usable, so the next attempt starts from scratch", folder.display()),
+        epoch => format!("the next attempt continues from the checkpoint of epoch {epoch} in `{}`", folder.display()),
     }
 }
 
@@ -166,11 +174,12 @@ fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-fn at(line: Option<usize>) -> String {
+fn line_suffix(line: Option<usize>) -> String {
     line.map(|line| format!(", line {line}")).unwrap_or_default()
 }
 
 impl TrainError {
+    /// Converts an I/O error, for `map_err`.
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { action, path, source }

@@ -1,8 +1,49 @@
-//! The learner: what is trained, on which data, and what it leaves behind.
+//! Trains models, circuits and probes from recipes, evaluates them and reports the results.
 //!
-//! A run is a recipe (TOML) plus a seed. It leaves a folder with the recipe, metrics (JSON lines), checkpoints, results
-//! and figures; killed at any moment it continues from its last checkpoint, and on the same backend it gives the same
-//! numbers again, because shuffles, splits and noise are functions of seed and epoch.
+//! A *run* trains one recipe with one seed in one folder. A recipe is a TOML file that names the model, the data and
+//! the optimiser and, for circuits and probes, the masks. The run folder holds the recipe with its seed
+//! (`recipe.toml`), one line of metrics per epoch (`metrics.jsonl`) and checkpoints; a finished run adds the trained
+//! weights or mask parameters, and the functions of `report` add tables and figures. A run that is interrupted or
+//! killed continues from its last checkpoint. Shuffles, splits and noise depend only on seed, epoch and step, so on the
+//! same backend a resumed run computes the same numbers as an uninterrupted one.
+//!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use burn::tensor::Device;
+//! use ns_train::{BaseModelPool, Interrupt, ProbeRecipe, load_recipe, train_probe};
+//!
+//! let path = Path::new("models/arithmetic/probe-a2-attn.toml");
+//! let recipe = load_recipe::<ProbeRecipe>(path)?.resolve(path)?;
+//! let models = BaseModelPool::new(&Device::default(), 1024);
+//! let report = train_probe(&recipe, 0, Path::new("runs/a2"), &models, &Interrupt::on_signals())?;
+//! if let Some(report) = report {
+//!     println!("1-NN accuracy {:.3}, {} weights in the circuit", report.row.knn_test, report.l0.total);
+//! }
+//! # Ok::<(), ns_train::TrainError>(())
+//! ```
+//!
+//! # Modules
+//!
+//! Everything is exported at the root of the crate, except the items of [`figures`] and `verify`.
+//!
+//! - `data`: the examples. Modular arithmetic ([`Arithmetic`]), and texts, words and images in files ([`Table`],
+//!   [`TextClassification`], [`WordLabels`], [`LabelledImages`]); splits and batches ([`TaskData`]).
+//! - `recipe`: the recipes and how to read them ([`load_recipe`]). [`TrainRecipe`] trains a model on arithmetic,
+//!   [`TaskRecipe`] a model or a circuit on the model's own task, [`ProbeRecipe`] a circuit probe and
+//!   [`SubnetworkRecipe`] subnetwork probes.
+//! - `train`: the epoch loop ([`Learner`]), and one function per recipe that trains in a run folder: [`train_model`],
+//!   [`train_task`], [`train_probe`] and [`train_subnetwork`].
+//! - `evaluate`: the measurements on a trained circuit: 1-nearest-neighbour accuracy ([`ProbeRow`]), and ablations with
+//!   random controls ([`AblationStudy`], [`ablate_run`]).
+//! - `run`: the run folder ([`Run`]), [`Metrics`], [`Progress`], Ctrl-C ([`Interrupt`]) and parallel runs
+//!   ([`run_parallel`]).
+//! - `report`: tables ([`markdown`]), JSON ([`write_rows`]), charts ([`figures`]) and drawings of circuits
+//!   ([`draw_circuits`], [`draw_heat_map`]).
+//! - `exchange`: circuits on disk. Loads a circuit ([`load_circuit`]), exchanges it with the Python package
+//!   ([`export_masks`], [`export_state_dict`]) and writes it as a plain model ([`materialize`]).
+//! - `verify`, with the cargo feature `verify`: runs test cases from PyTorch and compares every tensor.
+//! - `bench`, with the cargo feature `bench`: times training steps and forward passes.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod error;
@@ -50,3 +91,8 @@ pub use train::{
     BaseModelPool, DEFAULT_ACTIVATION_CACHE_MB, Learner, ModelTraining, Outcome, ProbeReport, ProbeTraining,
     SubnetworkTraining, TaskReport, TaskTraining, Trainable, train_model, train_probe, train_subnetwork, train_task,
 };
+
+/// Runs the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes digits.csv out of scikit-learn's copy of the digits.
+"""Writes digits.csv from scikit-learn's copy of the digits.
 
     pip install scikit-learn==1.9.1
     python3 build.py
@@ -16,7 +16,7 @@ def main():
     assert (rows == digits.data).all() and rows.shape == (1797, 64)
     with open(pathlib.Path(__file__).with_name("digits.csv"), "w", encoding="ascii", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["label"] + [f"p{place}" for place in range(64)])
+        writer.writerow(["label"] + [f"p{pixel}" for pixel in range(64)])
         for label, pixels in zip(digits.target.tolist(), rows.tolist()):
             writer.writerow([label] + pixels)
 

@@ -1,4 +1,4 @@
-//! From a backend's name to a device: the only place that names backends. Commands and tests both use it.
+//! Parsing of backend names, and opening of devices. Only this file names backends; commands and tests use it.
 
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use burn::tensor::DeviceKind;
 use burn::tensor::{Device, DeviceType};
 use tracing::warn;
 
-/// A backend that a build may hold.
+/// A backend that a build may contain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Backend {
     /// CPU, Burn's flex backend.
@@ -25,7 +25,7 @@ pub(crate) enum Backend {
     Cuda,
 }
 
-/// `NAME` or `NAME:INDEX`: a backend, and which of its devices if not the one that it takes itself.
+/// A backend and, optionally, the index of one of its devices: `NAME` or `NAME:INDEX`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChosenDevice {
     backend: Backend,
@@ -33,10 +33,10 @@ pub struct ChosenDevice {
 }
 
 impl Backend {
-    /// All of them, in this build or not.
+    /// All backends, in this build or not.
     pub(crate) const ALL: [Self; 4] = [Self::Flex, Self::Ndarray, Self::Wgpu, Self::Cuda];
 
-    /// Its name, which is its cargo feature's.
+    /// Name of the backend and of its cargo feature.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Flex => "flex",
@@ -46,7 +46,7 @@ impl Backend {
         }
     }
 
-    /// The devices of this machine in the order of their indices; `None` when the backend is not in this build.
+    /// Devices of this machine in the order of their indices; `None` if the backend is not in this build.
     pub(crate) fn devices(self) -> Option<Vec<Device>> {
         let kind = match self {
             #[cfg(feature = "flex")]
@@ -63,19 +63,19 @@ impl Backend {
         Some(Device::enumerate(kind).into_vec())
     }
 
-    /// What is wrong with a machine where it has no device.
+    /// Explains why the backend has no device on a machine.
     pub(crate) fn without_devices(self) -> &'static str {
         match self {
             Self::Flex | Self::Ndarray => "no device",
             Self::Wgpu => "no adapter: no driver of Vulkan, Metal or DirectX is installed",
-            Self::Cuda => "no device: no CUDA driver is installed, or it sees no GPU",
+            Self::Cuda => "no device: no CUDA driver is installed, or it finds no GPU",
         }
     }
 
-    /// The device that is taken where none is named.
+    /// The device that is used if no index is given.
     fn preferred(self, devices: &[Device]) -> Option<Device> {
         match self {
-            // The fastest adapter, or what CUBECL_WGPU_DEFAULT_DEVICE says.
+            // The fastest adapter, or the one that CUBECL_WGPU_DEFAULT_DEVICE selects.
             #[cfg(feature = "wgpu")]
             Self::Wgpu if !devices.is_empty() => Some(Device::wgpu(DeviceKind::DefaultDevice)),
             _ => devices.first().cloned(),
@@ -84,17 +84,17 @@ impl Backend {
 }
 
 impl ChosenDevice {
-    /// The device, ready to compute.
+    /// Opens the device and starts it.
     ///
     /// # Errors
-    /// When the backend is not in this build, finds nothing on this machine, has fewer devices, or cannot start this
-    /// one. No other device is taken in its place.
+    /// Returns an error if the backend is not in this build, has no device on this machine, has no device with this
+    /// index, or if the device does not start. No other device is used instead.
     pub fn open(self) -> anyhow::Result<Device> {
         let name = self.backend.name();
         let devices = self.backend.devices().with_context(|| {
             format!(
-                "backend `{name}` is not in this build; build with it: \
-                 `cargo run --release -p xtask --features {name} -- …`"
+                "backend `{name}` is not in this build; enable its cargo feature: \
+                 `cargo run -p xtask --features {name} -- …`"
             )
         })?;
         let preferred = self.backend.preferred(&devices);
@@ -102,32 +102,32 @@ impl ChosenDevice {
         let device = match self.index {
             None => preferred,
             Some(index) => devices.get(index).cloned().with_context(|| {
-                format!("backend `{name}` has no device {index}: it has {}, numbered from 0", devices.len())
+                format!("backend `{name}` has no device {index}: it has {} device(s), numbered from 0", devices.len())
             })?,
         };
-        started(&device).with_context(|| format!("backend `{self}` found a device and cannot start it"))?;
+        start(&device).with_context(|| format!("the device of backend `{self}` does not start"))?;
         if devices.iter().all(is_software) {
-            warn!("`{self}` has no GPU here: it computes in software, far slower than the backend `flex`");
+            warn!("`{self}` finds no GPU; its driver computes in software, much slower than the backend `flex`");
         }
         Ok(device)
     }
 }
 
-/// Whether a GPU's driver is a program on the processor, as Mesa's lavapipe is.
+/// Whether the driver of a GPU backend computes on the CPU, as Mesa's lavapipe does.
 pub(crate) fn is_software(device: &Device) -> bool {
     #[cfg(feature = "wgpu")]
     if *device == Device::wgpu(DeviceKind::Cpu) {
         return true;
     }
-    let _other_backends_have_no_such_driver = device;
+    let _unused_without_wgpu = device;
     false
 }
 
-/// Waits for the device, which starts it. Burn's GPU backends panic where a driver refuses.
-fn started(device: &Device) -> anyhow::Result<()> {
+/// Starts a device by waiting for it. Burn's GPU backends panic if the driver refuses.
+fn start(device: &Device) -> anyhow::Result<()> {
     match catch_unwind(AssertUnwindSafe(|| device.sync())) {
         Ok(done) => Ok(done?),
-        Err(_) => anyhow::bail!("its driver refused; the message is above"),
+        Err(_) => anyhow::bail!("its driver refused to start it; see the message above"),
     }
 }
 
@@ -147,9 +147,9 @@ impl FromStr for ChosenDevice {
         };
         let known = Backend::ALL.map(Backend::name).join(", ");
         let backend = Backend::ALL.into_iter().find(|backend| backend.name() == name);
-        let backend = backend.with_context(|| format!("no backend has this name; there are {known}"))?;
-        let index =
-            index.map(|index| index.parse::<usize>().with_context(|| format!("`{index}` is not a device's number")));
+        let backend = backend.with_context(|| format!("`{name}` is not a backend; known backends are {known}"))?;
+        let invalid = |index: &str| format!("`{index}` is not the index of a device; pass a number from 0");
+        let index = index.map(|index| index.parse::<usize>().with_context(|| invalid(index)));
         Ok(Self { backend, index: index.transpose()? })
     }
 }

@@ -1,4 +1,4 @@
-//! `--backend NAME[:INDEX]`, and what `--backend list` prints.
+//! The option `--backend NAME[:INDEX]` and the output of `--backend list`.
 
 mod chosen;
 
@@ -10,25 +10,29 @@ pub use chosen::ChosenDevice;
 
 use chosen::Backend;
 
-/// Where to compute.
+/// Backend and device to compute on.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct BackendOption {
-    /// Where to compute: `flex`, `ndarray`, `wgpu` or `cuda`, if its cargo feature was on, `wgpu:1` for its second
-    /// device; `list` shows what there is
+    /// Backend and device to compute on; `list` prints those of this machine
+    ///
+    /// Backends are `flex` and `ndarray` (CPU), `wgpu` (GPU through Vulkan, Metal or DirectX) and `cuda` (NVIDIA GPU).
+    /// A build contains those whose cargo feature is enabled. An index selects a device: `wgpu:1` is the second of
+    /// `wgpu`.
     #[arg(long, value_name = "NAME[:INDEX]", default_value = "flex")]
     backend: ChosenDevice,
 }
 
 impl BackendOption {
-    /// The device.
+    /// Opens the device.
     pub(crate) fn device(self) -> anyhow::Result<Device> {
         self.backend.open()
     }
 }
 
-/// Every backend in this build that has a device here; each that has none gets a line that says SKIPPED.
+/// Returns every backend in this build that has a device on this machine. Prints a line `SKIPPED: …` for each backend
+/// without one.
 pub(crate) fn all_with_devices() -> Vec<ChosenDevice> {
-    let here = |backend: &Backend| match backend.devices() {
+    let has_device = |backend: &Backend| match backend.devices() {
         None => false,
         Some(devices) if devices.is_empty() => {
             say!("SKIPPED: {}: {}", backend.name(), backend.without_devices());
@@ -36,17 +40,18 @@ pub(crate) fn all_with_devices() -> Vec<ChosenDevice> {
         }
         Some(_) => true,
     };
-    Backend::ALL.into_iter().filter(here).map(ChosenDevice::from).collect()
+    Backend::ALL.into_iter().filter(has_device).map(ChosenDevice::from).collect()
 }
 
-/// Whether the arguments hold `--backend list`, which needs no other argument.
-pub(crate) fn list_is_wanted(arguments: impl Iterator<Item = String>) -> bool {
+/// Whether the arguments contain `--backend list`. This is checked before clap parses the arguments, because the list
+/// needs no other argument.
+pub(crate) fn list_is_requested(arguments: impl Iterator<Item = String>) -> bool {
     let arguments: Vec<String> = arguments.collect();
-    let apart = arguments.windows(2).any(|pair| pair[0] == "--backend" && pair[1] == "list");
-    apart || arguments.iter().any(|argument| argument == "--backend=list")
+    let as_two_arguments = arguments.windows(2).any(|pair| pair[0] == "--backend" && pair[1] == "list");
+    as_two_arguments || arguments.iter().any(|argument| argument == "--backend=list")
 }
 
-/// Prints each backend and its devices.
+/// Prints each backend with its devices.
 pub(crate) fn print_list() {
     for backend in Backend::ALL {
         let name = backend.name();
@@ -62,22 +67,23 @@ pub(crate) fn print_list() {
     }
 }
 
-/// What the driver calls the device; the processor has no name.
+/// Name of a device according to its driver. The CPU has no name, so its number of threads is given.
 pub(crate) fn device_name(device: &Device) -> String {
     #[cfg(any(feature = "wgpu", feature = "cuda"))]
     if let Some(name) = driver_name(device) {
-        return if chosen::is_software(device) { format!("{name}, in software") } else { name };
+        return if chosen::is_software(device) { format!("{name} (in software)") } else { name };
     }
-    let _has_a_driver_elsewhere = device;
+    let _unused_without_gpu_backends = device;
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     format!("this machine's processor, {threads} threads")
 }
 
-/// `None` where there is no driver; a device that does not start says so in place of its name.
+/// Name of a device according to its driver; `None` if it has no driver. For a device that does not start, a message is
+/// returned instead.
 #[cfg(any(feature = "wgpu", feature = "cuda"))]
 fn driver_name(device: &Device) -> Option<String> {
     match std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| device.identity())) {
         Ok(identity) => identity.map(|identity| identity.name),
-        Err(_) => Some("found, and cannot be started; the message is above".into()),
+        Err(_) => Some("found, but it does not start; see the message above".into()),
     }
 }

@@ -1,4 +1,4 @@
-//! `bench backends`: the same work on every backend.
+//! `bench backends`: times the same work on every backend.
 
 use std::{path::PathBuf, thread::sleep, time::Duration};
 
@@ -18,50 +18,54 @@ use crate::{
     output::say,
 };
 
-/// Rounds before the clock starts: a GPU's kernels are compiled when they are first used.
+/// Number of untimed rounds, because a GPU compiles its kernels when they are first used.
 const WARMUP: usize = 2;
-/// Idle threads of one backend spin for a while before they sleep; the next should not pay for it.
+/// Pause before each measurement. The idle threads of one backend spin before they sleep, which would slow down the
+/// next.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// The hidden size of GPT-2 small, whose attention block has 2.4 million weights.
+/// Hidden size of GPT-2 small. The attention of a block has 2.4 million weights.
 const MASKED_WIDTH: usize = 768;
-/// Tokens of the products beside the masks, which are not reported here.
+/// Number of tokens of the matrix products. Their time is not reported here.
 const MASKED_ROWS: usize = 32;
 
-/// Time a forward pass, a probe's step and a mask's step on every backend in this build
+/// Time a forward pass, a probe step and a mask step on every backend in this build
 ///
-/// Backends take turns in one run, because times on a shared machine mean little and ratios more. The probe's step is
-/// that of a circuit probe on the shipped model; the mask's step is what masks on GPT-2 small's attention block (2.4
-/// million logits) add to one: soft masks, effective weights, L0, gradients, AdamW.
+/// A probe step is a training step of the circuit probe in --recipe. A mask step is what masks on the attention of a
+/// block of GPT-2 small (2.4 million mask parameters) add to a training step: soft masks, effective weights, L0,
+/// gradients and AdamW. Backends take turns in one run, because times on a shared machine vary more than ratios. The
+/// command prints a table of median times.
+///
+/// Example: cargo xtask bench backends --figure runs/backends
 #[derive(Args)]
 pub(crate) struct BenchBackends {
-    /// A backend; may be repeated [default: all in this build that have a device here]
+    /// Backend to time; may be repeated [default: all in this build that have a device on this machine]
     #[arg(long, value_name = "NAME[:INDEX]")]
     backend: Vec<ChosenDevice>,
     /// Model and batch of the forward pass
     #[arg(long, value_enum, default_value = "minilm")]
     shape: Shape,
-    /// The probe
+    /// Recipe of the circuit probe
     #[arg(long, default_value = "models/arithmetic/probe-a2-attn.toml")]
     recipe: PathBuf,
-    /// Timed rounds
+    /// Number of timed rounds
     #[arg(long, default_value_t = 9)]
     rounds: usize,
-    /// Write everything that was measured to this file
+    /// Write all times to this file (JSON)
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Draw backends.svg and backends.png in this folder
+    /// Draw the median times to backends.svg and backends.png in this folder
     #[arg(long, value_name = "FOLDER")]
     figure: Option<PathBuf>,
 }
 
-/// A backend's device.
+/// A device and the name of its backend.
 struct BenchDevice {
     name: String,
     device: Device,
 }
 
-/// Kinds of work.
+/// The kinds of work that are timed.
 #[derive(Clone, Copy, Debug)]
 enum Work {
     Forward,
@@ -69,7 +73,7 @@ enum Work {
     MaskStep,
 }
 
-/// Does the work once and says how many milliseconds it took.
+/// Does the work once and returns its time in milliseconds.
 type Timer = Box<dyn FnMut() -> anyhow::Result<f64>>;
 
 impl Work {
@@ -96,27 +100,27 @@ impl BenchBackends {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let chosen = if self.backend.is_empty() { all_with_devices() } else { self.backend.clone() };
         let open = |chosen: ChosenDevice| Ok(BenchDevice { name: chosen.to_string(), device: chosen.open()? });
-        let places: Vec<BenchDevice> = chosen.into_iter().map(open).collect::<anyhow::Result<_>>()?;
+        let devices: Vec<BenchDevice> = chosen.into_iter().map(open).collect::<anyhow::Result<_>>()?;
         let mut measured = Vec::new();
         for work in Work::ALL {
-            measured.push((work, self.measure(work, &places)?));
+            measured.push((work, self.measure(work, &devices)?));
         }
-        say!("{}", table(&places, &measured).trim_end());
+        say!("{}", table(&devices, &measured).trim_end());
         if let Some(path) = &self.json {
-            std::fs::write(path, format!("{:#}\n", self.report(&places, &measured)))?;
+            std::fs::write(path, format!("{:#}\n", self.report(&devices, &measured)))?;
         }
         if let Some(folder) = &self.figure {
-            let panels: Vec<TimePanel> = measured.iter().map(|(work, times)| panel(*work, &places, times)).collect();
+            let panels: Vec<TimePanel> = measured.iter().map(|(work, times)| panel(*work, &devices, times)).collect();
             time_bars(folder, "backends", "The same work on each backend, median times", &panels)?;
         }
         Ok(())
     }
 
-    /// Times one kind of work everywhere, in turns.
-    fn measure(&self, work: Work, places: &[BenchDevice]) -> anyhow::Result<Vec<StepTimes>> {
+    /// Times one kind of work on all devices, which take turns.
+    fn measure(&self, work: Work, devices: &[BenchDevice]) -> anyhow::Result<Vec<StepTimes>> {
         let mut timers: Vec<Timer> =
-            places.iter().map(|place| self.timer(work, &place.device)).collect::<anyhow::Result<_>>()?;
-        let mut times = vec![StepTimes { milliseconds: Vec::new() }; places.len()];
+            devices.iter().map(|entry| self.timer(work, &entry.device)).collect::<anyhow::Result<_>>()?;
+        let mut times = vec![StepTimes { milliseconds: Vec::new() }; devices.len()];
         for round in 0..WARMUP + self.rounds {
             for (timer, times) in timers.iter_mut().zip(&mut times) {
                 sleep(PAUSE);
@@ -129,6 +133,7 @@ impl BenchBackends {
         Ok(times)
     }
 
+    /// Prepares one kind of work on a device.
     fn timer(&self, work: Work, device: &Device) -> anyhow::Result<Timer> {
         Ok(match work {
             Work::Forward => {
@@ -147,33 +152,33 @@ impl BenchBackends {
         })
     }
 
-    fn report(&self, places: &[BenchDevice], measured: &[(Work, Vec<StepTimes>)]) -> Value {
-        let place = |index: usize, place: &BenchDevice| {
+    fn report(&self, devices: &[BenchDevice], measured: &[(Work, Vec<StepTimes>)]) -> Value {
+        let report = |index: usize, entry: &BenchDevice| {
             let times = measured.iter().map(|(work, times)| {
                 let times = &times[index];
                 (work.key().to_owned(), json!({ "median_ms": times.median(), "all_ms": times.milliseconds }))
             });
             let times: serde_json::Map<String, Value> = times.collect();
-            json!({ "backend": place.name, "device": device_name(&place.device), "times": times })
+            json!({ "backend": entry.name, "device": device_name(&entry.device), "times": times })
         };
-        let backends: Vec<Value> = places.iter().enumerate().map(|(index, at)| place(index, at)).collect();
+        let backends: Vec<Value> = devices.iter().enumerate().map(|(index, entry)| report(index, entry)).collect();
         json!({ "shape": self.shape.name(), "recipe": self.recipe, "backends": backends })
     }
 }
 
-/// A line a backend.
-fn table(places: &[BenchDevice], measured: &[(Work, Vec<StepTimes>)]) -> String {
+/// A Markdown table with one line per backend.
+fn table(devices: &[BenchDevice], measured: &[(Work, Vec<StepTimes>)]) -> String {
     let works = measured.iter().map(|(work, _)| work.name());
     let header: Vec<&str> = ["backend", "device"].into_iter().chain(works).collect();
-    let line = |(index, place): (usize, &BenchDevice)| {
+    let line = |(index, entry): (usize, &BenchDevice)| {
         let medians = measured.iter().map(|(_, times)| format!("{:.1}", times[index].median()));
-        [place.name.clone(), device_name(&place.device)].into_iter().chain(medians).collect()
+        [entry.name.clone(), device_name(&entry.device)].into_iter().chain(medians).collect()
     };
-    let lines: Vec<Vec<String>> = places.iter().enumerate().map(line).collect();
+    let lines: Vec<Vec<String>> = devices.iter().enumerate().map(line).collect();
     markdown(&header, &lines)
 }
 
-fn panel(work: Work, places: &[BenchDevice], times: &[StepTimes]) -> TimePanel {
-    let times = places.iter().zip(times).map(|(place, times)| (place.name.clone(), times.median())).collect();
+fn panel(work: Work, devices: &[BenchDevice], times: &[StepTimes]) -> TimePanel {
+    let times = devices.iter().zip(times).map(|(entry, times)| (entry.name.clone(), times.median())).collect();
     TimePanel { label: work.name().to_owned(), times }
 }

@@ -1,4 +1,4 @@
-//! `bench forward`: a plain forward pass.
+//! `bench forward`: times plain forward passes.
 
 use std::{path::PathBuf, thread::sleep, time::Duration};
 
@@ -12,24 +12,28 @@ use serde_json::{Value, json};
 use super::peer::{PeerOptions, PeerProcess};
 use crate::{backend::BackendOption, output::say};
 
-/// Forward passes before the clock starts.
+/// Number of untimed forward passes at the start.
 const WARMUP: usize = 2;
-/// Idle threads of either side spin for a while before they sleep; the other side should not pay for it.
+/// Pause before each forward pass. The idle threads of one side spin before they sleep, which would slow down the
+/// other.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Time a plain forward pass, and the same in transformers with --peer python
+/// Time plain forward passes, also in transformers with --peer python
 ///
-/// Models have random weights and need no files. Passes of both alternate in one run, because times on a shared
-/// machine mean little and ratios more.
+/// Models have random weights and need no files. The command prints the median time per shape and, with a peer, the
+/// ratio of the two. Passes of both sides alternate in one run, because times on a shared machine vary more than
+/// ratios.
+///
+/// Example: cargo xtask bench forward --shape minilm --peer python
 #[derive(Args)]
 pub(crate) struct BenchForward {
-    /// What to time; may be repeated [default: all]
+    /// Model and batch to time; may be repeated [default: all]
     #[arg(long, value_enum)]
     shape: Vec<Shape>,
-    /// Timed passes of each side
+    /// Number of timed passes of each side
     #[arg(long, default_value_t = 9)]
     rounds: usize,
-    /// Write everything that was measured to this file
+    /// Write all times to this file (JSON)
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     #[command(flatten)]
@@ -41,9 +45,9 @@ pub(crate) struct BenchForward {
 /// A model and a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Shape {
-    /// GPT-2 small with its language model's head, 8 sequences of 64 tokens
+    /// GPT-2 small with its language-model head, 8 sequences of 64 tokens
     Gpt2Small,
-    /// MiniLM (BERT with 6 layers of 384), 32 sequences of 32 tokens
+    /// MiniLM (BERT with 6 blocks, hidden size 384), 32 sequences of 32 tokens
     Minilm,
     /// ViT base with its classifier, 4 images of 224 × 224 pixels in patches of 16
     VitBase,
@@ -54,7 +58,7 @@ impl Shape {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// Sizes of the inputs, `[batch, seq]` or `[batch, channels, height, width]`.
+    /// Shape of the inputs: `[batch, seq]` or `[batch, channels, height, width]`.
     fn dims(self) -> &'static [usize] {
         match self {
             Self::Gpt2Small => &[8, 64],
@@ -82,7 +86,7 @@ impl Shape {
         }
     }
 
-    /// Token ids or pixels that are all over the place.
+    /// Token ids or pixels that are spread over their whole range.
     pub(super) fn inputs(self, device: &Device) -> ModelInputs {
         let dims = self.dims();
         let ids = (0..dims.iter().product::<usize>()).map(|i| (i * 7919 % 30_011) as i64);
@@ -107,7 +111,7 @@ impl BenchForward {
         Ok(())
     }
 
-    /// Times one shape on both sides, in turns.
+    /// Times one shape on both sides, which take turns.
     fn measure(&self, shape: Shape, device: &Device) -> anyhow::Result<Value> {
         let config = shape.config();
         let bench = ForwardBench::new(&config, shape.inputs(device), device)?;
@@ -123,7 +127,7 @@ impl BenchForward {
             ours.push(bench.time()?);
             if let Some(peer) = &mut peer {
                 sleep(PAUSE);
-                theirs.push(time_of(peer)?);
+                theirs.push(time_peer(peer)?);
             }
         }
         let timed = |mut all: Vec<f64>| StepTimes { milliseconds: all.split_off(WARMUP.min(all.len())) };
@@ -142,6 +146,7 @@ impl BenchForward {
     }
 }
 
-fn time_of(peer: &mut PeerProcess) -> anyhow::Result<f64> {
-    peer.ask()?["ms"].as_f64().context("the peer's JSON has no `ms`")
+/// Milliseconds of one forward pass of the peer.
+fn time_peer(peer: &mut PeerProcess) -> anyhow::Result<f64> {
+    peer.run_once()?["ms"].as_f64().context("the peer's JSON has no `ms`")
 }

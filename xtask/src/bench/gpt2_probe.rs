@@ -1,4 +1,4 @@
-//! Steps of a circuit probe on one block of GPT-2 small with random weights.
+//! Times training steps of a circuit probe on one block of GPT-2 small with random weights.
 
 use std::{thread::sleep, time::Duration};
 
@@ -9,35 +9,36 @@ use ns_train::{ProbeBench, ProbeBenchConfig, StepTimes};
 use serde_json::{Value, json};
 
 use super::{
-    memory::{forget_peak_memory, peak_memory_mb},
+    memory::{peak_memory_mb, reset_peak_memory},
     peer::{PeerOptions, PeerProcess},
 };
 use crate::output::say;
 
-/// Batches that an epoch cycles through; the first epoch fills the cache of frozen activations.
+/// Number of batches per epoch. The first epoch fills the activation cache.
 const STEPS_PER_EPOCH: usize = 2;
-/// Steps of either side before the clock starts, besides the first epoch.
+/// Number of untimed steps of each side, in addition to the first epoch.
 const WARMUP: usize = 2;
-/// Idle threads of either side spin for a while before they sleep; the other side should not pay for it.
+/// Pause before each timed step. The idle threads of one side spin before they sleep, which would slow down the other.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// A batch on GPT-2 small.
+/// Masks and a batch for GPT-2 small.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gpt2Shape {
-    /// 32 sequences of 15 tokens, one mask logit a weight of attention.
+    /// 32 sequences of 15 tokens, one mask parameter per weight of the attention.
     Weights,
-    /// The paper's agreement sweep: 500 sequences of 15 tokens, one logit a neuron of attention or the MLP.
+    /// The paper's agreement sweep: 500 sequences of 15 tokens, one mask parameter per neuron of the attention or the
+    /// MLP.
     Agreement,
 }
 
-/// How to measure.
+/// Settings of the measurement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rounds {
-    /// Timed steps.
+    /// Number of timed steps of this project.
     pub(crate) ours: usize,
-    /// The same of NeuroSurgeon.
+    /// Number of timed steps of NeuroSurgeon.
     pub(crate) peers: usize,
-    /// Memory for frozen activations.
+    /// Size of the activation cache in MB.
     pub(crate) activation_cache_mb: usize,
 }
 
@@ -70,7 +71,7 @@ impl Gpt2Shape {
         }
     }
 
-    /// Measures every component of these blocks.
+    /// Measures every component (attention, MLP) of the blocks `layers`. Returns one JSON object per measurement.
     pub(crate) fn measure(
         self,
         layers: &[usize],
@@ -83,14 +84,14 @@ impl Gpt2Shape {
     }
 }
 
-/// One row of the table.
+/// One measurement: a shape and the component of one block.
 struct Case {
     shape: Gpt2Shape,
     component: &'static str,
     layer: usize,
 }
 
-/// A peer's steps.
+/// The steps of one peer graph.
 struct PeerSteps {
     graph: &'static str,
     process: PeerProcess,
@@ -102,7 +103,7 @@ struct PeerSteps {
 
 impl Case {
     fn measure(&self, rounds: Rounds, peer: &PeerOptions, device: &Device) -> anyhow::Result<Value> {
-        forget_peak_memory();
+        reset_peak_memory();
         let mut bench = ProbeBench::new(self.config(rounds.activation_cache_mb), device)?;
         let first_epoch: Vec<f64> = (0..STEPS_PER_EPOCH).map(|_| bench.step()).collect::<Result<_, _>>()?;
         let mut peers = self.peers(rounds, peer)?;
@@ -169,7 +170,8 @@ impl Case {
         }
     }
 
-    /// NeuroSurgeon, the block written by hand, and the same at the tokens that are read only.
+    /// Starts the peer graphs: NeuroSurgeon, the probed block written by hand, and that block computed only at the
+    /// probed tokens.
     fn peers(&self, rounds: Rounds, peer: &PeerOptions) -> anyhow::Result<Vec<PeerSteps>> {
         let graphs = [("neurosurgeon", rounds.peers), ("block", rounds.ours), ("rows", rounds.ours)];
         let started = graphs.map(|(graph, rounds)| self.start(graph, rounds, peer));
@@ -202,8 +204,9 @@ impl Case {
 }
 
 impl PeerSteps {
+    /// Runs one step, and records its time after the untimed steps.
     fn step(&mut self, round: usize) -> anyhow::Result<()> {
-        let measured = self.process.ask()?;
+        let measured = self.process.run_once()?;
         let number = |key: &str| measured[key].as_f64().with_context(|| format!("the peer's JSON has no `{key}`"));
         self.peak_rss_mb = self.peak_rss_mb.max(number("peak_rss_mb")?);
         if round >= WARMUP.min(self.rounds) {

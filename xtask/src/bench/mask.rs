@@ -1,4 +1,4 @@
-//! `bench mask`: the elementwise work of masks beside the matrix products of the masked layers.
+//! `bench mask`: times the elementwise work of masks, next to the matrix products of the masked layers.
 
 use std::path::PathBuf;
 
@@ -9,30 +9,34 @@ use serde_json::{Map, Value, json};
 
 use crate::{backend::BackendOption, output::say};
 
-/// Time masks, L0 and AdamW on the attention block of a transformer, beside the matrix products of its two layers
+/// Time masks, L0 and AdamW on the attention of a transformer block, next to its matrix products
 ///
-/// All parts alternate in one run, because times on a shared machine mean little and ratios more.
+/// The model is the two linear layers of an attention block, with random weights; it needs no files. All parts of the
+/// measurement take turns in one run, because times on a shared machine vary more than ratios. The command prints the
+/// median time of each part, and the time of the masks as a share of the time of the matrix products.
+///
+/// Example: cargo xtask bench mask --unit neuron
 #[derive(Args)]
 pub(crate) struct BenchMask {
-    /// How masks are made
+    /// Method that computes masks from mask parameters
     #[arg(long, value_enum, default_value = "continuous-sparsification")]
     method: Method,
-    /// What one entry of a mask stands for
+    /// Unit that one mask parameter masks
     #[arg(long, value_enum, default_value = "weight")]
     unit: Unit,
-    /// Width of the model: the weights are WIDTH × 3 WIDTH and WIDTH × WIDTH
+    /// Hidden size of the model: the weights are WIDTH × 3 WIDTH and WIDTH × WIDTH
     #[arg(long, default_value_t = 768)]
     width: usize,
-    /// Tokens of the batch
+    /// Number of tokens in the batch
     #[arg(long, default_value_t = 480)]
     tokens: usize,
-    /// Timed rounds
+    /// Number of timed rounds
     #[arg(long, default_value_t = 31)]
     rounds: usize,
-    /// Rounds before the clock starts
+    /// Number of untimed rounds before them
     #[arg(long, default_value_t = 5)]
     warmup: usize,
-    /// Write everything that was measured to this file
+    /// Write all times to this file (JSON)
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     #[command(flatten)]
@@ -41,26 +45,30 @@ pub(crate) struct BenchMask {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Method {
+    /// Sigmoid of the mask parameters
     ContinuousSparsification,
+    /// Stretched and clipped sigmoid of the mask parameters and noise
     HardConcrete,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Unit {
+    /// A single weight
     Weight,
+    /// All weights of an output unit
     Neuron,
 }
 
-/// A part of the measurement: its key, what it is, and its time in a round.
+/// A part of the measurement: its JSON key, its printed name and its time in one round.
 type Row = (&'static str, &'static str, fn(&MaskTimes) -> f64);
 
 const PARTS: [Row; 6] = [
     ("masked_step", "step of the masked layers", |times| times.masked_step),
     ("plain_pass", "forward and backward without masks", |times| times.plain_pass),
-    ("products", "their matrix products alone", |times| times.products),
-    ("scaled_outputs_pass", "the same with scales on outputs", |times| times.scaled_outputs_pass),
+    ("products", "matrix products alone", |times| times.products),
+    ("scaled_outputs_pass", "forward and backward, scaled outputs", |times| times.scaled_outputs_pass),
     ("masks_alone", "masks, L0 and AdamW alone", |times| times.masks_alone),
-    ("optimizer", "of these, AdamW", |times| times.optimizer),
+    ("optimizer", "AdamW alone", |times| times.optimizer),
 ];
 
 impl BenchMask {
@@ -90,7 +98,7 @@ impl BenchMask {
         }
         let alone = times(|times| times.masks_alone / times.products).median();
         let added = times(|times| (times.masked_step - times.plain_pass) / times.products).median();
-        say!("masks, L0 and AdamW / products: alone {alone:.3}, as what the step takes more {added:.3}");
+        say!("(masks, L0 and AdamW) / products: measured alone {alone:.3}, as the extra time of the step {added:.3}");
         measured.insert("alone_of_products".into(), alone.into());
         measured.insert("added_of_products".into(), added.into());
         if let Some(path) = &self.json {

@@ -1,6 +1,6 @@
-//! How much memory this process has taken.
+//! Peak memory of this process.
 
-/// Largest resident memory of this process so far; NaN where the system does not tell.
+/// Largest resident memory of this process so far, in MB; NaN if the system does not report it, as outside Linux.
 pub(crate) fn peak_memory_mb() -> f64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -8,7 +8,7 @@ pub(crate) fn peak_memory_mb() -> f64 {
     kilobytes.map_or(f64::NAN, |kilobytes| kilobytes / 1024.0)
 }
 
-/// Counts the peak from now on, where the system can.
-pub(crate) fn forget_peak_memory() {
-    let _only_linux_can = std::fs::write("/proc/self/clear_refs", "5");
+/// Resets the peak of [`peak_memory_mb`] to the current memory, on Linux.
+pub(crate) fn reset_peak_memory() {
+    let _fails_outside_linux = std::fs::write("/proc/self/clear_refs", "5");
 }

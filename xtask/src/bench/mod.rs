@@ -1,4 +1,4 @@
-//! `bench …`: speed, as a ratio.
+//! `bench …`: measures speed, mostly as a ratio to PyTorch.
 
 mod backends;
 mod forward;
@@ -10,7 +10,13 @@ mod probe;
 
 use clap::{Args, Subcommand};
 
-/// Measure speed, as a ratio to PyTorch where Python has it
+/// Measure the speed of forward passes, training steps of probes and steps of masks
+///
+/// Each command prints median times and writes all times with --json. With --peer python, `forward` and `probe` also
+/// run the same work in PyTorch and print the ratio. Both sides take turns in one run, because times on a shared
+/// machine vary more than ratios. tests/peer/README.md lists what Python needs.
+///
+/// Example: cargo xtask bench probe --shape gpt2-small
 #[derive(Args)]
 pub(crate) struct Bench {
     #[command(subcommand)]

@@ -1,4 +1,4 @@
-//! The same work in Python, measured in the same run.
+//! Runs the same work in Python, so that both are measured in one run.
 
 use std::{
     io::{BufRead, BufReader, Lines, Write},
@@ -13,31 +13,31 @@ use serde_json::Value;
 
 use crate::output::say;
 
-/// Exit status of a peer script that lacks what it needs.
+/// Exit status of a peer script if a Python package that it needs is not installed.
 const SKIPPED: i32 = 3;
 
-/// Whom to compare with.
+/// The implementation to compare with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Peer {
     /// PyTorch
     Python,
 }
 
-/// Where the peer is.
+/// Whether to run a peer, and where it is installed.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PeerOptions {
-    /// Do the same work there, too; rounds alternate
+    /// Also run the same work in this implementation, in alternating rounds
     #[arg(long, value_enum)]
     peer: Option<Peer>,
-    /// Python with torch, transformers and NeuroSurgeon (tests/peer/README.md)
+    /// Python program with torch, transformers and NeuroSurgeon (see tests/peer/README.md)
     #[arg(long, default_value = "python3")]
     python: PathBuf,
-    /// Checkout of NeuroSurgeon, where it is not installed
+    /// Checkout of Python NeuroSurgeon, if it is not installed
     #[arg(long)]
     neurosurgeon: Option<PathBuf>,
 }
 
-/// What a peer script prints.
+/// The JSON line that a peer script prints at its end.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct PeerTimes {
     pub(crate) all_ms: Vec<f64>,
@@ -45,43 +45,45 @@ pub(crate) struct PeerTimes {
     pub(crate) versions: Value,
 }
 
-/// A peer script that does the work once for each line that it reads, so that both sides can take turns.
+/// A running peer script. It does the work once for each line on its stdin, so that both sides can take turns.
 pub(crate) struct PeerProcess {
     child: Child,
-    questions: ChildStdin,
-    answers: Lines<BufReader<ChildStdout>>,
+    requests: ChildStdin,
+    responses: Lines<BufReader<ChildStdout>>,
 }
 
 impl PeerProcess {
-    /// The script's next line of JSON.
+    /// Reads the script's next line of JSON.
     pub(crate) fn read(&mut self) -> anyhow::Result<Value> {
-        let line = self.answers.next().context("the peer script ended early; its message is above")??;
-        serde_json::from_str(&line).with_context(|| format!("not the peer's JSON: {line}"))
+        let line = self.responses.next().context("the peer script ended early; see its message above")??;
+        serde_json::from_str(&line).with_context(|| format!("the peer script printed invalid JSON: {line}"))
     }
 
-    /// Lets the script do the work once, and reads its line.
-    pub(crate) fn ask(&mut self) -> anyhow::Result<Value> {
-        writeln!(self.questions)?;
+    /// Lets the script do the work once, and reads its line of JSON.
+    pub(crate) fn run_once(&mut self) -> anyhow::Result<Value> {
+        writeln!(self.requests)?;
         self.read()
     }
 }
 
 impl Drop for PeerProcess {
-    /// Leaves no process behind, whatever happened to it.
+    /// Ends the script, so that no process is left behind.
     fn drop(&mut self) {
-        let _gone_already = self.child.kill();
-        let _gone_already = self.child.wait();
+        let _has_ended = self.child.kill();
+        let _has_ended = self.child.wait();
     }
 }
 
 impl PeerOptions {
-    /// Starts a script of tests/peer that takes turns; `None` when no peer is wanted, or (with a line that says
-    /// SKIPPED) not to be had. Its first line is read and handed back.
+    /// Starts a script of tests/peer that takes turns, and returns it with its first line of JSON.
+    ///
+    /// Returns `None` if no peer is requested. Also returns `None`, after a line `SKIPPED: …`, if Python or one of its
+    /// packages is missing.
     pub(crate) fn start(&self, script: &str, arguments: &[&str]) -> anyhow::Result<Option<(PeerProcess, Value)>> {
         self.start_command(self.command(script, arguments))
     }
 
-    /// The same with a script that imports NeuroSurgeon.
+    /// Like [`start`](Self::start), but for a script that imports NeuroSurgeon.
     pub(crate) fn start_with_reference(
         &self,
         script: &str,
@@ -113,18 +115,18 @@ impl PeerOptions {
                 return Ok(None);
             }
         };
-        let (questions, answers) = (child.stdin.take(), child.stdout.take());
-        let (questions, answers) = questions.zip(answers).context("the peer script has no pipes")?;
-        let mut peer = PeerProcess { child, questions, answers: BufReader::new(answers).lines() };
+        let (requests, responses) = (child.stdin.take(), child.stdout.take());
+        let (requests, responses) = requests.zip(responses).context("the peer script has no stdin or stdout")?;
+        let mut peer = PeerProcess { child, requests, responses: BufReader::new(responses).lines() };
         match peer.read() {
             Ok(first) => Ok(Some((peer, first))),
-            // The script said itself, on stderr, what it lacks.
+            // The script has printed on stderr what is missing.
             Err(_) if peer.child.wait()?.code() == Some(SKIPPED) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Runs a script of tests/peer; `None` when no peer is wanted, or (with a line that says SKIPPED) not to be had.
+    /// Runs a script of tests/peer to its end and returns its times; `None` in the cases of [`start`](Self::start).
     pub(crate) fn run(&self, script: &str, arguments: &[&str]) -> anyhow::Result<Option<PeerTimes>> {
         let Some(Peer::Python) = self.peer else { return Ok(None) };
         let mut command = self.command(script, arguments);
@@ -145,6 +147,6 @@ impl PeerOptions {
         }
         anyhow::ensure!(output.status.success(), "tests/peer/{script} failed:\n{stderr}");
         let line = stdout.lines().last().context("the peer script printed nothing")?;
-        Ok(Some(serde_json::from_str(line).with_context(|| format!("not the peer's JSON: {line}"))?))
+        Ok(Some(serde_json::from_str(line).with_context(|| format!("the peer script printed invalid JSON: {line}"))?))
     }
 }

@@ -1,4 +1,4 @@
-//! `bench probe`: a training step of a circuit probe.
+//! `bench probe`: times training steps of a circuit probe.
 
 use std::path::PathBuf;
 
@@ -14,38 +14,41 @@ use super::{
 };
 use crate::{activation_cache::ActivationCacheOption, backend::BackendOption, output::say};
 
-/// Time a training step of a circuit probe, and of the same probe in Python NeuroSurgeon with --peer python
+/// Time training steps of circuit probes, also in Python NeuroSurgeon with --peer python
 ///
-/// Rounds of both alternate in one run, because times on a shared machine mean little and ratios more. On GPT-2 small
-/// (random weights, no files) a step is timed once frozen activations are cached; Python runs the whole model with NeuroSurgeon,
-/// and the block alone as a hand-written graph.
+/// The command prints median times and peak memory and, with a peer, the ratio of both. Rounds of both sides alternate
+/// in one run, because times on a shared machine vary more than ratios. GPT-2 small has random weights and needs no
+/// files; its steps are timed after the first epoch has filled the activation cache. For GPT-2 small, Python runs the
+/// whole model with NeuroSurgeon, and also hand-written PyTorch code for the probed block alone.
+///
+/// Example: cargo xtask bench probe --shape gpt2-small --peer python --neurosurgeon NeuroSurgeon
 #[derive(Args)]
 pub(crate) struct BenchProbe {
-    /// What to time; may be repeated
+    /// Model, masks and batch to time; may be repeated
     #[arg(long, value_enum, default_values_t = [ProbeShape::Arithmetic])]
     shape: Vec<ProbeShape>,
-    /// Blocks of GPT-2 small that are probed; may be repeated [default: 0, 5 and 11]
+    /// Block of GPT-2 small to probe, from 0; may be repeated [default: 0, 5 and 11]
     #[arg(long)]
     layer: Vec<usize>,
-    /// Timed steps of GPT-2 small
+    /// Number of timed steps of GPT-2 small
     #[arg(long, default_value_t = 9)]
     gpt2_rounds: usize,
-    /// The same of NeuroSurgeon, whose steps may take a quarter of a minute [default: as many]
+    /// Number of timed steps of GPT-2 small in NeuroSurgeon, which can take 15 seconds each [default: as --gpt2-rounds]
     #[arg(long)]
     peer_rounds: Option<usize>,
-    /// The recipe of the arithmetic shape; the Python peer knows the shipped a² attention probe only
+    /// Recipe of the arithmetic shape; the Python peer always runs the shipped a² attention probe
     #[arg(long, default_value = "models/arithmetic/probe-a2-attn.toml")]
     recipe: PathBuf,
-    /// Timed steps of the arithmetic shape a round
+    /// Number of timed steps per round of the arithmetic shape
     #[arg(long, default_value_t = 30)]
     steps: usize,
-    /// Steps before the clock starts
+    /// Number of untimed steps at the start of each round of the arithmetic shape
     #[arg(long, default_value_t = 5)]
     warmup: usize,
-    /// Rounds of the arithmetic shape
+    /// Number of rounds of the arithmetic shape
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Write everything that was measured to this file
+    /// Write all times to this file (JSON)
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     #[command(flatten)]
@@ -56,15 +59,15 @@ pub(crate) struct BenchProbe {
     backend: BackendOption,
 }
 
-/// A model, masks and a batch.
+/// A model with masks, and a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum ProbeShape {
-    /// The shipped arithmetic model, neuron masks, 500 sequences of 3 tokens
+    /// The probe of --recipe: by default, neuron masks on the shipped arithmetic model, 500 sequences of 3 tokens
     Arithmetic,
-    /// GPT-2 small, weight masks on the attention of a block, 32 sequences of 15 tokens
+    /// GPT-2 small: weight masks on the attention of a block, 32 sequences of 15 tokens
     Gpt2Small,
-    /// The published agreement sweep: GPT-2 small, neuron masks on attention or the MLP of a block, 500 sequences of 15
-    /// tokens
+    /// The published agreement sweep on GPT-2 small: neuron masks on the attention or the MLP of a block, 500 sequences
+    /// of 15 tokens
     Agreement,
 }
 
@@ -103,7 +106,7 @@ impl BenchProbe {
         for round in 1..=self.rounds {
             let times =
                 time_probe_steps(&recipe, self.steps, self.warmup, self.activations.activation_cache_mb, device)?;
-            let mut line = format!("round {round}: {:.2} ms a step", times.median());
+            let mut line = format!("round {round}: {:.2} ms per step", times.median());
             ours.extend(times.milliseconds);
             let arguments = ["--model", &model, "--steps", &steps, "--warmup", &warmup, "--batch", &batch];
             if let Some(times) = self.peer.run("bench_probe.py", &arguments)? {

@@ -1,4 +1,4 @@
-//! `circuit ablate RUN`: what the model does without its circuit.
+//! `circuit ablate RUN`: evaluates a model with its circuit ablated.
 
 use std::{collections::BTreeMap, path::PathBuf};
 
@@ -8,28 +8,37 @@ use ns_train::{AblationStudy, Behaviour, ablate_run, ablation_table, write_json}
 
 use crate::{backend::BackendOption, output::say};
 
-/// Cut a trained circuit out of its model, layer by layer or set by set, beside random controls
+/// Ablate a trained circuit as a whole, by layer or by sets of layers, next to random controls
 ///
-/// For each set of masked layers: the circuit alone, the circuit set to zero, its weights drawn anew, and random masks
-/// of the same size, with the exact p-value of the circuit's ablation among them. Accuracy, divergence (KL) from the
-/// full model's answers, and with --answers the agreement between two of them, on the test examples of the run.
+/// The command reads a run folder of `circuit train` and evaluates on the test examples of its recipe. The table has
+/// one row per set of masked layers, with the accuracy of the circuit alone, of the model with the circuit set to zero,
+/// with the circuit replaced by newly initialised weights, and with random masks of the same size set to zero. Random
+/// masks are sampled from all weights of the layers and from outside the circuit (complement); p is the exact p-value
+/// of the ablated accuracy among them. KL is the divergence from the full model in nats. No file is written without
+/// --json.
+///
+/// Example: cargo xtask circuit ablate runs/circuit-vit-0/lambda-1e-4 --per-layer --json ablation.json
 #[derive(Args)]
 pub(crate) struct Ablate {
-    /// Folder of a run of `circuit train`
+    /// Folder of a finished run of `circuit train`
     run: PathBuf,
-    /// Random masks for each control
+    /// Number of random masks per control
     #[arg(long, default_value_t = 20)]
     controls: usize,
-    /// Ablate each masked layer alone, too
+    /// Also ablate each masked layer on its own
     #[arg(long)]
     per_layer: bool,
-    /// Ablate these layers together, too, e.g. attention=*.attention.*; may be repeated
+    /// Also ablate these layers together, e.g. attention=*.attention.*; may be repeated
     #[arg(long, value_name = "NAME=LAYER,LAYER")]
     subset: Vec<String>,
-    /// Two answers whose scores are compared, e.g. token ids
+    /// Compare the scores of two answers, e.g. two token ids
+    ///
+    /// Only examples whose right answer is one of the two count. Agreement is the share of them whose right answer
+    /// scores higher than the other. The logit difference is the mean difference between the two scores, right minus
+    /// wrong.
     #[arg(long, value_name = "A,B", value_delimiter = ',', num_args = 2)]
     answers: Vec<usize>,
-    /// Write the report to this file (JSON)
+    /// Also write the report to this file (JSON)
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     #[command(flatten)]
@@ -54,14 +63,17 @@ impl Ablate {
     }
 }
 
+/// Parses `NAME=LAYER,LAYER`.
 fn parse_subset(text: &str) -> anyhow::Result<(String, Vec<String>)> {
-    let (name, layers) = text.split_once('=').with_context(|| format!("`{text}` is not NAME=LAYER,LAYER"))?;
+    let invalid = || format!("`{text}` is not a set of layers; write NAME=LAYER,LAYER, e.g. attention=*.attention.*");
+    let (name, layers) = text.split_once('=').with_context(invalid)?;
     let layers: Vec<String> =
         layers.split(',').map(str::trim).filter(|layer| !layer.is_empty()).map(Into::into).collect();
-    anyhow::ensure!(!name.is_empty() && !layers.is_empty(), "`{text}` is not NAME=LAYER,LAYER");
+    anyhow::ensure!(!name.is_empty() && !layers.is_empty(), invalid());
     Ok(BTreeMap::from([(name.to_string(), layers)]).pop_first().unwrap_or_default())
 }
 
+/// Formats the accuracy and, if measured, the agreement and the logit difference.
 fn behaviour(measured: &Behaviour) -> String {
     let mut text = format!("accuracy {:.3}", measured.accuracy);
     if let (Some(agreement), Some(difference)) = (measured.agreement, measured.logit_difference) {

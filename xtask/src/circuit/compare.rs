@@ -1,4 +1,4 @@
-//! `circuit compare A B`: what two circuits share.
+//! `circuit compare A B`: measures the overlap of two circuits.
 
 use std::path::PathBuf;
 
@@ -8,20 +8,23 @@ use ns_train::{CircuitView, overlap_table, write_json};
 use super::source::{SourceOptions, label};
 use crate::{backend::BackendOption, output::say};
 
-/// Print what two circuits share, by tensor, by layer and in the whole model
+/// Print how much two circuits overlap, by tensor, by layer and in the whole model
 ///
-/// Compared are the parameters that both circuits mask. Jaccard is the intersection over the union (1 for two empty
-/// circuits). By chance, sets of these sizes share |A| · |B| / all: a ratio above 1 says that the circuits seek each
-/// other, below 1 that they avoid each other.
+/// Only parameters that both circuits mask are compared. Jaccard is the intersection over the union (1 for two empty
+/// circuits). Two random sets of these sizes share |A| · |B| / all parameters on average, which is the column "by
+/// chance". If the ratio in the last column is above 1, the circuits share more than chance; below 1, they share less.
+/// No file is written without --json.
+///
+/// Example: cargo xtask circuit compare runs/demo/probe-a2-attn runs/demo/probe-a_plus_b-attn --json overlap.json
 #[derive(Args)]
 pub(crate) struct Compare {
-    /// Folder of a run, or a mask file (safetensors)
+    /// First circuit: the folder of a finished run, or a mask file (safetensors)
     first: PathBuf,
-    /// The same for the second circuit
+    /// Second circuit: the folder of a finished run, or a mask file (safetensors)
     second: PathBuf,
     #[command(flatten)]
     source: SourceOptions,
-    /// Also write the numbers to this file, as JSON
+    /// Also write the numbers to this file (JSON)
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     #[command(flatten)]

@@ -1,31 +1,37 @@
-//! `circuit export CIRCUIT`: for the Python reference.
+//! `circuit export CIRCUIT`: writes a circuit for Python NeuroSurgeon.
 
 use std::path::PathBuf;
 
 use clap::Args;
+use ns_train::figures::count;
 use ns_train::{CircuitFiles, export_masks, export_state_dict};
 
 use crate::{backend::BackendOption, output::say};
 
-/// Write a circuit for Python NeuroSurgeon: circuit_config.json, and the masks or a whole state dict
+/// Write a circuit for Python NeuroSurgeon
 ///
-/// The masks have the names and shapes that the reference's CircuitModel gives them; in Python,
-/// `CircuitModel(CircuitConfig(**json.load(open("circuit_config.json"))), base).load_state_dict(load_file(…))` reads a
-/// whole state dict strictly, and with `strict=False` masks that were written with `--prefix wrapped_model.`.
+/// The command writes circuit_config.json and masks.safetensors, or with --state-dict the whole state dict of a
+/// CircuitModel, state_dict.safetensors. Tensors have the names and shapes that CircuitModel in Python uses.
+///
+/// In Python, `model = CircuitModel(CircuitConfig(**json.load(open("circuit_config.json"))), base)` creates the model
+/// and `model.load_state_dict(load_file("state_dict.safetensors"))` loads a whole state dict. Masks alone need
+/// `--prefix wrapped_model.` in this command and `strict=False` in Python.
+///
+/// Example: cargo xtask circuit export runs/demo/probe-a2-attn --out exported --state-dict
 #[derive(Args)]
 pub(crate) struct Export {
-    /// Folder of a finished probe run or an earlier export, or a file of masks with circuit_config.json beside it
+    /// Folder of a finished run or of an import, or a mask file with circuit_config.json next to it
     circuit: PathBuf,
-    /// Folder of the model [default: the one that the run was of]
+    /// Folder of the model [default: the model of the run]
     #[arg(long)]
     model: Option<PathBuf>,
     /// Folder to write
     #[arg(long)]
     out: PathBuf,
-    /// What to put before the name of every mask
+    /// Prefix for the name of every mask, e.g. `wrapped_model.`
     #[arg(long, default_value = "", hide_default_value = true, conflicts_with = "state_dict")]
     prefix: String,
-    /// Write the base weights, too: the state dict of a CircuitModel, as state_dict.safetensors
+    /// Write masks and base weights as the state dict of a CircuitModel, state_dict.safetensors
     #[arg(long)]
     state_dict: bool,
     #[command(flatten)]
@@ -41,8 +47,13 @@ impl Export {
             false => export_masks(&circuit, &self.prefix, &self.out)?,
         }
         let l0 = circuit.l0();
-        let layers = circuit.layers().len();
-        say!("{} of {} weights in {layers} layer(s), in {}", l0.total, l0.max, self.out.display());
+        say!(
+            "{} of {} weights in {} layer(s), written to {}",
+            count(l0.total),
+            count(l0.max),
+            circuit.layers().len(),
+            self.out.display()
+        );
         Ok(())
     }
 }

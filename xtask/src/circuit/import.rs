@@ -1,32 +1,38 @@
-//! `circuit import STATE_DICT`: from the Python reference.
+//! `circuit import STATE_DICT`: reads a circuit of Python NeuroSurgeon.
 
 use std::path::PathBuf;
 
 use clap::Args;
+use ns_train::figures::count;
 use ns_train::{CircuitFiles, check_base, export_masks};
 
 use crate::{backend::BackendOption, output::say};
 
-/// Read a circuit of Python NeuroSurgeon: a file of masks, or the state dict of a CircuitModel or a probe
+/// Read a circuit of Python NeuroSurgeon
 ///
-/// Save it there with `safetensors.torch.save_file({name: tensor.clone() for name, tensor in
-/// model.state_dict().items()}, "state_dict.safetensors")`, and the configuration with
-/// `model.config.to_json_file("circuit_config.json")`. Base weights that are not those of --model are an error.
+/// The command reads mask parameters, or the whole state dict of a CircuitModel, CircuitProbe or SubnetworkProbe, and
+/// writes masks.safetensors and circuit_config.json. Base weights in the file must be equal to those of --model.
+///
+/// In Python, save the state dict with `safetensors.torch.save_file({name: tensor.clone() for name, tensor in
+/// model.state_dict().items()}, "state_dict.safetensors")` and the configuration with
+/// `model.config.to_json_file("circuit_config.json")`.
+///
+/// Example: cargo xtask circuit import state_dict.safetensors --model models/arithmetic --out imported
 #[derive(Args)]
 pub(crate) struct Import {
-    /// The safetensors file, or a folder with masks.safetensors or state_dict.safetensors
+    /// Safetensors file, or a folder with masks.safetensors or state_dict.safetensors
     state_dict: PathBuf,
-    /// Folder of the model without masks
+    /// Folder of the base model, without masks
     #[arg(long)]
     model: PathBuf,
-    /// JSON of the CircuitConfig, or of a probe's configuration [default: circuit_config.json or probe_config.json
-    /// beside the file]
+    /// Configuration of the circuit or of the probe (JSON) [default: circuit_config.json or probe_config.json next to
+    /// the file]
     #[arg(long)]
     config: Option<PathBuf>,
     /// Folder to write
     #[arg(long)]
     out: PathBuf,
-    /// Take the masks although the base weights in the file are not the model's
+    /// Import the masks even if the base weights in the file differ from those of the model
     #[arg(long)]
     any_base: bool,
     #[command(flatten)]
@@ -41,9 +47,15 @@ impl Import {
         let compared = if self.any_base { 0 } else { check_base(&files, &circuit)? };
         export_masks(&circuit, "", &self.out)?;
         let l0 = circuit.l0();
-        say!("{} of {} weights in {} layer(s), in {}", l0.total, l0.max, circuit.layers().len(), self.out.display());
+        say!(
+            "{} of {} weights in {} layer(s), written to {}",
+            count(l0.total),
+            count(l0.max),
+            circuit.layers().len(),
+            self.out.display()
+        );
         if compared > 0 {
-            say!("all {compared} base tensors of the state dict are those of {}", self.model.display());
+            say!("all {compared} base tensors of the state dict are equal to those of {}", self.model.display());
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! `circuit materialize CIRCUIT`: a plain model.
+//! `circuit materialize CIRCUIT`: writes a circuit as a plain model.
 
 use std::path::PathBuf;
 
@@ -7,23 +7,30 @@ use ns_train::{CircuitFiles, CircuitPart, materialize};
 
 use crate::{backend::BackendOption, output::say};
 
-/// Write a Hugging Face model folder with a circuit, or its complement, baked into the weights
+/// Write a Hugging Face model whose weights are a circuit or its complement
 ///
-/// `transformers` loads it as it does the model itself; its tokenizer and preprocessor are copied along.
+/// The masks are multiplied into the weights. The folder contains config.json, model.safetensors and the files of the
+/// model's tokenizer and preprocessor, and `transformers` loads it like the original model.
+///
+/// Example: cargo xtask circuit materialize runs/demo/probe-a2-attn --out without-a2 --complement
 #[derive(Args)]
 pub(crate) struct Materialize {
-    /// Folder of a finished probe run or of an export, or a file of masks with circuit_config.json beside it
+    /// Folder of a finished run or of an import, or a mask file with circuit_config.json next to it
     circuit: PathBuf,
-    /// Folder of the model [default: the one that the run was of]
+    /// Folder of the model [default: the model of the run]
     #[arg(long)]
     model: Option<PathBuf>,
     /// Folder to write
     #[arg(long)]
     out: PathBuf,
-    /// Everything but the circuit
+    /// Keep everything except the circuit
     #[arg(long)]
     complement: bool,
-    /// Remove hidden units of MLPs that are dead without what was masked; all masks must lie on such units
+    /// Also remove hidden units of MLPs that the masks have switched off
+    ///
+    /// A unit is removed if all weights into it or all weights out of it are 0. The matrices and the size in
+    /// config.json get smaller, to the size that the largest block needs; the outputs of the model stay the same. All
+    /// masks must be on layers of MLPs, and neuron masks on the first layer of each.
     #[arg(long)]
     compact: bool,
     #[command(flatten)]

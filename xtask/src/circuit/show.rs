@@ -1,4 +1,4 @@
-//! `circuit show`: one or two circuits over the layers of their model.
+//! `circuit show A [B]`: draws one or two circuits over the layers of their model.
 
 use std::path::{Path, PathBuf};
 
@@ -11,15 +11,21 @@ use ns_train::{
 use super::source::{SourceOptions, label};
 use crate::{backend::BackendOption, output::say};
 
-/// Draw one or two circuits over the layers of their model, e.g. runs/probe-a2-attn-0
+/// Draw one or two circuits over the layers of their model
 ///
-/// Each bar is a part of the model: how much of it is in the circuit (of two: in the first only, in both, in the second
-/// only), how much is masked and unused, and how much no circuit masks. A circuit is the folder of a run of `probe`, or
-/// a mask file together with --model and --config. Two circuits must lie in models of the same shapes.
+/// Each bar is a part of the model. It shows which share of that part is in the circuit, which is masked but not in the
+/// circuit (unused), and which is not masked. For two circuits, it shows which share is only in the first, in both, and
+/// only in the second. The models of two circuits must have the same shapes.
 ///
-/// Everything that can be set is in a file for --style, here with all its keys:
+/// A circuit is the folder of a finished run, or a mask file together with --model and --config. The command writes
+/// circuit.svg and circuit.png (circuits.* for two circuits, heat-map.* for --heat-map) into the folder of the first
+/// circuit, and prints their paths. With --text it prints to the terminal instead.
 ///
-///   model_labels = ["a²", "a+b"] (else the runs')     subnetwork_colors = ["red", "#0072b2"]
+/// Example: cargo xtask circuit show runs/demo/probe-a2-attn --by block
+///
+/// A TOML file for --style can set all of these keys:
+///
+///   model_labels = ["a²", "a+b"]                      subnetwork_colors = ["red", "#0072b2"]
 ///   intersect_color, unused_color, unmasked_color     alpha = 0.75
 ///   plot_granularity = "tensor"                       plot_full_network = true
 ///   visualize_bias = false                            title = "…"   legend = true
@@ -28,41 +34,41 @@ use crate::{backend::BackendOption, output::say};
 #[derive(Args)]
 #[command(verbatim_doc_comment)]
 pub(crate) struct Show {
-    /// Folder of a run, or a mask file (safetensors)
+    /// Circuit to draw: the folder of a finished run, or a mask file (safetensors)
     circuit: PathBuf,
-    /// A second circuit
+    /// Second circuit, drawn in the same bars
     second: Option<PathBuf>,
     #[command(flatten)]
     source: SourceOptions,
-    /// What one bar stands for [default: tensor]
+    /// Part of the model that each bar shows [default: tensor]
     #[arg(long, value_enum)]
     by: Option<By>,
-    /// Layers by heads as colours, a panel a circuit, in place of bars
+    /// Draw a heat map of layers and heads, with one panel per circuit, instead of bars
     #[arg(long)]
     heat_map: bool,
-    /// Print a page for a terminal in place of writing files
+    /// Print to the terminal instead of writing files
     #[arg(long)]
     text: bool,
-    /// The file, FILE.svg or FILE.png; without ending both [default: circuit in the run's folder]
+    /// File to write, FILE.svg or FILE.png; both if FILE has neither ending [default: circuit in the run folder]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Only what a circuit masks, without the rest of the model
+    /// Leave out the parts of the model that no circuit masks
     #[arg(long)]
     masked_only: bool,
-    /// Count biases, too
+    /// Also count biases
     #[arg(long)]
     bias: bool,
-    /// The title
+    /// Title of the figure
     #[arg(long)]
     title: Option<String>,
-    /// Colours, labels, sizes and all else (TOML)
+    /// File with colours, labels, sizes and other settings (TOML)
     #[arg(long, value_name = "FILE")]
     style: Option<PathBuf>,
     #[command(flatten)]
     backend: BackendOption,
 }
 
-/// What one bar stands for.
+/// Part of the model that each bar shows.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum By {
     /// A weight tensor
@@ -98,20 +104,21 @@ impl Show {
         std::iter::once(&self.circuit).chain(&self.second).map(PathBuf::as_path)
     }
 
-    /// The configuration of the file, with what the command line says instead. Names that nobody gives are the runs'.
+    /// Reads the --style file and overrides its values with those of the command line. Labels, title and file that
+    /// neither of them sets are named after the circuits.
     fn visualizer(&self) -> Result<VisualizerConfig, TrainError> {
-        let usual = VisualizerConfig::default();
-        let config: VisualizerConfig = self.style.as_deref().map_or_else(|| Ok(usual.clone()), load_recipe)?;
+        let default = VisualizerConfig::default();
+        let config: VisualizerConfig = self.style.as_deref().map_or_else(|| Ok(default.clone()), load_recipe)?;
         let labels = || self.circuits().map(label).collect();
-        let given_title = || Some(&config.title).filter(|title| **title != usual.title).cloned();
-        let given_file = || Some(&config.outfile).filter(|file| **file != usual.outfile).cloned();
+        let style_title = || Some(&config.title).filter(|title| **title != default.title).cloned();
+        let style_file = || Some(&config.outfile).filter(|file| **file != default.outfile).cloned();
         Ok(VisualizerConfig {
             plot_granularity: self.by.map_or(config.plot_granularity, By::granularity),
             plot_full_network: config.plot_full_network && !self.masked_only,
             visualize_bias: config.visualize_bias || self.bias,
-            title: self.title.clone().or_else(given_title).unwrap_or_else(|| self.default_title()),
-            outfile: self.out.clone().or_else(given_file).unwrap_or_else(|| self.default_file()),
-            model_labels: if config.model_labels == usual.model_labels { labels() } else { config.model_labels },
+            title: self.title.clone().or_else(style_title).unwrap_or_else(|| self.default_title()),
+            outfile: self.out.clone().or_else(style_file).unwrap_or_else(|| self.default_file()),
+            model_labels: if config.model_labels == default.model_labels { labels() } else { config.model_labels },
             ..config
         })
     }

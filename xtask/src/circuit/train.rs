@@ -1,31 +1,43 @@
-//! `circuit train RECIPE`: a circuit on the model's own task.
+//! `circuit train RECIPE`: trains circuits on a model's own task.
 
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
 use clap::Args;
+use ns_train::figures::count;
 use ns_train::{
-    CircuitRow, Interrupt, TaskRecipe, circuit_table, draw_circuit_sizes, draw_training, load_recipe, train_task,
-    write_rows,
+    CircuitRow, Interrupt, TaskRecipe, TaskTraining, circuit_table, draw_circuit_sizes, draw_training, load_recipe,
+    train_task, write_rows,
 };
 
-use crate::{backend::BackendOption, output::say, train::default_run_folder};
+use crate::{backend::BackendOption, output::say, run_folder::default_run_folder};
 
-/// Train circuits on a model's own task by a recipe, e.g. models/digits/circuit-vit.toml, and ablate them
+/// Train circuits on a model's own task from a recipe, and ablate them
 ///
-/// The masks learn to keep the task's loss low with as few weights as the L0 term asks for (pruning); the base is
-/// frozen, or trained along with `freeze_base = false`. A recipe with several `l0_lambdas` trains a circuit for each.
-/// Then each is cut out, beside random masks of its size. Runs continue from their last checkpoint; Ctrl-C leaves one.
+/// The masks learn to keep the loss of the task low with few weights: the L0 term of the loss grows with the number of
+/// weights that are kept. The base model is frozen, unless the recipe sets `freeze_base = false`. A recipe with several
+/// `l0_lambdas` trains one circuit per value. Each circuit is then ablated, next to random masks of the same size, and
+/// the command prints a table.
+///
+/// The folder of a run holds results.json, masks.safetensors (with NeuroSurgeon's names), circuit_config.json,
+/// metrics.jsonl, a figure of the training (SVG and PNG), and the model if it was trained as well. With several values,
+/// each has a subfolder such as lambda-1e-4, and the folder above them holds a results.json and a figure of accuracy
+/// against circuit size. Ctrl-C writes a checkpoint, and the same command continues from it.
+///
+/// Example: cargo xtask circuit train models/digits/circuit-vit.toml
 #[derive(Args)]
 pub(crate) struct CircuitTrain {
     /// The recipe (TOML)
     recipe: PathBuf,
-    /// Seed of shuffles and draws
+    /// Seed of shuffles and samples
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Folder of the run, or of all of them if the recipe has several factors [default: runs/<recipe>-<seed>]
+    /// Folder of the run, or of all runs if the recipe has several l0_lambdas [default: runs/<recipe>-<seed>]
     #[arg(long)]
     out: Option<PathBuf>,
+    /// Check recipe, model and data, print what would be trained, and train nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     backend: BackendOption,
 }
@@ -46,7 +58,14 @@ impl CircuitTrain {
         for recipe in recipes {
             let lambda = recipe.circuit_config.as_ref().map_or(0.0, |config| config.l0_lambda);
             let folder = if several { folder.join(format!("lambda-{lambda:e}")) } else { folder.clone() };
+            if self.dry_run {
+                describe(&recipe, self.seed, &folder, &device)?;
+                continue;
+            }
             rows.push(train(&recipe, self.seed, &folder, &device)?);
+        }
+        if self.dry_run {
+            return Ok(());
         }
         if several {
             write_rows(&folder, &rows)?;
@@ -57,12 +76,28 @@ impl CircuitTrain {
     }
 }
 
+/// Loads the model and the data, and prints what would be trained.
+fn describe(recipe: &TaskRecipe, seed: u64, folder: &Path, device: &Device) -> anyhow::Result<()> {
+    let training = TaskTraining::new(recipe, seed, device)?;
+    let split = training.data().split();
+    say!(
+        "{}: {} training and {} test examples, {} epochs, {} maskable weights",
+        folder.display(),
+        count(split.train.len() as f64),
+        count(split.test.len() as f64),
+        recipe.epochs,
+        count(training.circuit().l0().max)
+    );
+    Ok(())
+}
+
+/// Trains one circuit, writes its results and returns its row of the table.
 fn train(recipe: &TaskRecipe, seed: u64, folder: &Path, device: &Device) -> anyhow::Result<CircuitRow> {
     let Some(report) = train_task(recipe, seed, folder, device, &Interrupt::on_signals())? else {
         anyhow::bail!("stopped; the same command continues from the checkpoint in {}", folder.display());
     };
     let Some(row) = report.circuit else {
-        anyhow::bail!("the recipe masks no layer: circuit_config.target_layers is empty");
+        anyhow::bail!("the recipe masks no layer: circuit_config.target_layers is empty; name at least one layer");
     };
     draw_training(folder, "Circuit", &report.metrics)?;
     write_rows(folder, std::slice::from_ref(&row))?;

@@ -1,17 +1,19 @@
-//! Derivatives of the kernels, of first order.
+//! First-order derivatives of the mask kernels.
 //!
-//! The L0 term's gradient is a number times a function of the logits, and the effective parameter's backward pass reads
-//! the logits anyway. So the L0 term leaves its number in the [`L0Handoff`] for it. Steps run backward from the deepest, and
-//! identities put them in order:
+//! The gradient of the L0 term is a scalar times a function of the logits, and the backward pass of the effective
+//! parameter reads the logits anyway. So the L0 term stores its scalar in the [`L0Handoff`], and the effective
+//! parameter adds both gradients in one kernel. Autodiff runs backward steps from the deepest node to the shallowest.
+//! Identity operations give the nodes the depths that this order needs:
 //!
 //! ```text
-//! depth   0        1            2          3
-//!         logits → Passed     → Masked            effective parameter
-//!         logits → Remainder  → Silent   → Counted    sum of the open gates
+//! depth   0        1                   2              3
+//!         logits → LogitsIdentity    → Masked                    effective parameter
+//!         logits → UnclaimedGradient → StopGradient → GateSum    sum of the open gates
 //! ```
 //!
-//! `Counted` leaves the number, `Masked` takes it, and `Remainder` hands in what nobody took: because the effective
-//! parameter is no part of this loss, or is deeper than the L0 term as its base is no leaf.
+//! `GateSum` stores the scalar, and `Masked` takes it. `UnclaimedGradient` registers the gradient if `Masked` did not
+//! take the scalar: the effective parameter may not be part of the loss, or it may be deeper than the L0 term because
+//! its base is not a leaf.
 
 use burn::backend::autodiff::{
     checkpoint::{base::Checkpointer, strategy::CheckpointStrategy},
@@ -24,11 +26,11 @@ use burn::tensor::Shape;
 use super::l0_handoff::{Key, L0Handoff};
 use super::{MaskBroadcast, MaskKernels, Relaxation};
 
-/// An identity.
+/// An identity on the logits, which increases the depth of [`Masked`].
 #[derive(Debug)]
-struct Passed;
+struct LogitsIdentity;
 
-impl<B: MaskKernels> Backward<B, 1> for Passed {
+impl<B: MaskKernels> Backward<B, 1> for LogitsIdentity {
     type State = ();
 
     fn backward(self, ops: Ops<(), 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
@@ -36,11 +38,11 @@ impl<B: MaskKernels> Backward<B, 1> for Passed {
     }
 }
 
-/// The effective parameter. Keeps parameter, logits and noise.
+/// The effective parameter.
 #[derive(Debug)]
 struct Masked;
 
-/// What [`Masked`] keeps.
+/// The tensors that the backward pass of [`Masked`] needs.
 #[derive(Debug, Clone)]
 struct MaskedState<B: MaskKernels> {
     parameter: FloatTensor<B>,
@@ -55,27 +57,30 @@ impl<B: MaskKernels> Backward<B, 2> for Masked {
     type State = MaskedState<B>;
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
-        let [of_parameter, of_logits] = ops.parents;
+        let [parameter_node, logits_node] = ops.parents;
         let gradient = grads.consume::<B>(&ops.node);
         let MaskedState { parameter, logits, noise, key, broadcast, handoff } = ops.state;
-        if let Some(node) = of_parameter {
+        if let Some(node) = parameter_node {
             let (logits, noise) = (logits.clone(), noise.clone());
             let gradient = B::masked(gradient.clone(), logits, noise, key.relaxation, broadcast, handoff.clone());
             grads.register::<B>(node.id, gradient);
         }
-        if let Some(node) = of_logits {
-            let of_gates = handoff.take_gradient::<B>(key).unwrap_or_else(|| none_like::<B>(&logits));
-            let gradient = B::masked_backward(parameter, logits, noise, gradient, of_gates, key.relaxation, broadcast);
+        if let Some(node) = logits_node {
+            let gates_gradient = handoff.take_gradient::<B>(key).unwrap_or_else(|| empty_like::<B>(&logits));
+            let relaxation = key.relaxation;
+            let gradient =
+                B::masked_backward(parameter, logits, noise, gradient, gates_gradient, relaxation, broadcast);
             grads.register::<B>(node.id, gradient);
         }
     }
 }
 
-/// Hands in the gradient that [`Counted`] left, unless [`Masked`] did. Keeps the logits.
+/// An identity whose backward step registers the gradient that [`GateSum`] stored, unless [`Masked`] took it. Its state
+/// holds the logits.
 #[derive(Debug)]
-struct Remainder;
+struct UnclaimedGradient;
 
-impl<B: MaskKernels> Backward<B, 1> for Remainder {
+impl<B: MaskKernels> Backward<B, 1> for UnclaimedGradient {
     type State = (FloatTensor<B>, Key, L0Handoff);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
@@ -86,28 +91,28 @@ impl<B: MaskKernels> Backward<B, 1> for Remainder {
     }
 }
 
-/// An identity without a gradient, which [`Remainder`] sees to.
+/// An identity that passes no gradient on, because [`UnclaimedGradient`] or [`Masked`] registers it.
 #[derive(Debug)]
-struct Silent;
+struct StopGradient;
 
-impl<B: MaskKernels> Backward<B, 1> for Silent {
+impl<B: MaskKernels> Backward<B, 1> for StopGradient {
     type State = ();
 
     fn backward(self, _ops: Ops<(), 1>, _grads: &mut Gradients, _checkpointer: &mut Checkpointer) {}
 }
 
-/// The sum of the open gates.
+/// The sum of the open gates. Its backward step stores the gradient in the handoff.
 #[derive(Debug)]
-struct Counted;
+struct GateSum;
 
-impl<B: MaskKernels> Backward<B, 1> for Counted {
+impl<B: MaskKernels> Backward<B, 1> for GateSum {
     type State = (Key, L0Handoff);
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _checkpointer: &mut Checkpointer) {
         let (key, handoff) = ops.state;
         let mut gradient = grads.consume::<B>(&ops.node);
-        if let Some(other) = handoff.take_gradient::<B>(key) {
-            gradient = B::float_add(gradient, other);
+        if let Some(stored) = handoff.take_gradient::<B>(key) {
+            gradient = B::float_add(gradient, stored);
         }
         handoff.store_gradient::<B>(key, gradient);
     }
@@ -124,12 +129,12 @@ impl<B: MaskKernels, C: CheckpointStrategy> MaskKernels for Autodiff<B, C> {
     ) -> FloatTensor<Self> {
         let key = Key { logits: logits.id(), relaxation };
         let logits: FloatTensor<Self> =
-            Passed.prepare::<C>([logits.node()]).compute_bound().stateless(logits.into_primitive());
+            LogitsIdentity.prepare::<C>([logits.node()]).compute_bound().stateless(logits.into_primitive());
         let prepared = Masked.prepare::<C>([parameter.node(), logits.node()]).compute_bound().stateful();
         let (parameter, logits, noise) = (parameter.into_primitive(), logits.into_primitive(), noise.into_primitive());
         let (output, sum) =
             B::masked_and_counted(parameter.clone(), logits.clone(), noise.clone(), relaxation, broadcast);
-        handoff.keep_sum::<B>(key, sum);
+        handoff.store_sum::<B>(key, sum);
         match prepared {
             OpsKind::Tracked(prepared) => {
                 prepared.finish(MaskedState { parameter, logits, noise, key, broadcast, handoff }, output)
@@ -140,22 +145,23 @@ impl<B: MaskKernels, C: CheckpointStrategy> MaskKernels for Autodiff<B, C> {
 
     fn open_gates(logits: FloatTensor<Self>, relaxation: Relaxation, handoff: L0Handoff) -> FloatTensor<Self> {
         let key = Key { logits: logits.id(), relaxation };
-        let prepared = Remainder.prepare::<C>([logits.node()]).compute_bound().stateful();
+        let prepared = UnclaimedGradient.prepare::<C>([logits.node()]).compute_bound().stateful();
         let logits = logits.into_primitive();
         let sum = handoff.sum::<B>(key).unwrap_or_else(|| B::open_gates(logits.clone(), relaxation, handoff.clone()));
-        let remainder: FloatTensor<Self> = match prepared {
+        let unclaimed: FloatTensor<Self> = match prepared {
             OpsKind::Tracked(prepared) => prepared.finish((logits, key, handoff.clone()), sum.clone()),
             OpsKind::UnTracked(prepared) => return prepared.finish(sum),
         };
-        let silent: FloatTensor<Self> = Silent.prepare::<C>([remainder.node()]).compute_bound().stateless(sum.clone());
-        match Counted.prepare::<C>([silent.node()]).compute_bound().stateful() {
+        let stopped: FloatTensor<Self> =
+            StopGradient.prepare::<C>([unclaimed.node()]).compute_bound().stateless(sum.clone());
+        match GateSum.prepare::<C>([stopped.node()]).compute_bound().stateful() {
             OpsKind::Tracked(prepared) => prepared.finish((key, handoff), sum),
             OpsKind::UnTracked(prepared) => prepared.finish(sum),
         }
     }
 }
 
-/// A tensor without elements beside `tensor`.
-fn none_like<B: MaskKernels>(tensor: &FloatTensor<B>) -> FloatTensor<B> {
+/// A tensor without elements, with the device and dtype of `tensor`.
+fn empty_like<B: MaskKernels>(tensor: &FloatTensor<B>) -> FloatTensor<B> {
     B::float_zeros(Shape::new([0]), &tensor.device(), tensor.dtype().into())
 }

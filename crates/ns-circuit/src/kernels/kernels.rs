@@ -1,4 +1,5 @@
-//! The kernels on the CPU backend: one pass, in place where nobody else holds the tensor, in parallel where it is large.
+//! The kernels for the CPU backend `flex`: one pass over the data, in place if a tensor is not shared, and in parallel
+//! if it is large.
 
 use std::mem::MaybeUninit;
 use std::ops::Range;
@@ -9,9 +10,9 @@ use rayon::prelude::*;
 
 use super::{AdamWStep, MaskBroadcast, MaskKernels, Relaxation, portable, slices};
 
-/// Elements that one task takes; a tensor with fewer is not worth a second thread.
+/// Number of elements per parallel task. A smaller tensor is processed on one thread.
 const TASK: usize = 1 << 14;
-/// Rows of a parameter whose gradients one task adds up.
+/// Number of parameter rows per parallel task, for masks that broadcast over rows.
 const ROWS: usize = 32;
 
 impl MaskKernels for Flex {
@@ -32,7 +33,7 @@ impl MaskKernels for Flex {
             1 => masked(w, s, noise, relaxation),
             _ => {
                 let (mask, sum) = masked(&vec![1.0; s.len()], s, noise, relaxation);
-                (spread(w, &mask, broadcast), sum)
+                (multiply_broadcast(w, &mask, broadcast), sum)
             }
         };
         (tensor(values, shape), scalar(sum))
@@ -43,29 +44,35 @@ impl MaskKernels for Flex {
         logits: FloatTensor<Self>,
         noise: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
-        of_gates: FloatTensor<Self>,
+        gates_gradient: FloatTensor<Self>,
         relaxation: Relaxation,
         broadcast: MaskBroadcast,
     ) -> FloatTensor<Self> {
-        if !all_f32([&parameter, &logits, &noise, &gradient, &of_gates]) {
+        if !all_f32([&parameter, &logits, &noise, &gradient, &gates_gradient]) {
             return portable::masked_backward::<Self>(
-                parameter, logits, noise, gradient, of_gates, relaxation, broadcast,
+                parameter,
+                logits,
+                noise,
+                gradient,
+                gates_gradient,
+                relaxation,
+                broadcast,
             );
         }
         let shape = logits.layout().shape().clone();
         let (parameter, logits, noise) = (contiguous(parameter), contiguous(logits), contiguous(noise));
         let (w, s, noise) = (parameter.storage::<f32>(), logits.storage::<f32>(), noise.storage::<f32>());
-        let (mut gradient, of_gates) = (contiguous(gradient), number(of_gates));
+        let (mut gradient, gates_gradient) = (contiguous(gradient), scalar_value(gates_gradient));
         if broadcast.repeat == 1 {
-            masked_backward(w, s, noise, gradient.storage_mut(), of_gates, relaxation);
+            masked_backward(w, s, noise, gradient.storage_mut(), gates_gradient, relaxation);
             return gradient.reshape(shape);
         }
-        let mut sums = gathered(w, gradient.storage(), broadcast);
-        masked_backward(&vec![1.0; s.len()], s, noise, &mut sums, of_gates, relaxation);
+        let mut sums = sum_products(w, gradient.storage(), broadcast);
+        masked_backward(&vec![1.0; s.len()], s, noise, &mut sums, gates_gradient, relaxation);
         tensor(sums, shape)
     }
 
-    fn open_gates(logits: FloatTensor<Self>, relaxation: Relaxation, _link: super::L0Handoff) -> FloatTensor<Self> {
+    fn open_gates(logits: FloatTensor<Self>, relaxation: Relaxation, _handoff: super::L0Handoff) -> FloatTensor<Self> {
         if logits.dtype() != DType::F32 {
             return portable::open_gates::<Self>(logits, relaxation);
         }
@@ -83,13 +90,13 @@ impl MaskKernels for Flex {
         if !all_f32([&logits, &gradient]) {
             return portable::open_gates_backward::<Self>(logits, gradient, relaxation);
         }
-        let (shape, gradient, logits) = (logits.layout().shape().clone(), number(gradient), contiguous(logits));
+        let (shape, gradient, logits) = (logits.layout().shape().clone(), scalar_value(gradient), contiguous(logits));
         let s = logits.storage::<f32>();
-        let of_logits = filled(s.len(), |out| {
+        let logits_gradient = filled(s.len(), |out| {
             let tasks = s.par_chunks(TASK).zip(out.par_chunks_mut(TASK));
             tasks.for_each(|(s, out)| slices::open_gates_backward(s, gradient, out, relaxation));
         });
-        tensor(of_logits, shape)
+        tensor(logits_gradient, shape)
     }
 
     fn adamw(
@@ -118,24 +125,31 @@ fn masked(w: &[f32], s: &[f32], noise: &[f32], relaxation: Relaxation) -> (Vec<f
     let values = filled(w.len(), |out| {
         let tasks = out.par_chunks_mut(TASK).zip(&mut sums).enumerate();
         tasks.for_each(|(task, (out, sum))| {
-            let part = part(task, out.len());
-            *sum = slices::masked(&w[part.clone()], &s[part.clone()], part_of(noise, part), out, relaxation);
+            let range = task_range(task, out.len());
+            *sum = slices::masked(&w[range.clone()], &s[range.clone()], noise_slice(noise, range), out, relaxation);
         });
     });
     (values, sums.into_iter().sum())
 }
 
-/// `gradient ← gradient · w · mask′(s) + of_gates · gate′(s)`.
-fn masked_backward(w: &[f32], s: &[f32], noise: &[f32], gradient: &mut [f32], of_gates: f32, relaxation: Relaxation) {
+/// `gradient ← gradient · w · mask′(s) + gates_gradient · gate′(s)`.
+fn masked_backward(
+    w: &[f32],
+    s: &[f32],
+    noise: &[f32],
+    gradient: &mut [f32],
+    gates_gradient: f32,
+    relaxation: Relaxation,
+) {
     gradient.par_chunks_mut(TASK).enumerate().for_each(|(task, gradient)| {
-        let part = part(task, gradient.len());
-        let (w, s, noise) = (&w[part.clone()], &s[part.clone()], part_of(noise, part));
-        slices::masked_backward(w, s, noise, gradient, of_gates, relaxation);
+        let range = task_range(task, gradient.len());
+        let (w, s, noise) = (&w[range.clone()], &s[range.clone()], noise_slice(noise, range));
+        slices::masked_backward(w, s, noise, gradient, gates_gradient, relaxation);
     });
 }
 
-/// `w` times a mask of its neurons.
-fn spread(w: &[f32], mask: &[f32], broadcast: MaskBroadcast) -> Vec<f32> {
+/// `w` times a mask that broadcasts over its rows.
+fn multiply_broadcast(w: &[f32], mask: &[f32], broadcast: MaskBroadcast) -> Vec<f32> {
     let MaskBroadcast { repeat, inner, .. } = broadcast;
     filled(w.len(), |out| {
         let rows = w.par_chunks(inner.max(1)).zip(out.par_chunks_mut(inner.max(1))).enumerate();
@@ -146,8 +160,8 @@ fn spread(w: &[f32], mask: &[f32], broadcast: MaskBroadcast) -> Vec<f32> {
     })
 }
 
-/// What `gradient · w` sums up to for each neuron.
-fn gathered(w: &[f32], gradient: &[f32], broadcast: MaskBroadcast) -> Vec<f32> {
+/// The sums of `gradient · w` over all parameter entries that each mask entry covers.
+fn sum_products(w: &[f32], gradient: &[f32], broadcast: MaskBroadcast) -> Vec<f32> {
     let MaskBroadcast { outer, repeat, inner } = broadcast;
     let tasks = repeat.div_ceil(ROWS);
     let partial = |outer: usize, task: usize| {
@@ -158,40 +172,39 @@ fn gathered(w: &[f32], gradient: &[f32], broadcast: MaskBroadcast) -> Vec<f32> {
         }
         sums
     };
-    let partials: Vec<Vec<f32>> =
-        (0..outer * tasks).into_par_iter().map(|at| partial(at / tasks, at % tasks)).collect();
+    let partials: Vec<Vec<f32>> = (0..outer * tasks).into_par_iter().map(|i| partial(i / tasks, i % tasks)).collect();
     let mut sums = Vec::with_capacity(broadcast.mask_len());
     for partials in partials.chunks(tasks.max(1)) {
-        sums.extend((0..inner).map(|at| partials.iter().map(|sums| sums[at]).sum::<f32>()));
+        sums.extend((0..inner).map(|i| partials.iter().map(|sums| sums[i]).sum::<f32>()));
     }
     sums
 }
 
-/// A vector that `fill` has written all of: fresh memory is not cleared first.
+/// A vector of `len` elements that `fill` writes. The memory is not zeroed first.
 fn filled(len: usize, fill: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
     let mut values = Vec::with_capacity(len);
     fill(&mut values.spare_capacity_mut()[..len]);
-    // SAFETY: every caller walks all of `out` in step with slices of its length, and writes each element.
+    // SAFETY: every caller iterates over all of `out`, zipped with slices of equal length, and writes each element.
     unsafe { values.set_len(len) };
     values
 }
 
-/// The place of a task's elements.
-fn part(task: usize, len: usize) -> Range<usize> {
+/// The range of the `len` elements of a task.
+fn task_range(task: usize, len: usize) -> Range<usize> {
     task * TASK..task * TASK + len
 }
 
-/// A part of the noise; of no noise nothing.
-fn part_of(noise: &[f32], part: Range<usize>) -> &[f32] {
-    if noise.is_empty() { noise } else { &noise[part] }
+/// The noise in `range`. Empty noise stays empty.
+fn noise_slice(noise: &[f32], range: Range<usize>) -> &[f32] {
+    if noise.is_empty() { noise } else { &noise[range] }
 }
 
 fn all_f32<const N: usize>(tensors: [&FloatTensor<Flex>; N]) -> bool {
     tensors.into_iter().all(|tensor| tensor.dtype() == DType::F32)
 }
 
-/// The tensor in row-major order. It is taken by value, so that a copy of the handle does not keep its memory from
-/// being written to.
+/// The tensor in row-major order. It is passed by value, so that no other handle prevents in-place writes to its
+/// memory.
 fn contiguous(tensor: FloatTensor<Flex>) -> FloatTensor<Flex> {
     tensor.to_contiguous()
 }
@@ -204,7 +217,7 @@ fn scalar(value: f64) -> FloatTensor<Flex> {
     tensor(vec![value as f32], Shape::new([1]))
 }
 
-/// The only element of a tensor; 0 of none.
-fn number(tensor: FloatTensor<Flex>) -> f32 {
+/// The only element of a tensor; 0 if the tensor is empty.
+fn scalar_value(tensor: FloatTensor<Flex>) -> f32 {
     contiguous(tensor).storage::<f32>().first().copied().unwrap_or_default()
 }

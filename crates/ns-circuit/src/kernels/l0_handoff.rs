@@ -1,4 +1,4 @@
-//! What the weight and the L0 term of one mask tell each other, so that neither computes what the other has.
+//! Shares results between the effective parameter and the L0 term of one mask, so that nothing is computed twice.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -7,20 +7,21 @@ use burn::backend::{Backend, autodiff::NodeId, tensor::FloatTensor};
 
 use super::Relaxation;
 
-/// Between the effective parameter and the L0 term that are made from the same logits.
+/// Connects the effective parameter and the L0 term that are computed from the same logits.
 ///
-/// Forward, the sum of the open gates that was found beside the effective parameter is kept for the L0 term. Backward,
-/// the gradient of that sum waits here for the effective parameter's turn, which hands in both at once; should it have
-/// no turn, the L0 term hands in its own (see `autodiff.rs`). Everything is kept with the logits and the relaxation that
-/// it belongs to, so a handoff may serve any number of steps and copies of a model.
+/// Forward pass: the kernel of the effective parameter also computes the sum of the open gates and stores it here for
+/// the L0 term. Backward pass: the L0 term stores the gradient of that sum here. The effective parameter takes it and
+/// computes the gradient of the logits from both in one kernel. If the effective parameter has no backward pass, the L0
+/// term registers its own gradient (see `autodiff.rs`). Entries are stored by logits and relaxation, so one handoff can
+/// serve any number of steps and model copies.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct L0Handoff(Arc<Mutex<Entries>>);
 
 #[derive(Debug, Default)]
 struct Entries {
-    /// Of the effective parameter that was made last.
+    /// The sum of the open gates from the last effective parameter.
     sum: Option<Entry>,
-    /// One a key; none outside a backward pass.
+    /// Gradients of the sum, one per key. Empty outside a backward pass.
     gradients: Vec<Entry>,
 }
 
@@ -31,7 +32,7 @@ struct Entry {
     tensor: Box<dyn Any + Send>,
 }
 
-/// The leaf that the logits are, and what is made of them.
+/// Identifies an entry: the autodiff node of the logits, and the relaxation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Key {
     pub(super) logits: NodeId,
@@ -39,32 +40,32 @@ pub(super) struct Key {
 }
 
 impl L0Handoff {
-    /// Keeps the sum of the open gates.
-    pub(super) fn keep_sum<B: Backend>(&self, key: Key, sum: FloatTensor<B>) {
+    /// Stores the sum of the open gates.
+    pub(super) fn store_sum<B: Backend>(&self, key: Key, sum: FloatTensor<B>) {
         self.entries().sum = Some(Entry { key, tensor: Box::new(sum) });
     }
 
-    /// The sum of the open gates of `key`, if it is known.
+    /// Returns the sum of the open gates for `key`, if it is stored.
     pub(super) fn sum<B: Backend>(&self, key: Key) -> Option<FloatTensor<B>> {
         let entries = self.entries();
         let entry = entries.sum.as_ref().filter(|entry| entry.key == key)?;
         entry.tensor.downcast_ref::<FloatTensor<B>>().cloned()
     }
 
-    /// Leaves the gradient of the sum for whoever takes it first.
+    /// Stores the gradient of the sum until it is taken.
     pub(super) fn store_gradient<B: Backend>(&self, key: Key, gradient: FloatTensor<B>) {
         self.entries().gradients.push(Entry { key, tensor: Box::new(gradient) });
     }
 
-    /// Takes the gradient of the sum of `key`, if it is still here.
+    /// Takes the gradient of the sum for `key`, if it is stored and was not taken yet.
     pub(super) fn take_gradient<B: Backend>(&self, key: Key) -> Option<FloatTensor<B>> {
         let mut entries = self.entries();
-        let place = entries.gradients.iter().position(|entry| entry.key == key)?;
-        let entry = entries.gradients.swap_remove(place);
+        let index = entries.gradients.iter().position(|entry| entry.key == key)?;
+        let entry = entries.gradients.swap_remove(index);
         entry.tensor.downcast::<FloatTensor<B>>().ok().map(|tensor| *tensor)
     }
 
-    /// The entries. A panic elsewhere cannot leave them half-written, so poison is ignored.
+    /// Locks the entries. A panic in another thread cannot leave them half-written, so lock poisoning is ignored.
     fn entries(&self) -> MutexGuard<'_, Entries> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

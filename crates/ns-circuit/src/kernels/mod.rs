@@ -1,15 +1,15 @@
-//! The elementwise work of a training step, as kernels: masks on weights, L0, AdamW.
+//! Kernels for the elementwise work of a training step: masks on weights, L0, AdamW.
 //!
-//! Burn's own operations run over millions of logits once for each sign in a formula. A backend extension has a body
-//! of them, which serves every backend (`portable.rs`), and one for the CPU backend `flex` that runs once
-//! (`kernels.rs`, whose arithmetic is in `slices.rs`); `autodiff.rs` differentiates both. This folder is the only place
-//! of this crate that names backends.
-// Burn marks one of them as deprecated, and the extension's macro names it, too.
+//! With Burn's own operations, every operator in a formula is one pass over millions of logits. So this module is a
+//! backend extension with two implementations: `portable.rs` uses Burn's operations and serves every backend;
+//! `kernels.rs` (with the arithmetic in `slices.rs`) needs one pass on the CPU backend `flex`. `autodiff.rs`
+//! differentiates both. This folder is the only place in the crate that names backends.
+// Burn marks the backend `NdArray` as deprecated, and the macro of the extension names it.
 #![cfg_attr(feature = "ndarray", allow(deprecated))]
 
 mod autodiff;
 #[cfg(feature = "flex")]
-#[allow(clippy::module_inception)] // files that name a backend are called so
+#[allow(clippy::module_inception)] // the workspace's name for files that name a backend
 mod kernels;
 mod l0_handoff;
 mod portable;
@@ -24,7 +24,9 @@ use burn::tensor::Tensor;
 
 pub(crate) use self::l0_handoff::L0Handoff;
 
-/// A mask method's continuous relaxation of its hard mask: a formula for the mask, one for the open gates that L0 counts.
+/// The continuous relaxation of a hard mask: the formulas of the soft mask and of the gate, for logits `s`.
+///
+/// The sum of the gates over all logits is the L0 of the mask, its soft number of open gates.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Relaxation {
     /// Mask and gate `σ(τ s)`.
@@ -45,8 +47,7 @@ pub(crate) enum Relaxation {
     },
 }
 
-/// Which entries of a parameter one entry of its mask covers: the parameter is `[outer, repeat, inner]`, its mask
-/// `[outer, 1, inner]`.
+/// How a mask broadcasts over its parameter: the parameter is `[outer, repeat, inner]`, the mask `[outer, 1, inner]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MaskBroadcast {
     pub(crate) outer: usize,
@@ -55,34 +56,34 @@ pub(crate) struct MaskBroadcast {
 }
 
 impl MaskBroadcast {
-    /// Entries of the mask.
+    /// Number of mask entries.
     fn mask_len(self) -> usize {
         self.outer * self.inner
     }
 }
 
-/// One step of AdamW, the numbers that are alike for all entries of a parameter.
+/// The constants of one AdamW step, equal for all entries of a parameter.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct AdamWStep {
     /// `β₁, β₂`
     pub(crate) betas: [f32; 2],
-    /// `1 − β₁ᵗ, 1 − β₂ᵗ` at step t.
+    /// Bias corrections `1 − β₁ᵗ, 1 − β₂ᵗ` at step t.
     pub(crate) corrections: [f32; 2],
     /// `ε`
     pub(crate) epsilon: f32,
     /// Learning rate.
     pub(crate) learning_rate: f32,
-    /// What weight decay leaves of a parameter: `1 − learning rate · decay`.
+    /// Factor of weight decay on the parameter: `1 − learning rate · weight decay`.
     pub(crate) kept: f32,
 }
 
-/// `w ⊙ m(s)`, the effective parameter under a soft mask.
+/// The effective parameter `w ⊙ m(s)` under a soft mask.
 ///
-/// The size of the mask is found on the way and left in `handoff` for [`open_gates`].
+/// The kernel also computes the sum of the open gates and stores it in `handoff` for [`open_gates`].
 ///
 /// # Shapes
-/// - parameter and output: any, of `broadcast`'s size
-/// - logits and noise: `[n]` with n the mask's size
+/// - parameter and output: any shape with `outer · repeat · inner` entries of `broadcast`
+/// - logits and noise: `[n]` with n the number of mask entries
 pub(crate) fn masked<const D: usize>(
     parameter: Tensor<D>,
     logits: Tensor<1>,
@@ -104,14 +105,14 @@ pub(crate) fn masked<const D: usize>(
     ))
 }
 
-/// The sum of the open gates over the logits, shape `[1]`.
+/// The sum of the open gates over all logits, shape `[1]`.
 ///
-/// When both were made with the same `handoff`, the gradient of this sum is handed in together with that of [`masked`].
+/// If this sum and [`masked`] share a `handoff`, one backward kernel computes the gradients of both.
 pub(crate) fn open_gates(logits: Tensor<1>, relaxation: Relaxation, handoff: &L0Handoff) -> Tensor<1> {
     Tensor::from_dispatch(<Dispatch as MaskKernels>::open_gates(logits.into_dispatch(), relaxation, handoff.clone()))
 }
 
-/// Parameter and moments after a step of AdamW; no gradients are recorded.
+/// The parameter and its moments after one AdamW step. No gradients are recorded.
 pub(crate) fn adamw<const D: usize>(
     parameter: Tensor<D>,
     gradient: Tensor<D>,
@@ -128,8 +129,8 @@ pub(crate) fn adamw<const D: usize>(
     (Tensor::from_dispatch(parameter), [Tensor::from_dispatch(first), Tensor::from_dispatch(second)])
 }
 
-/// The operations on a backend's tensors. What may be absent, noise and the gradient of the open gates, then has no
-/// elements.
+/// The kernels on the tensors of a backend. Noise and the gradient of the open gates are optional: a tensor without
+/// elements means that there is none.
 #[backend_extension(
     Autodiff,
     Flex: cfg(feature = "flex"),
@@ -137,7 +138,7 @@ pub(crate) fn adamw<const D: usize>(
     Cube: cfg(any(feature = "wgpu", feature = "cuda"))
 )]
 pub(crate) trait MaskKernels: Backend {
-    /// `w ⊙ m(s)`.
+    /// The effective parameter `w ⊙ m(s)`.
     fn masked(
         parameter: FloatTensor<Self>,
         logits: FloatTensor<Self>,
@@ -150,7 +151,7 @@ pub(crate) trait MaskKernels: Backend {
         Self::masked_and_counted(parameter, logits, noise, relaxation, broadcast).0
     }
 
-    /// `w ⊙ m(s)`, and the sum of the open gates, `[1]`.
+    /// The effective parameter `w ⊙ m(s)` and the sum of the open gates, `[1]`.
     fn masked_and_counted(
         parameter: FloatTensor<Self>,
         logits: FloatTensor<Self>,
@@ -161,18 +162,18 @@ pub(crate) trait MaskKernels: Backend {
         portable::masked_and_counted::<Self>(parameter, logits, noise, relaxation, broadcast)
     }
 
-    /// The gradient of the logits, `[n]`, from that of the effective parameter and that of the sum of the open gates,
-    /// `[1]` or `[0]`.
+    /// The gradient of the logits, `[n]`, from `gradient` of the effective parameter and `gates_gradient`, the gradient
+    /// of the sum of the open gates, `[1]` or `[0]`.
     fn masked_backward(
         parameter: FloatTensor<Self>,
         logits: FloatTensor<Self>,
         noise: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
-        of_gates: FloatTensor<Self>,
+        gates_gradient: FloatTensor<Self>,
         relaxation: Relaxation,
         broadcast: MaskBroadcast,
     ) -> FloatTensor<Self> {
-        portable::masked_backward::<Self>(parameter, logits, noise, gradient, of_gates, relaxation, broadcast)
+        portable::masked_backward::<Self>(parameter, logits, noise, gradient, gates_gradient, relaxation, broadcast)
     }
 
     /// The sum of the open gates, `[1]`.
@@ -181,7 +182,7 @@ pub(crate) trait MaskKernels: Backend {
         portable::open_gates::<Self>(logits, relaxation)
     }
 
-    /// The gradient of the logits, `[n]`, from that of the sum of the open gates, `[1]`.
+    /// The gradient of the logits, `[n]`, from `gradient` of the sum of the open gates, `[1]`.
     fn open_gates_backward(
         logits: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
@@ -190,7 +191,7 @@ pub(crate) trait MaskKernels: Backend {
         portable::open_gates_backward::<Self>(logits, gradient, relaxation)
     }
 
-    /// Parameter, first and second moment after a step of AdamW.
+    /// The parameter and its first and second moment after one AdamW step.
     fn adamw(
         parameter: FloatTensor<Self>,
         gradient: FloatTensor<Self>,

@@ -1,4 +1,4 @@
-//! The kernels in Burn's own operations, for backends and number types that have no other.
+//! The kernels in Burn's own operations, for backends and dtypes without specialised kernels.
 
 use burn::backend::{Backend, TensorMetadata, tensor::FloatTensor};
 use burn::tensor::Shape;
@@ -28,18 +28,18 @@ pub(super) fn masked_backward<B: Backend>(
     logits: FloatTensor<B>,
     noise: FloatTensor<B>,
     gradient: FloatTensor<B>,
-    of_gates: FloatTensor<B>,
+    gates_gradient: FloatTensor<B>,
     relaxation: Relaxation,
     broadcast: MaskBroadcast,
 ) -> FloatTensor<B> {
     let blocks = Shape::new([broadcast.outer, broadcast.repeat, broadcast.inner]);
-    let of_mask = B::float_sum_dim(B::float_reshape(B::float_mul(gradient, parameter), blocks), 1);
-    let of_mask = B::float_reshape(of_mask, Shape::new([broadcast.mask_len()]));
+    let mask_gradient = B::float_sum_dim(B::float_reshape(B::float_mul(gradient, parameter), blocks), 1);
+    let mask_gradient = B::float_reshape(mask_gradient, Shape::new([broadcast.mask_len()]));
     let slope = slope::<B>(noisy_gate::<B>(logits.clone(), noise, relaxation), relaxation);
-    let of_logits = B::float_mul(of_mask, slope);
-    match of_gates.shape().num_elements() {
-        0 => of_logits,
-        _ => B::float_add(of_logits, open_gates_backward::<B>(logits, of_gates, relaxation)),
+    let logits_gradient = B::float_mul(mask_gradient, slope);
+    match gates_gradient.shape().num_elements() {
+        0 => logits_gradient,
+        _ => B::float_add(logits_gradient, open_gates_backward::<B>(logits, gates_gradient, relaxation)),
     }
 }
 
@@ -84,7 +84,7 @@ fn moment<B: Backend>(moment: FloatTensor<B>, value: FloatTensor<B>, beta: f32) 
     B::float_add(B::float_mul_scalar(moment, beta.into()), value)
 }
 
-/// The logistic function that the mask is made of.
+/// The logistic function inside the mask formula.
 fn noisy_gate<B: Backend>(logits: FloatTensor<B>, noise: FloatTensor<B>, relaxation: Relaxation) -> FloatTensor<B> {
     match relaxation {
         Relaxation::Logistic { .. } => open_gate::<B>(logits, relaxation),
@@ -102,7 +102,7 @@ fn open_gate<B: Backend>(logits: FloatTensor<B>, relaxation: Relaxation) -> Floa
     }
 }
 
-/// The mask, given its gate.
+/// The soft mask, computed from its [`noisy_gate`].
 fn mask<B: Backend>(gate: FloatTensor<B>, relaxation: Relaxation) -> FloatTensor<B> {
     match relaxation {
         Relaxation::Logistic { .. } => gate,
@@ -112,18 +112,18 @@ fn mask<B: Backend>(gate: FloatTensor<B>, relaxation: Relaxation) -> FloatTensor
     }
 }
 
-/// The mask's derivative in the logits, given its gate.
+/// The derivative of the soft mask with respect to the logits, computed from its [`noisy_gate`].
 fn slope<B: Backend>(gate: FloatTensor<B>, relaxation: Relaxation) -> FloatTensor<B> {
     match relaxation {
         Relaxation::Logistic { temperature } => B::float_mul_scalar(logistic_slope::<B>(gate), temperature.into()),
         Relaxation::HardConcrete { temperature, low, span, .. } => {
             let stretched = stretched::<B>(gate.clone(), low, span);
             let clamped = B::float_clamp(stretched.clone(), 0.0.into(), 1.0.into());
-            // −1 or 1 where the clamp has cut, 0 elsewhere
-            let cut = B::float_sign(B::float_sub(stretched, clamped));
-            let open = B::float_add_scalar(B::float_neg(B::float_mul(cut.clone(), cut)), 1.0.into());
+            // −1 or 1 where the clamp is active, 0 elsewhere
+            let sign = B::float_sign(B::float_sub(stretched, clamped));
+            let unclamped = B::float_add_scalar(B::float_neg(B::float_mul(sign.clone(), sign)), 1.0.into());
             let slope = B::float_mul_scalar(logistic_slope::<B>(gate), (span / temperature).into());
-            B::float_mul(slope, open)
+            B::float_mul(slope, unclamped)
         }
     }
 }
@@ -132,7 +132,7 @@ fn stretched<B: Backend>(gate: FloatTensor<B>, low: f32, span: f32) -> FloatTens
     B::float_add_scalar(B::float_mul_scalar(gate, span.into()), low.into())
 }
 
-/// `σ (1 − σ)`.
+/// The derivative `σ (1 − σ)` of the logistic function, with `gate` = `σ`.
 fn logistic_slope<B: Backend>(gate: FloatTensor<B>) -> FloatTensor<B> {
     let closed = B::float_add_scalar(B::float_neg(gate.clone()), 1.0.into());
     B::float_mul(gate, closed)

@@ -1,8 +1,8 @@
-//! The arithmetic of the kernels on slices of `f32`, without branches so that compilers vectorize it.
+//! The arithmetic of the CPU kernels on slices of `f32`, without branches, so that the compiler vectorizes it.
 //!
-//! Every function is compiled for AVX-512, for AVX2, and for the least that the target has, and the best is chosen at
-//! run time. Sums run over a fixed number of lanes and nothing is contracted to fused multiply-adds, so all of them
-//! give the same bits on every processor.
+//! Every function is compiled for AVX-512, for AVX2 and for the baseline of the target; the best version is chosen at
+//! run time. Sums use a fixed number of lanes, and nothing is contracted to fused multiply-adds. So all versions return
+//! the same bits on every processor.
 
 use std::mem::MaybeUninit;
 
@@ -10,14 +10,14 @@ use multiversion::multiversion;
 
 use super::{AdamWStep, Relaxation};
 
-/// Partial sums, whatever the width of the processor's registers.
+/// Number of partial sums, independent of the register width of the processor.
 const LANES: usize = 16;
-/// Values that are summed in `f32` before they join a sum in `f64`.
+/// Number of values that are summed in `f32` before they are added to a sum in `f64`.
 const BLOCK: usize = 1024;
-/// Below it `exp` is a denormal number, or zero; here it is zero.
+/// About the smallest exponent with a normal result. Below it, [`exp`] returns zero instead of a denormal number.
 const LEAST_EXPONENT: f32 = -87.3;
 
-/// `out ← parameter · mask(logits)`; returns the sum of the open gates. `noise` is that of the logits, or empty.
+/// `out ← parameter · mask(logits)`. Returns the sum of the open gates. `noise` is empty if the mask uses none.
 #[multiversion(targets("x86_64+avx512f+avx512dq", "x86_64+avx2"))]
 pub(super) fn masked(
     parameter: &[f32],
@@ -49,20 +49,20 @@ pub(super) fn masked(
     sums.sum()
 }
 
-/// `gradient ← gradient · parameter · mask′(logits) + of_gates · gate′(logits)`.
+/// `gradient ← gradient · parameter · mask′(logits) + gates_gradient · gate′(logits)`.
 #[multiversion(targets("x86_64+avx512f+avx512dq", "x86_64+avx2"))]
 pub(super) fn masked_backward(
     parameter: &[f32],
     logits: &[f32],
     noise: &[f32],
     gradient: &mut [f32],
-    of_gates: f32,
+    gates_gradient: f32,
     relaxation: Relaxation,
 ) {
     match relaxation {
         Relaxation::Logistic { temperature } => {
             for ((g, w), s) in gradient.iter_mut().zip(parameter).zip(logits) {
-                *g = (*g * w + of_gates) * logistic_slope(temperature * s) * temperature;
+                *g = (*g * w + gates_gradient) * logistic_slope(temperature * s) * temperature;
             }
         }
         Relaxation::HardConcrete { temperature, low, span, shift } => {
@@ -72,7 +72,7 @@ pub(super) fn masked_backward(
                 let stretched = gate * span + low;
                 let slope = gate * (1.0 - gate) * scale;
                 let slope = if (0.0..=1.0).contains(&stretched) { slope } else { slope * 0.0 };
-                *g = *g * w * slope + of_gates * logistic_slope(s - shift);
+                *g = *g * w * slope + gates_gradient * logistic_slope(s - shift);
             }
         }
     }
@@ -123,8 +123,8 @@ pub(super) fn product(a: &[f32], b: &[f32], out: &mut [MaybeUninit<f32>]) {
     }
 }
 
-/// A step of AdamW: moments in place, and `gradient ←` the new parameter. The operations and their order are those of
-/// Burn's AdamW.
+/// One AdamW step: updates the moments in place, and writes the new parameter to `gradient`. Operations and their order
+/// match Burn's AdamW.
 #[multiversion(targets("x86_64+avx512f+avx512dq", "x86_64+avx2"))]
 pub(super) fn adamw(parameter: &[f32], gradient: &mut [f32], first: &mut [f32], second: &mut [f32], step: AdamWStep) {
     let ([beta_1, beta_2], [correction_1, correction_2]) = (step.betas, step.corrections);
@@ -137,7 +137,7 @@ pub(super) fn adamw(parameter: &[f32], gradient: &mut [f32], first: &mut [f32], 
     }
 }
 
-/// The sum of at most [`BLOCK`] values, over [`LANES`] of partial sums.
+/// The sum of at most [`BLOCK`] values, with [`LANES`] partial sums.
 #[inline(always)]
 fn sum(values: &[f32]) -> f64 {
     let (rows, rest) = values.as_chunks::<LANES>();
@@ -153,7 +153,7 @@ fn sum(values: &[f32]) -> f64 {
     lanes.into_iter().map(f64::from).sum()
 }
 
-/// `min(max(x, 0), 1)`; not a number stays that.
+/// `min(max(x, 0), 1)`. NaN stays NaN.
 #[inline(always)]
 fn clamped(x: f32) -> f32 {
     let x = if x < 0.0 { 0.0 } else { x };
@@ -164,24 +164,24 @@ fn clamped(x: f32) -> f32 {
 #[inline(always)]
 fn logistic(x: f32) -> f32 {
     let e = exp(-x.abs());
-    let least = 1.0 / (1.0 + e);
-    if x < 0.0 { e * least } else { least }
+    let of_abs = 1.0 / (1.0 + e); // σ(|x|)
+    if x < 0.0 { e * of_abs } else { of_abs }
 }
 
 /// `σ(x) (1 − σ(x))`.
 #[inline(always)]
 fn logistic_slope(x: f32) -> f32 {
     let e = exp(-x.abs());
-    let most = 1.0 / (1.0 + e);
-    e * most * most
+    let of_abs = 1.0 / (1.0 + e); // σ(|x|)
+    e * of_abs * of_abs
 }
 
-/// `eˣ` for `x ≤ 0`, with a relative error below 2·10⁻⁷; zero where it would be a denormal number.
+/// `eˣ` for `x ≤ 0`, with a relative error below 2·10⁻⁷. Denormal results are replaced by zero.
 ///
-/// `eˣ = 2ⁿ eʳ` with n the nearest integer to `x / ln 2`, and a polynomial for `eʳ` (Cephes, `expf`).
+/// `eˣ = 2ⁿ eʳ`, where n is the integer nearest to `x / ln 2`, and `eʳ` is a polynomial (Cephes, `expf`).
 #[inline(always)]
 fn exp(x: f32) -> f32 {
-    /// `1.5 · 2²³`: adding it rounds to an integer, which then stands in the low bits.
+    /// `1.5 · 2²³`. Adding it rounds a number to an integer, which is then in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;
     const P: [f32; 6] = [0.5, 1.666_666_5e-1, 4.166_579_6e-2, 8.333_452e-3, 1.398_199_9e-3, 1.987_569_1e-4];
     let clamped = if x < LEAST_EXPONENT { LEAST_EXPONENT } else { x };

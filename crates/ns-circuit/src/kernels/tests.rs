@@ -1,4 +1,5 @@
-//! The kernels of `flex`, which are those of `f32`, against the portable bodies in `f64`, and those against differences.
+//! Compares the `flex` kernels, which run for `f32`, with the portable kernels in `f64`, and the gradients of these
+//! with finite differences.
 
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
 
@@ -9,14 +10,14 @@ const LOGISTIC: Relaxation = Relaxation::Logistic { temperature: 3.0 };
 const CONCRETE: Relaxation =
     Relaxation::HardConcrete { temperature: 2.0 / 3.0, low: -0.1, span: 1.2, shift: -1.598_596_8 };
 const RELAXATIONS: [Relaxation; 2] = [LOGISTIC, CONCRETE];
-/// A mask on weights, one on a linear layer's neurons, one on a convolution's.
+/// A mask on single weights, a neuron mask of a linear layer, and a neuron mask of a convolution.
 const BROADCASTS: [MaskBroadcast; 3] = [
     MaskBroadcast { outer: 1, repeat: 1, inner: 20_003 },
     MaskBroadcast { outer: 1, repeat: 70, inner: 37 },
     MaskBroadcast { outer: 5, repeat: 33, inner: 9 },
 ];
 
-/// One mask with everything that it is made from, and the gradient that its effective parameter gets.
+/// The inputs of one mask, and the gradient of its effective parameter.
 struct Case {
     parameter: Tensor<3>,
     logits: Tensor<1>,
@@ -49,12 +50,12 @@ impl Case {
         open_gates(self.logits.clone(), self.relaxation, handoff)
     }
 
-    /// A loss with the case's gradient, `[1]`.
+    /// A loss, `[1]`, whose gradient with respect to the effective parameter is `gradient`.
     fn loss(&self, handoff: &L0Handoff) -> Tensor<1> {
         (self.masked(handoff) * self.gradient.clone()).sum()
     }
 
-    fn of_logits(&self, gradients: &Gradients) -> Vec<f64> {
+    fn logits_gradient(&self, gradients: &Gradients) -> Vec<f64> {
         values(self.logits.grad(gradients).unwrap())
     }
 }
@@ -90,13 +91,13 @@ fn each(test: impl Fn(Relaxation, MaskBroadcast)) {
 }
 
 #[test]
-fn values_and_gradients_are_the_portable_ones() {
+fn values_and_gradients_match_the_portable_kernels() {
     each(|relaxation, broadcast| {
         let run = |dtype| {
             let (case, handoff) = (Case::new(relaxation, broadcast, dtype), L0Handoff::default());
             let (output, loss, gates) = (case.masked(&handoff), case.loss(&handoff), case.open_gates(&handoff));
             let gradients = (loss + gates.clone() * 0.3).backward();
-            [values(output), values(gates), case.of_logits(&gradients)]
+            [values(output), values(gates), case.logits_gradient(&gradients)]
         };
         let (found, expected) = (run(DType::F32), run(DType::F64));
         for (found, expected) in found.iter().zip(&expected) {
@@ -106,15 +107,15 @@ fn values_and_gradients_are_the_portable_ones() {
 }
 
 #[test]
-fn portable_gradients_are_those_of_differences() {
+fn portable_gradients_match_finite_differences() {
     each(|relaxation, broadcast| {
         let (case, handoff, step) = (Case::new(relaxation, broadcast, DType::F64), L0Handoff::default(), 1e-6);
         let gradients = (case.loss(&handoff) + case.open_gates(&handoff) * 0.3).backward();
-        let analytic = case.of_logits(&gradients);
-        for at in [0, broadcast.mask_len() / 2, broadcast.mask_len() - 1] {
-            let at_shift = |shift: f64| {
+        let analytic = case.logits_gradient(&gradients);
+        for i in [0, broadcast.mask_len() / 2, broadcast.mask_len() - 1] {
+            let shifted_loss = |shift: f64| {
                 let mut logits = values(case.logits.clone());
-                logits[at] += shift;
+                logits[i] += shift;
                 let data = TensorData::new(logits, [broadcast.mask_len()]);
                 let device = Device::default().autodiff();
                 let case = Case {
@@ -124,14 +125,14 @@ fn portable_gradients_are_those_of_differences() {
                 let handoff = L0Handoff::default();
                 values(case.loss(&handoff) + case.open_gates(&handoff) * 0.3)[0]
             };
-            let difference = (at_shift(step) - at_shift(-step)) / (2.0 * step);
-            assert!((analytic[at] - difference).abs() < 1e-6, "{relaxation:?} {at}: {} {difference}", analytic[at]);
+            let difference = (shifted_loss(step) - shifted_loss(-step)) / (2.0 * step);
+            assert!((analytic[i] - difference).abs() < 1e-6, "{relaxation:?} {i}: {} {difference}", analytic[i]);
         }
     });
 }
 
 #[test]
-fn a_parameter_that_is_trained_too_has_its_gradient() {
+fn a_trainable_parameter_has_a_gradient() {
     each(|relaxation, broadcast| {
         let mut case = Case::new(relaxation, broadcast, DType::F32);
         case.parameter = case.parameter.require_grad();
@@ -145,29 +146,29 @@ fn a_parameter_that_is_trained_too_has_its_gradient() {
 }
 
 #[test]
-fn an_open_gate_has_one_gradient_whatever_else_is_in_the_loss() {
+fn the_gate_gradient_does_not_depend_on_how_the_loss_is_composed() {
     each(|relaxation, broadcast| {
         let case = Case::new(relaxation, broadcast, DType::F32);
-        let apart = |handoff: &L0Handoff| {
+        let separate_backward = |handoff: &L0Handoff| {
             let (loss, gates) = (case.loss(handoff), case.open_gates(handoff));
-            let (of_loss, of_gates) = (loss.backward(), gates.backward());
-            let (of_loss, of_gates) = (case.of_logits(&of_loss), case.of_logits(&of_gates));
-            of_loss.into_iter().zip(of_gates).map(|(a, b)| a + b).collect::<Vec<_>>()
+            let (from_loss, from_gates) = (loss.backward(), gates.backward());
+            let (from_loss, from_gates) = (case.logits_gradient(&from_loss), case.logits_gradient(&from_gates));
+            from_loss.into_iter().zip(from_gates).map(|(a, b)| a + b).collect::<Vec<_>>()
         };
         let handoff = L0Handoff::default();
-        let expected = apart(&handoff);
-        let close = |loss: Tensor<1>| assert_close(&case.of_logits(&loss.backward()), &expected, 2e-6);
-        close(case.loss(&handoff) + case.open_gates(&handoff)); // a handoff that was used before
-        close(case.open_gates(&handoff) + case.loss(&handoff)); // the term before the parameter
-        close(case.loss(&handoff) + case.open_gates(&L0Handoff::default())); // another handoff
-        close(case.loss(&handoff) + (case.open_gates(&handoff) + case.open_gates(&handoff)) * 0.5); // the term twice
+        let expected = separate_backward(&handoff);
+        let check = |loss: Tensor<1>| assert_close(&case.logits_gradient(&loss.backward()), &expected, 2e-6);
+        check(case.loss(&handoff) + case.open_gates(&handoff)); // a handoff that was used before
+        check(case.open_gates(&handoff) + case.loss(&handoff)); // the L0 term before the parameter
+        check(case.loss(&handoff) + case.open_gates(&L0Handoff::default())); // separate handoffs
+        check(case.loss(&handoff) + (case.open_gates(&handoff) + case.open_gates(&handoff)) * 0.5); // the L0 term twice
         let halves = case.loss(&handoff) * 0.5 + case.loss(&handoff) * 0.5; // the parameter twice
-        close(halves + case.open_gates(&handoff));
+        check(halves + case.open_gates(&handoff));
     });
 }
 
 #[test]
-fn a_link_gives_nothing_to_another_step() {
+fn a_handoff_ignores_other_logits_and_relaxations() {
     let (case, handoff) = (Case::new(LOGISTIC, BROADCASTS[0], DType::F32), L0Handoff::default());
     let other = Case {
         relaxation: Relaxation::Logistic { temperature: 0.5 },
@@ -182,23 +183,23 @@ fn a_link_gives_nothing_to_another_step() {
 }
 
 #[test]
-fn copies_of_a_model_share_a_link_in_one_loss() {
+fn copies_of_a_model_share_a_handoff_in_one_loss() {
     each(|relaxation, broadcast| {
         let (case, copy) = (Case::new(relaxation, broadcast, DType::F32), Case::new(relaxation, broadcast, DType::F32));
         let expected = {
             let handoff = L0Handoff::default();
-            case.of_logits(&(case.loss(&handoff) + case.open_gates(&handoff)).backward())
+            case.logits_gradient(&(case.loss(&handoff) + case.open_gates(&handoff)).backward())
         };
         let handoff = L0Handoff::default();
         let both = case.loss(&handoff) + copy.loss(&handoff) + case.open_gates(&handoff) + copy.open_gates(&handoff);
         let gradients = both.backward();
-        assert_close(&case.of_logits(&gradients), &expected, 2e-6);
-        assert_close(&copy.of_logits(&gradients), &expected, 2e-6);
+        assert_close(&case.logits_gradient(&gradients), &expected, 2e-6);
+        assert_close(&copy.logits_gradient(&gradients), &expected, 2e-6);
     });
 }
 
 #[test]
-fn a_sum_that_was_found_on_the_way_has_the_same_bits() {
+fn a_sum_from_the_handoff_has_the_same_bits() {
     each(|relaxation, broadcast| {
         let (case, handoff) = (Case::new(relaxation, broadcast, DType::F32), L0Handoff::default());
         drop(case.masked(&handoff));
@@ -207,7 +208,7 @@ fn a_sum_that_was_found_on_the_way_has_the_same_bits() {
 }
 
 #[test]
-fn far_logits_and_what_is_not_a_number() {
+fn extreme_and_nan_logits() {
     let logits = vec![-1e30, -200.0, -20.0, 0.0, 20.0, 200.0, 1e30, f32::NAN];
     let broadcast = MaskBroadcast { outer: 1, repeat: 1, inner: 8 };
     let case = Case {
@@ -220,7 +221,7 @@ fn far_logits_and_what_is_not_a_number() {
     assert!(found[2] > 0.0 && found[2] < 1e-20 && found[3] == 0.5 && found[4] == 1.0);
     assert_eq!(found[5..7], [1.0, 1.0]);
     assert!(found[7].is_nan());
-    let slopes = case.of_logits(&case.loss(&L0Handoff::default()).backward());
+    let slopes = case.logits_gradient(&case.loss(&L0Handoff::default()).backward());
     assert!(slopes[..7].iter().all(|slope| slope.is_finite()), "{slopes:?}");
 }
 
@@ -233,7 +234,7 @@ fn bits_do_not_depend_on_threads() {
                 let (case, handoff) = (Case::new(relaxation, broadcast, DType::F32), L0Handoff::default());
                 let (loss, gates) = (case.loss(&handoff), case.open_gates(&handoff));
                 let sums = (values(loss.clone()), values(gates.clone()));
-                (sums, case.of_logits(&(loss + gates).backward()))
+                (sums, case.logits_gradient(&(loss + gates).backward()))
             })
         };
         assert_eq!(run(1), run(3));

@@ -1,28 +1,28 @@
 //! Continuous sparsification (Savarese et al. 2020, <https://arxiv.org/abs/1912.04427>).
 //!
-//! With logits `s` and temperature `τ`: training mask `σ(τ s)` (eq. 4 there), hard mask `s > 0`, and L0 is the sum of
-//! the training mask over every weight that it covers.
+//! With logits `s` and temperature `τ`, the training mask is `σ(τ s)` (equation 4 of the paper) and the hard mask is
+//! `s > 0`. The training L0 is the sum of the training mask over all weights that it covers.
 
 use burn::tensor::{Tensor, activation::sigmoid};
 
 use crate::kernels::{L0Handoff, Relaxation, open_gates};
 
-/// Mask and gate are both `σ(τ s)`.
+/// The relaxation: soft mask and gate are both `σ(τ s)`.
 pub(crate) fn relaxation(temperature: f32) -> Relaxation {
     Relaxation::Logistic { temperature }
 }
 
-/// `σ(τ s)`. Shapes: `logits` `[n]`, result `[n]`.
+/// The soft mask `σ(τ s)`. Shapes: `logits` `[n]`, result `[n]`.
 pub(crate) fn soft_mask(logits: Tensor<1>, temperature: f32) -> Tensor<1> {
     sigmoid(logits.mul_scalar(temperature))
 }
 
-/// `s > 0` as zeros and ones. Shapes: `logits` `[n]`, result `[n]`.
+/// The hard mask `s > 0`, as zeros and ones. Shapes: `logits` `[n]`, result `[n]`.
 pub(crate) fn hard_mask(logits: Tensor<1>) -> Tensor<1> {
     logits.greater_scalar(0.0).float()
 }
 
-/// `Σ σ(τ s)`, each logit counted for the `repeat` weights that it covers. Shapes: `logits` `[n]`, result `[1]`.
+/// The training L0 `repeat · Σ σ(τ s)`, where each logit covers `repeat` weights. Shapes: `logits` `[n]`, result `[1]`.
 pub(crate) fn l0(logits: Tensor<1>, temperature: f32, repeat: usize, handoff: &L0Handoff) -> Tensor<1> {
     open_gates(logits, relaxation(temperature), handoff).mul_scalar(repeat as f32)
 }

@@ -1,8 +1,10 @@
 //! Hard concrete masks (Louizos et al. 2018, <https://arxiv.org/abs/1712.01312>).
 //!
-//! With logits `s`, noise `u`, stretch `γ < 0 < 1 < ζ` and temperature `T` (eqs. 10, 11 and 12 there):
-//! training mask `clamp(σ((ln u − ln(1−u) + s)/T)(ζ−γ)+γ, 0, 1)`, hard mask `clamp(σ(s)(ζ−γ)+γ, 0, 1) > ½`,
-//! training L0 `Σ σ(s − T ln(−γ/ζ))` over the logits themselves.
+//! With logits `s`, noise `u`, stretch `γ < 0 < 1 < ζ` and temperature `T` (equations 10, 11 and 12 of the paper):
+//!
+//! - training mask `clamp(σ((ln u − ln(1−u) + s)/T)(ζ−γ)+γ, 0, 1)`
+//! - hard mask `clamp(σ(s)(ζ−γ)+γ, 0, 1) > ½`
+//! - training L0 `Σ σ(s − T ln(−γ/ζ))`, summed over the logits, not over the weights that they cover
 
 use burn::tensor::{Tensor, activation::sigmoid};
 use multiversion::multiversion;
@@ -10,10 +12,10 @@ use multiversion::multiversion;
 use crate::kernels::{L0Handoff, Relaxation, open_gates};
 use crate::rng;
 
-/// Noise and initial shares stay this far from 0 and 1.
+/// Noise and initial keep probabilities are clamped to `[MARGIN, 1 − MARGIN]`.
 const MARGIN: f64 = 1e-4;
 
-/// The constants of the distribution.
+/// The constants of the hard concrete distribution.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct HardConcrete {
     /// `γ`
@@ -31,7 +33,7 @@ impl Default for HardConcrete {
 }
 
 impl HardConcrete {
-    /// The training mask under noise given as log-odds `ln u − ln(1−u)`.
+    /// The training mask, with the noise as log-odds `ln u − ln(1−u)`.
     ///
     /// # Shapes
     /// `logits` and `noise` `[n]`, result `[n]`.
@@ -39,19 +41,19 @@ impl HardConcrete {
         self.stretch(sigmoid(logits.add(noise).div_scalar(self.temperature as f32)))
     }
 
-    /// The mask without noise, as zeros and ones. Shapes: `logits` `[n]`, result `[n]`.
+    /// The hard mask, as zeros and ones. It uses no noise. Shapes: `logits` `[n]`, result `[n]`.
     pub(crate) fn hard_mask(&self, logits: Tensor<1>) -> Tensor<1> {
         self.stretch(sigmoid(logits)).greater_scalar(0.5).float()
     }
 
     /// The expected number of open gates. Shapes: `logits` `[n]`, result `[1]`.
     ///
-    /// As in the reference this counts logits, where [`l0`](crate::CircuitModel::l0) counts weights.
+    /// As in the reference, this counts logits, while [`CircuitModel::l0`](crate::CircuitModel::l0) counts weights.
     pub(crate) fn l0(&self, logits: Tensor<1>, handoff: &L0Handoff) -> Tensor<1> {
         open_gates(logits, self.relaxation(), handoff)
     }
 
-    /// The formulas of soft mask and L0.
+    /// The relaxation: the formulas of soft mask and gate.
     pub(crate) fn relaxation(&self) -> Relaxation {
         Relaxation::HardConcrete {
             temperature: self.temperature as f32,
@@ -68,26 +70,27 @@ impl HardConcrete {
     }
 }
 
-/// `logit(clip(p, 1e-4, 1 − 1e-4))`
+/// The initial logit `ln(p / (1 − p))` for a keep probability `p`, clamped to `[1e-4, 1 − 1e-4]`.
 pub(crate) fn initial_logit(percentage: f32) -> f32 {
     let p = f64::from(percentage).clamp(MARGIN, 1.0 - MARGIN);
     rng::ln(p / (1.0 - p)) as f32
 }
 
-/// `n` draws of `ln u − ln(1−u)` with `u` uniform in `[1e-4, 1 − 1e-4)`, from a stream of [`rng`].
-pub(crate) fn draw_noise(stream: (u64, &str, u64, u64), n: usize) -> Vec<f32> {
+/// Samples `n` values of `ln u − ln(1−u)`, with `u` uniform in `[1e-4, 1 − 1e-4)`, from a stream of [`rng`].
+pub(crate) fn sample_noise(stream: (u64, &str, u64, u64), n: usize) -> Vec<f32> {
     rng::map_uniform(stream, n, noise_of_uniform)
 }
 
-/// Noise in place of draws from `[0, 1)`. IEEE arithmetic only, so it has the same bits on every processor.
+/// Turns uniform values from `[0, 1)` into noise, in place. It uses IEEE arithmetic only, so the result has the same
+/// bits on every processor.
 #[multiversion(targets("x86_64+avx512f+avx512dq", "x86_64+avx2"))]
-fn noise_of_uniform(draws: &mut [f32]) {
-    for draw in draws {
-        *draw = log_odds(MARGIN + (1.0 - 2.0 * MARGIN) * f64::from(*draw));
+fn noise_of_uniform(values: &mut [f32]) {
+    for value in values {
+        *value = log_odds(MARGIN + (1.0 - 2.0 * MARGIN) * f64::from(*value));
     }
 }
 
-/// `ln u − ln(1−u)` with `u` kept within `[1e-4, 1 − 1e-4]`.
+/// The log-odds `ln u − ln(1−u)`, with `u` clamped to `[1e-4, 1 − 1e-4]`.
 #[inline(always)]
 pub(crate) fn log_odds(u: f64) -> f32 {
     let u = u.clamp(MARGIN, 1.0 - MARGIN);
@@ -108,7 +111,7 @@ mod tests {
     #[test]
     fn soft_mask_by_hand() {
         let concrete = HardConcrete::default();
-        // s = 1, u = ½: σ(1.5)·1.2 − 0.1 = 0.881 089 4; far logits clamp at 0 and 1
+        // s = 1, u = ½: σ(1.5)·1.2 − 0.1 = 0.881 089 4; large logits clamp to 0 and 1
         let mask = concrete.soft_mask(tensor([1.0, -9.0, 9.0]), tensor([0.0, 0.0, 0.0]));
         assert_close(mask, &[0.881_089_4, 0.0, 1.0]);
     }
@@ -135,7 +138,7 @@ mod tests {
 
     #[test]
     fn noise_stays_within_its_margins() {
-        let noise = draw_noise((1, "x", 0, 0), 5000);
+        let noise = sample_noise((1, "x", 0, 0), 5000);
         assert!(noise.iter().all(|v| v.abs() <= 9.2104));
         assert!(noise.iter().any(|v| *v > 3.0) && noise.iter().any(|v| *v < -3.0));
         assert_eq!(log_odds(0.0), log_odds(1e-4));

@@ -1,21 +1,21 @@
-//! Magnitude pruning: the mask keeps what is at least the `p`-quantile. Nothing is learned.
+//! Magnitude pruning: the mask keeps all values that are at least the `p`-quantile. Nothing is learned.
 //!
-//! By default magnitudes are compared, `p = 1` masks everything and `p = 0` nothing. The reference compares signed
-//! values; [`MagnitudeCriterion::Raw`] does the same, with the reference's `zero_ablate` (`w < quantile`) that at
-//! `p = 1` is not the complement of its mask.
+//! By default, absolute values are compared, `p = 1` prunes everything, and `p = 0` prunes nothing. The reference
+//! compares signed values. [`MagnitudeCriterion::Raw`] reproduces it, including its `zero_ablate` (`w < quantile`),
+//! which is not the complement of the mask at `p = 1`.
 
 use crate::config::MagnitudeCriterion;
 
-/// The two masks of a parameter, in its storage order.
+/// The two masks of a parameter, in storage order.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Pruned {
-    /// What the circuit keeps.
+    /// The hard mask: 1 for values that the circuit keeps.
     pub(crate) hard: Vec<f32>,
-    /// What is left when the circuit is cut out.
+    /// The mask under `zero_ablate`: 1 for values that remain without the circuit.
     pub(crate) ablated: Vec<f32>,
 }
 
-/// Prunes the share `percentage` of `values`.
+/// Computes the masks that prune the fraction `percentage` of `values`.
 pub(crate) fn prune(values: &[f32], percentage: f32, criterion: MagnitudeCriterion) -> Pruned {
     match criterion {
         MagnitudeCriterion::Absolute => {
@@ -39,8 +39,10 @@ fn select(values: &[f32], keep: impl Fn(f32) -> bool) -> Vec<f32> {
     values.iter().map(|value| f32::from(u8::from(keep(*value)))).collect()
 }
 
-/// The `q`-quantile with linear interpolation, in the arithmetic of `torch.quantile` (rank and weights in `f32`), so
-/// that a threshold that falls on an entry falls on it here too. 0 for no values.
+/// The `q`-quantile with linear interpolation; 0 if there are no values.
+///
+/// It uses the arithmetic of `torch.quantile` (rank and weights in `f32`). So a threshold that equals a value in
+/// PyTorch equals it here too.
 fn quantile(values: &[f32], q: f32) -> f32 {
     let mut values = values.to_vec();
     let Some(last) = values.len().checked_sub(1) else {
@@ -90,6 +92,6 @@ mod tests {
         assert_eq!(half.ablated, [1.0, 0.0, 1.0, 0.0, 0.0]);
         let all = prune(&VALUES, 1.0, MagnitudeCriterion::Raw);
         assert_eq!(all.hard, [0.0; 5]);
-        assert_eq!(all.ablated, [1.0, 0.0, 1.0, 1.0, 1.0]); // the largest is lost in both
+        assert_eq!(all.ablated, [1.0, 0.0, 1.0, 1.0, 1.0]); // neither mask keeps the largest value
     }
 }

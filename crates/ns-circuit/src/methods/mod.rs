@@ -1,4 +1,4 @@
-//! The three ways to make a mask: pure functions, one file a method.
+//! The three mask methods as pure functions, one file per method.
 
 pub(crate) mod continuous_sparsification;
 pub(crate) mod hard_concrete;
@@ -7,7 +7,7 @@ pub(crate) mod magnitude_pruning;
 use crate::config::{MagnitudeCriterion, MaskMethod};
 use hard_concrete::HardConcrete;
 
-/// A mask method with everything that its formulas need.
+/// A mask method with the constants of its formulas.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Method {
     ContinuousSparsification,
@@ -16,7 +16,7 @@ pub(crate) enum Method {
 }
 
 impl Method {
-    /// The method of a configuration; `hard_concrete` holds the constants of that method.
+    /// Creates the method from its configuration. `hard_concrete` holds the constants of the hard concrete method.
     pub(crate) fn new(method: &MaskMethod, hard_concrete: HardConcrete) -> Self {
         match *method {
             MaskMethod::ContinuousSparsification { .. } => Self::ContinuousSparsification,
@@ -27,7 +27,7 @@ impl Method {
         }
     }
 
-    /// Whether masks have parameters.
+    /// Whether the masks have trainable logits.
     pub(crate) fn has_logits(&self) -> bool {
         !matches!(self, Self::MagnitudePruning { .. })
     }
@@ -42,7 +42,7 @@ impl Method {
     }
 }
 
-/// The logits' first value; `None` for a method without parameters.
+/// The initial value of the logits; `None` for a method without logits.
 pub(crate) fn initial_logit(method: &MaskMethod) -> Option<f32> {
     match *method {
         MaskMethod::ContinuousSparsification { mask_init_value } => Some(mask_init_value),

@@ -38,7 +38,7 @@ fn targets_are_found_by_layer_type() {
         found,
         [at("blocks.0", LayerKind::Linear), at("blocks.1", LayerKind::Linear), at("conv", LayerKind::Conv2d)]
     );
-    // A module that is a layer itself has the empty path.
+    // If the module itself is a layer, its path is empty.
     let linear = LinearConfig::new(2, 3).init(&device);
     let config = CircuitConfig { target_layers: vec![String::new()], ..config() };
     let circuit = CircuitModel::new(config, linear.clone(), &discover_targets(&linear)).unwrap();
@@ -102,7 +102,7 @@ fn masks_off_is_the_base_bit_for_bit() {
     for method in [SPARSE, CONCRETE, PRUNE] {
         let circuit = circuit(&with_method(method));
         circuit.use_masks(false);
-        // Dropout is frozen with the base, so training and evaluation agree.
+        // The frozen base has no dropout, so training and evaluation agree.
         assert_eq!(run(&circuit), bare(&Device::default()));
         let eval = circuit.valid();
         eval.set_ablation(Ablation::ZeroAblate).unwrap();
@@ -210,15 +210,15 @@ fn noise_is_one_a_step_and_a_function_of_the_step() {
 #[test]
 fn injected_noise_replaces_the_draw_and_is_checked() {
     let circuit = circuit(&with_method(CONCRETE));
-    let drawn = masks(&circuit);
+    let sampled = masks(&circuit);
     let given = |key: &str, shape: &[usize]| {
         let n = shape.iter().product();
         BTreeMap::from([(key.to_string(), TensorData::new(vec![0.5_f32; n], shape.to_vec()))])
     };
     circuit.inject_noise(Some(given("h.w.weight", &[4, 9]))).unwrap();
     let mixed = masks(&circuit);
-    assert_ne!(mixed["h.w.weight_mask"], drawn["h.w.weight_mask"]);
-    assert_eq!(mixed["h.out.weight_mask"], drawn["h.out.weight_mask"]);
+    assert_ne!(mixed["h.w.weight_mask"], sampled["h.w.weight_mask"]);
+    assert_eq!(mixed["h.out.weight_mask"], sampled["h.out.weight_mask"]);
     assert!(matches!(
         circuit.inject_noise(Some(given("h.w.weight", &[9, 4]))),
         Err(CircuitError::ShapeMismatch { .. })
@@ -228,7 +228,7 @@ fn injected_noise_replaces_the_draw_and_is_checked() {
         Err(CircuitError::UnexpectedTensor { .. })
     ));
     circuit.inject_noise(None).unwrap();
-    assert_eq!(masks(&circuit), drawn);
+    assert_eq!(masks(&circuit), sampled);
     let sparse = crate::testing::circuit(&config());
     assert!(matches!(sparse.inject_noise(Some(BTreeMap::new())), Err(CircuitError::NoiseUnused { .. })));
 }
@@ -317,7 +317,7 @@ fn loading_masks_is_strict() {
             p.insert(name.into(), TensorData::new(vec![0_f32; 6], [2, 3]));
         }
     }) else {
-        panic!("masks of another model were taken");
+        panic!("masks of another model were accepted");
     };
     assert_eq!(misfits.len(), 2);
     assert_eq!((&misfits[1].expected[..], &misfits[1].found[..]), (&[4, 9][..], &[2, 3][..]));

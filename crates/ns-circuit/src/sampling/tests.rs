@@ -16,23 +16,22 @@ fn zero_ablate_is_the_complement_and_random_ablate_refills() {
         let eval = circuit(&with_method(method)).valid();
         let hard = masks(&eval);
         eval.set_ablation(Ablation::ZeroAblate).unwrap();
-        let cut = masks(&eval);
+        let ablated = masks(&eval);
         for (name, mask) in &hard {
-            assert!(mask.iter().zip(&cut[name]).all(|(h, c)| h + c == 1.0));
+            assert!(mask.iter().zip(&ablated[name]).all(|(h, a)| h + a == 1.0));
         }
         eval.set_ablation(Ablation::RandomAblate).unwrap();
-        assert_eq!(masks(&eval), cut);
+        assert_eq!(masks(&eval), ablated);
         let weight = &eval.wrapped().w.weight;
         let (base, first) = (host(weight.base()), host(weight.val()));
-        assert_eq!(first, host(weight.val()), "the values are kept");
-        let keep = host(
-            Tensor::<1>::from_floats(cut["h.w.weight_mask"].as_slice(), &Device::default()).reshape([4, 9]).transpose(),
-        );
+        assert_eq!(first, host(weight.val()), "the sampled values are kept");
+        let kept = Tensor::<1>::from_floats(ablated["h.w.weight_mask"].as_slice(), &Device::default());
+        let keep = host(kept.reshape([4, 9]).transpose());
         for ((b, k), v) in base.iter().zip(&keep).zip(&first) {
             if *k == 1.0 {
                 assert_eq!(v, b);
             } else {
-                assert!(v != b && v.abs() <= 1.0 / 3.0, "drawn from ±1/√9, found {v}");
+                assert!(v != b && v.abs() <= 1.0 / 3.0, "expected a value in ±1/√9, found {v}");
             }
         }
         eval.resample().unwrap();
@@ -68,9 +67,9 @@ fn a_configured_ablation_waits_for_evaluation() {
     for data in params.values_mut() {
         *data = TensorData::full(data.shape().clone(), -1.0_f32);
     }
-    // Training goes on and the circuit shrinks to nothing: the next evaluation draws anew.
+    // Training continues and the circuit shrinks to nothing. The next evaluation samples again.
     let later = circuit.load_mask_params(&params).unwrap();
-    later.wrapped(); // as model() does, for a caller that skips the checks
+    later.wrapped(); // like model(), but without its checks
     assert!(masks(&later.valid()).values().all(|mask| zeros(mask) == 0));
     assert!(first.values().any(|mask| zeros(mask) > 0));
 }
@@ -88,12 +87,12 @@ fn a_circuit_larger_than_its_complement_cannot_be_sampled_from_it() {
         &error,
         CircuitError::ComplementTooSmall { layer, circuit: 12, complement: 0 } if layer == "h.conv.weight"
     ));
-    assert_eq!(eval.ablation(), Ablation::None, "a failed ablation changes nothing");
+    assert_eq!(eval.ablation(), Ablation::None, "a failed set_ablation changes nothing");
     eval.use_masks(false);
-    eval.set_ablation(Ablation::ComplementSampled).unwrap(); // nothing is on, so nothing is drawn
+    eval.set_ablation(Ablation::ComplementSampled).unwrap(); // all masks are off, so nothing is sampled
 }
 
-/// In the reference a logit of exactly 0 is outside the circuit, yet never sampled from its complement.
+/// In the reference, a logit of exactly 0 is outside the circuit but is never sampled from the complement.
 #[test]
 fn a_logit_of_zero_belongs_to_the_complement() {
     let circuit = circuit(&config());
@@ -111,7 +110,7 @@ fn a_logit_of_zero_belongs_to_the_complement() {
     }
 }
 
-/// The threshold is itself an entry here, which the mask keeps (`≥`); the reference's samples leave it out (`>`).
+/// One entry is equal to the threshold. The mask keeps it (`≥`); the samples of the reference do not count it (`>`).
 #[test]
 fn samples_of_a_pruned_layer_are_as_large_as_its_mask() {
     for criterion in [MagnitudeCriterion::Raw, MagnitudeCriterion::Absolute] {
@@ -136,7 +135,7 @@ fn wrapped_runs_where_model_refuses() {
     assert!(training.model().is_err());
     assert_eq!(run(&training), soft, "training ignores the ablation");
 
-    // A configured ablation that cannot be drawn, for a circuit that is all of the model.
+    // The circuit is the whole model, so the configured ablation cannot be sampled.
     let whole = CircuitConfig { ablation: Ablation::ComplementSampled, ..config() };
     let mut params = training.mask_params();
     for data in params.values_mut() {
@@ -172,21 +171,21 @@ proptest! {
         eval.set_seed(seed);
         eval.set_sample(index).unwrap();
         eval.set_ablation(Ablation::RandomlySampled).unwrap();
-        let drawn = masks(&eval);
-        for (name, mask) in &drawn {
+        let sampled = masks(&eval);
+        for (name, mask) in &sampled {
             prop_assert_eq!(zeros(mask), hard[name].len() - zeros(&hard[name]));
         }
         if neuron {
-            // [out, in] rows are one neuron each
-            for row in drawn["h.w.weight_mask"].chunks(9) {
+            // each row of the [out, in] mask is one neuron
+            for row in sampled["h.w.weight_mask"].chunks(9) {
                 prop_assert!(row.iter().all(|m| m == &row[0]));
             }
         }
-        prop_assert_eq!(&drawn, &masks(&eval));
+        prop_assert_eq!(&sampled, &masks(&eval));
         eval.set_sample(index + 1).unwrap();
         let next = masks(&eval);
         eval.set_sample(index).unwrap();
-        prop_assert_eq!(&drawn, &masks(&eval));
+        prop_assert_eq!(&sampled, &masks(&eval));
         eval.resample().unwrap();
         prop_assert_eq!(next, masks(&eval));
     }

@@ -1,4 +1,4 @@
-//! What a golden mask case says of itself, checked.
+//! The description of a golden mask case, and its checks.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::error::CircuitError;
 use crate::methods::hard_concrete::HardConcrete;
 use crate::target::LayerKind;
 
-/// What `case.json` says; keys of other methods or layers are absent.
+/// The content of `case.json`. Keys that belong to other methods or layer kinds are absent.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct MaskCase {
     pub(super) method: String,
@@ -36,7 +36,7 @@ impl MaskCase {
             "continuous_sparsification" => MaskMethod::ContinuousSparsification { mask_init_value: 0.0 },
             "hard_concrete" => MaskMethod::HardConcrete { mask_init_percentage: 0.5 },
             "magnitude_pruning" => MaskMethod::MagnitudePruning {
-                prune_percentage: self.prune_percentage.ok_or_else(|| invalid("no prune_percentage".into()))?,
+                prune_percentage: self.prune_percentage.ok_or_else(|| invalid("prune_percentage is missing".into()))?,
                 criterion,
             },
             other => return Err(invalid(format!("unknown method {other:?}"))),
@@ -60,7 +60,7 @@ impl MaskCase {
         }
     }
 
-    /// A setting of a convolution with `n` kernel axes; one value stands for all axes.
+    /// A setting of a convolution with one value per kernel axis. A single value applies to all axes.
     fn axes<const N: usize>(
         &self,
         name: &str,
@@ -76,18 +76,20 @@ impl MaskCase {
     }
 }
 
-/// What a convolution does to shapes, checked.
+/// The checked geometry of a convolution.
 pub(super) struct Geometry<const N: usize> {
     pub(super) kernel: [usize; N],
     pub(super) stride: [usize; N],
     pub(super) padding: [usize; N],
     pub(super) dilation: [usize; N],
     pub(super) groups: usize,
+    /// Shape of the output.
     pub(super) output: Vec<usize>,
 }
 
 impl<const N: usize> Geometry<N> {
-    /// `weight` is `[out, in/groups, k…]`, `x` is `[batch, in, …]`, both of rank N + 2.
+    /// Computes and checks the geometry for the shapes `weight` `[out, in/groups, k…]` and `x` `[batch, in, …]`, both
+    /// of rank N + 2.
     pub(super) fn new(case: &MaskCase, weight: &[usize], x: &[usize]) -> Result<Self, CircuitError> {
         let kernel = case.axes("the weight's kernel", Some(&weight[2..].to_vec()), 1)?;
         let stride: [usize; N] = case.axes("stride", case.stride.as_ref(), 1)?;
@@ -95,7 +97,9 @@ impl<const N: usize> Geometry<N> {
         let dilation: [usize; N] = case.axes("dilation", case.dilation.as_ref(), 1)?;
         let groups = case.groups.unwrap_or(1);
         if groups == 0 || !weight[0].is_multiple_of(groups) || x[1] != weight[1] * groups {
-            return Err(invalid(format!("{groups} groups do not fit a weight of {weight:?} and an input of {x:?}")));
+            return Err(invalid(format!(
+                "{groups} groups do not fit a weight of shape {weight:?} and x of shape {x:?}"
+            )));
         }
         if stride.contains(&0) || dilation.contains(&0) {
             return Err(invalid("stride and dilation must be at least 1".into()));
@@ -104,15 +108,16 @@ impl<const N: usize> Geometry<N> {
         for axis in 0..N {
             let padded = x[axis + 2] + 2 * padding[axis];
             let extent = dilation[axis] * (kernel[axis] - 1) + 1;
-            let room = padded
-                .checked_sub(extent)
-                .ok_or_else(|| invalid(format!("a kernel of {extent} does not fit {padded} padded positions")))?;
-            output.push(room / stride[axis] + 1);
+            let last_start = padded.checked_sub(extent).ok_or_else(|| {
+                invalid(format!("a kernel of extent {extent} does not fit {padded} padded positions"))
+            })?;
+            output.push(last_start / stride[axis] + 1);
         }
         Ok(Self { kernel, stride, padding, dilation, groups, output })
     }
 }
 
+/// The values and the shape of a tensor of the case.
 pub(super) fn floats(
     tensors: &BTreeMap<String, TensorData>,
     name: &str,

@@ -7,7 +7,7 @@ use burn::tensor::{Gradients, Tensor};
 
 use crate::mask::host;
 
-/// A module of one layer; only the case's own is there.
+/// A module with one layer: the field of the case's layer kind is set, the others are `None`.
 #[derive(Module, Debug)]
 pub(super) struct CaseModel {
     pub(super) linear: Option<Linear>,
@@ -16,7 +16,7 @@ pub(super) struct CaseModel {
 }
 
 impl CaseModel {
-    /// Shapes: as the layer's, flattened here and in the result; `dims` are the input's.
+    /// Runs the layer on the flat input `x`, whose shape is `dims`. The output is flat too.
     pub(super) fn forward(&self, x: Tensor<1>, dims: &[usize]) -> Tensor<1> {
         match (self, dims) {
             (Self { conv1d: Some(conv), .. }, [n, c, l]) => flatten(conv.forward(x.reshape([*n, *c, *l]))),
@@ -29,9 +29,9 @@ impl CaseModel {
         }
     }
 
-    /// The raw weight and bias gradients, in storage order.
+    /// The gradients of the base weight and bias, in storage order.
     pub(super) fn gradients(&self, gradients: &Gradients) -> (Option<Vec<f32>>, Option<Vec<f32>>) {
-        fn of<const D: usize>(
+        fn read<const D: usize>(
             weight: &Param<Tensor<D>>,
             bias: Option<&Param<Tensor<1>>>,
             gradients: &Gradients,
@@ -39,9 +39,9 @@ impl CaseModel {
             (weight.base().grad(gradients).map(host), bias.and_then(|b| b.base().grad(gradients)).map(host))
         }
         match self {
-            Self { linear: Some(l), .. } => of(&l.weight, l.bias.as_ref(), gradients),
-            Self { conv1d: Some(l), .. } => of(&l.weight, l.bias.as_ref(), gradients),
-            Self { conv2d: Some(l), .. } => of(&l.weight, l.bias.as_ref(), gradients),
+            Self { linear: Some(l), .. } => read(&l.weight, l.bias.as_ref(), gradients),
+            Self { conv1d: Some(l), .. } => read(&l.weight, l.bias.as_ref(), gradients),
+            Self { conv2d: Some(l), .. } => read(&l.weight, l.bias.as_ref(), gradients),
             _ => (None, None),
         }
     }

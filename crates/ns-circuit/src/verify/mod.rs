@@ -1,6 +1,6 @@
-//! Runs one golden mask case: a single layer, its masks, outputs and gradients in every mode.
+//! Runs a golden mask case: a single layer with its masks, outputs and gradients in every mode.
 //!
-//! The caller compares what is produced here with what the case expects, name by name.
+//! The caller compares the results with the tensors that the case expects.
 
 mod case;
 mod layer;
@@ -23,21 +23,22 @@ use crate::mask::host;
 use crate::model::CircuitModel;
 use crate::target::{LayerKind, MaskTarget};
 
-/// Name of the case's layer.
+/// Name of the layer in a case.
 const LAYER: &str = "layer";
 
-/// The tensors that a mask case gives. Whatever else is in its file is expected of [`run_mask_case`].
+/// Names of the input tensors of a mask case. All other tensors in its file are expected results of [`run_mask_case`].
 pub const MASK_CASE_INPUTS: [&str; 8] =
     ["weight", "bias", "x", "weight_mask_params", "bias_mask_params", "u_weight", "u_bias", "cotangent"];
 
-/// Runs the case that `case` (its `case.json`) describes, on the `tensors` of its file, and returns everything that such
-/// a case can expect, by name, `f32` in Hugging Face's layout; scalars have shape `[1]`. Inputs are not repeated.
+/// Runs a golden mask case and returns all results by name.
 ///
-/// Magnitude pruning runs twice: by raw value (`train_*`, `eval_*`, `expected_eval_*`) and by magnitude (`abs_eval_*`).
+/// `case` is the content of `case.json`, and `tensors` holds the input tensors ([`MASK_CASE_INPUTS`]). Results are
+/// `f32` in Hugging Face's layout; scalars have shape `[1]`. Magnitude pruning runs with both criteria: signed values
+/// (`train_*`, `eval_*`, `expected_eval_*`) and absolute values (`abs_eval_*`).
 ///
 /// # Errors
-/// [`CircuitError::InvalidCase`], [`CircuitError::MissingTensor`] or [`CircuitError::ShapeMismatch`] for a case that
-/// does not fit together.
+/// Returns [`CircuitError::InvalidCase`] for an invalid `case.json`, and [`CircuitError::MissingTensor`] or
+/// [`CircuitError::ShapeMismatch`] for tensors that do not fit it.
 pub fn run_mask_case(
     case: &serde_json::Value,
     tensors: &BTreeMap<String, TensorData>,
@@ -54,7 +55,7 @@ pub fn run_mask_case(
     Ok(out)
 }
 
-/// A case that was found to fit together.
+/// A checked case, with the module that it describes.
 struct Run<'a> {
     case: MaskCase,
     tensors: &'a BTreeMap<String, TensorData>,
@@ -102,7 +103,7 @@ impl<'a> Run<'a> {
                 };
                 let features = x_shape[x_shape.len() - 1];
                 if features != shape[0] {
-                    return Err(invalid(format!("x has {features} features, the weight takes {}", shape[0])));
+                    return Err(invalid(format!("x has {features} features, but the weight has {} inputs", shape[0])));
                 }
                 model.linear = Some(Linear { weight: Param::from_data(TensorData::new(weight, shape), &device), bias });
                 "linear"
@@ -160,23 +161,23 @@ impl<'a> Run<'a> {
             std::slice::from_ref(&self.target),
             self.case.constants(),
         )?;
-        let given = |fields: [(&str, &str); 2]| -> BTreeMap<String, TensorData> {
+        let inputs = |fields: [(&str, &str); 2]| -> BTreeMap<String, TensorData> {
             fields
                 .iter()
-                .filter_map(|(file, key)| {
-                    let data = self.tensors.get(*file)?.clone();
+                .filter_map(|(name, key)| {
+                    let data = self.tensors.get(*name)?.clone();
                     Some((format!("{LAYER}.{key}"), data))
                 })
                 .collect()
         };
         if self.case.method == "hard_concrete" {
-            let noise = given([("u_weight", "weight"), ("u_bias", "bias")]);
+            let noise = inputs([("u_weight", "weight"), ("u_bias", "bias")]);
             circuit.inject_noise(Some(noise))?;
         }
         if let ("continuous_sparsification", Some(temperature)) = (self.case.method.as_str(), self.case.temperature) {
             circuit.set_temperature(temperature as f32)?;
         }
-        circuit.load_mask_params(&given([
+        circuit.load_mask_params(&inputs([
             ("weight_mask_params", "weight_mask_params"),
             ("bias_mask_params", "bias_mask_params"),
         ]))

@@ -1,4 +1,4 @@
-//! What the unit tests of this crate share.
+//! Helpers shared by the unit tests of this crate.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::model::CircuitModel;
 use crate::rng;
 use crate::target::{LayerKind, MaskTarget};
 
-/// A model of three maskable layers, unequal in every dimension.
+/// A model with three maskable layers, whose dimensions all differ.
 #[derive(Module, Debug)]
 pub(crate) struct Net {
     pub(crate) conv: Conv1d,
@@ -38,7 +38,7 @@ impl Net {
         }
     }
 
-    /// Shapes: `x` `[batch, 2, 4]`, result `[batch, 2]`.
+    /// Runs the model. Shapes: `x` `[batch, 2, 4]`, result `[batch, 2]`.
     pub(crate) fn forward(&self, x: Tensor<3>) -> Tensor<2> {
         let features = self.conv.forward(x).flatten::<2>(1, 2);
         let hidden = self.w.forward(features).tanh();
@@ -51,7 +51,7 @@ fn param<const D: usize>(shape: [usize; D], stream: u64, device: &Device) -> Par
     Param::from_data(data, device)
 }
 
-/// `n` fixed normal numbers.
+/// `n` standard normal numbers; equal arguments return equal numbers.
 pub(crate) fn normal(n: usize, stream: u64) -> Vec<f32> {
     let mut rng = rng::stream(99, "testing", 0, stream);
     (0..n).map(|_| rng::standard_normal(&mut rng)).collect()
@@ -61,7 +61,7 @@ pub(crate) fn input(device: &Device) -> Tensor<3> {
     Tensor::from_data(TensorData::new(normal(24, 77), [3, 2, 4]), device)
 }
 
-/// The layers of [`Net`] under other names than their paths.
+/// The layers of [`Net`], with names that differ from their paths.
 pub(crate) fn targets() -> Vec<MaskTarget> {
     [("h.conv", "conv", LayerKind::Conv1d), ("h.w", "w", LayerKind::Linear), ("h.out", "out", LayerKind::Linear)]
         .map(|(name, path, kind)| MaskTarget { name: name.to_string(), path: path.to_string(), kind })
@@ -81,7 +81,7 @@ pub(crate) fn with_method(mask_method: MaskMethod) -> CircuitConfig {
     CircuitConfig { mask_method, ..config() }
 }
 
-/// A circuit of [`Net`] on a training device, with random logits where it has any.
+/// A circuit of [`Net`] on a device with autodiff, with random logits.
 pub(crate) fn circuit(config: &CircuitConfig) -> CircuitModel<Net> {
     let net = Net::new(&Device::default().autodiff());
     let circuit = CircuitModel::new(config.clone(), net, &targets()).unwrap();
@@ -93,7 +93,7 @@ pub(crate) fn circuit(config: &CircuitConfig) -> CircuitModel<Net> {
     circuit.load_mask_params(&params).unwrap()
 }
 
-/// All entries within 1e-6 of `expected`.
+/// Asserts that all entries are within 1e-6 of `expected`, relative to values above 1.
 #[track_caller]
 pub(crate) fn assert_close<const D: usize>(found: Tensor<D>, expected: &[f32]) {
     let found = host(found);
@@ -103,11 +103,11 @@ pub(crate) fn assert_close<const D: usize>(found: Tensor<D>, expected: &[f32]) {
     }
 }
 
-/// Continuous sparsification from logit 0.
+/// Continuous sparsification with initial logit 0.
 pub(crate) const SPARSE: MaskMethod = MaskMethod::ContinuousSparsification { mask_init_value: 0.0 };
-/// Hard concrete masks from logit 0.
+/// Hard concrete masks with initial logit 0.
 pub(crate) const CONCRETE: MaskMethod = MaskMethod::HardConcrete { mask_init_percentage: 0.5 };
-/// Magnitude pruning of three fifths.
+/// Magnitude pruning of 60% of the weights.
 pub(crate) const PRUNE: MaskMethod =
     MaskMethod::MagnitudePruning { prune_percentage: 0.6, criterion: MagnitudeCriterion::Absolute };
 

@@ -1,4 +1,4 @@
-//! What holds for every family: walks, positions, folders, names, errors.
+//! Tests that run for every transformer family: sites, positions, saved folders, layer names and errors.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ use crate::unaffected::last_unaffected;
 
 const SEQ: usize = 5;
 
-/// Configurations, small and with no two sizes the same where a family allows it.
+/// Small configurations of all families, with different values for different sizes where possible.
 pub(crate) fn configs() -> Vec<Value> {
     let encoder = |model_type: &str, class: &str, extra: Value| {
         let sizes = json!({
@@ -62,8 +62,7 @@ pub(crate) fn configs() -> Vec<Value> {
 }
 
 pub(crate) fn merged(mut base: Value, extra: Value) -> Value {
-    let (into, from) = (base.as_object_mut().unwrap(), extra.as_object().unwrap().clone());
-    into.extend(from);
+    base.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
     base
 }
 
@@ -71,7 +70,7 @@ fn model(config: &Value) -> AnyTransformer {
     filled(AnyTransformer::init(config, &Device::default()).unwrap())
 }
 
-/// Two sequences, the second padded; or two images.
+/// Two sequences, of which the second is padded, or two images.
 fn inputs(model: &AnyTransformer) -> ModelInputs {
     let device = Device::default();
     if model.model_type() == "vit" {
@@ -139,7 +138,7 @@ fn a_start_from_a_hidden_state_gives_the_same_scores() {
 }
 
 #[test]
-fn a_walk_goes_on_from_every_stream_bit_for_bit() {
+fn a_walk_continues_from_every_stream_bit_for_bit() {
     for config in configs() {
         let model = model(&config);
         let inputs = inputs(&model);
@@ -155,11 +154,13 @@ fn a_walk_goes_on_from_every_stream_bit_for_bit() {
 }
 
 #[test]
-fn a_walk_does_not_go_on_from_an_update_or_back() {
+fn a_walk_does_not_continue_from_an_update_or_backwards() {
     let model = model(&configs()[0]);
     let (inputs, site) = (inputs(&model), |name: &str| name.parse::<Site>().unwrap());
     let hidden = model.vectors_at(site("attn_update_0"), 0..SEQ, &inputs).unwrap();
-    for (start, end) in [("attn_update_0", "mlp_stream_0"), ("mlp_stream_0", "attn_stream_0")] {
+    for (start, end) in
+        [("attn_update_0", "mlp_stream_0"), ("mlp_stream_0", "attn_stream_0"), ("mlp_stream_0", "embeddings")]
+    {
         let error = model.vectors_from(site(start), hidden.clone(), site(end), 0..1, &inputs).unwrap_err();
         assert!(matches!(error, ModelError::NoSuchSite { .. }), "{error}");
     }
@@ -182,8 +183,10 @@ fn each_sequence_may_have_positions_of_its_own() {
     }
 }
 
-/// What a cache of prefixes rests on. Flex has another order of summation for products of up to 256 numbers with a
-/// transposed factor, as the patches of a ViT that is narrower than any in use would be.
+/// The activation cache relies on this property.
+///
+/// For products of up to 256 numbers with a transposed factor, Flex sums in another order. The patch embedding of a ViT
+/// of width 8 would be such a product, so the width is 80 here.
 #[test]
 fn vectors_do_not_depend_on_the_rest_of_the_batch() {
     for config in configs() {
@@ -201,7 +204,7 @@ fn vectors_do_not_depend_on_the_rest_of_the_batch() {
 }
 
 #[test]
-fn what_a_layer_touches_begins_with_its_half_of_a_block() {
+fn last_unaffected_site_is_the_input_of_the_sublayer() {
     let unaffected = |config: &Value, layers: &[&str], site: &str| {
         let layers: Vec<String> = layers.iter().map(ToString::to_string).collect();
         last_unaffected(&model(config), &layers, site.parse().unwrap()).map(|site| site.to_string())
@@ -213,8 +216,8 @@ fn what_a_layer_touches_begins_with_its_half_of_a_block() {
     assert_eq!(unaffected(gpt2, &[&mlp], "mlp_update_1").as_deref(), Some("attn_stream_1"));
     assert_eq!(unaffected(gpt2, &[&mlp, &attention], "mlp_update_1").as_deref(), Some("mlp_stream_0"));
     assert_eq!(unaffected(gpt2, &[&block("0.attn.c_proj")], "mlp_update_1").as_deref(), Some("embeddings"));
-    assert_eq!(unaffected(gpt2, &[&mlp], "attn_update_0").as_deref(), Some("attn_update_0"), "masks above the probe");
-    assert_eq!(unaffected(gpt2, &[], "attn_update_1").as_deref(), Some("attn_update_1"), "no masks at all");
+    assert_eq!(unaffected(gpt2, &[&mlp], "attn_update_0").as_deref(), Some("attn_update_0"), "layer after the site");
+    assert_eq!(unaffected(gpt2, &[], "attn_update_1").as_deref(), Some("attn_update_1"), "no layers");
     assert_eq!(unaffected(gpt2, &["classifier"], "mlp_stream_1").as_deref(), Some("mlp_stream_1"));
     let parallel = "gpt_neox.layers.1.mlp.dense_h_to_4h";
     assert_eq!(unaffected(neox, &[parallel], "mlp_update_1").as_deref(), Some("mlp_stream_0"));

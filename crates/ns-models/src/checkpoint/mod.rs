@@ -1,4 +1,4 @@
-//! Model folders: reading and writing. No other module touches files, but for `config.json`.
+//! Reads and writes model folders: safetensors checkpoints with HF's tensor names, and `config.json`.
 
 mod names;
 mod pretrained;

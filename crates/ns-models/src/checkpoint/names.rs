@@ -1,4 +1,4 @@
-//! Hugging Face's names and Burn's paths: the one place that translates them, both ways.
+//! Translates the Burn paths of parameters and layers to HF's names. No other module does this.
 
 use std::borrow::Cow;
 
@@ -6,27 +6,26 @@ use burn::module::Module;
 
 use crate::layers::{FoundLayer, LayerKind, MaskableLayer, find_layers};
 
-/// How the parameters of one model are called in its checkpoint. Burn's paths are meant without enum variants.
+/// The names of a model's parameters in HF checkpoints. All Burn paths are without enum variants.
 #[derive(Clone, Debug, Default)]
 pub struct HfNames {
-    /// First part of the base model's Burn paths, and what it is called in the checkpoint of a model with a head;
-    /// a bare base model's keys have neither.
+    /// First part of the base model's paths: in Burn, and in the checkpoint of a model with a head. Checkpoints of a
+    /// model without a head have no prefix.
     pub base: (&'static str, &'static str),
-    /// Whether the model has a head, and the base model's keys their prefix with it.
+    /// Whether the model has a head, so that the keys of the base model have the prefix.
     pub has_head: bool,
-    /// Names that differ, as parts of a dotted path: Burn's and HF's. The first that fits at a place is taken.
+    /// Names that differ, in Burn and in HF. Each is one or more whole parts of a dotted path; the first match wins.
     pub renamed: Vec<(&'static str, &'static str)>,
-    /// Endings of keys that are no parameters and are passed over, e.g. stored causal masks.
+    /// Endings of checkpoint keys that are ignored, for example those of stored causal masks.
     pub ignored_endings: Vec<&'static str>,
-    /// Keys that the file may hold although the model computes them otherwise, e.g. a tied `lm_head.weight`, or has
-    /// no use for them.
+    /// Checkpoint keys that are ignored, for example `lm_head.weight` if it is tied to the token embedding.
     pub ignored_keys: Vec<&'static str>,
     /// Endings of the Burn paths of linear layers that HF builds as `Conv1D`.
     pub gpt_conv1d: &'static [&'static str],
 }
 
 impl HfNames {
-    /// HF name of the parameter at a Burn path.
+    /// Returns the HF name of the parameter at a Burn path.
     pub fn name(&self, path: &str) -> String {
         let (module, leaf) = path.rsplit_once('.').unwrap_or(("", path));
         let leaf = match leaf {
@@ -48,8 +47,8 @@ impl HfNames {
             None => path,
         };
         while !rest.is_empty() {
-            let known = self.renamed.iter().find_map(|(ours, theirs)| Some((after(rest, ours)?, *theirs)));
-            let (name, after) = known.map(|(after, name)| (name, after)).unwrap_or_else(|| first_part(rest));
+            let renamed = self.renamed.iter().find_map(|(burn, hf)| Some((*hf, after(rest, burn)?)));
+            let (name, after) = renamed.unwrap_or_else(|| first_part(rest));
             if !name.is_empty() {
                 names.push(name.to_string().into());
             }
@@ -58,7 +57,7 @@ impl HfNames {
         names.join(".")
     }
 
-    /// The layers of `module` that a mask can be put on, under their HF names, in the order of its fields.
+    /// Returns the layers of `module` whose weights can be masked, with their HF names, in the order of its fields.
     pub fn maskable_layers<M: Module>(&self, module: &M) -> Vec<MaskableLayer> {
         let named = |layer: FoundLayer| MaskableLayer {
             name: self.rename(&layer.plain_path),
@@ -70,7 +69,7 @@ impl HfNames {
         self.find_layers(module).into_iter().map(named).collect()
     }
 
-    /// Burn paths of the weights that lie transposed in the checkpoint.
+    /// Burn paths of the weights that the checkpoint stores transposed.
     pub(crate) fn transposed<M: Module>(&self, module: &M) -> std::collections::BTreeSet<String> {
         let layers = self.find_layers(module).into_iter().filter(|layer| layer.kind == LayerKind::Linear);
         layers.map(|layer| format!("{}.weight", layer.plain_path)).collect()
@@ -80,13 +79,13 @@ impl HfNames {
         find_layers(module, |path| self.gpt_conv1d.iter().any(|ending| path.ends_with(ending)))
     }
 
-    /// Whether a key of the file is no parameter of the model, and rightly so.
+    /// Whether a key of a checkpoint is ignored because the model does not read it.
     pub fn is_ignored(&self, key: &str) -> bool {
         self.ignored_keys.contains(&key) || self.ignored_endings.iter().any(|ending| key.ends_with(ending))
     }
 }
 
-/// What follows `start` in a dotted path that begins with it.
+/// The rest of a dotted path that begins with `start`; `None` if it does not.
 fn after<'a>(path: &'a str, start: &str) -> Option<&'a str> {
     match path.strip_prefix(start)? {
         "" => Some(""),
@@ -94,6 +93,7 @@ fn after<'a>(path: &'a str, start: &str) -> Option<&'a str> {
     }
 }
 
+/// Splits a dotted path into its first part and the rest.
 fn first_part(path: &str) -> (&str, &str) {
     path.split_once('.').unwrap_or((path, ""))
 }

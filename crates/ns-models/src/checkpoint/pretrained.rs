@@ -1,4 +1,4 @@
-//! From a folder to a model and back, the same way for every family.
+//! The [`Pretrained`] trait: loading and saving model folders, for every family.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -12,39 +12,41 @@ use crate::config::read_config;
 use crate::error::ModelError;
 use crate::model::Model;
 
-/// A family whose folders `save_pretrained` of HF writes and `from_pretrained` reads.
+/// A model family that is loaded from and saved to HF model folders, like HF's `from_pretrained` and `save_pretrained`.
 pub trait Pretrained: Model {
-    /// HF's configuration of the family.
+    /// The configuration of the family.
     type Config: Serialize + DeserializeOwned;
 
-    /// HF's other names of fields (`attribute_map`), each with the field that it stands for.
+    /// Alternative names of configuration fields, each with the field that it stands for: HF's `attribute_map`.
     const ALIASES: &[(&str, &str)] = &[];
 
-    /// A model of zeros, to be filled from a checkpoint or by [`Model::initial_value`].
+    /// Creates a model with placeholder parameters, to be loaded from a checkpoint or initialised as
+    /// [`Model::initial_value`] says.
     ///
     /// # Errors
-    /// [`ModelError::InvalidConfig`], [`ModelError::UnknownArchitecture`].
+    /// Returns [`ModelError::InvalidConfig`] for an invalid configuration and [`ModelError::UnknownArchitecture`] for
+    /// an unknown class.
     fn init(config: &Self::Config, device: &Device) -> Result<Self, ModelError>;
 
-    /// The configuration.
+    /// Returns the configuration.
     fn config(&self) -> &Self::Config;
 
-    /// How the checkpoint calls the parameters.
+    /// Returns the names of the parameters in the checkpoint.
     fn hf_names(&self) -> HfNames;
 
-    /// Keys of PyTorch's state dict that repeat another tensor and are not in the checkpoint, each with the key that it
-    /// repeats: tied heads.
+    /// Returns keys of PyTorch's state dict that are not in the checkpoint because they repeat another tensor, such as
+    /// tied heads. Each comes with the key that it repeats.
     fn repeated_keys(&self) -> Vec<(String, String)> {
         Vec::new()
     }
 
-    /// Class of the model without a head, for a `config.json` of this family.
+    /// Returns the HF class of the model without a head, for a `config.json` of this family.
     fn base_class(config: &Value) -> &'static str;
 
-    /// The configuration in a `config.json`.
+    /// Reads the configuration from a `config.json`.
     ///
     /// # Errors
-    /// serde's, for a field of another type.
+    /// Returns serde's error for a field of the wrong type.
     fn read_config(config: &Value) -> serde_json::Result<Self::Config> {
         let mut config = config.clone();
         for (alias, field) in Self::ALIASES {
@@ -55,29 +57,30 @@ pub trait Pretrained: Model {
         Self::Config::deserialize(config)
     }
 
-    /// A model of zeros after a `config.json`.
+    /// Creates a model with placeholder parameters from a `config.json`.
     ///
     /// # Errors
-    /// [`ModelError::InvalidJson`], and as [`init`](Self::init).
+    /// Returns [`ModelError::InvalidJson`] for a field of the wrong type and the errors of [`init`](Self::init).
     fn from_config(config: &Value, device: &Device) -> Result<Self, ModelError> {
         let config = Self::read_config(config)
             .map_err(|error| ModelError::InvalidJson { path: "config.json".into(), reason: error.to_string() })?;
         Self::init(&config, device)
     }
 
-    /// Loads a folder as `save_pretrained` writes it.
+    /// Loads a model from a folder in the layout of HF's `save_pretrained`.
     ///
     /// # Errors
-    /// As [`read_config`], [`from_config`](Self::from_config), [`Checkpoint::open_folder`] and [`load_weights`].
+    /// Returns the errors of [`read_config`], [`from_config`](Self::from_config), [`Checkpoint::open_folder`] and
+    /// [`load_weights`].
     fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
         load_as(folder, &read_config(folder)?, device)
     }
 
-    /// Loads the base model of a folder, whatever head its checkpoint was saved with; a pooler that is not in the
-    /// file is left out.
+    /// Loads the model without its head from a folder whose checkpoint has any head or none. The model has a pooler
+    /// only if the checkpoint has one.
     ///
     /// # Errors
-    /// As [`load`](Self::load).
+    /// Returns the errors of [`load`](Self::load).
     fn load_base(folder: &Path, device: &Device) -> Result<Self, ModelError> {
         let mut config = read_config(folder)?;
         config["architectures"] = json!([Self::base_class(&config)]);
@@ -86,28 +89,29 @@ pub trait Pretrained: Model {
         load_as(folder, &config, device)
     }
 
-    /// This model with the base model's weights of a folder, whatever head its checkpoint was saved with; the head
-    /// stays as it is.
+    /// Loads the weights of the base model from a folder whose checkpoint has any head or none. The head of this model
+    /// keeps its parameters.
     ///
     /// # Errors
-    /// As [`load_base_weights`].
+    /// Returns the errors of [`Checkpoint::open_folder`] and [`load_base_weights`].
     fn with_base_weights(self, folder: &Path) -> Result<Self, ModelError> {
         let names = self.hf_names();
         load_base_weights(self, Checkpoint::open_folder(folder)?, &names)
     }
 
-    /// The tensors as the checkpoint has them: HF's names and layouts.
+    /// Returns the tensors as the checkpoint stores them: by HF name, in HF's layout.
     ///
     /// # Errors
-    /// [`ModelError::UnreadableTensor`].
+    /// Returns [`ModelError::UnreadableTensor`] if a parameter cannot be read from its device.
     fn tensors(&self) -> Result<BTreeMap<String, TensorData>, ModelError> {
         hf_tensors(self, &self.hf_names())
     }
 
-    /// The tensors as PyTorch's `state_dict()` has them: those of the checkpoint, and what tied heads repeat.
+    /// Returns the tensors of PyTorch's `state_dict()`: those of the checkpoint and the
+    /// [repeated keys](Self::repeated_keys).
     ///
     /// # Errors
-    /// [`ModelError::UnreadableTensor`].
+    /// Returns [`ModelError::UnreadableTensor`] if a parameter cannot be read from its device.
     fn state_dict(&self) -> Result<BTreeMap<String, TensorData>, ModelError> {
         let mut tensors = self.tensors()?;
         for (key, original) in self.repeated_keys() {
@@ -118,10 +122,11 @@ pub trait Pretrained: Model {
         Ok(tensors)
     }
 
-    /// Writes the folder back; `transformers` loads it unchanged.
+    /// Saves the model as a folder that `transformers` can load.
     ///
     /// # Errors
-    /// [`ModelError::Io`].
+    /// Returns [`ModelError::Io`] if a file cannot be written, [`ModelError::UnreadableTensor`] if a parameter cannot
+    /// be read from its device, and [`ModelError::InvalidJson`] if the configuration cannot be serialised.
     fn save(&self, folder: &Path) -> Result<(), ModelError> {
         let mut config = serde_json::to_value(self.config())
             .map_err(|error| ModelError::InvalidJson { path: folder.join("config.json"), reason: error.to_string() })?;

@@ -1,7 +1,7 @@
-//! A checkpoint on disk: one safetensors file or a sharded index.
+//! Reads checkpoints: one safetensors file, or shards with an index.
 //!
-//! Tensors are read one at a time, when they are asked for: a mapped file would count as the process's memory a second
-//! time.
+//! Tensors are read from the file one at a time, on request. A memory-mapped file would count towards the memory of the
+//! process in addition to the loaded tensors.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -21,20 +21,22 @@ const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
 const PICKLES: [&str; 2] = ["pytorch_model.bin", "pytorch_model.bin.index.json"];
 
-/// Bytes of the number that a safetensors file begins with, the length of its header.
+/// Size of the number at the start of a safetensors file: the length of the header.
 const LENGTH_BYTES: u64 = 8;
 
-/// The tensors of a checkpoint by HF name; their data stay in the files until asked for.
+/// An open checkpoint: its tensors by HF name. Their data is read from the files on request.
 pub struct Checkpoint {
     tensors: BTreeMap<String, Entry>,
 }
 
+/// Location of a tensor's data.
 struct Entry {
     file: Arc<OpenFile>,
     dtype: Dtype,
     shape: Vec<usize>,
-    /// Where its bytes begin in the file, and how many there are.
+    /// Offset of the first byte in the file.
     start: u64,
+    /// Number of bytes.
     length: usize,
 }
 
@@ -47,9 +49,12 @@ impl Checkpoint {
     /// Opens `model.safetensors` or the shards of `model.safetensors.index.json` in `folder`.
     ///
     /// # Errors
-    /// [`ModelError::NoSuchFile`], [`ModelError::NotSafetensors`], [`ModelError::InvalidJson`],
-    /// [`ModelError::UnsafeShard`], [`ModelError::MissingTensors`] for a tensor that the index promises and its shard
-    /// lacks.
+    /// - [`ModelError::NoSuchFile`] if the weights or a shard are missing
+    /// - [`ModelError::Io`] if a file cannot be read
+    /// - [`ModelError::NotSafetensors`] if a file is invalid or truncated
+    /// - [`ModelError::InvalidJson`] if the index is invalid
+    /// - [`ModelError::UnsafeShard`] if the index names a file outside the folder
+    /// - [`ModelError::MissingTensors`] if the shards lack a tensor that the index lists
     pub fn open_folder(folder: &Path) -> Result<Self, ModelError> {
         let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
         if single.is_file() {
@@ -59,8 +64,8 @@ impl Checkpoint {
             return Self::open_shards(folder, &index);
         }
         let pickled = PICKLES.iter().any(|name| folder.join(name).exists());
-        let hint = "; its pickled weights are not read, because unpickling runs code: convert them once in Python with \
-                    `model.save_pretrained(folder, safe_serialization=True)`";
+        let hint = "; its pickled weights are not supported, because unpickling runs code: convert them once in Python \
+                    with `model.save_pretrained(folder, safe_serialization=True)`";
         Err(ModelError::NoSuchFile {
             folder: folder.into(),
             expected: SINGLE.into(),
@@ -71,7 +76,8 @@ impl Checkpoint {
     /// Opens one safetensors file.
     ///
     /// # Errors
-    /// [`ModelError::Io`] or [`ModelError::NotSafetensors`].
+    /// Returns [`ModelError::Io`] if the file cannot be read, and [`ModelError::NotSafetensors`] if it is invalid or
+    /// truncated.
     pub fn open_file(path: &Path) -> Result<Self, ModelError> {
         let io = |source| ModelError::Io { action: "read", path: path.into(), source };
         let mut file = File::open(path).map_err(io)?;
@@ -108,29 +114,30 @@ impl Checkpoint {
         Ok(Self { tensors })
     }
 
-    /// Names of all tensors.
+    /// Returns the names of all tensors.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// Shape of a tensor, if there is one of that name.
+    /// Returns the shape of a tensor; `None` if there is no tensor of that name.
     pub fn shape(&self, name: &str) -> Option<Vec<usize>> {
         Some(self.tensors.get(name)?.shape.clone())
     }
 
-    /// Reads a tensor as it lies in the file, if there is one of that name.
+    /// Reads a tensor in the element type of the file; `None` if there is no tensor of that name.
     ///
     /// # Errors
-    /// [`ModelError::Io`] and [`ModelError::NotSafetensors`] when its bytes cannot be read,
-    /// [`ModelError::UnsupportedDtype`] for a type that Burn has not.
+    /// Returns [`ModelError::Io`] if the file cannot be read, [`ModelError::NotSafetensors`] if the data does not match
+    /// the shape, and [`ModelError::UnsupportedDtype`] for an element type that Burn does not have.
     pub fn data(&self, name: &str) -> Result<Option<TensorData>, ModelError> {
         self.tensors.get(name).map(|entry| entry.read(name)).transpose()
     }
 
-    /// Reads a tensor as f32, if there is one of that name.
+    /// Reads a float tensor as f32; `None` if there is no tensor of that name.
     ///
     /// # Errors
-    /// [`ModelError::UnsupportedDtype`] for integers and the like, or as [`data`](Self::data).
+    /// Returns [`ModelError::UnsupportedDtype`] for a tensor whose elements are not floats, and the
+    /// errors of [`data`](Self::data).
     pub fn float_data(&self, name: &str) -> Result<Option<TensorData>, ModelError> {
         let Some(data) = self.data(name)? else {
             return Ok(None);
@@ -141,9 +148,11 @@ impl Checkpoint {
         Ok(Some(data.convert_dtype(DType::F32)))
     }
 
-    /// The same under the keys that a model with these names has: the prefix of the base model is added where a
-    /// model with a head reads a bare base model's file, and taken away (with all that is the head's) in the other
-    /// case, as `from_pretrained` does. Older files call the parameters of norms gamma and beta.
+    /// Converts the keys of the checkpoint to those of a model with these names, like HF's `from_pretrained`.
+    ///
+    /// For a model with a head, the prefix of the base model is added to a checkpoint that was saved without a head.
+    /// For a model without a head, the prefix is removed and the tensors of the head are dropped. `gamma` and `beta`,
+    /// the names of norm parameters in older files, become `weight` and `bias`.
     pub(crate) fn for_model(self, names: &HfNames) -> Self {
         let prefix = format!("{}.", names.base.1);
         let has_prefix = self.tensors.keys().any(|key| key.starts_with(&prefix));
@@ -153,11 +162,12 @@ impl Checkpoint {
             _ => Some(key.into()),
         };
         let tensors = self.tensors.into_iter();
-        Self { tensors: tensors.filter_map(|(key, entry)| Some((modern(rename(&key)?), entry))).collect() }
+        Self { tensors: tensors.filter_map(|(key, entry)| Some((modern_key(rename(&key)?), entry))).collect() }
     }
 }
 
-fn modern(key: String) -> String {
+/// Renames the `gamma` and `beta` of a norm in older checkpoints.
+fn modern_key(key: String) -> String {
     match key.rsplit_once('.') {
         Some((norm, "gamma")) => format!("{norm}.weight"),
         Some((norm, "beta")) => format!("{norm}.bias"),
@@ -165,6 +175,7 @@ fn modern(key: String) -> String {
     }
 }
 
+/// Reads the shard of each tensor from an index.
 fn read_weight_map(index: &Path) -> Result<BTreeMap<String, String>, ModelError> {
     #[derive(serde::Deserialize)]
     struct Index {
@@ -180,17 +191,19 @@ fn read_weight_map(index: &Path) -> Result<BTreeMap<String, String>, ModelError>
     Ok(index.weight_map)
 }
 
+/// Whether `name` is a single path component, so that it stays inside the folder.
 fn is_plain_file_name(name: &str) -> bool {
     let mut components = Path::new(name).components();
     matches!((components.next(), components.next()), (Some(Component::Normal(_)), None))
 }
 
 impl Entry {
+    /// Reads the data of the tensor; `name` is for errors.
     fn read(&self, name: &str) -> Result<TensorData, ModelError> {
         let dtype = burn_dtype(self.dtype)
             .ok_or_else(|| ModelError::UnsupportedDtype { name: name.into(), found: format!("{:?}", self.dtype) })?;
         let mut bytes = vec![0; self.length];
-        // A lock that a panic left is as good as another: every read seeks first.
+        // A poisoned lock is harmless, because every read seeks first.
         let mut file = self.file.file.lock().unwrap_or_else(PoisonError::into_inner);
         file.seek(SeekFrom::Start(self.start))
             .and_then(|_| file.read_exact(&mut bytes))
@@ -200,20 +213,21 @@ impl Entry {
     }
 }
 
-/// The header of a safetensors file of this size, and where its data begin.
+/// Reads the header of a safetensors file of `size` bytes. Returns it with the offset of the tensor data.
 fn read_header(file: &mut File, size: u64) -> Result<(Metadata, u64), String> {
     let mut length = [0; LENGTH_BYTES as usize];
-    file.read_exact(&mut length).map_err(|_| format!("it has {size} bytes, and no header"))?;
+    file.read_exact(&mut length).map_err(|_| format!("it has {size} bytes and no header"))?;
     let length = u64::from_le_bytes(length);
     let start = length.checked_add(LENGTH_BYTES).filter(|start| *start <= size);
-    let start = start.ok_or_else(|| format!("its header should be {length} bytes long, and the file has {size}"))?;
+    let start = start.ok_or_else(|| format!("its header should have {length} bytes, but the file has {size}"))?;
     let mut header = vec![0; length as usize];
     file.read_exact(&mut header).map_err(|error| error.to_string())?;
-    let header: Metadata = serde_json::from_slice(&header).map_err(|error| format!("its header: {error}"))?;
-    let promised = start + header.data_len() as u64;
-    match promised == size {
+    let header: Metadata =
+        serde_json::from_slice(&header).map_err(|error| format!("its header is invalid: {error}"))?;
+    let expected = start + header.data_len() as u64;
+    match expected == size {
         true => Ok((header, start)),
-        false => Err(format!("its header promises {promised} bytes, and the file has {size}")),
+        false => Err(format!("its header requires {expected} bytes, but the file has {size}")),
     }
 }
 

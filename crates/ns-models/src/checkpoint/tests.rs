@@ -1,4 +1,4 @@
-//! Model folders: what is read, what is written, and what is refused.
+//! Tests of reading and writing model folders, and of the errors for invalid ones.
 
 use burn::store::{ModuleSnapshot, bridge};
 use burn::tensor::{DType, Device, TensorData};
@@ -17,7 +17,7 @@ fn load(folder: &Path) -> Result<AnyTransformer, ModelError> {
     AnyTransformer::load(folder, &Device::default())
 }
 
-/// The message of a folder that must be refused.
+/// The error message of a folder that must not load.
 #[track_caller]
 fn refused(folder: &Path) -> String {
     load(folder).unwrap_err().to_string()
@@ -30,7 +30,7 @@ fn assert_says(message: &str, parts: &[&str]) {
     }
 }
 
-/// The tensor at a Burn path as it lies in the module.
+/// The tensor at a Burn path, in the layout of the module.
 fn in_module(model: &impl ModuleSnapshot, path: &str) -> TensorData {
     let tensors = model.collect(None, None, true);
     bridge::into_data(tensors.into_iter().find(|tensor| tensor.name == path).unwrap()).unwrap()
@@ -57,7 +57,7 @@ mod files {
         let folder = saved();
         std::fs::remove_file(folder.path().join("model.safetensors")).unwrap();
         let message = refused(folder.path());
-        assert_says(&message, &["holds no model.safetensors", "model.safetensors.index.json"]);
+        assert_says(&message, &["does not contain model.safetensors", "model.safetensors.index.json"]);
         assert!(!message.contains("pickle"), "{message}");
     }
 
@@ -107,7 +107,7 @@ mod files {
 mod shards {
     use super::*;
 
-    /// Splits the weights in two and gives back the shards' names.
+    /// Splits the weights of a folder into two shards and returns their names.
     fn shard(folder: &Path) -> [&'static str; 2] {
         let names = ["a.safetensors", "b.safetensors"];
         let (first, second): (Tensors, Tensors) =
@@ -149,7 +149,7 @@ mod shards {
         let folder = saved();
         let [first, _] = shard(folder.path());
         std::fs::remove_file(folder.path().join(first)).unwrap();
-        assert_says(&refused(folder.path()), &["holds no a.safetensors", "index.json names it"]);
+        assert_says(&refused(folder.path()), &["does not contain a.safetensors", "index.json names it"]);
     }
 
     #[test]
@@ -232,7 +232,7 @@ mod tensors {
         change_weights(folder.path(), |tensors| {
             tensors.insert("score.weight".into(), TensorData::zeros::<f32, _>([8, 3]));
         });
-        assert_says(&refused(folder.path()), &["`score.weight` has shape [8, 3]", "asks for [3, 8]"]);
+        assert_says(&refused(folder.path()), &["`score.weight` has shape [8, 3]", "requires [3, 8]"]);
     }
 
     #[test]
@@ -343,7 +343,7 @@ mod configuration {
             change_config(folder.path(), |config| config["model_type"] = found);
             let error = load(folder.path()).unwrap_err();
             assert!(matches!(error, ModelError::UnknownModelType { .. }), "{error:?}");
-            assert_says(&error.to_string(), &[shown, "known are: gpt2"]);
+            assert_says(&error.to_string(), &[shown, "supported values are: gpt2"]);
         }
     }
 

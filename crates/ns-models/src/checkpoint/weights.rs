@@ -1,4 +1,4 @@
-//! From a checkpoint into a module: strictly, every tensor and no other.
+//! Loads a checkpoint into a module. Missing and unexpected tensors are errors.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,11 +9,14 @@ use burn::tensor::{Tensor, TensorData};
 use crate::checkpoint::{Checkpoint, HfNames};
 use crate::error::ModelError;
 
-/// Fills every parameter of `module` from `checkpoint`, as f32.
+/// Loads every parameter of `module` from `checkpoint`, as f32.
 ///
 /// # Errors
-/// [`ModelError::MissingTensors`], [`ModelError::ExtraTensors`] and [`ModelError::MisshapenTensor`] name what does
-/// not fit; [`ModelError::Unloadable`] is what burn-store refuses; [`ModelError::UnsupportedDtype`] and [`ModelError::NotSafetensors`] as the checkpoint reads.
+/// - [`ModelError::MissingTensors`] if the checkpoint lacks a parameter
+/// - [`ModelError::ExtraTensors`] if it has tensors that the model does not have and that `names` does not ignore
+/// - [`ModelError::MisshapenTensor`] if a tensor has the wrong shape
+/// - [`ModelError::Unloadable`] if burn-store rejects a tensor
+/// - the errors of [`Checkpoint::float_data`]
 pub fn load_weights<M: Module>(module: M, checkpoint: Checkpoint, names: &HfNames) -> Result<M, ModelError> {
     let checkpoint = checkpoint.for_model(names);
     let expected = expected_tensors(&module, names);
@@ -21,17 +24,17 @@ pub fn load_weights<M: Module>(module: M, checkpoint: Checkpoint, names: &HfName
     fill(module, &checkpoint, expected)
 }
 
-/// Fills the parameters of the base model alone, whatever head the checkpoint was saved with; the head stays as it is,
-/// and so does a pooler that is not in the file.
+/// Loads the parameters of the base model only, from a checkpoint with any head or none. The head keeps its parameters,
+/// and so does a pooler that is not in the checkpoint.
 ///
 /// # Errors
-/// As [`load_weights`].
+/// Returns the errors of [`load_weights`], except that extra tensors are ignored.
 pub fn load_base_weights<M: Module>(module: M, checkpoint: Checkpoint, names: &HfNames) -> Result<M, ModelError> {
     let checkpoint = checkpoint.for_model(names);
     let prefix = format!("{}.", names.base.1);
     let expected = expected_tensors(&module, names).into_iter().filter(|(name, _)| {
-        let left_out = name.contains("pooler.") && checkpoint.shape(name).is_none();
-        (!names.has_head || name.starts_with(&prefix)) && !left_out
+        let is_missing_pooler = name.contains("pooler.") && checkpoint.shape(name).is_none();
+        (!names.has_head || name.starts_with(&prefix)) && !is_missing_pooler
     });
     let expected: BTreeMap<_, _> = expected.collect();
     let missing: Vec<String> = expected.keys().filter(|name| checkpoint.shape(name).is_none()).cloned().collect();
@@ -54,7 +57,7 @@ fn fill<M: Module>(
             return Err(ModelError::MisshapenTensor { name, expected: shape, found: data.shape().to_vec() });
         }
         let data = if transposed { transpose(data) } else { data };
-        // One at a time, so that no more than one tensor is there twice.
+        // One tensor at a time, so that at most one tensor is in memory twice.
         let result = module.apply(vec![bridge::from_data(data, path, None)], None, None, true);
         if let Some(error) = result.errors.first() {
             return Err(ModelError::Unloadable { reason: error.to_string() });
@@ -63,13 +66,14 @@ fn fill<M: Module>(
     Ok(module)
 }
 
+/// A parameter of the module: its Burn path, its shape in the checkpoint, and whether it is stored transposed there.
 struct Expected {
     path: String,
     shape: Vec<usize>,
     transposed: bool,
 }
 
-/// What the module wants, by HF name, with shapes in HF layout.
+/// The parameters of a module by HF name.
 fn expected_tensors<M: Module>(module: &M, names: &HfNames) -> BTreeMap<String, Expected> {
     let transposed = names.transposed(module);
     let mut shapes = Shapes::default();
@@ -84,8 +88,8 @@ fn expected_tensors<M: Module>(module: &M, names: &HfNames) -> BTreeMap<String, 
     expected.collect()
 }
 
-/// Paths (without enum variants) and shapes of a module's float parameters. Asking for no value, it leaves the zeros
-/// that a checkpoint is going to replace unmade.
+/// Collects paths (without enum variants) and shapes of a module's float parameters. It does not read their values, so
+/// the initial zeros of a lazily initialised model are never allocated.
 #[derive(Default)]
 struct Shapes {
     path: Vec<(String, bool)>,
@@ -107,19 +111,21 @@ impl ModuleVisitor for Shapes {
     }
 }
 
-/// The float tensors of a module: its parameters, and the statistics of its batch norms.
+/// Float tensors of a module: its parameters, and the running statistics of its batch norms.
 pub(super) fn parameters<M: Module>(module: &M) -> Vec<burn_pack::Tensor> {
     let tensors = module.collect(None, None, true).into_iter();
     tensors.filter(|tensor| tensor.dtype.is_float()).collect()
 }
 
+/// Checks that the checkpoint has exactly the expected tensors, apart from ignored keys.
 fn check_names(
     checkpoint: &Checkpoint,
     expected: &BTreeMap<String, Expected>,
     names: &HfNames,
 ) -> Result<(), ModelError> {
     let found: BTreeSet<&str> = checkpoint.names().filter(|key| !names.is_ignored(key)).collect();
-    let extra: Vec<String> = found.iter().filter(|k| !expected.contains_key(**k)).map(ToString::to_string).collect();
+    let is_extra = |key: &&&str| !expected.contains_key(**key);
+    let extra: Vec<String> = found.iter().filter(is_extra).map(ToString::to_string).collect();
     let missing: Vec<String> = expected.keys().filter(|name| !found.contains(name.as_str())).cloned().collect();
     if let Some(first) = missing.first() {
         let distance = |key: &&String| strsim::damerau_levenshtein(key, first);
@@ -132,10 +138,10 @@ fn check_names(
     }
 }
 
-/// Side of the squares that are turned at once: a row and a column of one stay in the cache.
+/// Side of the tiles in [`transpose`]: the rows and columns of a tile stay in the processor's cache.
 const TILE: usize = 32;
 
-/// `[rows, columns]` → `[columns, rows]`, f32.
+/// Transposes a matrix as f32: `[rows, columns]` → `[columns, rows]`.
 pub(crate) fn transpose(data: TensorData) -> TensorData {
     let [rows, columns] = [data.shape()[0], data.shape()[1]];
     let values = data.try_to_vec::<f32>().unwrap_or_else(|_| data.iter::<f32>().collect());

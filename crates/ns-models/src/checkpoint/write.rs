@@ -1,4 +1,4 @@
-//! Writing a model folder that `transformers` loads unchanged.
+//! Writes model folders that `transformers` can load.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use super::weights::{parameters, transpose};
 use crate::checkpoint::HfNames;
 use crate::error::ModelError;
 
-/// Files that `save_pretrained` of tokenizers, image processors and models leaves beside the weights.
+/// Files that `save_pretrained` of tokenizers, image processors and models writes next to the weights.
 const COMPANIONS: [&str; 17] = [
     "added_tokens.json",
     "chat_template.jinja",
@@ -37,11 +37,12 @@ const COMPANIONS: [&str; 17] = [
     "vocab.txt",
 ];
 
-/// Writes `config.json` and `model.safetensors` (f32) into `folder`, which is made if need be; each file is whole or
-/// not there.
+/// Writes the parameters of a module and its configuration as a model folder: `model.safetensors` (f32) and
+/// `config.json`. The folder is created if it does not exist, and each file is written atomically.
 ///
 /// # Errors
-/// [`ModelError::Io`], [`ModelError::UnreadableTensor`].
+/// Returns [`ModelError::Io`] if a file cannot be written, and [`ModelError::UnreadableTensor`] if a parameter cannot
+/// be read from its device.
 pub fn save_pretrained<M: Module>(
     folder: &Path,
     module: &M,
@@ -51,10 +52,10 @@ pub fn save_pretrained<M: Module>(
     save_folder(folder, &hf_tensors(module, names)?, &format!("{config:#}\n"))
 }
 
-/// The tensors of a module as its checkpoint has them: HF's names and layouts.
+/// Returns the tensors of a module as its checkpoint stores them: by HF name, in HF's layout.
 ///
 /// # Errors
-/// [`ModelError::UnreadableTensor`].
+/// Returns [`ModelError::UnreadableTensor`] if a parameter cannot be read from its device.
 pub(super) fn hf_tensors<M: Module>(module: &M, names: &HfNames) -> Result<BTreeMap<String, TensorData>, ModelError> {
     let mut tensors = BTreeMap::new();
     let transposed = names.transposed(module);
@@ -63,7 +64,7 @@ pub(super) fn hf_tensors<M: Module>(module: &M, names: &HfNames) -> Result<BTree
         let data = bridge::into_data(tensor)
             .map_err(|error| ModelError::UnreadableTensor { name: name.clone(), reason: error.to_string() })?;
         if let Some(norm) = name.strip_suffix("running_mean") {
-            // PyTorch's batch norms count batches, too; `transformers` would miss the count.
+            // Batch counter of PyTorch's batch norms, which `transformers` expects in the file.
             tensors.insert(format!("{norm}num_batches_tracked"), TensorData::new(vec![0_i64], [0; 0]));
         }
         tensors.insert(name, if transposed.contains(&path) { transpose(data) } else { data });
@@ -71,21 +72,22 @@ pub(super) fn hf_tensors<M: Module>(module: &M, names: &HfNames) -> Result<BTree
     Ok(tensors)
 }
 
-/// Writes tensors under HF's names and the text of a `config.json` as a model folder, which is made if need be; each
-/// file is whole or not there.
+/// Writes a model folder: tensors by HF name as `model.safetensors`, and the text `config` as `config.json`. The folder
+/// is created if it does not exist, and each file is written atomically.
 ///
 /// # Errors
-/// [`ModelError::Io`].
+/// Returns [`ModelError::Io`] if a file cannot be written.
 pub fn save_folder(folder: &Path, tensors: &BTreeMap<String, TensorData>, config: &str) -> Result<(), ModelError> {
     std::fs::create_dir_all(folder).map_err(|source| io_error(folder, source))?;
     save_tensors(&folder.join("model.safetensors"), tensors)?;
     write_atomically(&folder.join("config.json"), config.as_bytes()).map_err(|source| io_error(folder, source))
 }
 
-/// Copies what belongs to a model beside its weights (tokenizer, preprocessor, generation settings), as it is.
+/// Copies the files of a model folder other than weights and configuration: tokenizer, image processor and generation
+/// settings. Returns the names of the copied files.
 ///
 /// # Errors
-/// [`ModelError::Io`].
+/// Returns [`ModelError::Io`] if a file cannot be read or written.
 pub fn copy_companions(from: &Path, to: &Path) -> Result<Vec<&'static str>, ModelError> {
     let present = COMPANIONS.into_iter().filter(|name| from.join(name).is_file());
     let copy = |name: &'static str| {
@@ -100,31 +102,32 @@ pub fn copy_companions(from: &Path, to: &Path) -> Result<Vec<&'static str>, Mode
     present.map(copy).collect()
 }
 
-/// Writes tensors as f32 (or i64, for integers) to a safetensors file, whole or not at all.
+/// Writes tensors to a safetensors file, atomically: floats as f32, integers as i64.
 ///
 /// # Errors
-/// [`ModelError::Io`].
+/// Returns [`ModelError::Io`] if the file cannot be written.
 pub fn save_tensors(path: &Path, tensors: &BTreeMap<String, TensorData>) -> Result<(), ModelError> {
-    let as_stored = |data: &TensorData| match data.dtype().is_float() {
+    let converted = |data: &TensorData| match data.dtype().is_float() {
         true => (Dtype::F32, data.clone().convert_dtype(DType::F32)),
         false => (Dtype::I64, data.clone().convert_dtype(DType::I64)),
     };
-    let stored: Vec<_> = tensors.iter().map(|(name, data)| (name, as_stored(data))).collect();
+    let stored: Vec<_> = tensors.iter().map(|(name, data)| (name, converted(data))).collect();
     let invalid = |error: safetensors::SafeTensorError| io_error(path, std::io::Error::other(error));
     let views = stored.iter().map(|(name, (dtype, data))| {
         TensorView::new(*dtype, data.shape().to_vec(), data.as_bytes()).map(|view| (name.as_str(), view))
     });
     let views = views.collect::<Result<Vec<_>, _>>().map_err(invalid)?;
-    // `transformers` refuses files that do not say for which framework they were written.
+    // `transformers` rejects files whose metadata does not name a framework.
     let metadata = [("format".to_string(), "pt".to_string())].into();
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(invalid)?;
     write_atomically(path, &bytes).map_err(|source| io_error(path, source))
 }
 
-/// Writes a temporary file in the folder of `path` and renames it, so that nobody ever reads half of a file.
+/// Writes a file atomically: a temporary file in the folder of `path` is written and then renamed, so no reader sees a
+/// partial file.
 ///
 /// # Errors
-/// Those of the file system, for example when the folder cannot be written.
+/// Returns an error of the file system, for example if the folder is not writable.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = temporary_file().tempfile_in(folder)?;
@@ -134,7 +137,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A temporary file that other users may read, as they may read other files.
+/// Builder of temporary files with the usual permissions of new files instead of owner-only ones.
 fn temporary_file() -> tempfile::Builder<'static, 'static> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]

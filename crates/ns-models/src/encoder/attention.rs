@@ -1,4 +1,4 @@
-//! A block's attention with its output projection.
+//! Self-attention with its output projection, HF's `BertAttention`.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -11,7 +11,8 @@ use crate::self_attention::{SelfAttention, SelfAttentionConfig};
 #[derive(Module, Debug)]
 pub(super) struct EncoderAttention {
     self_attention: SelfAttention,
-    /// ConvBERT's, whose output stands beside that of the heads; HF keeps its layers among those of `self`.
+    /// ConvBERT's span convolution. Its output is concatenated to that of the attention heads. HF keeps its layers in
+    /// the `self` module, next to query, key and value.
     span: Option<SpanConvolution>,
     pub(super) output: ResidualOutput,
 }
@@ -19,17 +20,17 @@ pub(super) struct EncoderAttention {
 impl EncoderAttention {
     pub(super) fn init(config: &EncoderConfig, device: &Device) -> Self {
         let hidden_size = config.hidden_size;
-        let convolves = config.model_type == EncoderFamily::ConvBert;
-        let all_heads = if convolves { hidden_size / 2 } else { hidden_size };
+        let has_convolution = config.model_type == EncoderFamily::ConvBert;
+        let all_heads = if has_convolution { hidden_size / 2 } else { hidden_size };
         let heads = SelfAttentionConfig { hidden_size, all_heads, n_heads: config.attending_heads(), bias: true };
         Self {
             self_attention: heads.init(device),
-            span: convolves.then(|| SpanConvolution::init(config, all_heads, device)),
+            span: has_convolution.then(|| SpanConvolution::init(config, all_heads, device)),
             output: ResidualOutput::init(hidden_size, 1, config, device),
         }
     }
 
-    /// What is added to the residual stream, at some positions or all.
+    /// Computes what attention adds to the residual stream, at the given positions or at all positions.
     ///
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`

@@ -1,72 +1,75 @@
-//! HF's `BertConfig`, `RobertaConfig`, `ErnieConfig`, `ElectraConfig`, `MPNetConfig` and `ConvBertConfig` in one.
+//! Configuration of the BERT families: HF's `BertConfig`, `RobertaConfig`, `ErnieConfig`, `ElectraConfig`,
+//! `MPNetConfig` and `ConvBertConfig` in one struct.
 
 use serde::{Deserialize, Serialize};
 
-use super::{EncoderFamily, family::Positions};
+use super::{EncoderFamily, family::PositionScheme};
 use crate::activation::Activation;
 use crate::config::{CommonConfig, Head, check_absent, check_multiple, check_sizes, invalid_config};
 use crate::error::ModelError;
 
-/// Configuration of BERT or a relative, with the fields of HF; defaults are BERT's, those of another family come from
-/// [`EncoderFamily::default_config`].
+/// Configuration of an [`Encoder`](super::Encoder), with the field names of HF's configuration classes.
+///
+/// [`Default`] returns the defaults of HF's `BertConfig`, [`EncoderFamily::default_config`] those of any family. The
+/// forward pass has no dropout; the dropout probabilities are kept for `transformers`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EncoderConfig {
-    /// Which relative of BERT.
+    /// The model family.
     pub model_type: EncoderFamily,
-    /// Number of token embeddings.
+    /// Size of the vocabulary.
     pub vocab_size: usize,
-    /// Width of the embeddings (ELECTRA, ConvBERT), projected to `hidden_size` where that differs.
+    /// ELECTRA, ConvBERT: width of the embeddings. A linear layer projects them to `hidden_size` if the two differ.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub embedding_size: Option<usize>,
     /// Width of the residual stream.
     pub hidden_size: usize,
     /// Number of blocks.
     pub num_hidden_layers: usize,
-    /// Attention heads a block.
+    /// Number of attention heads per block.
     pub num_attention_heads: usize,
-    /// Width of the MLP.
+    /// Number of hidden units of each MLP.
     pub intermediate_size: usize,
-    /// Non-linearity of the MLP.
+    /// Activation function of the MLPs.
     pub hidden_act: Activation,
     /// Number of position embeddings.
     pub max_position_embeddings: usize,
-    /// Number of segments.
+    /// Number of token types (segments).
     pub type_vocab_size: usize,
     /// ε of the LayerNorms.
     pub layer_norm_eps: f64,
-    /// Standard deviation of fresh weights.
+    /// Standard deviation of newly initialised weights.
     pub initializer_range: f64,
-    /// The padding token, after which RoBERTa's positions count.
+    /// Id of the padding token. RoBERTa numbers its positions from `pad_token_id + 1`.
     pub pad_token_id: Option<i64>,
-    /// Dropout on embeddings and on what blocks add.
+    /// Dropout probability of the embeddings and of the sublayers' outputs.
     pub hidden_dropout_prob: f64,
-    /// Dropout on attention probabilities.
+    /// Dropout probability of the attention probabilities.
     pub attention_probs_dropout_prob: f64,
-    /// Whether the masked language model's decoder is the token embedding.
+    /// Whether the decoder of the masked language model shares its weight with the token embedding.
     pub tie_word_embeddings: bool,
-    /// Only `absolute` is built.
+    /// Kind of position embeddings. Only `absolute` is supported.
     pub position_embedding_type: String,
-    /// Decoders of this family are not built: `true` is an error.
+    /// Whether the model is a decoder. Not supported: `true` is an error.
     pub is_decoder: bool,
-    /// Cross-attention is not built: `true` is an error.
+    /// Whether the blocks have cross-attention. Not supported: `true` is an error.
     pub add_cross_attention: bool,
-    /// Whether the base model has a pooler, where its class has one.
+    /// Whether a model without a head has a pooler, in families whose base class has one. `None` means yes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub add_pooling_layer: Option<bool>,
-    /// ERNIE: number of tasks.
+    /// ERNIE: number of task types.
     pub task_type_vocab_size: usize,
-    /// ERNIE: whether tasks are embedded.
+    /// ERNIE: whether the model has task embeddings.
     pub use_task_id: bool,
-    /// MPNet: rows of the table of relative positions; HF uses the first 32.
+    /// MPNet: number of rows of the relative-position table. HF uses the first 32.
     pub relative_attention_num_buckets: usize,
-    /// ConvBERT: by how much convolution replaces attention heads.
+    /// ConvBERT: ratio by which the number of attention heads is reduced in favour of the span convolution.
     pub head_ratio: usize,
-    /// ConvBERT: width of the convolution.
+    /// ConvBERT: kernel size of the span convolution, in tokens.
     pub conv_kernel_size: usize,
-    /// ConvBERT: groups of the MLP's layers.
+    /// ConvBERT: number of groups of the MLP's linear layers.
     pub num_groups: usize,
-    /// The class, its labels, and everything else in the file.
+    /// Class name, labels and all fields that are not listed here.
     #[serde(flatten)]
     pub common: CommonConfig,
 }
@@ -106,16 +109,16 @@ impl Default for EncoderConfig {
 }
 
 impl EncoderConfig {
-    /// Head by the first of `architectures`; the base model if there is none.
+    /// Returns the head of the first class in `architectures`, or [`Head::None`] if the list is empty or missing.
     ///
     /// # Errors
-    /// [`ModelError::UnknownArchitecture`].
+    /// Returns [`ModelError::UnknownArchitecture`] for a class that the family does not have.
     pub fn head(&self) -> Result<Head, ModelError> {
-        let family = self.model_type.differences();
+        let family = self.model_type.spec();
         self.common.head(family.model_type, family.heads)
     }
 
-    /// Width of the embeddings before any projection.
+    /// Width of the embeddings, before they are projected to `hidden_size`.
     pub fn embedding_width(&self) -> usize {
         match self.model_type {
             EncoderFamily::Electra | EncoderFamily::ConvBert => self.embedding_size.unwrap_or(self.hidden_size),
@@ -123,7 +126,8 @@ impl EncoderConfig {
         }
     }
 
-    /// Heads that attend: ConvBERT gives some up for its convolution.
+    /// Number of attention heads per block. In ConvBERT the span convolution replaces some of the
+    /// `num_attention_heads`.
     pub fn attending_heads(&self) -> usize {
         match self.model_type {
             EncoderFamily::ConvBert => (self.num_attention_heads / self.head_ratio.max(1)).max(1),
@@ -131,19 +135,20 @@ impl EncoderConfig {
         }
     }
 
-    /// The token id that positions count after, if they do.
+    /// Id of the padding token, if the position ids start after it.
     pub(super) fn padding_position(&self) -> Option<i64> {
-        match self.model_type.differences().positions {
-            Positions::FromZero => None,
-            Positions::AfterPadding => Some(self.pad_token_id.unwrap_or(1)),
-            Positions::AfterOne => Some(1),
+        match self.model_type.spec().positions {
+            PositionScheme::FromZero => None,
+            PositionScheme::AfterPadding => Some(self.pad_token_id.unwrap_or(1)),
+            PositionScheme::AfterOne => Some(1),
         }
     }
 
-    /// Checks that the sizes describe a model.
+    /// Checks that the configuration describes a model that this crate supports.
     ///
     /// # Errors
-    /// [`ModelError::InvalidConfig`], [`ModelError::UnknownArchitecture`].
+    /// Returns [`ModelError::InvalidConfig`] for impossible sizes and unsupported options, and
+    /// [`ModelError::UnknownArchitecture`] for an unknown class.
     pub fn validate(&self) -> Result<(), ModelError> {
         self.head()?;
         check_sizes(&[
@@ -159,7 +164,7 @@ impl EncoderConfig {
             ("num_labels", self.common.n_labels()),
         ])?;
         check_multiple(("hidden_size", self.hidden_size), ("num_attention_heads", self.num_attention_heads))?;
-        check_absent("is_decoder", self.is_decoder, "encoders are not run as decoders here")?;
+        check_absent("is_decoder", self.is_decoder, "running an encoder as a decoder is not supported")?;
         check_absent("add_cross_attention", self.add_cross_attention, "cross-attention is not supported")?;
         if self.position_embedding_type != "absolute" {
             let expected = "only absolute positions are supported";
@@ -176,7 +181,7 @@ impl EncoderConfig {
         match self.relative_attention_num_buckets >= super::relative_position::N_BUCKETS {
             true => Ok(()),
             false => {
-                let expected = "HF uses 32 buckets whatever the configuration says, so the table needs as many";
+                let expected = "HF always uses 32 buckets, so the table needs at least 32 rows";
                 Err(invalid_config("relative_attention_num_buckets", self.relative_attention_num_buckets, expected))
             }
         }
@@ -184,11 +189,12 @@ impl EncoderConfig {
 
     fn validate_convbert(&self) -> Result<(), ModelError> {
         check_sizes(&[("head_ratio", self.head_ratio), ("num_groups", self.num_groups)])?;
-        check_multiple(("hidden_size", self.hidden_size), ("twice the attending heads", 2 * self.attending_heads()))?;
+        let heads_of_both_kinds = ("2 × (num_attention_heads / head_ratio)", 2 * self.attending_heads());
+        check_multiple(("hidden_size", self.hidden_size), heads_of_both_kinds)?;
         check_multiple(("hidden_size", self.hidden_size), ("num_groups", self.num_groups))?;
         check_multiple(("intermediate_size", self.intermediate_size), ("num_groups", self.num_groups))?;
         match self.conv_kernel_size.is_multiple_of(2) {
-            true => Err(invalid_config("conv_kernel_size", self.conv_kernel_size, "it must be odd, to have a middle")),
+            true => Err(invalid_config("conv_kernel_size", self.conv_kernel_size, "it must be odd")),
             false => Ok(()),
         }
     }

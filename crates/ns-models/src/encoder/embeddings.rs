@@ -1,4 +1,4 @@
-//! Embeddings of tokens, positions, segments and tasks.
+//! Embeddings of tokens, positions, token types and task types, HF's `BertEmbeddings`.
 
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm};
@@ -16,7 +16,7 @@ pub(super) struct Embeddings {
     token_type_embeddings: Option<Embedding>,
     task_type_embeddings: Option<Embedding>,
     layer_norm: LayerNorm,
-    /// Token id that positions count after, if they do.
+    /// Id of the padding token, if the position ids start after it.
     #[module(skip)]
     padding: Option<i64>,
 }
@@ -24,7 +24,7 @@ pub(super) struct Embeddings {
 impl Embeddings {
     pub(super) fn init(config: &EncoderConfig, device: &Device) -> Self {
         let table = |rows| init::embedding(rows, config.embedding_width(), device);
-        let token_types = config.model_type.differences().token_types;
+        let token_types = config.model_type.spec().token_types;
         Self {
             word_embeddings: table(config.vocab_size),
             position_embeddings: table(config.max_position_embeddings),
@@ -35,6 +35,8 @@ impl Embeddings {
         }
     }
 
+    /// Adds up all embeddings of each token and normalises the sum.
+    ///
     /// # Shapes
     /// - output: `[batch, seq, embedding]`
     pub(super) fn forward(&self, inputs: &ModelInputs) -> Result<Tensor<3>, ModelError> {
@@ -42,10 +44,10 @@ impl Embeddings {
         let mut sum = self.word_embeddings.forward(input_ids.clone())
             + self.position_embeddings.forward(self.position_ids(input_ids));
         if let Some(table) = &self.token_type_embeddings {
-            sum = sum + rows(table, inputs.token_type_ids.as_ref());
+            sum = sum + lookup(table, inputs.token_type_ids.as_ref());
         }
         if let Some(table) = &self.task_type_embeddings {
-            sum = sum + rows(table, inputs.task_type_ids.as_ref());
+            sum = sum + lookup(table, inputs.task_type_ids.as_ref());
         }
         Ok(self.layer_norm.forward(sum))
     }
@@ -54,7 +56,7 @@ impl Embeddings {
         &self.word_embeddings
     }
 
-    /// Checks the ids of tokens, segments and tasks, and that there are positions enough.
+    /// Checks that all ids are rows of their embedding tables and that the sequences fit the position embeddings.
     pub(super) fn check(&self, inputs: &ModelInputs) -> Result<(), ModelError> {
         let mut known = vec!["input_ids", "attention_mask"];
         known.extend(self.token_type_embeddings.as_ref().map(|_| "token_type_ids"));
@@ -83,7 +85,11 @@ impl Embeddings {
         })
     }
 
-    /// `[1 or batch, seq]`.
+    /// Position ids of the tokens.
+    ///
+    /// # Shapes
+    /// - input_ids: `[batch, seq]`
+    /// - output: `[1 or batch, seq]`
     fn position_ids(&self, input_ids: &Tensor<2, Int>) -> Tensor<2, Int> {
         let ([batch, seq], device) = (input_ids.dims(), input_ids.device());
         match self.padding {
@@ -95,20 +101,25 @@ impl Embeddings {
     }
 }
 
-/// The embeddings of `ids`, or of the first row for all tokens.
-fn rows(table: &Embedding, ids: Option<&Tensor<2, Int>>) -> Tensor<3> {
+/// Embeddings of `ids`; without ids, the first row of the table for every token.
+///
+/// # Shapes
+/// - ids: `[batch, seq]`
+/// - output: `[batch, seq, embedding]`, or `[1, 1, embedding]` without ids
+fn lookup(table: &Embedding, ids: Option<&Tensor<2, Int>>) -> Tensor<3> {
     match ids {
         Some(ids) => table.forward(ids.clone()),
         None => table.weight.val().slice_dim(0, 0..1).unsqueeze(),
     }
 }
 
-/// `padding` plus the number of tokens that are not padding, up to and with each token; `padding` for padding.
+/// Position ids that start after the padding id, HF's `create_position_ids_from_input_ids`: a token that is not padding
+/// has position `padding + n` if it is the n-th of its sequence, and padding has position `padding`.
 fn padded_positions(input_ids: &Tensor<2, Int>, padding: i64) -> Vec<i64> {
     let [_, seq] = input_ids.dims();
     let ids = input_ids.to_data();
     let ids: Vec<i64> = ids.iter().collect();
-    let with_len = |row: &[i64]| -> Vec<i64> {
+    let positions_of_row = |row: &[i64]| -> Vec<i64> {
         let mut count = 0;
         let position = |id: &i64| match *id == padding {
             true => padding,
@@ -119,7 +130,7 @@ fn padded_positions(input_ids: &Tensor<2, Int>, padding: i64) -> Vec<i64> {
         };
         row.iter().map(position).collect()
     };
-    ids.chunks(seq.max(1)).flat_map(with_len).collect()
+    ids.chunks(seq.max(1)).flat_map(positions_of_row).collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the relatives of BERT do otherwise, as data.
+//! The differences between the BERT families, as data.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,72 +7,74 @@ use crate::activation::Activation;
 use crate::block_layout::{BY_INPUT, BY_OUTPUT, Component, HeadSplit, MLP};
 use crate::config::Head;
 
-/// A relative of BERT, by its `model_type`.
+/// A family of models with BERT's architecture, identified by `model_type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum EncoderFamily {
-    /// BERT (Devlin et al. 2019).
+    /// BERT ([Devlin et al. 2019](https://arxiv.org/abs/1810.04805)), HF's `BertModel`.
     #[default]
     Bert,
-    /// RoBERTa (Liu et al. 2019).
+    /// RoBERTa ([Liu et al. 2019](https://arxiv.org/abs/1907.11692)), HF's `RobertaModel`.
     Roberta,
-    /// ERNIE (Sun et al. 2020).
+    /// ERNIE ([Sun et al. 2020](https://arxiv.org/abs/1907.12412)), HF's `ErnieModel`.
     Ernie,
-    /// ELECTRA (Clark et al. 2020).
+    /// ELECTRA ([Clark et al. 2020](https://arxiv.org/abs/2003.10555)), HF's `ElectraModel`.
     Electra,
-    /// MPNet (Song et al. 2020).
+    /// MPNet ([Song et al. 2020](https://arxiv.org/abs/2004.09297)), HF's `MPNetModel`.
     MpNet,
-    /// ConvBERT (Jiang et al. 2020).
+    /// ConvBERT ([Jiang et al. 2020](https://arxiv.org/abs/2008.02496)), HF's `ConvBertModel`.
     ConvBert,
 }
 
-/// Number of a token's position.
+/// How the position ids of tokens are numbered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Positions {
+pub(super) enum PositionScheme {
     /// 0, 1, 2, …
     FromZero,
-    /// Counted over tokens that are not padding, from the one after the padding token's id; padding stays at that id.
+    /// Tokens that are not padding count up from `pad_token_id + 1`; padding has position `pad_token_id`.
     AfterPadding,
-    /// The same with a padding id of 1, whatever the configuration says.
+    /// Like [`Self::AfterPadding`], with a padding id of 1 regardless of the configuration.
     AfterOne,
 }
 
-/// How one class a sequence is told.
+/// How a sequence is classified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum SequenceHead {
-    /// From the pooler's output.
+    /// A linear layer on the pooler's output.
     Pooled,
-    /// From the first token through a layer with this activation; `None` is the configuration's.
+    /// A dense layer with this activation and a linear layer, on the first token's hidden state. `None` means the
+    /// activation of the configuration.
     Dense(Option<Activation>),
 }
 
-/// A family's differences.
-pub(super) struct Differences {
-    /// `model_type`, and the prefix of the base model's keys.
+/// What distinguishes a family from the others.
+pub(super) struct FamilySpec {
+    /// `model_type` of the configuration, and prefix of the base model's keys.
     pub(super) model_type: &'static str,
-    /// Classes; the first is the base model's.
+    /// HF classes and their heads; the first is the class without a head.
     pub(super) heads: &'static [(&'static str, Head)],
-    /// Classes whose base model has a pooler.
+    /// Heads whose base model has a pooler.
     pub(super) pooled: &'static [Head],
-    pub(super) positions: Positions,
+    pub(super) positions: PositionScheme,
+    /// Whether there are embeddings of token types (segments).
     pub(super) token_types: bool,
     pub(super) sequence_head: SequenceHead,
-    /// Activation of the masked language model's head; `None` is the configuration's.
+    /// Activation of the masked-language-model head; `None` means the activation of the configuration.
     pub(super) masked_lm_activation: Option<Activation>,
-    /// Names within the base model: Burn's and HF's.
+    /// Names in the base model that differ: Burn's and HF's.
     pub(super) renamed: &'static [(&'static str, &'static str)],
-    /// What the layers of a block belong to, by HF's names.
-    pub(super) parts: &'static [(&'static str, HeadSplit)],
-    /// Names of the masked language model's head.
+    /// How each layer of a block (HF names) divides into attention heads or belongs to the MLP.
+    pub(super) block_layers: &'static [(&'static str, HeadSplit)],
+    /// Names in the masked-language-model head: Burn's and HF's.
     pub(super) masked_lm_names: &'static [(&'static str, &'static str)],
-    /// Keys of that head that the model computes otherwise if it is tied to the embedding.
+    /// Keys of the masked-language-model head that repeat the token embedding if the two are tied.
     pub(super) tied: &'static [&'static str],
-    /// The decoder's own name of that head's bias in PyTorch's state dict, and the bias.
+    /// Second key of the masked-language-model head's bias in PyTorch's state dict, and the key that it repeats.
     pub(super) decoder_bias: Option<(&'static str, &'static str)>,
 }
 
-const USUAL_NAMES: [(&str, &str); 3] = [("self_attention", "self"), ("span", "self"), ("layer_norm", "LayerNorm")];
-const USUAL_PARTS: [(&str, HeadSplit); 6] = [
+const BERT_NAMES: [(&str, &str); 3] = [("self_attention", "self"), ("span", "self"), ("layer_norm", "LayerNorm")];
+const BERT_BLOCK_LAYERS: [(&str, HeadSplit); 6] = [
     ("attention.self.query", BY_OUTPUT),
     ("attention.self.key", BY_OUTPUT),
     ("attention.self.value", BY_OUTPUT),
@@ -99,7 +101,7 @@ const GENERATOR_NAMES: [(&str, &str); 4] = [
     ("head.bias", "generator_lm_head.bias"),
 ];
 
-const BERT: Differences = Differences {
+const BERT: FamilySpec = FamilySpec {
     model_type: "bert",
     heads: &[
         ("BertModel", Head::None),
@@ -108,18 +110,18 @@ const BERT: Differences = Differences {
         ("BertForTokenClassification", Head::TokenClassification),
     ],
     pooled: &[Head::None, Head::SequenceClassification],
-    positions: Positions::FromZero,
+    positions: PositionScheme::FromZero,
     token_types: true,
     sequence_head: SequenceHead::Pooled,
     masked_lm_activation: None,
-    renamed: &USUAL_NAMES,
-    parts: &USUAL_PARTS,
+    renamed: &BERT_NAMES,
+    block_layers: &BERT_BLOCK_LAYERS,
     masked_lm_names: &CLS_NAMES,
     tied: &["cls.predictions.decoder.weight"],
     decoder_bias: Some(("cls.predictions.decoder.bias", "cls.predictions.bias")),
 };
 
-const ROBERTA: Differences = Differences {
+const ROBERTA: FamilySpec = FamilySpec {
     model_type: "roberta",
     heads: &[
         ("RobertaModel", Head::None),
@@ -128,7 +130,7 @@ const ROBERTA: Differences = Differences {
         ("RobertaForTokenClassification", Head::TokenClassification),
     ],
     pooled: &[Head::None],
-    positions: Positions::AfterPadding,
+    positions: PositionScheme::AfterPadding,
     sequence_head: SequenceHead::Dense(Some(Activation::Tanh)),
     masked_lm_activation: Some(Activation::Gelu),
     masked_lm_names: &LM_HEAD_NAMES,
@@ -137,7 +139,7 @@ const ROBERTA: Differences = Differences {
     ..BERT
 };
 
-const ERNIE: Differences = Differences {
+const ERNIE: FamilySpec = FamilySpec {
     model_type: "ernie",
     heads: &[
         ("ErnieModel", Head::None),
@@ -148,7 +150,7 @@ const ERNIE: Differences = Differences {
     ..BERT
 };
 
-const ELECTRA: Differences = Differences {
+const ELECTRA: FamilySpec = FamilySpec {
     model_type: "electra",
     heads: &[
         ("ElectraModel", Head::None),
@@ -166,7 +168,7 @@ const ELECTRA: Differences = Differences {
     ..BERT
 };
 
-const MPNET: Differences = Differences {
+const MPNET: FamilySpec = FamilySpec {
     model_type: "mpnet",
     heads: &[
         ("MPNetModel", Head::None),
@@ -174,7 +176,7 @@ const MPNET: Differences = Differences {
         ("MPNetForSequenceClassification", Head::SequenceClassification),
         ("MPNetForTokenClassification", Head::TokenClassification),
     ],
-    positions: Positions::AfterOne,
+    positions: PositionScheme::AfterOne,
     token_types: false,
     renamed: &[
         ("attention.self_attention.query", "attention.attn.q"),
@@ -184,7 +186,7 @@ const MPNET: Differences = Differences {
         ("attention.output.layer_norm", "attention.LayerNorm"),
         ("layer_norm", "LayerNorm"),
     ],
-    parts: &[
+    block_layers: &[
         ("attention.attn.q", BY_OUTPUT),
         ("attention.attn.k", BY_OUTPUT),
         ("attention.attn.v", BY_OUTPUT),
@@ -195,7 +197,7 @@ const MPNET: Differences = Differences {
     ..ROBERTA
 };
 
-const CONVBERT: Differences = Differences {
+const CONVBERT: FamilySpec = FamilySpec {
     model_type: "convbert",
     heads: &[
         ("ConvBertModel", Head::None),
@@ -204,8 +206,9 @@ const CONVBERT: Differences = Differences {
         ("ConvBertForTokenClassification", Head::TokenClassification),
     ],
     sequence_head: SequenceHead::Dense(None),
-    // The convolution's own keys mix all its heads; the query is the attention's, though the convolution reads it, too.
-    parts: &[
+    // All heads of the convolution read all outputs of `key_conv_attn_layer`. The query counts as attention's, although
+    // the convolution reads it too.
+    block_layers: &[
         ("attention.self.query", BY_OUTPUT),
         ("attention.self.key", BY_OUTPUT),
         ("attention.self.value", BY_OUTPUT),
@@ -220,15 +223,15 @@ const CONVBERT: Differences = Differences {
 };
 
 impl EncoderFamily {
-    /// All of them.
+    /// All families.
     pub const ALL: [Self; 6] = [Self::Bert, Self::Roberta, Self::Ernie, Self::Electra, Self::MpNet, Self::ConvBert];
 
-    /// `model_type` of its configurations.
+    /// `model_type` of the family's configurations.
     pub fn model_type(self) -> &'static str {
-        self.differences().model_type
+        self.spec().model_type
     }
 
-    pub(super) fn differences(self) -> &'static Differences {
+    pub(super) fn spec(self) -> &'static FamilySpec {
         match self {
             Self::Bert => &BERT,
             Self::Roberta => &ROBERTA,
@@ -239,21 +242,21 @@ impl EncoderFamily {
         }
     }
 
-    /// The defaults of HF's configuration of this family.
+    /// Returns the defaults of HF's configuration class of this family.
     pub fn default_config(self) -> EncoderConfig {
-        let usual = EncoderConfig { model_type: self, ..EncoderConfig::default() };
+        let bert = EncoderConfig { model_type: self, ..EncoderConfig::default() };
         match self {
-            Self::Bert | Self::Ernie => usual,
-            Self::Roberta => EncoderConfig { vocab_size: 50265, pad_token_id: Some(1), ..usual },
+            Self::Bert | Self::Ernie => bert,
+            Self::Roberta => EncoderConfig { vocab_size: 50265, pad_token_id: Some(1), ..bert },
             Self::Electra => EncoderConfig {
                 embedding_size: Some(128),
                 hidden_size: 256,
                 num_attention_heads: 4,
                 intermediate_size: 1024,
-                ..usual
+                ..bert
             },
-            Self::MpNet => EncoderConfig { vocab_size: 30527, pad_token_id: Some(1), ..usual },
-            Self::ConvBert => EncoderConfig { embedding_size: Some(768), pad_token_id: Some(1), ..usual },
+            Self::MpNet => EncoderConfig { vocab_size: 30527, pad_token_id: Some(1), ..bert },
+            Self::ConvBert => EncoderConfig { embedding_size: Some(768), pad_token_id: Some(1), ..bert },
         }
     }
 }

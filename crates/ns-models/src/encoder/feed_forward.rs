@@ -1,4 +1,4 @@
-//! Layers of the MLP: dense, or in groups (ConvBERT).
+//! Linear layers of the MLP: dense, or grouped as in ConvBERT.
 
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, Linear};
@@ -7,15 +7,15 @@ use burn::tensor::{Device, Tensor};
 use crate::init;
 use crate::linear;
 
-/// A layer of the MLP. HF builds the grouped kind as `GroupedLinearLayer`, which no mask can be put on, as in
-/// NeuroSurgeon.
+/// A linear layer of the MLP. The grouped kind cannot be masked, as in NeuroSurgeon.
 #[derive(Module, Debug)]
 pub(super) enum FeedForward {
     Dense(Linear),
     Grouped(GroupedLinear),
 }
 
-/// `groups` linear layers side by side, each from its part of the input to its part of the output.
+/// A linear layer in independent groups, HF's `GroupedLinearLayer`: each group maps its slice of the input to its slice
+/// of the output.
 #[derive(Module, Debug)]
 pub(super) struct GroupedLinear {
     /// `[groups, input / groups, output / groups]`, as in the checkpoint.
@@ -34,6 +34,8 @@ impl FeedForward {
         }
     }
 
+    /// Applies the layer at every position.
+    ///
     /// # Shapes
     /// - x: `[batch, seq, input]`
     /// - output: `[batch, seq, output]`

@@ -1,4 +1,4 @@
-//! Heads of the BERT families.
+//! Heads of the BERT families: masked language model, classifiers, and ELECTRA's discriminator.
 
 use burn::module::{Module, Param};
 use burn::nn::{Initializer, LayerNorm, Linear};
@@ -11,32 +11,33 @@ use crate::error::ModelError;
 use crate::init;
 use crate::linear;
 
-/// What sits on the base model.
+/// The head on top of the base model.
 #[derive(Module, Debug)]
-#[allow(clippy::large_enum_variant)] // one a model
+#[allow(clippy::large_enum_variant)] // one per model
 pub(super) enum EncoderHead {
-    /// Scores over the vocabulary.
+    /// Logits over the vocabulary for each token.
     MaskedLm(MaskedLmHead),
-    /// A class from the pooler's output, or one for each token.
+    /// Classifies the sequence from the pooler's output, or each token.
     Linear(Linear),
-    /// A class from the first token.
+    /// Classifies the sequence from its first token.
     Dense(DenseHead),
-    /// ELECTRA's discriminator.
+    /// Detects replaced tokens (ELECTRA).
     Discriminator(DiscriminatorHead),
 }
 
-/// `decoder(LN(act(dense(x)))) + bias`.
+/// `decoder(LN(act(dense(x)))) + bias`, HF's `BertLMPredictionHead`.
 #[derive(Module, Debug)]
 pub(super) struct MaskedLmHead {
     dense: Linear,
     norm: LayerNorm,
-    /// Present only where it is not tied to the token embedding.
+    /// `None` if the decoder is tied to the token embedding.
     decoder: Option<Linear>,
     bias: Param<Tensor<1>>,
     #[module(skip)]
     activation: Activation,
 }
 
+/// `out_proj(act(dense(x)))`, HF's `RobertaClassificationHead`.
 #[derive(Module, Debug)]
 pub(super) struct DenseHead {
     dense: Linear,
@@ -45,6 +46,7 @@ pub(super) struct DenseHead {
     activation: Activation,
 }
 
+/// `dense_prediction(act(dense(x)))`, HF's `ElectraDiscriminatorPredictions`.
 #[derive(Module, Debug)]
 pub(super) struct DiscriminatorHead {
     dense: Linear,
@@ -54,8 +56,9 @@ pub(super) struct DiscriminatorHead {
 }
 
 impl EncoderHead {
+    /// Creates the head that the configuration names; `None` for a model without a head.
     pub(super) fn init(config: &EncoderConfig, device: &Device) -> Result<Option<Self>, ModelError> {
-        let (hidden, labels, family) = (config.hidden_size, config.common.n_labels(), config.model_type.differences());
+        let (hidden, labels, family) = (config.hidden_size, config.common.n_labels(), config.model_type.spec());
         Ok(match (config.head()?, family.sequence_head) {
             (Head::MaskedLm, _) => Some(Self::MaskedLm(MaskedLmHead::init(config, device))),
             (Head::TokenClassification, _) | (Head::SequenceClassification, SequenceHead::Pooled) => {
@@ -79,7 +82,7 @@ impl EncoderHead {
 impl MaskedLmHead {
     fn init(config: &EncoderConfig, device: &Device) -> Self {
         let (width, vocab_size) = (config.embedding_width(), config.vocab_size);
-        let activation = config.model_type.differences().masked_lm_activation;
+        let activation = config.model_type.spec().masked_lm_activation;
         Self {
             dense: init::linear(config.hidden_size, width, device),
             norm: init::layer_norm(width, config.layer_norm_eps, device),
@@ -89,6 +92,8 @@ impl MaskedLmHead {
         }
     }
 
+    /// Computes logits over the vocabulary.
+    ///
     /// # Shapes
     /// - hidden: `[batch, positions, hidden]`
     /// - embedding: `[vocab, embedding]`
@@ -104,6 +109,8 @@ impl MaskedLmHead {
 }
 
 impl DenseHead {
+    /// Computes the logits of each sequence from its first token.
+    ///
     /// # Shapes
     /// - first: `[batch, hidden]`
     /// - output: `[batch, labels]`
@@ -113,6 +120,8 @@ impl DenseHead {
 }
 
 impl DiscriminatorHead {
+    /// Computes one logit per token: positive for a replaced token.
+    ///
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`
     /// - output: `[batch, seq]`

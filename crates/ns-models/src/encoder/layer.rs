@@ -17,6 +17,7 @@ pub(super) struct EncoderLayer {
     output: ResidualOutput,
 }
 
+/// First half of the MLP: `act(dense(x))`, HF's `BertIntermediate`.
 #[derive(Module, Debug)]
 struct Intermediate {
     dense: FeedForward,
@@ -37,6 +38,8 @@ impl EncoderLayer {
         }
     }
 
+    /// Runs the block, at the positions that the context asks for.
+    ///
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`
     /// - output: `[batch, positions, hidden]`
@@ -54,7 +57,7 @@ impl EncoderLayer {
         self.after_attention(layer, hidden, observer)
     }
 
-    /// What follows attention and its addition.
+    /// Runs the MLP sublayer, which follows the attention sublayer.
     ///
     /// # Shapes
     /// - hidden and output: `[batch, positions, hidden]`

@@ -1,8 +1,8 @@
-//! BERT (Devlin et al. 2019) and its relatives: RoBERTa, ERNIE, ELECTRA, MPNet and ConvBERT.
+//! BERT and models of the same architecture: RoBERTa, ERNIE, ELECTRA, MPNet and ConvBERT.
 //!
-//! Post-LN blocks: `x ← LN(x + attention(x))`, `x ← LN(x + mlp(x))`. What a relative does otherwise is data in
-//! `family.rs`: where positions count from, which embeddings there are, how its heads look and what its checkpoint
-//! calls things. Two parts are modules of their own: MPNet's relative positions and ConvBERT's span convolution.
+//! All are stacks of post-LN blocks: `x ← LN(x + attention(x))`, `x ← LN(x + mlp(x))`. `family.rs` lists the
+//! differences between the families as data: position ids, embeddings, heads and checkpoint keys. MPNet's relative
+//! positions and ConvBERT's span convolution have modules of their own.
 
 mod attention;
 mod config;

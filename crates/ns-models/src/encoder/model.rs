@@ -1,4 +1,4 @@
-//! The base model, its heads, and its checkpoint's keys.
+//! The model with its head, and the names of its checkpoint tensors.
 
 use burn::module::Module;
 use burn::nn::{Embedding, Linear};
@@ -24,7 +24,8 @@ use crate::residual::{Observer, Walk, all_sites};
 use crate::site::Site;
 use crate::transformer::{Context, Transformer};
 
-/// Buffers of older checkpoints, and the next-sentence head of BERT's pretraining, which no class here has.
+/// Endings of checkpoint keys that no class reads: buffers of older checkpoints, the next-sentence head of BERT's
+/// pretraining, and the second key of the masked-language-model head's bias.
 const IGNORED_ENDINGS: [&str; 6] = [
     "embeddings.position_ids",
     "embeddings.token_type_ids",
@@ -33,9 +34,14 @@ const IGNORED_ENDINGS: [&str; 6] = [
     "cls.predictions.decoder.bias",
     "lm_head.decoder.bias",
 ];
+/// Keys of a pooler, ignored by classes without one.
 const POOLER_ENDINGS: [&str; 2] = [".pooler.dense.weight", ".pooler.dense.bias"];
 
-/// BERT or a relative, with the head that its configuration names.
+/// A model of a BERT family with the head that its configuration names.
+///
+/// [`EncoderFamily`] lists the families; the HF classes are `BertModel`, `BertForMaskedLM`,
+/// `BertForSequenceClassification`, `BertForTokenClassification`, their counterparts in the other families, and
+/// `ElectraForPreTraining`.
 #[derive(Module, Debug)]
 pub struct Encoder {
     base: EncoderBase,
@@ -49,7 +55,7 @@ pub struct Encoder {
 #[derive(Module, Debug)]
 struct EncoderBase {
     embeddings: Embeddings,
-    /// Where embeddings are of another width than the residual stream (ELECTRA, ConvBERT).
+    /// Projects the embeddings to the width of the residual stream if the two differ (ELECTRA, ConvBERT).
     embeddings_project: Option<Linear>,
     encoder: EncoderStack,
     pooler: Option<Pooler>,
@@ -58,10 +64,11 @@ struct EncoderBase {
 #[derive(Module, Debug)]
 struct EncoderStack {
     layer: Vec<EncoderLayer>,
-    /// MPNet's.
+    /// MPNet's relative-position table, `[buckets, heads]`.
     relative_attention_bias: Option<Embedding>,
 }
 
+/// `tanh(dense(first token))`, HF's `BertPooler`.
 #[derive(Module, Debug)]
 struct Pooler {
     dense: Linear,
@@ -91,7 +98,7 @@ impl Pretrained for Encoder {
     fn init(config: &EncoderConfig, device: &Device) -> Result<Self, ModelError> {
         config.validate()?;
         let head_kind = config.head()?;
-        let pooled = config.model_type.differences().pooled.contains(&head_kind);
+        let pooled = config.model_type.spec().pooled.contains(&head_kind);
         let has_pooler = pooled && !(head_kind == Head::None && config.add_pooling_layer == Some(false));
         Ok(Self {
             base: EncoderBase::init(config, has_pooler, device),
@@ -101,19 +108,19 @@ impl Pretrained for Encoder {
         })
     }
 
-    /// Fields that the file lacks have the family's defaults.
+    /// Reads the configuration; missing fields take the defaults of the family.
     fn read_config(config: &Value) -> serde_json::Result<EncoderConfig> {
         let family = EncoderFamily::deserialize(&config["model_type"])?;
-        let mut whole = serde_json::to_value(family.default_config())?;
-        if let (Some(whole), Some(given)) = (whole.as_object_mut(), config.as_object()) {
-            whole.extend(given.iter().map(|(key, value)| (key.clone(), value.clone())));
+        let mut merged = serde_json::to_value(family.default_config())?;
+        if let (Some(merged), Some(given)) = (merged.as_object_mut(), config.as_object()) {
+            merged.extend(given.iter().map(|(key, value)| (key.clone(), value.clone())));
         }
-        EncoderConfig::deserialize(whole)
+        EncoderConfig::deserialize(merged)
     }
 
     fn base_class(config: &Value) -> &'static str {
         let family = EncoderFamily::deserialize(&config["model_type"]).unwrap_or_default();
-        family.differences().heads[0].0
+        family.spec().heads[0].0
     }
 
     fn config(&self) -> &EncoderConfig {
@@ -121,7 +128,7 @@ impl Pretrained for Encoder {
     }
 
     fn repeated_keys(&self) -> Vec<(String, String)> {
-        let family = self.config.model_type.differences();
+        let family = self.config.model_type.spec();
         if self.head_kind != Head::MaskedLm {
             return Vec::new();
         }
@@ -132,7 +139,7 @@ impl Pretrained for Encoder {
     }
 
     fn hf_names(&self) -> HfNames {
-        let family = self.config.model_type.differences();
+        let family = self.config.model_type.spec();
         let mut renamed = family.renamed.to_vec();
         renamed.extend(match &self.head {
             Some(EncoderHead::MaskedLm(_)) => family.masked_lm_names,
@@ -176,7 +183,7 @@ impl Model for Encoder {
         BlockLayout {
             n_heads: self.config.attending_heads(),
             lists: &["layer"],
-            layers: self.config.model_type.differences().parts,
+            layers: self.config.model_type.spec().block_layers,
         }
     }
 

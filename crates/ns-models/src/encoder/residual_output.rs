@@ -1,4 +1,4 @@
-//! What ends both halves of a post-LN block: a projection, the addition to the residual stream, and a LayerNorm.
+//! The last step of a post-LN sublayer, attention or MLP: output projection, residual addition and LayerNorm.
 
 use burn::module::Module;
 use burn::nn::LayerNorm;
@@ -9,7 +9,8 @@ use crate::init;
 use crate::residual::{Observer, Walk};
 use crate::site::{Site, Sublayer, Vector};
 
-/// A projection onto the residual stream, and the LayerNorm after the addition.
+/// Output projection of a sublayer and the LayerNorm after its residual addition, HF's `BertSelfOutput` and
+/// `BertOutput`.
 #[derive(Module, Debug)]
 pub(super) struct ResidualOutput {
     dense: FeedForward,
@@ -24,11 +25,19 @@ impl ResidualOutput {
         }
     }
 
+    /// Projects a sublayer's hidden values to its update of the residual stream.
+    ///
+    /// # Shapes
+    /// - x: `[batch, positions, input]`
+    /// - output: `[batch, positions, hidden]`
     pub(super) fn update(&self, x: Tensor<3>) -> Tensor<3> {
         self.dense.forward(x)
     }
 
-    /// Adds an update to the residual stream, and reports both.
+    /// Computes `LN(hidden + update)`, and reports the update and the new stream to `observer`.
+    ///
+    /// # Shapes
+    /// - hidden, update and output: `[batch, positions, hidden]`
     pub(super) fn add(
         &self,
         (sublayer, layer): (Sublayer, usize),

@@ -1,5 +1,6 @@
-//! ConvBERT's span-based dynamic convolution (Jiang et al. 2020, section 3.3): a kernel for each position and head,
-//! made from the query and a span of keys around it.
+//! ConvBERT's span-based dynamic convolution ([Jiang et al. 2020](https://arxiv.org/abs/2008.02496), section 3.3).
+//!
+//! Each position and head has a convolution kernel of its own, computed from the query and a span of keys around it.
 
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv1d, Conv1dConfig};
@@ -18,7 +19,7 @@ pub(super) struct SpanConvolution {
     kernel_size: usize,
 }
 
-/// A convolution over positions, channel by channel, and then one over channels.
+/// Depthwise convolution over positions, then pointwise convolution over channels: HF's `SeparableConv1D`.
 #[derive(Module, Debug)]
 struct SeparableConv1d {
     depthwise: Conv1d,
@@ -39,7 +40,7 @@ impl SpanConvolution {
         }
     }
 
-    /// Padding is seen like any other token: HF masks attention only.
+    /// Convolves the values of all heads. Padding is treated like any other token, because HF masks attention only.
     ///
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`
@@ -51,9 +52,9 @@ impl SpanConvolution {
         let kernels = softmax(kernels, 3);
         let padding = (self.kernel_size - 1) / 2;
         let values = self.conv_out_layer.forward(hidden).pad([(padding, padding), (0, 0)], 0.0);
-        let terms = (0..self.kernel_size).map(|place| {
-            let values = values.clone().slice_dim(1, place..place + seq);
-            values.reshape([batch, seq, heads, all_heads / heads]) * kernels.clone().narrow(3, place, 1)
+        let terms = (0..self.kernel_size).map(|offset| {
+            let values = values.clone().slice_dim(1, offset..offset + seq);
+            values.reshape([batch, seq, heads, all_heads / heads]) * kernels.clone().narrow(3, offset, 1)
         });
         let zeros = Tensor::zeros([batch, seq, heads, all_heads / heads], &values.device());
         terms.fold(zeros, |sum, term| sum + term).reshape([batch, seq, all_heads])

@@ -1,4 +1,4 @@
-//! GPT-2's self-attention with fused query, key and value, HF's `GPT2Attention`.
+//! GPT-2's self-attention with a fused query-key-value projection, HF's `GPT2Attention`.
 
 use burn::module::Module;
 use burn::nn::Linear;
@@ -10,7 +10,7 @@ use crate::init;
 use crate::linear;
 use crate::positions::Positions;
 
-/// Causal self-attention.
+/// Causal self-attention with its output projection.
 #[derive(Module, Debug)]
 pub(crate) struct Gpt2Attention {
     c_attn: Linear,
@@ -23,17 +23,17 @@ impl Gpt2Attention {
     pub(crate) fn init(config: &Gpt2Config, layer: usize, device: &Device) -> Self {
         let hidden = config.n_embd;
         let head_dim = (hidden / config.n_head) as f64;
-        let by_size = if config.scale_attn_weights { head_dim.powf(-0.5) } else { 1.0 };
-        let by_layer = if config.scale_attn_by_inverse_layer_idx { 1.0 / (layer + 1) as f64 } else { 1.0 };
+        let size_scale = if config.scale_attn_weights { head_dim.powf(-0.5) } else { 1.0 };
+        let layer_scale = if config.scale_attn_by_inverse_layer_idx { 1.0 / (layer + 1) as f64 } else { 1.0 };
         Self {
             c_attn: init::linear(hidden, 3 * hidden, device),
             c_proj: init::linear(hidden, hidden, device),
             n_heads: config.n_head,
-            scale: by_size * by_layer,
+            scale: size_scale * layer_scale,
         }
     }
 
-    /// Attends from some positions, or all, to the whole sequence.
+    /// Attends from the given positions, or from all, to the whole sequence.
     ///
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`
@@ -44,7 +44,11 @@ impl Gpt2Attention {
         linear::forward(&self.c_proj, merge_heads(attended))
     }
 
-    /// Queries at some positions or all, keys and values everywhere.
+    /// Computes queries at the given positions, or at all, and keys and values at all positions.
+    ///
+    /// # Shapes
+    /// - hidden: `[batch, seq, hidden]`
+    /// - output: query `[batch, heads, positions, head_dim]`, key and value `[batch, heads, seq, head_dim]`
     fn query_key_value(&self, hidden: Tensor<3>, positions: Option<&Positions>) -> [Tensor<4>; 3] {
         let n_heads = self.n_heads;
         let Some(positions) = positions else {
@@ -53,7 +57,7 @@ impl Gpt2Attention {
         };
         let ([_, _, width], outputs) = (hidden.dims(), linear::Outputs::new(&self.c_attn));
         let query = split_heads(outputs.range(0..width, positions.select(hidden.clone())), n_heads);
-        // Apart, as gradients of halves of one product would each be filled up with zeros.
+        // Key and value are separate products: the gradient of a slice of one product would be padded with zeros.
         let heads = |part: usize| split_heads(outputs.range(part * width..(part + 1) * width, hidden.clone()), n_heads);
         [query, heads(1), heads(2)]
     }

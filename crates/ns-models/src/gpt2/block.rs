@@ -20,6 +20,7 @@ pub(crate) struct Gpt2Block {
     mlp: Gpt2Mlp,
 }
 
+/// `c_proj(act(c_fc(x)))`, HF's `GPT2MLP`.
 #[derive(Module, Debug)]
 struct Gpt2Mlp {
     c_fc: Linear,
@@ -43,7 +44,7 @@ impl Gpt2Block {
         }
     }
 
-    /// The block at some positions, or all.
+    /// Runs the block at the given positions, or at all.
     ///
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`
@@ -61,7 +62,7 @@ impl Gpt2Block {
         pre_ln_block(layer, hidden, positions, observer, attention, mlp)
     }
 
-    /// What follows attention and its addition.
+    /// Runs the MLP sublayer, which follows the attention sublayer.
     ///
     /// # Shapes
     /// - hidden and output: `[batch, positions, hidden]`

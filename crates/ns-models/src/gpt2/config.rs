@@ -1,4 +1,4 @@
-//! HF's `GPT2Config`.
+//! Configuration of GPT-2, HF's `GPT2Config`.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +7,7 @@ use crate::config::{CommonConfig, Head, InitialValue, check_absent, check_multip
 use crate::error::ModelError;
 
 pub(super) const MODEL_TYPE: &str = "gpt2";
+/// HF classes and their heads; the first is the default.
 const HEADS: [(&str, Head); 4] = [
     ("GPT2LMHeadModel", Head::Lm),
     ("GPT2Model", Head::None),
@@ -14,45 +15,47 @@ const HEADS: [(&str, Head); 4] = [
     ("GPT2ForTokenClassification", Head::TokenClassification),
 ];
 
-/// Configuration of a GPT-2, with the fields and defaults of HF's `GPT2Config`.
+/// Configuration of a [`Gpt2`](super::Gpt2), with the fields and defaults of HF's `GPT2Config`.
+///
+/// The forward pass has no dropout; the dropout probabilities are kept for `transformers`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Gpt2Config {
-    /// Number of token embeddings.
+    /// Size of the vocabulary.
     pub vocab_size: usize,
-    /// Longest sequence.
+    /// Maximum sequence length.
     pub n_positions: usize,
     /// Width of the residual stream.
     pub n_embd: usize,
     /// Number of blocks.
     pub n_layer: usize,
-    /// Attention heads a block.
+    /// Number of attention heads per block.
     pub n_head: usize,
-    /// Width of the MLP; four times `n_embd` if none is given.
+    /// Number of hidden units of each MLP; `None` means `4 · n_embd`.
     pub n_inner: Option<usize>,
-    /// Non-linearity of the MLP.
+    /// Activation function of the MLPs.
     pub activation_function: Activation,
     /// ε of the LayerNorms.
     pub layer_norm_epsilon: f64,
-    /// Standard deviation of fresh weights.
+    /// Standard deviation of newly initialised weights.
     pub initializer_range: f64,
-    /// Whether scores are divided by √head_dim.
+    /// Whether attention scores are divided by `√head_dim`.
     pub scale_attn_weights: bool,
-    /// Whether scores are divided by the block's number, from 1, too.
+    /// Whether attention scores are also divided by the number of the block, counted from 1.
     pub scale_attn_by_inverse_layer_idx: bool,
-    /// Cross-attention is not built: `true` is an error.
+    /// Whether the blocks have cross-attention. Not supported: `true` is an error.
     pub add_cross_attention: bool,
-    /// Whether the LM head is the token embedding.
+    /// Whether the LM head shares its weight with the token embedding.
     pub tie_word_embeddings: bool,
-    /// Dropout after the embeddings; only training from scratch would need it.
+    /// Dropout probability of the embeddings.
     pub embd_pdrop: f64,
-    /// Dropout on attention probabilities.
+    /// Dropout probability of the attention probabilities.
     pub attn_pdrop: f64,
-    /// Dropout on what blocks add.
+    /// Dropout probability of the sublayers' outputs.
     pub resid_pdrop: f64,
-    /// Token that ends the text of a padded sequence, for classification.
+    /// Id of the padding token. Sequence classification reads the last token before the padding.
     pub pad_token_id: Option<i64>,
-    /// The class, its labels, and everything else in the file.
+    /// Class name, labels and all fields that are not listed here.
     #[serde(flatten)]
     pub common: CommonConfig,
 }
@@ -83,23 +86,24 @@ impl Default for Gpt2Config {
 }
 
 impl Gpt2Config {
-    /// Head by the first of `architectures`; a language model if there is none.
+    /// Returns the head of the first class in `architectures`, or [`Head::Lm`] if the list is empty or missing.
     ///
     /// # Errors
-    /// [`ModelError::UnknownArchitecture`].
+    /// Returns [`ModelError::UnknownArchitecture`] for a class that the family does not have.
     pub fn head(&self) -> Result<Head, ModelError> {
         self.common.head(MODEL_TYPE, &HEADS)
     }
 
-    /// Width of the MLP.
+    /// Number of hidden units of each MLP.
     pub fn inner_size(&self) -> usize {
         self.n_inner.unwrap_or(4 * self.n_embd)
     }
 
-    /// Checks that the sizes describe a model.
+    /// Checks that the configuration describes a model that this crate supports.
     ///
     /// # Errors
-    /// [`ModelError::InvalidConfig`], [`ModelError::UnknownArchitecture`].
+    /// Returns [`ModelError::InvalidConfig`] for impossible sizes and unsupported options, and
+    /// [`ModelError::UnknownArchitecture`] for an unknown class.
     pub fn validate(&self) -> Result<(), ModelError> {
         self.head()?;
         check_sizes(&[
@@ -115,8 +119,10 @@ impl Gpt2Config {
         check_absent("add_cross_attention", self.add_cross_attention, "cross-attention is not supported")
     }
 
-    /// How HF's `_init_weights` draws the parameter at a Burn path: `Normal(0, initializer_range)` for weights and
-    /// embeddings, divided by `√(2 n_layer)` for the projections onto the residual stream; zero biases.
+    /// Distribution of the parameter at a Burn path in a newly initialised model, as in HF's `_init_weights`.
+    ///
+    /// Weights and embeddings are `Normal(0, initializer_range)`. The standard deviation of the projections onto the
+    /// residual stream (`c_proj`) is divided by `√(2 · n_layer)`. Biases are 0, and LayerNorms start as the identity.
     pub fn initial_value(&self, path: &str) -> InitialValue {
         match path.ends_with("c_proj.weight") {
             true => InitialValue::Normal { std: self.initializer_range / (2.0 * self.n_layer as f64).sqrt() },

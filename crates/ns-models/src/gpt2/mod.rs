@@ -1,8 +1,8 @@
 //! GPT-2 (Radford et al. 2019), HF's `GPT2Model` and its heads.
 //!
-//! Pre-LN blocks: `x ← x + attn(ln_1(x))`, `x ← x + mlp(ln_2(x))`, a final LayerNorm `ln_f`. HF's `Conv1D` is Burn's
-//! `Linear`: both keep their weight as `[in, out]`, so it is loaded as it lies; `lm_head`, `score` and `classifier`
-//! are true linears and are transposed. There is no dropout: everything here is run frozen, or trained without.
+//! Pre-LN blocks: `x ← x + attn(ln_1(x))`, `x ← x + mlp(ln_2(x))`, then a final LayerNorm `ln_f`. HF's `Conv1D` stores
+//! its weight as `[in, out]`, like Burn's `Linear`, so it is loaded without a transpose. `lm_head`, `score` and
+//! `classifier` are `nn.Linear` and are transposed. There is no dropout: models run frozen or are trained without it.
 
 mod attention;
 mod block;

@@ -1,4 +1,4 @@
-//! The base model, its heads, and its checkpoint's keys.
+//! The model with its head, and the names of its checkpoint tensors.
 
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm};
@@ -20,14 +20,18 @@ use crate::residual::{Observer, Walk, all_sites};
 use crate::site::Site;
 use crate::transformer::{Context, Transformer};
 
-/// Layers that HF builds as `Conv1D`.
+/// Layers that HF builds as `Conv1D`, whose weight is `[in, out]`.
 const CONV1D: [&str; 4] = ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"];
-/// What the layers of a block belong to.
-const PARTS: [(&str, HeadSplit); 3] = [("attn.c_attn", FUSED), ("attn.c_proj", BY_INPUT), ("mlp", MLP)];
-/// Causal masks that older checkpoints store as buffers.
+/// How each layer of a block divides into attention heads or belongs to the MLP.
+const BLOCK_LAYERS: [(&str, HeadSplit); 3] = [("attn.c_attn", FUSED), ("attn.c_proj", BY_INPUT), ("mlp", MLP)];
+/// Causal masks that older checkpoints store as buffers; they are ignored.
 const BUFFERS: [&str; 2] = [".attn.bias", ".attn.masked_bias"];
 
-/// GPT-2 with the head that its configuration names.
+/// GPT-2 ([Radford et al. 2019]) with the head that its configuration names.
+///
+/// The HF classes are `GPT2Model`, `GPT2LMHeadModel`, `GPT2ForSequenceClassification` and `GPT2ForTokenClassification`.
+///
+/// [Radford et al. 2019]: https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf
 #[derive(Module, Debug)]
 pub struct Gpt2 {
     transformer: Gpt2Transformer,
@@ -119,7 +123,7 @@ impl Model for Gpt2 {
     }
 
     fn block_layout(&self) -> BlockLayout {
-        BlockLayout { n_heads: self.config.n_head, lists: &["h"], layers: &PARTS }
+        BlockLayout { n_heads: self.config.n_head, lists: &["h"], layers: &BLOCK_LAYERS }
     }
 
     fn initial_value(&self, path: &str, _shape: &[usize]) -> InitialValue {

@@ -1,4 +1,4 @@
-//! HF's `GPTNeoBlock`.
+//! A pre-LN block, HF's `GPTNeoBlock`.
 
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
@@ -15,12 +15,13 @@ use crate::residual::{Observer, Walk, pre_ln_block, pre_ln_mlp};
 #[derive(Module, Debug)]
 pub(super) struct GptNeoBlock {
     ln_1: LayerNorm,
-    /// HF keeps the projections one level deeper, at `attn.attention`.
+    /// `attn.attention` in HF's checkpoints.
     attn: GptNeoSelfAttention,
     ln_2: LayerNorm,
     mlp: GptNeoMlp,
 }
 
+/// Causal self-attention with its output projection, HF's `GPTNeoSelfAttention`.
 #[derive(Module, Debug)]
 struct GptNeoSelfAttention {
     k_proj: Linear,
@@ -30,6 +31,7 @@ struct GptNeoSelfAttention {
     n_heads: usize,
 }
 
+/// `c_proj(act(c_fc(x)))`, HF's `GPTNeoMLP`.
 #[derive(Module, Debug)]
 struct GptNeoMlp {
     c_fc: Linear,
@@ -60,7 +62,7 @@ impl GptNeoBlock {
         }
     }
 
-    /// The block at some positions, or all.
+    /// Runs the block at the given positions, or at all.
     ///
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`
@@ -78,7 +80,7 @@ impl GptNeoBlock {
         pre_ln_block(layer, hidden, positions, observer, attention, mlp)
     }
 
-    /// What follows attention and its addition.
+    /// Runs the MLP sublayer, which follows the attention sublayer.
     ///
     /// # Shapes
     /// - hidden and output: `[batch, positions, hidden]`
@@ -88,6 +90,11 @@ impl GptNeoBlock {
 }
 
 impl GptNeoSelfAttention {
+    /// Attends from the given positions, or from all, to the whole sequence.
+    ///
+    /// # Shapes
+    /// - hidden: `[batch, seq, hidden]`
+    /// - output: `[batch, positions, hidden]`
     fn forward(&self, hidden: Tensor<3>, positions: Option<&Positions>, bias: &AttentionBias) -> Tensor<3> {
         let heads = |projection, hidden| split_heads(linear::forward(projection, hidden), self.n_heads);
         let query = heads(&self.q_proj, at_positions(hidden.clone(), positions));

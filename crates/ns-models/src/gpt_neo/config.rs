@@ -1,4 +1,4 @@
-//! HF's `GPTNeoConfig`.
+//! Configuration of GPT-Neo, HF's `GPTNeoConfig`.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +7,7 @@ use crate::config::{CommonConfig, Head, check_multiple, check_sizes, invalid_con
 use crate::error::ModelError;
 
 pub(super) const MODEL_TYPE: &str = "gpt_neo";
+/// HF classes and their heads; the first is the default.
 const HEADS: [(&str, Head); 4] = [
     ("GPTNeoForCausalLM", Head::Lm),
     ("GPTNeoModel", Head::None),
@@ -14,53 +15,55 @@ const HEADS: [(&str, Head); 4] = [
     ("GPTNeoForTokenClassification", Head::TokenClassification),
 ];
 
-/// What a block's attention sees.
+/// Which tokens a block attends to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum GptNeoAttention {
-    /// The whole past.
+    /// The token itself and all previous tokens.
     Global,
-    /// The last `window_size` tokens.
+    /// The last `window_size` tokens, including the token itself.
     Local,
 }
 
-/// Configuration of a GPT-Neo, with the fields and defaults of HF's `GPTNeoConfig`.
+/// Configuration of a [`GptNeo`](super::GptNeo), with the fields and defaults of HF's `GPTNeoConfig`.
+///
+/// The forward pass has no dropout; the dropout probabilities are kept for `transformers`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GptNeoConfig {
-    /// Number of token embeddings.
+    /// Size of the vocabulary.
     pub vocab_size: usize,
-    /// Longest sequence.
+    /// Maximum sequence length.
     pub max_position_embeddings: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
     /// Number of blocks.
     pub num_layers: usize,
-    /// Attention heads a block.
+    /// Number of attention heads per block.
     pub num_heads: usize,
-    /// Width of the MLP; four times `hidden_size` if none is given.
+    /// Number of hidden units of each MLP; `None` means `4 · hidden_size`.
     pub intermediate_size: Option<usize>,
-    /// Kinds of attention, each list with how often it is repeated.
+    /// Kinds of attention of consecutive blocks: lists of kinds, each with its number of repetitions.
     pub attention_types: Vec<(Vec<GptNeoAttention>, usize)>,
-    /// How many tokens local attention sees.
+    /// Number of tokens that local attention covers, including the token itself.
     pub window_size: usize,
-    /// Non-linearity of the MLP.
+    /// Activation function of the MLPs.
     pub activation_function: Activation,
     /// ε of the LayerNorms.
     pub layer_norm_epsilon: f64,
-    /// Standard deviation of fresh weights.
+    /// Standard deviation of newly initialised weights.
     pub initializer_range: f64,
-    /// Whether the LM head is the token embedding.
+    /// Whether the LM head shares its weight with the token embedding.
     pub tie_word_embeddings: bool,
-    /// Dropout after the embeddings.
+    /// Dropout probability of the embeddings.
     pub embed_dropout: f64,
-    /// Dropout on attention probabilities.
+    /// Dropout probability of the attention probabilities.
     pub attention_dropout: f64,
-    /// Dropout on what blocks add.
+    /// Dropout probability of the sublayers' outputs.
     pub resid_dropout: f64,
-    /// Token that ends the text of a padded sequence, for classification.
+    /// Id of the padding token. Sequence classification reads the last token before the padding.
     pub pad_token_id: Option<i64>,
-    /// The class, its labels, and everything else in the file.
+    /// Class name, labels and all fields that are not listed here.
     #[serde(flatten)]
     pub common: CommonConfig,
 }
@@ -90,28 +93,29 @@ impl Default for GptNeoConfig {
 }
 
 impl GptNeoConfig {
-    /// Head by the first of `architectures`; a language model if there is none.
+    /// Returns the head of the first class in `architectures`, or [`Head::Lm`] if the list is empty or missing.
     ///
     /// # Errors
-    /// [`ModelError::UnknownArchitecture`].
+    /// Returns [`ModelError::UnknownArchitecture`] for a class that the family does not have.
     pub fn head(&self) -> Result<Head, ModelError> {
         self.common.head(MODEL_TYPE, &HEADS)
     }
 
-    /// Width of the MLP.
+    /// Number of hidden units of each MLP.
     pub fn inner_size(&self) -> usize {
         self.intermediate_size.unwrap_or(4 * self.hidden_size)
     }
 
-    /// Kind of attention of each block.
+    /// Kind of attention of each block: `attention_types` with its repetitions written out.
     pub fn attention_layers(&self) -> Vec<GptNeoAttention> {
         self.attention_types.iter().flat_map(|(kinds, times)| kinds.repeat(*times)).collect()
     }
 
-    /// Checks that the sizes describe a model.
+    /// Checks that the configuration describes a model that this crate supports.
     ///
     /// # Errors
-    /// [`ModelError::InvalidConfig`], [`ModelError::UnknownArchitecture`].
+    /// Returns [`ModelError::InvalidConfig`] for impossible sizes and unsupported options, and
+    /// [`ModelError::UnknownArchitecture`] for an unknown class.
     pub fn validate(&self) -> Result<(), ModelError> {
         self.head()?;
         check_sizes(&[
@@ -130,7 +134,7 @@ impl GptNeoConfig {
             true => Ok(()),
             false => {
                 let expected = format!("num_layers is {}", self.num_layers);
-                Err(invalid_config("attention_types", format!("for {kinds} blocks"), expected))
+                Err(invalid_config("attention_types", format!("a list for {kinds} blocks"), expected))
             }
         }
     }

@@ -1,7 +1,8 @@
 //! GPT-Neo (Black et al. 2021), HF's `GPTNeoModel` and its heads.
 //!
-//! GPT-2's pre-LN blocks with separate projections, all of them true linears. Blocks take turns in seeing the whole
-//! past (global) and its last `window_size` tokens (local); scores are not divided by √head_dim.
+//! The blocks are GPT-2's, with separate `nn.Linear` projections for query, key and value. By default, blocks alternate
+//! between attention to all previous tokens (global) and to the last `window_size` tokens (local). Attention scores are
+//! not divided by `√head_dim`.
 
 mod block;
 mod config;

@@ -1,4 +1,4 @@
-//! The base model, its heads, and its checkpoint's keys.
+//! The model with its head, and the names of its checkpoint tensors.
 
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm};
@@ -20,18 +20,21 @@ use crate::residual::{Observer, Walk, all_sites};
 use crate::site::Site;
 use crate::transformer::{Context, Transformer};
 
-/// What the layers of a block belong to.
-const PARTS: [(&str, HeadSplit); 5] = [
+/// How each layer of a block divides into attention heads or belongs to the MLP.
+const BLOCK_LAYERS: [(&str, HeadSplit); 5] = [
     ("attn.attention.q_proj", BY_OUTPUT),
     ("attn.attention.k_proj", BY_OUTPUT),
     ("attn.attention.v_proj", BY_OUTPUT),
     ("attn.attention.out_proj", BY_INPUT),
     ("mlp", MLP),
 ];
-/// Causal masks that older checkpoints store as buffers.
+/// Causal masks that older checkpoints store as buffers; they are ignored.
 const BUFFERS: [&str; 2] = [".attn.attention.bias", ".attn.attention.masked_bias"];
 
-/// GPT-Neo with the head that its configuration names.
+/// GPT-Neo ([Black et al. 2021](https://github.com/EleutherAI/gpt-neo)) with the head that its configuration names.
+///
+/// The HF classes are `GPTNeoModel`, `GPTNeoForCausalLM`, `GPTNeoForSequenceClassification` and
+/// `GPTNeoForTokenClassification`.
 #[derive(Module, Debug)]
 pub struct GptNeo {
     transformer: GptNeoTransformer,
@@ -121,7 +124,7 @@ impl Model for GptNeo {
     }
 
     fn block_layout(&self) -> BlockLayout {
-        BlockLayout { n_heads: self.config.num_heads, lists: &["h"], layers: &PARTS }
+        BlockLayout { n_heads: self.config.num_heads, lists: &["h"], layers: &BLOCK_LAYERS }
     }
 
     fn initial_value(&self, path: &str, _shape: &[usize]) -> InitialValue {

@@ -1,4 +1,4 @@
-//! HF's `GPTNeoXLayer`.
+//! A block in its sequential (pre-LN) or parallel form, HF's `GPTNeoXLayer`.
 
 use std::ops::ControlFlow;
 
@@ -25,6 +25,7 @@ pub(super) struct GptNeoXBlock {
     parallel: bool,
 }
 
+/// Causal self-attention with its output projection, HF's `GPTNeoXAttention`.
 #[derive(Module, Debug)]
 struct GptNeoXAttention {
     query_key_value: Linear,
@@ -32,6 +33,7 @@ struct GptNeoXAttention {
     n_heads: usize,
 }
 
+/// `dense_4h_to_h(act(dense_h_to_4h(x)))`, HF's `GPTNeoXMLP`.
 #[derive(Module, Debug)]
 struct GptNeoXMlp {
     dense_h_to_4h: Linear,
@@ -60,7 +62,7 @@ impl GptNeoXBlock {
         }
     }
 
-    /// The block at some positions, or all.
+    /// Runs the block, at the positions that the context asks for.
     ///
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`
@@ -81,7 +83,8 @@ impl GptNeoXBlock {
         }
     }
 
-    /// What follows attention and its addition in the sequential form; the parallel one has no such place.
+    /// Runs the MLP sublayer of the sequential form, which follows the attention sublayer. The parallel form has no
+    /// stream between the two.
     ///
     /// # Shapes
     /// - hidden and output: `[batch, positions, hidden]`
@@ -91,7 +94,12 @@ impl GptNeoXBlock {
     }
 }
 
-/// `x ← x + attention(x) + mlp(x)`: there is no stream between the two.
+/// The parallel form: `x ← x + attention(x) + mlp(x)`, without a stream between attention and MLP.
+///
+/// # Shapes
+/// - hidden: `[batch, seq, hidden]`
+/// - attention: `[batch, seq, hidden]` → `[batch, positions, hidden]`, its LayerNorm included
+/// - mlp and output: `[batch, positions, hidden]`
 fn parallel_block(
     layer: usize,
     hidden: Tensor<3>,
@@ -109,6 +117,11 @@ fn parallel_block(
 }
 
 impl GptNeoXAttention {
+    /// Attends from the given positions, or from all, to the whole sequence.
+    ///
+    /// # Shapes
+    /// - hidden: `[batch, seq, hidden]`
+    /// - output: `[batch, positions, hidden]`
     fn forward(&self, hidden: Tensor<3>, positions: Option<&Positions>, context: &Context) -> Tensor<3> {
         let [query, key, value] = self.query_key_value(hidden, positions);
         let [_, _, _, head_dim] = query.dims();
@@ -122,18 +135,22 @@ impl GptNeoXAttention {
         linear::forward(&self.dense, merge_heads(attended))
     }
 
-    /// Splits the fused projection, whose rows go head by head: queries at some positions or all, keys and values
-    /// everywhere.
+    /// Computes queries at the given positions, or at all, and keys and values at all positions. The outputs of the
+    /// fused projection are grouped by head.
+    ///
+    /// # Shapes
+    /// - hidden: `[batch, seq, hidden]`
+    /// - output: query `[batch, heads, positions, head_dim]`, key and value `[batch, heads, seq, head_dim]`
     fn query_key_value(&self, hidden: Tensor<3>, positions: Option<&Positions>) -> [Tensor<4>; 3] {
         let ([_, _, width], n_heads) = (hidden.dims(), self.n_heads);
         let head_dim = width / n_heads;
         let part = |heads: &Tensor<4>, part: usize| heads.clone().narrow(3, part * head_dim, head_dim);
         let Some(positions) = positions else {
             let heads = split_heads(linear::forward(&self.query_key_value, hidden), n_heads);
-            return [0, 1, 2].map(|number| part(&heads, number));
+            return [0, 1, 2].map(|index| part(&heads, index));
         };
         let outputs = linear::Outputs::new(&self.query_key_value);
-        // Apart, as gradients of halves of one product would each be filled up with zeros.
+        // Separate products, because the gradient of a slice of one product would be padded with zeros.
         let heads = |part: usize, hidden| {
             split_heads(outputs.range_of_groups(n_heads, part * head_dim..(part + 1) * head_dim, hidden), n_heads)
         };

@@ -1,4 +1,4 @@
-//! HF's `GPTNeoXConfig`.
+//! Configuration of GPT-NeoX, HF's `GPTNeoXConfig`.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -8,6 +8,7 @@ use crate::config::{CommonConfig, Head, check_absent, check_multiple, check_size
 use crate::error::ModelError;
 
 pub(super) const MODEL_TYPE: &str = "gpt_neox";
+/// HF classes and their heads; the first is the default.
 const HEADS: [(&str, Head); 4] = [
     ("GPTNeoXForCausalLM", Head::Lm),
     ("GPTNeoXModel", Head::None),
@@ -15,29 +16,31 @@ const HEADS: [(&str, Head); 4] = [
     ("GPTNeoXForTokenClassification", Head::TokenClassification),
 ];
 
-/// Configuration of a GPT-NeoX, with the fields and defaults of HF's `GPTNeoXConfig`.
+/// Configuration of a [`GptNeoX`](super::GptNeoX), with the fields and defaults of HF's `GPTNeoXConfig`.
+///
+/// The forward pass has no dropout; the dropout probabilities are kept for `transformers`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GptNeoXConfig {
-    /// Number of token embeddings.
+    /// Size of the vocabulary.
     pub vocab_size: usize,
-    /// Longest sequence.
+    /// Maximum sequence length.
     pub max_position_embeddings: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
     /// Number of blocks.
     pub num_hidden_layers: usize,
-    /// Attention heads a block.
+    /// Number of attention heads per block.
     pub num_attention_heads: usize,
-    /// Width of the MLP.
+    /// Number of hidden units of each MLP.
     pub intermediate_size: usize,
-    /// Non-linearity of the MLP.
+    /// Activation function of the MLPs.
     pub hidden_act: Activation,
-    /// Part of each head that is turned by position.
+    /// Fraction of each head's dimensions that the rotary position embeddings rotate.
     pub rotary_pct: f64,
-    /// Base of the rotation's frequencies.
+    /// Base of the rotary frequencies.
     pub rotary_emb_base: f64,
-    /// Stretched rotations are not built: anything but null is an error.
+    /// Scaling of the rotary position embeddings. Not supported: anything but null is an error.
     pub rope_scaling: Option<Value>,
     /// Whether attention and MLP read the same input.
     pub use_parallel_residual: bool,
@@ -45,17 +48,17 @@ pub struct GptNeoXConfig {
     pub attention_bias: bool,
     /// ε of the LayerNorms.
     pub layer_norm_eps: f64,
-    /// Standard deviation of fresh weights.
+    /// Standard deviation of newly initialised weights.
     pub initializer_range: f64,
-    /// Whether the LM head is the token embedding.
+    /// Whether the LM head shares its weight with the token embedding.
     pub tie_word_embeddings: bool,
-    /// Dropout on attention probabilities.
+    /// Dropout probability of the attention probabilities.
     pub attention_dropout: f64,
-    /// Dropout on embeddings and on what blocks add.
+    /// Dropout probability of the embeddings and of the sublayers' outputs.
     pub hidden_dropout: f64,
-    /// Token that ends the text of a padded sequence, for classification.
+    /// Id of the padding token. Sequence classification reads the last token before the padding.
     pub pad_token_id: Option<i64>,
-    /// The class, its labels, and everything else in the file.
+    /// Class name, labels and all fields that are not listed here.
     #[serde(flatten)]
     pub common: CommonConfig,
 }
@@ -87,23 +90,24 @@ impl Default for GptNeoXConfig {
 }
 
 impl GptNeoXConfig {
-    /// Head by the first of `architectures`; a language model if there is none.
+    /// Returns the head of the first class in `architectures`, or [`Head::Lm`] if the list is empty or missing.
     ///
     /// # Errors
-    /// [`ModelError::UnknownArchitecture`].
+    /// Returns [`ModelError::UnknownArchitecture`] for a class that the family does not have.
     pub fn head(&self) -> Result<Head, ModelError> {
         self.common.head(MODEL_TYPE, &HEADS)
     }
 
-    /// Entries of each head that are turned by position.
+    /// Number of dimensions of each head that the rotary position embeddings rotate.
     pub fn rotary_size(&self) -> usize {
         ((self.hidden_size / self.num_attention_heads) as f64 * self.rotary_pct) as usize
     }
 
-    /// Checks that the sizes describe a model.
+    /// Checks that the configuration describes a model that this crate supports.
     ///
     /// # Errors
-    /// [`ModelError::InvalidConfig`], [`ModelError::UnknownArchitecture`].
+    /// Returns [`ModelError::InvalidConfig`] for impossible sizes and unsupported options, and
+    /// [`ModelError::UnknownArchitecture`] for an unknown class.
     pub fn validate(&self) -> Result<(), ModelError> {
         self.head()?;
         check_sizes(&[
@@ -116,13 +120,14 @@ impl GptNeoXConfig {
             ("num_labels", self.common.n_labels()),
         ])?;
         check_multiple(("hidden_size", self.hidden_size), ("num_attention_heads", self.num_attention_heads))?;
-        check_absent("rope_scaling", self.rope_scaling.is_some(), "stretched rotary positions are not supported")?;
+        check_absent("rope_scaling", self.rope_scaling.is_some(), "scaled rotary positions are not supported")?;
         let (rotary, head_dim) = (self.rotary_size(), self.hidden_size / self.num_attention_heads);
         match rotary <= head_dim && rotary.is_multiple_of(2) {
             true => Ok(()),
             false => {
-                let expected =
-                    format!("of the {head_dim} entries of a head an even number must be turned, not {rotary}");
+                let expected = format!(
+                    "the number of rotated dimensions per head must be even and at most {head_dim}, but it is {rotary}"
+                );
                 Err(invalid_config("rotary_pct", self.rotary_pct, expected))
             }
         }

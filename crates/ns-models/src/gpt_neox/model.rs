@@ -1,4 +1,4 @@
-//! The base model, its heads, and its checkpoint's keys.
+//! The model with its head, and the names of its checkpoint tensors.
 
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm};
@@ -21,13 +21,18 @@ use crate::rotary::Rotary;
 use crate::site::{Site, Sublayer, Vector};
 use crate::transformer::{Context, Transformer};
 
-/// What the layers of a block belong to; the fused projection goes head by head, with query, key and value in each.
-const PARTS: [(&str, HeadSplit); 3] =
+/// How each layer of a block divides into attention heads or belongs to the MLP. The outputs of the fused projection
+/// are grouped by head, so it divides like a single projection.
+const BLOCK_LAYERS: [(&str, HeadSplit); 3] =
     [("attention.query_key_value", BY_OUTPUT), ("attention.dense", BY_INPUT), ("mlp", MLP)];
-/// Causal masks and rotations that older checkpoints store as buffers.
+/// Causal masks and rotary frequencies that older checkpoints store as buffers; they are ignored.
 const BUFFERS: [&str; 3] = [".attention.bias", ".attention.masked_bias", ".attention.rotary_emb.inv_freq"];
 
-/// GPT-NeoX with the head that its configuration names.
+/// GPT-NeoX ([Black et al. 2022](https://arxiv.org/abs/2204.06745)) with the head that its configuration names; also
+/// the architecture of Pythia ([Biderman et al. 2023](https://arxiv.org/abs/2304.01373)).
+///
+/// The HF classes are `GPTNeoXModel`, `GPTNeoXForCausalLM`, `GPTNeoXForSequenceClassification` and
+/// `GPTNeoXForTokenClassification`.
 #[derive(Module, Debug)]
 pub struct GptNeoX {
     gpt_neox: GptNeoXBase,
@@ -112,7 +117,7 @@ impl Model for GptNeoX {
     }
 
     fn block_layout(&self) -> BlockLayout {
-        BlockLayout { n_heads: self.config.num_attention_heads, lists: &["layers"], layers: &PARTS }
+        BlockLayout { n_heads: self.config.num_attention_heads, lists: &["layers"], layers: &BLOCK_LAYERS }
     }
 
     fn initial_value(&self, path: &str, _shape: &[usize]) -> InitialValue {
@@ -147,10 +152,10 @@ impl Transformer for GptNeoX {
     }
 
     fn sites(&self) -> Vec<Site> {
-        let is_between =
+        let is_attn_stream =
             |site: &Site| matches!(site, Site::Block { sublayer: Sublayer::Attn, vector: Vector::Stream, .. });
         let sites = all_sites(self.n_layers()).into_iter();
-        sites.filter(|site| !(self.config.use_parallel_residual && is_between(site))).collect()
+        sites.filter(|site| !(self.config.use_parallel_residual && is_attn_stream(site))).collect()
     }
 
     fn context(&self, inputs: &ModelInputs) -> Result<Context, ModelError> {

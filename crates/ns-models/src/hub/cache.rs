@@ -1,4 +1,4 @@
-//! Looking a model up in the Hub's cache, without a network.
+//! Looks up models in the Hub cache, without network access.
 
 use std::{
     collections::BTreeSet,
@@ -12,22 +12,22 @@ pub(super) const CONFIG: &str = "config.json";
 pub(super) const WEIGHTS: &str = "model.safetensors";
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 
-/// What the cache has of a model.
+/// Result of looking up a model in the cache.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// All that a model needs.
+    /// The folder of a complete model.
     Complete(PathBuf),
-    /// A copy, e.g. of a download that was interrupted, without these files.
-    Without(String),
-    /// Nothing of this revision.
+    /// A copy that lacks these files, for example because a download was interrupted.
+    Incomplete(String),
+    /// The cache has no files of this revision.
     Nothing,
 }
 
-/// Looks for a revision of a model.
+/// Looks up a revision of a model in the cache in `root`.
 pub(super) fn find(root: &Path, name: &HubName) -> Found {
     let model = root.join(name.folder());
     let commit = std::fs::read_to_string(model.join("refs").join(&name.revision));
-    // A revision that is no branch or tag is a commit itself.
+    // A revision without a reference is a commit itself.
     let commit = commit.map_or(name.revision.clone(), |commit| commit.trim().into());
     let is_plain = !commit.is_empty() && commit.chars().all(|character| character.is_ascii_alphanumeric());
     let folder = model.join("snapshots").join(&commit);
@@ -35,12 +35,12 @@ pub(super) fn find(root: &Path, name: &HubName) -> Found {
         return Found::Nothing;
     }
     match missing(&folder) {
-        Some(files) => Found::Without(files),
+        Some(files) => Found::Incomplete(files),
         None => Found::Complete(folder),
     }
 }
 
-/// What a model folder needs and this one lacks.
+/// Files that a model needs and the folder lacks, separated by commas; `None` if it is complete.
 fn missing(folder: &Path) -> Option<String> {
     let is_there = |file: &str| folder.join(file).is_file();
     if !is_there(CONFIG) {
@@ -56,7 +56,7 @@ fn missing(folder: &Path) -> Option<String> {
     (!absent.is_empty()).then(|| absent.join(", "))
 }
 
-/// The files that an index names; none if it cannot be read, which loading will say better.
+/// Shards that the index names. Empty if the index cannot be read: loading the model then returns a better error.
 pub(super) fn shards(folder: &Path) -> BTreeSet<String> {
     let index = read_object(&folder.join(INDEX)).ok().flatten().unwrap_or_default();
     let shards = index["weight_map"].as_object().into_iter().flat_map(|map| map.values());

@@ -1,9 +1,8 @@
-//! Models by name: folders, and the Hugging Face Hub's cache.
+//! Finds models by name: a folder, or a model in the cache of the Hugging Face Hub.
 //!
-//! A name is a folder, or `bert-base-uncased`, `organisation/name`, either with `@revision`. The cache is the one of
-//! Python's `huggingface_hub`, in its layout (`models--organisation--name/refs/<revision>` holds the commit, and
-//! `snapshots/<commit>` the files), so what either has downloaded serves both. A complete copy in the cache is used as
-//! it is, without asking for a newer one.
+//! The name of a Hub model is `bert-base-uncased` or `organisation/name`, optionally followed by `@revision`. The cache
+//! is shared with Python's `huggingface_hub` and has its layout: `models--organisation--name/refs/<revision>` holds the
+//! commit, `snapshots/<commit>` the files. A complete copy in the cache is used without a check for a newer one.
 
 mod cache;
 #[cfg(feature = "hub")]
@@ -18,55 +17,58 @@ use std::{
 use self::{cache::Found, name::HubName};
 use crate::error::ModelError;
 
-/// Values of an environment variable that switch something on, in capitals.
+/// Upper-case values of an environment variable that mean "on".
 const ON: [&str; 4] = ["1", "ON", "YES", "TRUE"];
 
-/// The folder of a model: the one of that path, or the one of that name in the Hub's cache, which with the cargo
-/// feature `hub` is filled from the Hub if need be.
+/// Returns the folder of a model: `name` itself if it is a folder, otherwise the model of that name in the cache of the
+/// Hugging Face Hub.
 ///
-/// The cache lies where `HF_HUB_CACHE`, `HF_HOME` or `XDG_CACHE_HOME` say, else in `~/.cache/huggingface/hub`. With
-/// `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE` nothing is downloaded.
+/// The name of a Hub model is `bert-base-uncased` or `organisation/name`, optionally followed by `@revision`. With the
+/// cargo feature `hub`, a model that is not in the cache is downloaded.
+///
+/// The cache is shared with Python's `huggingface_hub`. Its folder is set by `HF_HUB_CACHE`, `HF_HOME` or
+/// `XDG_CACHE_HOME`, and is `~/.cache/huggingface/hub` by default. With `HF_HUB_OFFLINE` or `TRANSFORMERS_OFFLINE`
+/// nothing is downloaded.
 ///
 /// # Errors
-/// [`ModelError::ModelNotFound`] for a name that is neither, or that cannot be downloaded.
+/// Returns [`ModelError::ModelNotFound`] if the model is neither a folder nor in the cache and cannot be downloaded.
 pub fn resolve_model(name: &str) -> Result<PathBuf, ModelError> {
     if Path::new(name).is_dir() {
         return Ok(name.into());
     }
     let environment = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty());
     let root = cache_root(&environment, std::env::home_dir());
-    let root =
-        root.ok_or_else(|| not_found(name, "there is no such folder, and no home folder for the Hub's cache"))?;
+    let root = root.ok_or_else(|| not_found(name, "no such folder, and there is no home folder with a Hub cache"))?;
     resolve_in(&root, name, is_offline(&environment))
 }
 
-/// [`resolve_model`] with this cache.
+/// [`resolve_model`] with the cache in `root`.
 fn resolve_in(root: &Path, name: &str, offline: bool) -> Result<PathBuf, ModelError> {
     if Path::new(name).is_dir() {
         return Ok(name.into());
     }
-    let parsed =
-        HubName::parse(name).map_err(|reason| not_found(name, format!("there is no such folder, and {reason}")))?;
+    let parsed = HubName::parse(name).map_err(|reason| not_found(name, format!("no such folder, and {reason}")))?;
     let missing = match cache::find(root, &parsed) {
         Found::Complete(folder) => return Ok(folder),
-        Found::Without(files) => format!("its copy in the Hub's cache `{}` lacks {files}", root.display()),
-        Found::Nothing => format!("there is no such folder, and no such model in the Hub's cache `{}`", root.display()),
+        Found::Incomplete(files) => format!("its copy in the Hub cache `{}` lacks {files}", root.display()),
+        Found::Nothing => format!("no such folder, and no such model in the Hub cache `{}`", root.display()),
     };
     if offline {
-        return Err(not_found(name, format!("{missing}; HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids a download")));
+        let advice = "HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set, so it is not downloaded";
+        return Err(not_found(name, format!("{missing}; {advice}")));
     }
     download(root, &parsed, &missing)
 }
 
 #[cfg(feature = "hub")]
 fn download(root: &Path, name: &HubName, missing: &str) -> Result<PathBuf, ModelError> {
-    let failed = |reason: String| not_found(&name.to_string(), format!("{missing}, and the download fails: {reason}"));
+    let failed = |reason: String| not_found(&name.to_string(), format!("{missing}, and the download failed: {reason}"));
     download::download(root, name).map_err(failed)
 }
 
 #[cfg(not(feature = "hub"))]
 fn download(_root: &Path, name: &HubName, missing: &str) -> Result<PathBuf, ModelError> {
-    let advice = "this build does not download: give the folder of a model, or build with `--features hub`";
+    let advice = "this build cannot download models; pass the folder of a model, or build with `--features hub`";
     Err(not_found(&name.to_string(), format!("{missing}; {advice}")))
 }
 
@@ -74,7 +76,7 @@ fn not_found(name: &str, reason: impl Into<String>) -> ModelError {
     ModelError::ModelNotFound { name: name.into(), reason: reason.into() }
 }
 
-/// Where `huggingface_hub` has its cache.
+/// Folder of the cache, found in the same way as by `huggingface_hub`.
 fn cache_root(environment: &impl Fn(&str) -> Option<OsString>, home: Option<PathBuf>) -> Option<PathBuf> {
     let folder = |variable: &str| Some(expand_home(environment(variable)?.into(), home.as_deref()));
     folder("HF_HUB_CACHE")
@@ -84,6 +86,7 @@ fn cache_root(environment: &impl Fn(&str) -> Option<OsString>, home: Option<Path
         .or_else(|| Some(home.as_deref()?.join(".cache/huggingface/hub")))
 }
 
+/// Replaces a leading `~` with the home folder.
 fn expand_home(path: PathBuf, home: Option<&Path>) -> PathBuf {
     match (path.strip_prefix("~"), home) {
         (Ok(rest), Some(home)) => home.join(rest),
@@ -101,7 +104,7 @@ mod tests {
     use super::*;
 
     fn variables<'a>(set: &'a [(&str, &str)]) -> impl Fn(&str) -> Option<OsString> + 'a {
-        |asked| set.iter().find(|(name, _)| *name == asked).map(|(_, value)| value.into())
+        |variable| set.iter().find(|(name, _)| *name == variable).map(|(_, value)| value.into())
     }
 
     #[test]
@@ -133,7 +136,7 @@ mod tests {
         assert_eq!(resolve_in(Path::new("nowhere"), name, true).unwrap(), folder.path());
     }
 
-    /// A cache with this model in it.
+    /// A temporary cache with one model.
     fn cache(model: &str, commit: &str, files: &[&str]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         let model = root.path().join(model);
@@ -172,7 +175,7 @@ mod tests {
         let root = cache("models--org--name", "abc123", &["config.json"]);
         assert!(reason(root.path(), "org/name").contains("lacks model.safetensors"));
         assert!(reason(root.path(), "org/name").contains("HF_HUB_OFFLINE"));
-        assert!(reason(root.path(), "org/other").contains("no such model in the Hub's cache"));
+        assert!(reason(root.path(), "org/other").contains("no such model in the Hub cache"));
         assert!(reason(root.path(), "org/name@v2").contains("no such model"));
         assert!(reason(root.path(), "/no/such/folder").contains("no such folder"));
     }

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
-/// The branch that is meant without a revision.
+/// The default revision.
 const MAIN: &str = "main";
 
-/// Longest name that the Hub gives.
+/// Maximum length of a repository name on the Hub.
 const LONGEST: usize = 96;
 
-/// `name` or `organisation/name`, at a revision.
+/// Name of a model on the Hub: `name` or `organisation/name`, optionally followed by `@revision`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct HubName {
     /// `name` or `organisation/name`.
@@ -18,33 +18,34 @@ pub(super) struct HubName {
 }
 
 impl HubName {
-    /// Reads a name as the Hub allows it; the names of paths and files that follow from it stay inside the cache.
+    /// Parses a name by the rules of the Hub. These also ensure that the folder and revision stay inside the cache.
     pub(super) fn parse(name: &str) -> Result<Self, String> {
         let (repository, revision) = name.split_once('@').unwrap_or((name, MAIN));
         let parts: Vec<_> = repository.split('/').collect();
         if parts.len() > 2 || repository.len() > LONGEST || !parts.iter().all(|part| is_part(part)) {
-            return Err("a model of the Hub is called `name` or `organisation/name`".into());
+            return Err("a model on the Hub is named `name` or `organisation/name`".into());
         }
         if !revision.split('/').all(is_part) {
-            return Err(format!("`{revision}` is no revision: a branch, a tag or a commit"));
+            return Err(format!("`{revision}` is not the name of a branch, a tag or a commit"));
         }
         Ok(Self { repository: repository.into(), revision: revision.into() })
     }
 
-    /// Its folder in the cache.
+    /// Name of the model's folder in the cache.
     pub(super) fn folder(&self) -> String {
         format!("models--{}", self.repository.replace('/', "--"))
     }
 }
 
-/// HF's rule: letters, digits, `-`, `_` and `.`, neither first nor last one of `-` and `.`, and none of them twice.
+/// HF's rule for each part of a name, also applied to revisions: letters, digits, `-`, `_` and `.`; it neither starts
+/// nor ends with `-` or `.`, and contains neither `--` nor `..`.
 fn is_part(part: &str) -> bool {
-    let plain = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
-    let edge = |character: char| "-.".contains(character);
+    let is_allowed = |character: char| character.is_ascii_alphanumeric() || "-_.".contains(character);
+    let is_dash_or_dot = |character: char| "-.".contains(character);
     !part.is_empty()
-        && part.chars().all(plain)
-        && !part.starts_with(edge)
-        && !part.ends_with(edge)
+        && part.chars().all(is_allowed)
+        && !part.starts_with(is_dash_or_dot)
+        && !part.ends_with(is_dash_or_dot)
         && !part.contains("--")
         && !part.contains("..")
 }

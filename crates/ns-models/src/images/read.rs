@@ -1,4 +1,4 @@
-//! Image files to 8-bit images, as Pillow's `convert("RGB")` and `convert("L")` leave them.
+//! Reads image files as 8-bit images, like Pillow's `convert("RGB")` and `convert("L")`.
 
 use std::{fs::File, io::BufReader, path::Path};
 
@@ -6,18 +6,18 @@ use image::{DynamicImage, ImageReader};
 
 use crate::error::ModelError;
 
-/// Reads an image of 1 (gray) or 3 (colour) channels.
+/// Reads an image file as an image with 1 (gray) or 3 (RGB) channels.
 ///
 /// # Errors
-/// [`ModelError::Io`] if the file cannot be opened, [`ModelError::Image`] if it is no image or none that can be read
-/// as so many channels.
+/// Returns [`ModelError::Io`] if the file cannot be opened, and [`ModelError::Image`] if it is not an image or cannot
+/// be converted.
 pub(super) fn read(path: &Path, channels: usize) -> Result<DynamicImage, ModelError> {
     let error = |reason: String| ModelError::Image { path: path.into(), reason };
     let file = File::open(path).map_err(|source| ModelError::Io { action: "open", path: path.into(), source })?;
     let reader = ImageReader::new(BufReader::new(file)).with_guessed_format();
     let reader = reader.map_err(|cause| error(cause.to_string()))?;
     if reader.format().is_none() {
-        return Err(error("it is no PNG, JPEG or WebP file".into()));
+        return Err(error("it is not a PNG, JPEG or WebP file".into()));
     }
     let image = reader.decode().map_err(|cause| error(cause.to_string()))?;
     match channels {
@@ -27,7 +27,8 @@ pub(super) fn read(path: &Path, channels: usize) -> Result<DynamicImage, ModelEr
     .map_err(error)
 }
 
-/// Opacity is dropped, not blended; gray is repeated; of 16 bits the upper 8 are kept.
+/// Converts an image to 8-bit RGB. The alpha channel is dropped without blending, gray is repeated, and 16-bit values
+/// keep their upper 8 bits.
 fn rgb(image: DynamicImage) -> Result<DynamicImage, String> {
     use DynamicImage as Image;
     let upper = |values: &[u16], pixel: usize| -> Vec<u8> {
@@ -41,18 +42,21 @@ fn rgb(image: DynamicImage) -> Result<DynamicImage, String> {
         Image::ImageRgba8(color) => color.pixels().flat_map(|pixel| [pixel.0[0], pixel.0[1], pixel.0[2]]).collect(),
         Image::ImageRgb16(color) => upper(color, 3),
         Image::ImageRgba16(color) => upper(color, 4),
-        // Pillow's own answer is white wherever a value passes 255.
-        other => return Err(format!("its pixels are {:?}; images have 8 bits a channel", other.color())),
+        // Pillow would clip 16-bit gray at 255, which turns most images white.
+        other => return Err(format!("its pixel type is {:?}, which cannot be converted to 8-bit RGB", other.color())),
     };
     let image = image::RgbImage::from_raw(width, height, bytes);
-    image.map(Image::ImageRgb8).ok_or_else(|| "its size does not fit its pixels".into())
+    image.map(Image::ImageRgb8).ok_or_else(|| "its size does not match its pixel data".into())
 }
 
+/// Checks that an image is 8-bit gray, and drops its alpha channel.
 fn gray(image: DynamicImage) -> Result<DynamicImage, String> {
     match image {
         DynamicImage::ImageLuma8(_) => Ok(image),
         DynamicImage::ImageLumaA8(_) => Ok(image.into_luma8().into()),
-        other => Err(format!("its pixels are {:?}, but the model sees 1 channel: 8-bit gray images", other.color())),
+        other => {
+            Err(format!("its pixel type is {:?}, but the model expects 8-bit gray images (1 channel)", other.color()))
+        }
     }
 }
 
@@ -62,7 +66,7 @@ mod tests {
 
     use super::*;
 
-    /// Writes the image and reads it back.
+    /// Writes an image to a file and reads it back.
     fn through_file(image: impl Into<DynamicImage>, channels: usize) -> Result<DynamicImage, ModelError> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("image.png");

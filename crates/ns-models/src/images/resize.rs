@@ -1,22 +1,21 @@
-//! Resizing as Pillow's `Image.resize` does it, to the bit.
+//! Resizes images with results bit-identical to Pillow's `Image.resize`.
 //!
-//! HF's image processors resize 8-bit images with Pillow, so a model was trained on its rounding: weights in 22-bit
-//! fixed point, and an 8-bit image between the pass over the rows and that over the columns (Pillow,
-//! `src/libImaging/Resample.c`; nearest in `Geometry.c`). Libraries with the same filters but another order of the
-//! passes, or weights of 16 bits, differ by a step of 255 in every fourth value, and where a sharp filter overshoots
-//! by 20 and more.
+//! HF's image processors resize 8-bit images with Pillow, so models are trained on its rounding: filter weights in
+//! 22-bit fixed point, and an 8-bit image between the horizontal and the vertical pass (Pillow,
+//! `src/libImaging/Resample.c`; nearest neighbour in `Geometry.c`). Libraries with another order of the passes or
+//! 16-bit weights differ by 1 (of 255) in every fourth value, and by 20 and more where a sharp filter overshoots.
 //!
-//! The order is that of Pillow 13. Older ones always took the rows first; they differ for images whose height
-//! shrinks much more than their width.
+//! The order of the passes is that of Pillow 13. Older versions always ran the horizontal pass first; their results
+//! differ for images whose height shrinks much more than their width.
 
 use std::f64::consts::PI;
 
 use super::Pixels;
 
-/// Bits behind the point of a weight: 32, less 8 of a pixel, less 2 because sums of weights may pass 1.
+/// Fractional bits of a filter weight: 32 bits, minus 8 for the pixel, minus 2 because sums of weights can exceed 1.
 const PRECISION_BITS: u32 = 32 - 8 - 2;
 
-/// How a pixel is computed from its neighbourhood; Pillow's `Resampling`.
+/// A resampling filter, Pillow's `Resampling`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Filter {
     Nearest,
@@ -28,14 +27,14 @@ pub(super) enum Filter {
 }
 
 impl Filter {
-    /// By the number in `preprocessor_config.json`.
+    /// Returns the filter with a number of Pillow's, as `preprocessor_config.json` uses them; `None` for other numbers.
     pub(super) fn from_code(code: u64) -> Option<Self> {
         [Self::Nearest, Self::Lanczos, Self::Bilinear, Self::Bicubic, Self::Box, Self::Hamming]
             .get(usize::try_from(code).ok()?)
             .copied()
     }
 
-    /// How far it reaches, in pixels of the smaller image.
+    /// Radius of the filter, in pixels of the smaller image.
     fn support(self) -> f64 {
         match self {
             Self::Nearest => 0.0,
@@ -46,6 +45,7 @@ impl Filter {
         }
     }
 
+    /// Weight at the distance `x`, in pixels of the smaller image.
     fn weight(self, x: f64) -> f64 {
         match self {
             Self::Nearest => 0.0,
@@ -63,12 +63,12 @@ fn hamming(x: f64) -> f64 {
     match x {
         0.0 => 1.0,
         x if x >= 1.0 => 0.0,
-        // Pillow's constants are floats among doubles.
+        // Pillow uses f32 constants in f64 arithmetic.
         x => (x * PI).sin() / (x * PI) * (f64::from(0.54_f32) + f64::from(0.46_f32) * (x * PI).cos()),
     }
 }
 
-/// Keys' cubic with a = −1/2.
+/// Cubic convolution kernel with a = −1/2 (Keys 1981).
 fn bicubic(x: f64) -> f64 {
     const A: f64 = -0.5;
     match x {
@@ -82,7 +82,7 @@ fn sinc(x: f64) -> f64 {
     if x == 0.0 { 1.0 } else { (x * PI).sin() / (x * PI) }
 }
 
-/// Resizes to `[height, width]`.
+/// Resizes an image to `[height, width]`.
 pub(super) fn resize(image: &Pixels, size: [usize; 2], filter: Filter) -> Pixels {
     match (filter, image.channels) {
         (Filter::Nearest, _) => nearest(image, size),
@@ -91,25 +91,28 @@ pub(super) fn resize(image: &Pixels, size: [usize; 2], filter: Filter) -> Pixels
     }
 }
 
+/// Resizes with the nearest-neighbour filter.
 fn nearest(image: &Pixels, [height, width]: [usize; 2]) -> Pixels {
     let columns = nearest_positions(image.width, width);
     let mut bytes = Vec::with_capacity(height * width * image.channels);
     for row in nearest_positions(image.height, height) {
         for column in &columns {
-            let at = (row * image.width + column) * image.channels;
-            bytes.extend_from_slice(&image.bytes[at..at + image.channels]);
+            let offset = (row * image.width + column) * image.channels;
+            bytes.extend_from_slice(&image.bytes[offset..offset + image.channels]);
         }
     }
     Pixels { height, width, bytes, ..*image }
 }
 
-/// Pillow adds step to step, and the rounding of the sums decides at ties.
+/// Source position of each target position. Like Pillow, it accumulates the step: the rounding of the sums decides
+/// ties.
 fn nearest_positions(from: usize, to: usize) -> Vec<usize> {
     let step = from as f64 / to as f64;
     let steps = std::iter::successors(Some(step * 0.5), |position| Some(position + step));
     steps.take(to).map(|position| (position as usize).min(from - 1)).collect()
 }
 
+/// Resizes with a convolution filter, in a horizontal and a vertical pass.
 fn convolve<const CHANNELS: usize>(image: &Pixels, [height, width]: [usize; 2], filter: Filter) -> Pixels {
     let rows = |image: &Pixels| resize_rows::<CHANNELS>(image, width, filter);
     let columns = |image: &Pixels| resize_columns(image, height, filter);
@@ -122,27 +125,28 @@ fn convolve<const CHANNELS: usize>(image: &Pixels, [height, width]: [usize; 2], 
     }
 }
 
-/// Whether the height loses more than twice as many pixels as the width.
+/// Whether the vertical pass comes first: the height loses more than twice as many pixels as the width.
 fn columns_first(image: &Pixels, [height, width]: [usize; 2]) -> bool {
     let lost = |from: usize, to: usize| from as i64 - to as i64;
     height < image.height && lost(image.height, height) > 2 * lost(image.width, width)
 }
 
-/// The pixels that one pixel of the result is made of.
+/// The source pixels that contribute to one target pixel, with their fixed-point weights.
 struct Window {
     start: usize,
     weights: Vec<i32>,
 }
 
+/// Windows of all target pixels, for a resize of one axis from `from` to `to` pixels.
 fn windows(from: usize, to: usize, filter: Filter) -> Vec<Window> {
     let scale = from as f64 / to as f64;
     let filter_scale = scale.max(1.0);
     let support = filter.support() * filter_scale;
-    // Pillow multiplies by the reciprocal, which rounds differently from a division.
+    // Pillow multiplies by the reciprocal, which rounds differently than a division.
     let shrink = 1.0 / filter_scale;
-    let window = |at: usize| {
-        let center = (at as f64 + 0.5) * scale;
-        // Both round towards zero.
+    let window = |target: usize| {
+        let center = (target as f64 + 0.5) * scale;
+        // Both casts round towards zero.
         let start = (center - support + 0.5).max(0.0) as usize;
         let end = ((center + support + 0.5) as usize).min(from);
         let weight = |x: usize| filter.weight((x as f64 - center + 0.5) * shrink);
@@ -153,11 +157,13 @@ fn windows(from: usize, to: usize, filter: Filter) -> Vec<Window> {
     (0..to).map(window).collect()
 }
 
+/// Normalised weight in fixed point, rounded half away from zero.
 fn fixed_point(weight: f64, sum: f64) -> i32 {
     let weight = if sum == 0.0 { weight } else { weight / sum } * f64::from(1 << PRECISION_BITS);
     if weight < 0.0 { (weight - 0.5) as i32 } else { (weight + 0.5) as i32 }
 }
 
+/// The horizontal pass: changes the width.
 fn resize_rows<const CHANNELS: usize>(image: &Pixels, width: usize, filter: Filter) -> Pixels {
     let windows = windows(image.width, width, filter);
     let mut bytes = Vec::with_capacity(image.height * width * CHANNELS);
@@ -174,6 +180,7 @@ fn resize_rows<const CHANNELS: usize>(image: &Pixels, width: usize, filter: Filt
     Pixels { width, bytes, ..*image }
 }
 
+/// The vertical pass: changes the height.
 fn resize_columns(image: &Pixels, height: usize, filter: Filter) -> Pixels {
     let row_length = image.width * image.channels;
     let mut bytes = Vec::with_capacity(height * row_length);
@@ -189,9 +196,10 @@ fn resize_columns(image: &Pixels, height: usize, filter: Filter) -> Pixels {
     Pixels { height, bytes, ..*image }
 }
 
-/// Sums start with a half, so that dropping the bits behind the point rounds.
+/// One half in fixed point. Sums start with it, so that dropping the fractional bits rounds to the nearest integer.
 const HALF: i32 = 1 << (PRECISION_BITS - 1);
 
+/// Converts a fixed-point sum to 8 bits, clipped to 0 to 255.
 fn clip(sum: i32) -> u8 {
     (sum >> PRECISION_BITS).clamp(0, 255) as u8
 }

@@ -1,13 +1,14 @@
-//! `preprocessor_config.json`: which steps an image goes through.
+//! The preprocessing steps that `preprocessor_config.json` configures.
 //!
-//! | processor | size | then |
+//! | processor | resize | center crop |
 //! |---|---|---|
-//! | ViT | exactly `size` | |
-//! | DeiT | exactly `size` | the middle `crop_size` |
-//! | CLIP, BiT | the shorter edge, or exactly | the middle `crop_size` |
-//! | ConvNext, also of ResNet | below 384: the shorter edge to `size / crop_pct`; else exactly | below 384: the middle |
+//! | ViT | to `size` | none |
+//! | DeiT | to `size` | `crop_size` |
+//! | CLIP, BiT | shorter edge to `size`, or to a height and width | `crop_size` |
+//! | ConvNext (also for ResNet), `size` < 384 | shorter edge to `size / crop_pct` | `size` |
+//! | ConvNext, `size` ≥ 384 | to `size` | none |
 //!
-//! All of them rescale and normalise afterwards. Defaults are those of the classes in transformers 4.44.
+//! All processors then rescale and normalise. The defaults are those of the classes in transformers 4.44.
 
 use std::path::Path;
 
@@ -19,16 +20,17 @@ use crate::json::{read_object, read_optional};
 
 const FILE: &str = "preprocessor_config.json";
 
-/// Edges beyond this are a mistake in the file, not a model.
+/// Largest valid edge of an image in pixels; a larger one is taken for a mistake in the file.
 const LARGEST_EDGE: f64 = 16384.0;
 
-/// From here on ConvNext's processor resizes without a crop.
+/// From this size on, ConvNext's processor resizes without a crop.
 const CONVNEXT_UNCROPPED: usize = 384;
 
 const HALVES: [f64; 3] = [0.5; 3];
 const OPENAI_CLIP_MEAN: [f64; 3] = [0.48145466, 0.4578275, 0.40821073];
 const OPENAI_CLIP_STD: [f64; 3] = [0.26862954, 0.26130258, 0.27577711];
 
+/// Image processors with the same steps and defaults.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Family {
     Vit,
@@ -37,6 +39,7 @@ enum Family {
     ConvNext,
 }
 
+/// Supported classes: `image_processor_type` or `feature_extractor_type` of the file.
 const PROCESSORS: [(&str, Family); 10] = [
     ("ViTImageProcessor", Family::Vit),
     ("ViTImageProcessorFast", Family::Vit),
@@ -50,27 +53,27 @@ const PROCESSORS: [(&str, Family); 10] = [
     ("BitImageProcessor", Family::Clip),
 ];
 
-/// Families of models, for files that are too old to name their processor.
+/// Image processors by `model_type`, for old files that do not name their class.
 const MODEL_TYPES: [(&str, Family); 4] =
     [("vit", Family::Vit), ("deit", Family::Deit), ("convnext", Family::ConvNext), ("resnet", Family::ConvNext)];
 
-/// How large an image is made.
+/// Size of an image after the resize.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Size {
-    /// `[height, width]`, whatever its shape was.
+    /// `[height, width]`, regardless of the aspect ratio.
     Exact([usize; 2]),
-    /// Keeping its shape.
+    /// Length of the shorter edge; the aspect ratio is kept.
     ShortestEdge(usize),
 }
 
-/// What is done to an image, in this order.
+/// The preprocessing steps, in the order in which they are applied.
 #[derive(Clone, Debug)]
 pub(super) struct Steps {
     pub(super) channels: usize,
     pub(super) resize: Option<(Size, Filter)>,
-    /// `[height, width]` of the middle that is kept.
+    /// `[height, width]` of the center crop.
     pub(super) crop: Option<[usize; 2]>,
-    /// What each of the 256 values becomes, a table a channel.
+    /// Rescaled and normalised value of each 8-bit value, one table per channel.
     pub(super) tables: Vec<[f32; 256]>,
 }
 
@@ -78,14 +81,15 @@ impl Steps {
     /// Reads `preprocessor_config.json`, and `num_channels` of `config.json`.
     ///
     /// # Errors
-    /// [`ModelError::ImageProcessor`], [`ModelError::UnknownImageProcessor`], [`ModelError::Io`],
-    /// [`ModelError::InvalidJson`].
+    /// Returns [`ModelError::ImageProcessor`] if the file is missing or has impossible settings,
+    /// [`ModelError::UnknownImageProcessor`] for an unsupported processor, [`ModelError::InvalidJson`] if a file is
+    /// invalid, and [`ModelError::Io`] if a file cannot be read.
     pub(super) fn read(folder: &Path) -> Result<Self, ModelError> {
         let path = folder.join(FILE);
         let absent = || ModelError::ImageProcessor {
             path: path.clone(),
-            reason: "there is no such file, and images need it: it says how they are resized and normalised. Python \
-                     writes it with `AutoImageProcessor.from_pretrained(name).save_pretrained(folder)`"
+            reason: "no such file; it says how images are resized and normalised. Write it in Python with \
+                     `AutoImageProcessor.from_pretrained(name).save_pretrained(folder)`"
                 .into(),
         };
         let json = read_object(&path)?.ok_or_else(absent)?;
@@ -94,6 +98,7 @@ impl Steps {
     }
 }
 
+/// Reads settings from the JSON of `preprocessor_config.json`; `path` is for errors.
 struct Reader<'a> {
     path: &'a Path,
     json: &'a Value,
@@ -104,7 +109,7 @@ impl Reader<'_> {
         let family = self.family(model)?;
         let channels = match model["num_channels"].as_u64().unwrap_or(3) {
             channels @ (1 | 3) => channels as usize,
-            other => return Err(self.error(format!("the model's num_channels is {other}; images have 1 or 3"))),
+            other => return Err(self.error(format!("num_channels of config.json is {other}, but images have 1 or 3"))),
         };
         let (resize, crop) = match self.flag("do_resize")? {
             true => {
@@ -124,11 +129,11 @@ impl Reader<'_> {
     fn family(&self, model: &Value) -> Result<Family, ModelError> {
         let name =
             ["image_processor_type", "feature_extractor_type"].into_iter().find_map(|key| self.json[key].as_str());
-        let (asked, known): (_, &[_]) = match name {
+        let (requested, known): (_, &[_]) = match name {
             Some(name) => (name, &PROCESSORS),
             None => (model["model_type"].as_str().unwrap_or("(none)"), &MODEL_TYPES),
         };
-        known.iter().find(|(name, _)| *name == asked).map(|(_, family)| *family).ok_or_else(|| {
+        known.iter().find(|(name, _)| *name == requested).map(|(_, family)| *family).ok_or_else(|| {
             ModelError::UnknownImageProcessor {
                 path: self.path.into(),
                 found: name.unwrap_or("(none)").into(),
@@ -137,18 +142,18 @@ impl Reader<'_> {
         })
     }
 
-    /// The size, and the crop that ConvNext's processor makes part of the resize.
+    /// Size after the resize, and the crop that is part of the resize in ConvNext's processor.
     fn resized(&self, family: Family) -> Result<(Size, Option<[usize; 2]>), ModelError> {
         match (family, self.size("size", family)?) {
             (Family::ConvNext, Size::ShortestEdge(edge)) if edge < CONVNEXT_UNCROPPED => {
-                // HF: `int(shortest_edge / crop_pct)`.
+                // HF computes `int(shortest_edge / crop_pct)`.
                 let enlarged = edge as f64 / self.number("crop_pct", 224.0 / 256.0)?;
                 Ok((Size::ShortestEdge(self.edge("size / crop_pct", enlarged)?), Some([edge, edge])))
             }
             (Family::ConvNext, Size::ShortestEdge(edge)) => Ok((Size::Exact([edge, edge]), None)),
-            (Family::ConvNext, Size::Exact(_)) => Err(self.error("size must be a shortest_edge")),
+            (Family::ConvNext, Size::Exact(_)) => Err(self.error("size must be a number or have a shortest_edge")),
             (Family::Vit | Family::Deit, Size::ShortestEdge(_)) => {
-                Err(self.error("size must have a height and a width"))
+                Err(self.error("size must be a number or have a height and a width"))
             }
             (_, size) => Ok((size, None)),
         }
@@ -191,7 +196,7 @@ impl Reader<'_> {
             _ => [value["height"].as_f64(), value["width"].as_f64()],
         };
         let [Some(height), Some(width)] = edges else {
-            return Err(self.error(format!("{key} is {value}, and neither a number nor a height and a width")));
+            return Err(self.error(format!("{key} is {value}, but it must be a number or have a height and a width")));
         };
         Ok([self.edge(key, height)?, self.edge(key, width)?])
     }
@@ -199,7 +204,7 @@ impl Reader<'_> {
     fn edge(&self, key: &str, edge: f64) -> Result<usize, ModelError> {
         match (1.0..=LARGEST_EDGE).contains(&edge) {
             true => Ok(edge as usize),
-            false => Err(self.error(format!("{key} is {edge}, but an edge has 1 to {LARGEST_EDGE} pixels"))),
+            false => Err(self.error(format!("{key} is {edge}, but an edge must have 1 to {LARGEST_EDGE} pixels"))),
         }
     }
 
@@ -215,10 +220,10 @@ impl Reader<'_> {
         value
             .as_u64()
             .and_then(Filter::from_code)
-            .ok_or_else(|| self.error(format!("resample is {value}; Pillow's filters have the numbers 0 to 5")))
+            .ok_or_else(|| self.error(format!("resample is {value}, but Pillow's filters are numbered 0 to 5")))
     }
 
-    /// What a value becomes, with the roundings that NumPy makes on the way.
+    /// Lookup tables for rescaling and normalising, with NumPy's intermediate roundings.
     fn tables(&self, family: Family, channels: usize) -> Result<Vec<[f32; 256]>, ModelError> {
         let factor = match self.flag("do_rescale")? {
             true => self.number("rescale_factor", 1.0 / 255.0)?,
@@ -233,14 +238,14 @@ impl Reader<'_> {
             (true, _) => (self.each("image_mean", &HALVES, channels)?, self.each("image_std", &HALVES, channels)?),
         };
         if stds.contains(&0.0) {
-            return Err(self.error("image_std has a 0, and images are divided by it"));
+            return Err(self.error("image_std contains 0, but images are divided by it"));
         }
         let rescaled = |value: usize| (value as f64 * factor) as f32;
         let table = |(mean, std): (f64, f64)| std::array::from_fn(|value| (rescaled(value) - mean as f32) / std as f32);
         Ok(means.into_iter().zip(stds).map(table).collect())
     }
 
-    /// A number a channel, written as a list or once for all.
+    /// One number per channel, written as a list or as one number for all channels.
     fn each(&self, key: &str, default: &[f64], channels: usize) -> Result<Vec<f64>, ModelError> {
         let numbers = match &self.json[key] {
             Value::Null => default.to_vec(),
@@ -249,7 +254,7 @@ impl Reader<'_> {
         };
         match numbers.len() == channels && numbers.iter().all(|number| number.is_finite()) {
             true => Ok(numbers),
-            false => Err(self.error(format!("{key} must be {channels} number(s), one a channel"))),
+            false => Err(self.error(format!("{key} must have {channels} number(s), one per channel"))),
         }
     }
 
@@ -257,14 +262,14 @@ impl Reader<'_> {
         match &self.json[key] {
             Value::Null => Ok(true),
             Value::Bool(flag) => Ok(*flag),
-            other => Err(self.error(format!("{key} is {other}, and neither true nor false"))),
+            other => Err(self.error(format!("{key} is {other}, but it must be true or false"))),
         }
     }
 
     fn number(&self, key: &str, default: f64) -> Result<f64, ModelError> {
         match &self.json[key] {
             Value::Null => Ok(default),
-            value => value.as_f64().ok_or_else(|| self.error(format!("{key} is {value}, and no number"))),
+            value => value.as_f64().ok_or_else(|| self.error(format!("{key} is {value}, but it must be a number"))),
         }
     }
 
@@ -390,7 +395,7 @@ mod tests {
             (vit, "rescale_factor", json!([1])),
             ("CLIPImageProcessor", "crop_size", json!({"height": 3})),
         ] {
-            // Below 384, so that `crop_pct` is read; a later `size` takes its place.
+            // A size below 384, so that `crop_pct` is read. The cases with the key `size` replace it.
             let mut config = json!({"image_processor_type": processor, "size": 224});
             config[key] = value.clone();
             let error = read(config, json!({})).err();

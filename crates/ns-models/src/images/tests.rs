@@ -1,4 +1,4 @@
-//! Settings and errors, and HF's results file by file.
+//! Tests of [`ImagePreprocessor`]: settings and errors here, comparisons with HF's results in `golden`.
 
 mod golden;
 
@@ -14,7 +14,7 @@ fn preprocessor(config: Value, model: Value) -> ImagePreprocessor {
     ImagePreprocessor::from_folder(folder.path()).unwrap()
 }
 
-/// Without a normalisation, so that values are those of the pixels.
+/// A preprocessor without rescaling and normalisation: its values are the pixel values.
 fn plain(mut config: Value) -> ImagePreprocessor {
     config["do_rescale"] = false.into();
     config["do_normalize"] = false.into();
@@ -25,7 +25,7 @@ fn vit() -> ImagePreprocessor {
     plain(json!({"image_processor_type": "ViTImageProcessor", "size": {"height": 2, "width": 3}}))
 }
 
-/// Each pixel says where it is.
+/// An image whose first two channels are the column and row of the pixel.
 fn image(width: u32, height: u32) -> DynamicImage {
     RgbImage::from_fn(width, height, |x, y| Rgb([x as u8, y as u8, 200])).into()
 }
@@ -100,7 +100,7 @@ fn images_that_do_not_fit_are_errors() {
         other => panic!("{other:?}"),
     };
     assert_eq!(invalid(&[]), "empty");
-    assert!(invalid(&[image(2, 2), GrayImage::new(2, 2).into()]).contains("number 1 of L8"));
+    assert!(invalid(&[image(2, 2), GrayImage::new(2, 2).into()]).contains("L8 for image 1"));
     assert!(invalid(&[RgbImage::new(0, 2).into()]).contains("2 × 0"));
 }
 

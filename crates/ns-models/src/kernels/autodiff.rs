@@ -1,4 +1,4 @@
-//! Derivatives of the kernels, of first order.
+//! First-order derivatives of the kernels.
 
 use burn::backend::autodiff::{
     NodeId,
@@ -11,7 +11,7 @@ use burn::tensor::Shape;
 
 use super::{Gate, Kernels};
 
-/// Keeps x.
+/// Backward step of `gated`. It keeps x.
 #[derive(Debug)]
 struct Gated;
 
@@ -25,7 +25,7 @@ impl<B: Kernels> Backward<B, 1> for Gated {
     }
 }
 
-/// Keeps the probabilities; of the bias only its shape.
+/// Backward step of `biased_softmax`. It keeps the output probabilities, the scale and the shape of the bias.
 #[derive(Debug)]
 struct BiasedSoftmax;
 
@@ -67,9 +67,9 @@ impl<B: Kernels, C: CheckpointStrategy> Kernels for Autodiff<B, C> {
     }
 }
 
-/// Sums over the dimensions that `shape` has only one of.
+/// Sums over the dimensions in which `shape` has size 1 and `tensor` does not.
 fn sum_to_shape<B: Kernels>(tensor: FloatTensor<B>, shape: &Shape) -> FloatTensor<B> {
     let full = tensor.shape();
-    let spread = (0..shape.num_dims()).filter(|&dim| shape[dim] == 1 && full[dim] != 1);
-    spread.fold(tensor, |sum, dim| B::float_sum_dim(sum, dim))
+    let broadcast = (0..shape.num_dims()).filter(|&dim| shape[dim] == 1 && full[dim] != 1);
+    broadcast.fold(tensor, |sum, dim| B::float_sum_dim(sum, dim))
 }

@@ -1,4 +1,4 @@
-//! The kernels on the CPU backend: in place where nobody else holds the tensor, in parallel where it is large.
+//! The kernels on the CPU backend. They work in place if the tensor is not shared, and in parallel if it is large.
 
 use burn::backend::{Flex, tensor::FloatTensor};
 use burn::tensor::{DType, Shape};
@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::{Gate, Kernels, portable, slices};
 
-/// Elements that one task takes; a tensor with fewer is not worth a second thread.
+/// Number of elements per parallel task. A smaller tensor is processed by one thread.
 const TASK: usize = 1 << 14;
 
 impl Kernels for Flex {
@@ -66,11 +66,11 @@ impl Kernels for Flex {
     }
 }
 
-/// A bias over attention scores as rows of keys; a dimension of 1 is read again and again, not copied.
+/// The rows of keys of an attention bias. Dimensions of size 1 are broadcast without a copy.
 struct BiasRows {
     tensor: FloatTensor<Flex>,
-    /// Elements to the next batch, head and query.
-    steps: [usize; 3],
+    /// Number of elements from one batch entry, head and query to the next; 0 for a dimension that is broadcast.
+    strides: [usize; 3],
 }
 
 impl BiasRows {
@@ -80,14 +80,14 @@ impl BiasRows {
             bias,
             Shape::new([batch, heads, queries, keys]),
         ));
-        let step = |dim: usize, step: usize| if dim == 1 { 0 } else { step };
-        let steps = [step(batch, heads * queries * keys), step(heads, queries * keys), step(queries, keys)];
-        Self { tensor, steps }
+        let stride = |dim: usize, stride: usize| if dim == 1 { 0 } else { stride };
+        let strides = [stride(batch, heads * queries * keys), stride(heads, queries * keys), stride(queries, keys)];
+        Self { tensor, strides }
     }
 
-    /// Where the row of a batch, head and query begins.
+    /// Index of the first element of the row at a batch entry, head and query.
     fn start(&self, at: [usize; 3]) -> usize {
-        at.iter().zip(self.steps).map(|(at, step)| at * step).sum()
+        at.iter().zip(self.strides).map(|(at, stride)| at * stride).sum()
     }
 }
 
@@ -95,8 +95,7 @@ fn rows_per_task(keys: usize) -> usize {
     (TASK / keys).max(1)
 }
 
-/// The tensor in row-major order. It is taken by value, so that a copy of the handle does not keep its memory from
-/// being written to.
+/// The tensor in row-major order. It is passed by value, because a second handle would prevent writing in place.
 fn contiguous(tensor: FloatTensor<Flex>) -> FloatTensor<Flex> {
     tensor.to_contiguous()
 }

@@ -1,9 +1,10 @@
-//! Operations that Burn's CPU backend computes number by number with the C library, as kernels of their own.
+//! Fused and vectorised kernels for gated activations and biased softmax.
 //!
-//! A backend extension has a body of Burn's operations, which serves every backend (`portable.rs`), and one for the
-//! CPU backend `flex` (`flex.rs`, whose arithmetic is in `slices.rs`); `autodiff.rs` differentiates both. This folder
-//! is the only place of the library crates that names backends.
-// Burn marks one of them as deprecated, and the extension's macro names it, too.
+//! Burn's CPU backend computes these operations one element at a time with functions of the C library, which is slow.
+//! `portable.rs` implements the kernels with Burn's own operations for all backends, and `flex.rs` implements them for
+//! the CPU backend `flex`, with the arithmetic in `slices.rs`. `autodiff.rs` contains the derivatives. Within the
+//! library crates, only `kernels` modules refer to specific backends.
+// Burn marks the `ndarray` backend as deprecated, and the macro `backend_extension` refers to it.
 #![cfg_attr(feature = "ndarray", allow(deprecated))]
 
 mod autodiff;
@@ -19,36 +20,36 @@ mod tests;
 use burn::backend::{Backend, Dispatch, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
-/// The distribution Φ of an activation `x Φ(x)`.
+/// The distribution function Φ of a gated activation `x Φ(x)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Gate {
     /// The normal distribution, `(1 + erf(x / √2)) / 2`: exact GELU.
     Erf,
-    /// `(1 + tanh(√(2/π) (x + 0.044715 x³))) / 2`: GELU by `tanh`.
+    /// `(1 + tanh(√(2/π) (x + 0.044715 x³))) / 2`: the `tanh` approximation of GELU.
     Tanh,
-    /// `σ(slope · x)`, where the slope is positive: SiLU and its like.
+    /// `σ(slope · x)` with a positive slope: SiLU and quick GELU.
     Logistic(f32),
 }
 
-/// `x Φ(x)`, element by element.
+/// `x Φ(x)`, elementwise.
 ///
 /// # Shapes
-/// - input and output: `[…]`
+/// - x and output: `[…]`, any shape
 pub(crate) fn gated<const D: usize>(x: Tensor<D>, gate: Gate) -> Tensor<D> {
     Tensor::from_dispatch(<Dispatch as Kernels>::gated(x.into_dispatch(), gate))
 }
 
-/// `softmax(scale · scores + bias)` over keys.
+/// `softmax(scale · scores + bias)` over the keys.
 ///
 /// # Shapes
 /// - scores and output: `[batch, heads, queries, keys]`
-/// - bias: the same, or 1 in place of any of them
+/// - bias: `[1 or batch, 1 or heads, 1 or queries, 1 or keys]`
 pub(crate) fn biased_softmax(scores: Tensor<4>, bias: Tensor<4>, scale: f64) -> Tensor<4> {
     let probabilities = <Dispatch as Kernels>::biased_softmax(scores.into_dispatch(), bias.into_dispatch(), scale);
     Tensor::from_dispatch(probabilities)
 }
 
-/// The operations on a backend's tensors.
+/// The kernels as operations on the tensors of a backend. The default implementations are portable.
 #[backend_extension(
     Autodiff,
     Flex: cfg(feature = "flex"),
@@ -71,7 +72,8 @@ pub(crate) trait Kernels: Backend {
         portable::biased_softmax::<Self>(scores, bias, scale)
     }
 
-    /// `p ⊙ (gradient − Σ gradient ⊙ p)`: what a softmax with the output p hands back.
+    /// `p ⊙ (gradient − Σ gradient ⊙ p)` over the last of four dimensions: the gradient of the input of a softmax with
+    /// output p.
     fn softmax_backward(p: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
         portable::softmax_backward::<Self>(p, gradient)
     }

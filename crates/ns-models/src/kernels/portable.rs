@@ -1,4 +1,4 @@
-//! The kernels in Burn's own operations, for backends and number types that have no other.
+//! The kernels in terms of Burn's own operations, for backends and dtypes without a specialised kernel.
 
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
@@ -6,22 +6,22 @@ use burn::backend::{Backend, tensor::FloatTensor};
 
 use super::Gate;
 
-/// Of the cubic term in the GELU by `tanh`.
+/// Coefficient of the cubic term in the `tanh` approximation of GELU.
 const CUBIC: f64 = 0.044_715;
-/// `2 √(2/π)`: the GELU by `tanh` is `x σ(TANH_SLOPE (x + CUBIC x³))`.
+/// `2 √(2/π)`: the `tanh` approximation of GELU is `x σ(TANH_SLOPE (x + CUBIC x³))`.
 const TANH_SLOPE: f64 = 2.0 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
 /// `1 / √(2π)`, the density of the normal distribution at 0.
 const PEAK: f64 = 0.5 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2;
 
 pub(super) fn gated<B: Backend>(x: FloatTensor<B>, gate: Gate) -> FloatTensor<B> {
-    let below = distribution::<B>(x.clone(), gate);
-    B::float_mul(x, below)
+    let phi = distribution::<B>(x.clone(), gate);
+    B::float_mul(x, phi)
 }
 
 pub(super) fn gated_backward<B: Backend>(x: FloatTensor<B>, gradient: FloatTensor<B>, gate: Gate) -> FloatTensor<B> {
-    let below = distribution::<B>(x.clone(), gate);
-    let spread = B::float_mul(x.clone(), density::<B>(x, below.clone(), gate));
-    B::float_mul(gradient, B::float_add(below, spread))
+    let phi = distribution::<B>(x.clone(), gate);
+    let x_density = B::float_mul(x.clone(), density::<B>(x, phi.clone(), gate));
+    B::float_mul(gradient, B::float_add(phi, x_density))
 }
 
 pub(super) fn biased_softmax<B: Backend>(scores: FloatTensor<B>, bias: FloatTensor<B>, scale: f64) -> FloatTensor<B> {
@@ -43,15 +43,15 @@ fn distribution<B: Backend>(x: FloatTensor<B>, gate: Gate) -> FloatTensor<B> {
             B::float_mul_scalar(B::float_add_scalar(erf, 1.0.into()), 0.5.into())
         }
         Gate::Tanh => {
-            let by = quadratic::<B>(x.clone(), TANH_SLOPE, CUBIC * TANH_SLOPE);
-            B::sigmoid(B::float_mul(x, by))
+            let factor = quadratic::<B>(x.clone(), TANH_SLOPE, CUBIC * TANH_SLOPE);
+            B::sigmoid(B::float_mul(x, factor))
         }
         Gate::Logistic(slope) => B::sigmoid(B::float_mul_scalar(x, slope.into())),
     }
 }
 
-/// Φ′(x), given `below = Φ(x)`.
-fn density<B: Backend>(x: FloatTensor<B>, below: FloatTensor<B>, gate: Gate) -> FloatTensor<B> {
+/// Φ′(x), given phi = Φ(x).
+fn density<B: Backend>(x: FloatTensor<B>, phi: FloatTensor<B>, gate: Gate) -> FloatTensor<B> {
     match gate {
         Gate::Erf => {
             let exponent = B::float_mul_scalar(B::float_mul(x.clone(), x), (-0.5).into());
@@ -59,16 +59,16 @@ fn density<B: Backend>(x: FloatTensor<B>, below: FloatTensor<B>, gate: Gate) -> 
         }
         Gate::Tanh => {
             let slope = quadratic::<B>(x, TANH_SLOPE, 3.0 * CUBIC * TANH_SLOPE);
-            B::float_mul(logistic_density::<B>(below), slope)
+            B::float_mul(logistic_density::<B>(phi), slope)
         }
-        Gate::Logistic(slope) => B::float_mul_scalar(logistic_density::<B>(below), slope.into()),
+        Gate::Logistic(slope) => B::float_mul_scalar(logistic_density::<B>(phi), slope.into()),
     }
 }
 
-/// `σ (1 − σ)`.
-fn logistic_density<B: Backend>(below: FloatTensor<B>) -> FloatTensor<B> {
-    let beyond = B::float_add_scalar(B::float_neg(below.clone()), 1.0.into());
-    B::float_mul(below, beyond)
+/// `σ (1 − σ)`, the derivative of the logistic function.
+fn logistic_density<B: Backend>(sigma: FloatTensor<B>) -> FloatTensor<B> {
+    let complement = B::float_add_scalar(B::float_neg(sigma.clone()), 1.0.into());
+    B::float_mul(sigma, complement)
 }
 
 /// `a + b x²`.

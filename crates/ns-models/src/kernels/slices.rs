@@ -1,18 +1,19 @@
-//! The arithmetic of the kernels on slices of `f32`, without branches so that compilers vectorize it.
+//! The arithmetic of the kernels on slices of `f32`, written without branches so that the compiler can vectorise it.
 //!
-//! Every function is compiled for AVX-512, for AVX2, and for the least that the target has, and the best is chosen at
-//! run time. Sums run over a fixed number of lanes and nothing is contracted to fused multiply-adds, so all of them
-//! give the same bits on every processor.
+//! Every function is compiled for AVX-512, for AVX2 and for the baseline of the target. The best version is selected at
+//! run time. Sums use a fixed number of lanes, and fused multiply-adds are not used, so all versions return the same
+//! bits.
 
 use multiversion::multiversion;
 
 use super::Gate;
 
-/// Partial sums and maxima that a row is reduced with, whatever the width of the processor's registers.
+/// Number of partial sums and maxima in a reduction of a row. It does not depend on the width of the registers.
 const LANES: usize = 16;
-/// Beyond it `1 − Φ` is zero in `f32` for every gate; infinity would give `∞ · 0`.
+/// Upper bound of `|x|`. Above it, `1 − Φ` is zero in `f32` for every gate. Without the bound, infinity would produce
+/// `∞ · 0`.
 const FAR: f32 = 128.0;
-/// Below it `exp` is a denormal number, or zero; here it is zero.
+/// Lower bound of exponents. Below it, `eˣ` is subnormal or zero, and [`exp`] returns zero.
 const LEAST_EXPONENT: f32 = -87.3;
 
 /// `x ← x Φ(x)`.
@@ -30,14 +31,14 @@ pub(super) fn gated(x: &mut [f32], gate: Gate) {
 pub(super) fn gated_backward(x: &[f32], gradient: &mut [f32], gate: Gate) {
     let pairs = x.iter().zip(gradient);
     match gate {
-        Gate::Erf => pairs.for_each(|(x, g)| *g *= slope(*x, erf_tail)),
-        Gate::Tanh => pairs.for_each(|(x, g)| *g *= slope(*x, tanh_tail)),
-        Gate::Logistic(by) => pairs.for_each(|(x, g)| *g *= slope(*x, |z| logistic_tail(z, by))),
+        Gate::Erf => pairs.for_each(|(x, g)| *g *= derivative(*x, erf_tail)),
+        Gate::Tanh => pairs.for_each(|(x, g)| *g *= derivative(*x, tanh_tail)),
+        Gate::Logistic(slope) => pairs.for_each(|(x, g)| *g *= derivative(*x, |z| logistic_tail(z, slope))),
     }
 }
 
-/// A row filled up to whole lanes: rows of attention are short, and a rest of single numbers would cost as much as
-/// all before it.
+/// A buffer for a row of scores, padded to whole lanes. Rows of attention scores are short, so processing the remainder
+/// one element at a time would take as long as all whole lanes.
 pub(super) struct Lanes(Vec<[f32; LANES]>);
 
 impl Lanes {
@@ -46,7 +47,7 @@ impl Lanes {
     }
 }
 
-/// `row ← softmax(scale · row + bias)`; `lanes` are those of a row of this length.
+/// `row ← softmax(scale · row + bias)`; `lanes` is a buffer for a row of this length.
 #[multiversion(targets("x86_64+avx512f+avx512dq", "x86_64+avx2"))]
 pub(super) fn biased_softmax(row: &mut [f32], bias: &[f32], scale: f32, Lanes(lanes): &mut Lanes) {
     if let Some(last) = lanes.last_mut() {
@@ -75,17 +76,18 @@ pub(super) fn biased_softmax(row: &mut [f32], bias: &[f32], scale: f32, Lanes(la
     }
 }
 
-/// `gradient ← p ⊙ (gradient − Σ gradient ⊙ p)`, what a softmax with the output p hands back.
+/// `gradient ← p ⊙ (gradient − Σ gradient ⊙ p)`: the gradient of the input of a softmax with output p.
 #[multiversion(targets("x86_64+avx512f+avx512dq", "x86_64+avx2"))]
 pub(super) fn softmax_backward(p: &[f32], gradient: &mut [f32]) {
-    let ((blocks, rest), (others, other_rest)) = (p.as_chunks::<LANES>(), gradient.as_chunks::<LANES>());
+    let (p_blocks, p_rest) = p.as_chunks::<LANES>();
+    let (gradient_blocks, gradient_rest) = gradient.as_chunks::<LANES>();
     let mut sums = [0.0; LANES];
-    for (block, other) in blocks.iter().zip(others) {
-        for ((sum, p), g) in sums.iter_mut().zip(block).zip(other) {
+    for (p_block, gradient_block) in p_blocks.iter().zip(gradient_blocks) {
+        for ((sum, p), g) in sums.iter_mut().zip(p_block).zip(gradient_block) {
             *sum += p * g;
         }
     }
-    for ((sum, p), g) in sums.iter_mut().zip(rest).zip(other_rest) {
+    for ((sum, p), g) in sums.iter_mut().zip(p_rest).zip(gradient_rest) {
         *sum += p * g;
     }
     let sum: f32 = sums.into_iter().sum();
@@ -94,33 +96,34 @@ pub(super) fn softmax_backward(p: &[f32], gradient: &mut [f32]) {
     }
 }
 
-/// `x Φ(x)` as `max(x, 0) − |x| (1 − Φ(|x|))`, which is accurate on both sides.
+/// `x Φ(x)`, computed as `max(x, 0) − |x| (1 − Φ(|x|))`, which is accurate for positive and negative x. `tail` returns
+/// `1 − Φ(z)` and `Φ′(z)` for `z ≥ 0`.
 #[inline(always)]
 fn value(x: f32, tail: impl Fn(f32) -> (f32, f32)) -> f32 {
-    let z = near(x.abs());
-    let (beyond, _) = tail(z);
-    (if x > 0.0 { x } else { 0.0 }) - z * beyond
+    let z = min_far(x.abs());
+    let (upper, _) = tail(z);
+    (if x > 0.0 { x } else { 0.0 }) - z * upper
 }
 
-/// `Φ(x) + x Φ′(x)`.
+/// The derivative of `x Φ(x)`, `Φ(x) + x Φ′(x)`. `tail` is that of [`value`].
 #[inline(always)]
-fn slope(x: f32, tail: impl Fn(f32) -> (f32, f32)) -> f32 {
-    let z = near(x.abs());
-    let (beyond, density) = tail(z);
-    let spread = z * density;
-    if x > 0.0 { 1.0 - beyond + spread } else { beyond - spread }
+fn derivative(x: f32, tail: impl Fn(f32) -> (f32, f32)) -> f32 {
+    let z = min_far(x.abs());
+    let (upper, density) = tail(z);
+    let z_density = z * density;
+    if x > 0.0 { 1.0 - upper + z_density } else { upper - z_density }
 }
 
-/// `min(z, FAR)`; not a number stays that.
+/// `min(z, FAR)`, but NaN for NaN.
 #[inline(always)]
-fn near(z: f32) -> f32 {
+fn min_far(z: f32) -> f32 {
     if z > FAR { FAR } else { z }
 }
 
-/// `1 − Φ(z)` and `Φ′(z)` for `z ≥ 0` where Φ is the normal distribution.
+/// `1 − Φ(z)` and `Φ′(z)` for `z ≥ 0`, where Φ is the normal distribution.
 ///
-/// `1 − Φ(z) = exp(−z²/2) · t p(t)` with `t = 1 / (1 + 0.26 z)`; p is the minimax polynomial in relative error, below
-/// 4·10⁻⁸ for `z ≤ 15`, where the tail is 10⁻⁵¹.
+/// `1 − Φ(z) = exp(−z²/2) · t p(t)` with `t = 1 / (1 + 0.26 z)`. The polynomial p minimises the maximum relative error,
+/// which is below 4·10⁻⁸ for `z ≤ 15`. At `z = 15`, the tail is 10⁻⁵¹.
 #[inline(always)]
 fn erf_tail(z: f32) -> (f32, f32) {
     const P: [f32; 9] = [
@@ -141,36 +144,36 @@ fn erf_tail(z: f32) -> (f32, f32) {
     (bell * t * polynomial(t, P), bell * PEAK)
 }
 
-/// The same where `Φ(z) = (1 + tanh u) / 2` with `u = √(2/π) (z + 0.044715 z³)`, that is `σ(2u)`.
+/// `1 − Φ(z)` and `Φ′(z)` for `z ≥ 0`, where `Φ(z) = (1 + tanh u) / 2 = σ(2u)` with `u = √(2/π) (z + 0.044715 z³)`.
 #[inline(always)]
 fn tanh_tail(z: f32) -> (f32, f32) {
     /// `2 √(2/π)`.
-    const BY: f32 = 1.595_769;
+    const TANH_SLOPE: f32 = 1.595_769;
     let cubic = 0.044_715 * z * z;
-    let beyond = logistic(BY * z * (1.0 + cubic));
-    (beyond, beyond * (1.0 - beyond) * BY * (1.0 + 3.0 * cubic))
+    let upper = logistic_upper(TANH_SLOPE * z * (1.0 + cubic));
+    (upper, upper * (1.0 - upper) * TANH_SLOPE * (1.0 + 3.0 * cubic))
 }
 
-/// The same where `Φ(z) = σ(slope · z)`.
+/// `1 − Φ(z)` and `Φ′(z)` for `z ≥ 0`, where `Φ(z) = σ(slope · z)`.
 #[inline(always)]
 fn logistic_tail(z: f32, slope: f32) -> (f32, f32) {
-    let beyond = logistic(slope * z);
-    (beyond, beyond * (1.0 - beyond) * slope)
+    let upper = logistic_upper(slope * z);
+    (upper, upper * (1.0 - upper) * slope)
 }
 
 /// `1 − σ(z)` for `z ≥ 0`.
 #[inline(always)]
-fn logistic(z: f32) -> f32 {
+fn logistic_upper(z: f32) -> f32 {
     let e = exp(-z);
     e / (1.0 + e)
 }
 
-/// `eˣ` for `x ≤ 0`, with a relative error below 2·10⁻⁷; zero where it would be a denormal number.
+/// `eˣ` for `x ≤ 0`, with a relative error below 2·10⁻⁷. Results that would be subnormal are zero.
 ///
-/// `eˣ = 2ⁿ eʳ` with n the nearest integer to `x / ln 2`, and a polynomial for `eʳ` (Cephes, `expf`).
+/// `eˣ = 2ⁿ eʳ`, where n is the integer nearest to `x / ln 2`, with a polynomial for `eʳ` (Cephes, `expf`).
 #[inline(always)]
 fn exp(x: f32) -> f32 {
-    /// `1.5 · 2²³`: adding it rounds to an integer, which then stands in the low bits.
+    /// `1.5 · 2²³`: adding it rounds to an integer, which is then in the low bits.
     const ROUND: f32 = 12_582_912.0;
     const P: [f32; 6] = [0.5, 1.666_666_5e-1, 4.166_579_6e-2, 8.333_452e-3, 1.398_199_9e-3, 1.987_569_1e-4];
     let clamped = if x < LEAST_EXPONENT { LEAST_EXPONENT } else { x };
@@ -182,7 +185,7 @@ fn exp(x: f32) -> f32 {
     if x < LEAST_EXPONENT { 0.0 } else { e }
 }
 
-/// `c₀ + c₁ x + c₂ x² + …`.
+/// The polynomial `c₀ + c₁ x + c₂ x² + …`.
 #[inline(always)]
 fn polynomial<const N: usize>(x: f32, coefficients: [f32; N]) -> f32 {
     coefficients.into_iter().rev().fold(0.0, |sum, coefficient| sum * x + coefficient)

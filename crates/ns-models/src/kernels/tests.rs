@@ -1,4 +1,4 @@
-//! The kernels of `flex`, which are those of `f32`, against the portable bodies in `f64`.
+//! Compares the `f32` kernels of `flex` with the portable kernels in `f64`.
 
 use burn::tensor::{DType, Device, Shape, Tensor, TensorData, Tolerance, activation::softmax};
 
@@ -6,10 +6,10 @@ use super::{Gate, biased_softmax, gated};
 
 const GATES: [Gate; 4] = [Gate::Erf, Gate::Tanh, Gate::Logistic(1.702), Gate::Logistic(1.0)];
 
-/// Points in `[-14, 14]`, denser than any of the approximations can hide in, and their number a multiple of nothing.
+/// A dense grid of points in `[-14, 14]` and some extreme values. Their number is not a multiple of the lanes or tasks.
 fn points() -> Vec<f32> {
-    let near = (-14_000..=14_000).map(|i| i as f32 * 1e-3);
-    near.chain([-0.0, 1e-40, -1e-40, 1e-6, -1e-6, 20.0, -20.0, 100.0, -100.0, 1e30, -1e30, f32::MAX]).collect()
+    let grid = (-14_000..=14_000).map(|i| i as f32 * 1e-3);
+    grid.chain([-0.0, 1e-40, -1e-40, 1e-6, -1e-6, 20.0, -20.0, 100.0, -100.0, 1e30, -1e30, f32::MAX]).collect()
 }
 
 fn tensor<const D: usize>(values: &[f32], shape: [usize; D]) -> Tensor<D> {
@@ -24,7 +24,7 @@ fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f64> {
     tensor.into_data().iter().collect()
 }
 
-/// `x Φ(x)` and its derivative, with the gradient of each element scaled by its place.
+/// `x Φ(x)` and its derivative.
 fn gated_with_gradient<const D: usize>(x: Tensor<D>, gate: Gate) -> (Vec<f64>, Vec<f64>) {
     let x = x.require_grad();
     let y = gated(x.clone(), gate);
@@ -57,7 +57,7 @@ mod activations {
     }
 
     #[test]
-    fn portable_derivatives_are_those_of_differences() {
+    fn portable_derivatives_equal_finite_differences() {
         let (device, step) = (Device::default().autodiff(), 1e-6);
         let points: Vec<f64> = (-60..=60).map(|i| f64::from(i) * 0.1).collect();
         let at = |shift: f64, gate| {
@@ -84,7 +84,7 @@ mod activations {
     }
 
     #[test]
-    fn limits_and_what_is_not_a_number() {
+    fn limits_and_nan() {
         for gate in GATES {
             let y = values(gated(tensor(&[f32::INFINITY, f32::NEG_INFINITY, f32::MIN, f32::NAN], [4]), gate));
             assert_eq!(y[..3], [f64::INFINITY, 0.0, 0.0], "{gate:?}");
@@ -102,7 +102,7 @@ mod activations {
         assert_eq!(values(transposed), flat);
         let part = gated(shaped.clone().narrow(0, 2, 3), Gate::Erf);
         assert_eq!(values(part), flat[2 * 105..5 * 105]);
-        assert_eq!(values(shaped)[..], points.iter().map(|x| f64::from(*x)).collect::<Vec<_>>()[..], "it was changed");
+        assert_eq!(values(shaped)[..], points.iter().map(|x| f64::from(*x)).collect::<Vec<_>>()[..], "input modified");
         assert_eq!(gated(Tensor::<2>::zeros([0, 3], &Device::default()), Gate::Tanh).dims(), [0, 3]);
     }
 
@@ -138,15 +138,15 @@ mod attention {
     }
 
     #[test]
-    fn equals_its_parts_whatever_the_bias_covers() {
+    fn equals_its_parts_for_every_broadcast_of_the_bias() {
         for shape in [[2, 3, 5, 37], [1, 1, 5, 37], [2, 1, 1, 37], [1, 3, 5, 1], [1, 1, 1, 1]] {
             let (scores, bias) = (spread(DIMS, 30.0), spread(shape, 8.0));
             let expected = composed(scores.clone(), bias.clone(), 0.7).into_data();
             let tolerance = Tolerance::absolute(1e-7).set_relative(2e-6);
             let kept = scores.clone();
             biased_softmax(scores.clone(), bias.clone(), 0.7).into_data().assert_approx_eq::<f32>(&expected, tolerance);
-            let turned = scores.swap_dims(2, 3).mul_scalar(1.0).swap_dims(2, 3);
-            biased_softmax(turned, bias, 0.7).into_data().assert_approx_eq::<f32>(&expected, tolerance);
+            let transposed = scores.swap_dims(2, 3).mul_scalar(1.0).swap_dims(2, 3);
+            biased_softmax(transposed, bias, 0.7).into_data().assert_approx_eq::<f32>(&expected, tolerance);
             kept.into_data().assert_eq(&spread(DIMS, 30.0).into_data(), true);
         }
     }
@@ -165,10 +165,11 @@ mod attention {
     }
 
     #[test]
-    fn masked_keys_are_not_seen_and_a_blind_query_sees_all_alike() {
-        let (seen, masked, twice) = (0.0, f32::MIN, f32::NEG_INFINITY);
+    fn masked_keys_have_probability_zero_and_a_fully_masked_query_is_uniform() {
+        let (visible, masked, masked_twice) = (0.0, f32::MIN, f32::NEG_INFINITY);
         let scores = tensor(&[3.0, -2.0, 3.0, 1e4, 3.0, -2.0, 3.0, 1e4], [1, 1, 2, 4]);
-        let bias = tensor(&[seen, masked, seen, twice, masked, masked, masked, masked], [1, 1, 2, 4]);
+        let bias = [visible, masked, visible, masked_twice, masked, masked, masked, masked];
+        let bias = tensor(&bias, [1, 1, 2, 4]);
         let p = values(biased_softmax(scores, bias, 1.0));
         assert_eq!(p, [0.5, 0.0, 0.5, 0.0, 0.25, 0.25, 0.25, 0.25]);
     }
@@ -192,7 +193,7 @@ mod attention {
     }
 
     #[test]
-    fn other_number_types_go_the_portable_way() {
+    fn other_dtypes_use_the_portable_kernels() {
         let scores = tensor_f64([1.0, 2.0], [1, 1, 1, 2], &Device::default());
         let p = biased_softmax(scores, tensor_f64([0.0, 0.0], [1, 1, 1, 2], &Device::default()), 2.0);
         assert_eq!(p.dtype(), DType::F64);

@@ -1,3 +1,5 @@
+//! Components of the maskable layers of every family.
+
 use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::{Value, json};
 
@@ -10,7 +12,7 @@ use crate::inputs::ModelInputs;
 use crate::testing::{Tensors, filled, read_weights};
 use crate::transformer::Transformer;
 
-/// Every family with sizes that tell heads, head width and hidden width apart.
+/// Configurations of every family, with different values for the number of heads, the head width and the hidden width.
 fn wide_configs() -> Vec<Value> {
     let sizes = json!({
         "hidden_size": 24, "n_embd": 24, "num_attention_heads": 6, "num_heads": 6, "n_head": 6,
@@ -23,7 +25,7 @@ fn resnet() -> Value {
         "hidden_sizes": [4, 8], "depths": [2, 1], "layer_type": "basic"})
 }
 
-fn parts_of_model(config: &Value) -> Vec<LayerComponents> {
+fn components_of_model(config: &Value) -> Vec<LayerComponents> {
     layer_components(&AnyModel::init(config, &Device::default()).unwrap())
 }
 
@@ -42,7 +44,7 @@ fn config_of(model_type: &str) -> Value {
 
 #[test]
 fn gpt2_heads_have_columns_of_query_key_and_value() {
-    let layers = parts_of_model(&config_of("gpt2"));
+    let layers = components_of_model(&config_of("gpt2"));
     let (axis, ranges) = weight(layer(&layers, "attn.c_attn"), Component::Head(1));
     assert_eq!((axis, ranges), (1, vec![4..8, 28..32, 52..56]));
     assert_eq!(weight(layer(&layers, "attn.c_proj"), Component::Head(1)), (0, vec![4..8; 1]));
@@ -52,14 +54,14 @@ fn gpt2_heads_have_columns_of_query_key_and_value() {
         (Component::AllHeads, 0, &vec![0..24; 1])
     );
     for name in ["mlp.c_fc", "mlp.c_proj"] {
-        assert_eq!(layer(&layers, name).slices.len(), 1, "{name} is the MLP's once");
+        assert_eq!(layer(&layers, name).slices.len(), 1, "{name} belongs to the MLP only");
         assert_eq!(layer(&layers, name).slices[0].component, Component::Mlp);
     }
 }
 
 #[test]
 fn gpt_neox_heads_have_their_query_key_and_value_together() {
-    let layers = parts_of_model(&config_of("gpt_neox"));
+    let layers = components_of_model(&config_of("gpt_neox"));
     assert_eq!(weight(layer(&layers, "attention.query_key_value"), Component::Head(2)), (0, vec![24..36; 1]));
     assert_eq!(weight(layer(&layers, "attention.dense"), Component::Head(2)), (1, vec![8..12; 1]));
 }
@@ -70,7 +72,7 @@ fn mpnet_and_gpt_neo_have_names_of_their_own() {
         ("mpnet", "attention.attn.q", "attention.attn.o"),
         ("gpt_neo", "attn.attention.q_proj", "attn.attention.out_proj"),
     ] {
-        let layers = parts_of_model(&config_of(model_type));
+        let layers = components_of_model(&config_of(model_type));
         assert_eq!(weight(layer(&layers, query), Component::Head(5)), (0, vec![20..24; 1]));
         assert_eq!(weight(layer(&layers, output), Component::Head(5)), (1, vec![20..24; 1]));
     }
@@ -78,7 +80,7 @@ fn mpnet_and_gpt_neo_have_names_of_their_own() {
 
 #[test]
 fn convbert_has_two_kinds_of_heads() {
-    let layers = parts_of_model(&config_of("convbert"));
+    let layers = components_of_model(&config_of("convbert"));
     assert_eq!(weight(layer(&layers, "attention.self.query"), Component::Head(2)), (0, vec![8..12; 1]));
     let kernels = layer(&layers, "attention.self.conv_kernel_layer");
     assert_eq!(weight(kernels, Component::ConvolutionHead(1)), (0, vec![3..6; 1]));
@@ -91,19 +93,20 @@ fn convbert_has_two_kinds_of_heads() {
 
 #[test]
 fn resnet_layers_are_counted_in_stages() {
-    let layers = parts_of_model(&resnet());
-    let places: Vec<Location> = layers.iter().map(|layer| layer.location).collect();
+    let layers = components_of_model(&resnet());
+    let locations: Vec<Location> = layers.iter().map(|layer| layer.location).collect();
     let block = |stage, layer| Location::Block { stage: Some(stage), layer };
-    assert_eq!(places.first(), Some(&Location::Input));
-    assert_eq!(places.last(), Some(&Location::Output));
-    assert!(places.is_sorted() && places.contains(&block(0, 1)) && places.contains(&block(1, 0)), "{places:?}");
+    assert_eq!(locations.first(), Some(&Location::Input));
+    assert_eq!(locations.last(), Some(&Location::Output));
+    assert!(locations.is_sorted(), "{locations:?}");
+    assert!(locations.contains(&block(0, 1)) && locations.contains(&block(1, 0)), "{locations:?}");
     assert_eq!(layer(&layers, "shortcut.convolution").slices[0].component, Component::Shortcut);
     assert_eq!(layer(&layers, "layer.1.convolution").slices[0].component, Component::Convolutions);
 }
 
 #[test]
 fn layers_outside_the_blocks_stand_before_or_after_them() {
-    let layers = parts_of_model(&config_of("electra"));
+    let layers = components_of_model(&config_of("electra"));
     assert_eq!(layers[0].location, Location::Input);
     assert_eq!(layers.last().unwrap().location, Location::Output);
     assert_eq!(layers.last().unwrap().slices[0].component, Component::Other);
@@ -122,33 +125,35 @@ fn runs_are_flat_and_row_major() {
 #[test]
 fn every_entry_belongs_to_one_part_and_no_layer_of_a_block_is_forgotten() {
     for config in wide_configs().iter().chain([&resnet()]) {
-        for layer in parts_of_model(config) {
+        for layer in components_of_model(config) {
             let (shape, name) = (&layer.layer.shape, &layer.layer.name);
             let runs = layer.slices.iter().flat_map(|slice| slice.weight_runs(shape));
-            assert!(are_once(runs, shape.iter().product()), "{name}");
+            assert!(cover_once(runs, shape.iter().product()), "{name}");
             let outputs = shape[output_and_input(layer.layer.kind)[0]];
             let biases = layer.slices.iter().flat_map(|slice| slice.bias.clone());
-            assert!(are_once(biases, if layer.layer.bias { outputs } else { 0 }), "{name}");
+            assert!(cover_once(biases, if layer.layer.bias { outputs } else { 0 }), "{name}");
             let in_block = matches!(layer.location, Location::Block { .. });
             assert_eq!(in_block, layer.slices[0].component != Component::Other, "{name}");
         }
     }
 }
 
-fn are_once(ranges: impl Iterator<Item = Range<usize>>, len: usize) -> bool {
-    let mut times = vec![0; len];
-    ranges.flatten().for_each(|entry| times[entry] += 1);
-    times.iter().all(|times| *times == 1)
+/// Whether the ranges contain each index below `len` exactly once.
+fn cover_once(ranges: impl Iterator<Item = Range<usize>>, len: usize) -> bool {
+    let mut counts = vec![0; len];
+    ranges.flatten().for_each(|entry| counts[entry] += 1);
+    counts.iter().all(|count| *count == 1)
 }
 
-/// A head without query, key and value gives nothing, and so does one whose output is not read: both ways of cutting it
-/// out give the same numbers, if the parts of all its layers are the right ones.
+/// Removes a head in two ways: by zeroing the outputs of its query, key and value projections, and by zeroing the
+/// inputs of the output projection that read it. Both models compute the same values if the slices of all layers are
+/// correct.
 #[test]
 fn a_head_can_be_cut_out_on_either_side() {
     let device = Device::default();
     for config in wide_configs() {
         let model = filled(AnyTransformer::init(&config, &device).unwrap());
-        // ConvBERT's convolution reads the query of all attention heads.
+        // ConvBERT's convolution depends on the queries of all attention heads, so one of its own heads is removed.
         let head = if config["model_type"] == "convbert" { Component::ConvolutionHead(1) } else { Component::Head(1) };
         let folder = tempfile::tempdir().unwrap();
         model.save(folder.path()).unwrap();
@@ -160,8 +165,8 @@ fn a_head_can_be_cut_out_on_either_side() {
             logits(&AnyTransformer::load(folder.path(), &device).unwrap())
         });
         let whole = logits(&model);
-        assert!(far(&outputs[0], &outputs[1]) < 1e-5, "{config}");
-        assert!(far(&outputs[0], &whole) > 1e-4, "{config}: the head does something");
+        assert!(max_difference(&outputs[0], &outputs[1]) < 1e-5, "{config}");
+        assert!(max_difference(&outputs[0], &whole) > 1e-4, "{config}: removing the head changes nothing");
     }
 }
 
@@ -196,6 +201,6 @@ fn logits(model: &AnyTransformer) -> Vec<f32> {
     model.forward(&inputs).unwrap().last_hidden_state.to_data_as::<f32>().try_to_vec().unwrap()
 }
 
-fn far(first: &[f32], second: &[f32]) -> f32 {
+fn max_difference(first: &[f32], second: &[f32]) -> f32 {
     first.iter().zip(second).map(|(first, second)| (first - second).abs()).fold(0.0, f32::max)
 }

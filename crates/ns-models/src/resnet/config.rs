@@ -1,4 +1,4 @@
-//! HF's `ResNetConfig`.
+//! Configuration of ResNet, HF's `ResNetConfig`.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,42 +7,44 @@ use crate::config::{CommonConfig, Head, check_sizes, invalid_config};
 use crate::error::ModelError;
 
 pub(crate) const MODEL_TYPE: &str = "resnet";
+/// HF classes and their heads; the first is the default.
 const HEADS: [(&str, Head); 2] =
     [("ResNetModel", Head::None), ("ResNetForImageClassification", Head::ImageClassification)];
-/// How much narrower a bottleneck is than what comes out of it.
+/// Ratio of a bottleneck layer's output width to its inner width.
 pub(super) const REDUCTION: usize = 4;
 
-/// What a residual layer computes.
+/// Kind of residual layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ResNetLayerType {
-    /// Two convolutions of 3 × 3.
+    /// Two 3 × 3 convolutions, HF's `ResNetBasicLayer`.
     Basic,
-    /// 1 × 1 to a quarter of the width, 3 × 3, and 1 × 1 back.
+    /// A 1 × 1 convolution to a quarter of the output width, a 3 × 3 convolution, and a 1 × 1 convolution to the output
+    /// width, HF's `ResNetBottleNeckLayer`.
     Bottleneck,
 }
 
-/// Configuration of a ResNet, with the fields and defaults of HF's `ResNetConfig`.
+/// Configuration of a [`ResNet`](super::ResNet), with the fields and defaults of HF's `ResNetConfig`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ResNetConfig {
-    /// Channels of the images.
+    /// Number of channels of the images.
     pub num_channels: usize,
-    /// Width of the stem.
+    /// Number of output channels of the stem.
     pub embedding_size: usize,
-    /// Width of each stage.
+    /// Number of output channels of each stage.
     pub hidden_sizes: Vec<usize>,
-    /// Residual layers of each stage.
+    /// Number of residual layers of each stage.
     pub depths: Vec<usize>,
-    /// What a residual layer computes.
+    /// Kind of residual layer.
     pub layer_type: ResNetLayerType,
-    /// Non-linearity of the stem and after each residual addition; inside of the layers it is always ReLU.
+    /// Activation function of the stem and after each residual addition. Inside a residual layer it is always ReLU.
     pub hidden_act: Activation,
-    /// Whether the first stage halves the resolution, as the others do.
+    /// Whether the first stage halves the resolution, as the other stages do.
     pub downsample_in_first_stage: bool,
-    /// Whether a bottleneck halves the resolution by its first convolution and not by the second.
+    /// Whether the first convolution of a bottleneck layer halves the resolution, instead of the second.
     pub downsample_in_bottleneck: bool,
-    /// The class, its labels, and everything else in the file.
+    /// Class name, labels and all fields that are not listed here.
     #[serde(flatten)]
     pub common: CommonConfig,
 }
@@ -64,23 +66,24 @@ impl Default for ResNetConfig {
 }
 
 impl ResNetConfig {
-    /// Head by the first of `architectures`; the base model if there is none.
+    /// Returns the head of the first class in `architectures`, or [`Head::None`] if the list is empty or missing.
     ///
     /// # Errors
-    /// [`ModelError::UnknownArchitecture`].
+    /// Returns [`ModelError::UnknownArchitecture`] for a class that the family does not have.
     pub fn head(&self) -> Result<Head, ModelError> {
         self.common.head(MODEL_TYPE, &HEADS)
     }
 
-    /// Width of the last stage.
+    /// Number of output channels of the last stage.
     pub fn output_size(&self) -> usize {
         self.hidden_sizes.last().copied().unwrap_or_default()
     }
 
-    /// Checks that the sizes describe a model.
+    /// Checks that the configuration describes a model that this crate supports.
     ///
     /// # Errors
-    /// [`ModelError::InvalidConfig`], [`ModelError::UnknownArchitecture`].
+    /// Returns [`ModelError::InvalidConfig`] for impossible sizes and [`ModelError::UnknownArchitecture`] for an
+    /// unknown class.
     pub fn validate(&self) -> Result<(), ModelError> {
         self.head()?;
         let smallest = |sizes: &[usize]| sizes.iter().copied().min().unwrap_or_default();

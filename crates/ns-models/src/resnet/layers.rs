@@ -1,4 +1,5 @@
-//! HF's `ResNetConvLayer`, `ResNetBasicLayer` and `ResNetBottleNeckLayer`.
+//! Convolutions, residual layers and stages: HF's `ResNetConvLayer`, `ResNetBasicLayer`, `ResNetBottleNeckLayer` and
+//! `ResNetStage`.
 
 use burn::module::{Module, Param};
 use burn::nn::conv::{Conv2d, Conv2dConfig};
@@ -8,7 +9,7 @@ use burn::tensor::{Device, Tensor};
 use super::{ResNetConfig, ResNetLayerType, config::REDUCTION};
 use crate::activation::Activation;
 
-/// A convolution without bias and its batch norm.
+/// A convolution without a bias, followed by a batch norm.
 #[derive(Module, Debug)]
 pub(super) struct ConvNorm {
     pub(super) convolution: Conv2d,
@@ -24,12 +25,14 @@ impl ConvNorm {
             .with_bias(false)
             .with_initializer(Initializer::Zeros)
             .init(device);
-        // Evaluation is what a model is loaded for; the module's doc says how to train with batch statistics.
+        // Evaluation mode; the docs of `ResNet` say how to train with batch statistics.
         let normalization =
             BatchNorm { training: Param::from_bool(false), ..BatchNormConfig::new(output).init(device) };
         Self { convolution, normalization }
     }
 
+    /// Normalised output of the convolution.
+    ///
     /// # Shapes
     /// - input: `[batch, in, height, width]`
     /// - output: `[batch, out, ⌈height / stride⌉, ⌈width / stride⌉]`
@@ -38,7 +41,7 @@ impl ConvNorm {
     }
 }
 
-/// Residual layers of one width.
+/// Consecutive residual layers with the same number of output channels.
 #[derive(Module, Debug)]
 pub(super) struct ResNetStage {
     layers: Vec<ResNetLayer>,
@@ -56,6 +59,8 @@ impl ResNetStage {
         Self { layers: (0..config.depths[stage]).map(layer).collect() }
     }
 
+    /// Runs all layers of the stage.
+    ///
     /// # Shapes
     /// - input: `[batch, in, height, width]`
     /// - output: `[batch, out, ⌈height / stride⌉, ⌈width / stride⌉]`
@@ -64,10 +69,10 @@ impl ResNetStage {
     }
 }
 
-/// `act(shortcut(x) + layer(x))`.
+/// A residual layer: `act(shortcut(x) + layer(x))`.
 #[derive(Module, Debug)]
 struct ResNetLayer {
-    /// Only where width or resolution change.
+    /// `None` if the layer keeps width and resolution; then the shortcut is the identity.
     shortcut: Option<ConvNorm>,
     layer: Vec<ConvNorm>,
     #[module(skip)]
@@ -89,13 +94,16 @@ impl ResNetLayer {
         Self { shortcut, layer, activation: config.hidden_act }
     }
 
+    /// # Shapes
+    /// - input: `[batch, in, height, width]`
+    /// - output: `[batch, out, ⌈height / stride⌉, ⌈width / stride⌉]`
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let residual = match &self.shortcut {
             Some(shortcut) => shortcut.forward(input.clone()),
             None => input.clone(),
         };
-        // HF passes no activation to what is inside: it is ReLU whatever `hidden_act` says.
-        let step = |hidden, (place, conv): (usize, &ConvNorm)| match place {
+        // Inside the layer HF uses `ResNetConvLayer`'s default activation, ReLU, regardless of `hidden_act`.
+        let step = |hidden, (index, conv): (usize, &ConvNorm)| match index {
             0 => conv.forward(hidden),
             _ => conv.forward(Activation::Relu.forward(hidden)),
         };

@@ -1,14 +1,7 @@
-//! ResNet (He et al. 2016), HF's `ResNetModel` and its head.
+//! ResNet (He et al. 2016), HF's `ResNetModel` and `ResNetForImageClassification`.
 //!
-//! Convolutions with batch norms in stages of residual layers: `x ← act(shortcut(x) + layer(x))`. Stages differ in
-//! width and resolution, so there is no residual stream that runs through the model, and no transformer's sites.
-//!
-//! Batch norms use their running statistics, as HF's models do in evaluation, and leave them as they are, on devices
-//! with autodiff, too, so that gradients flow through a frozen model. Burn keeps a flag for this in each batch norm:
-//! a model that is made or loaded here has it off, `freeze` keeps it off, and neither `valid` nor `train` turns it
-//! on. To fine-tune with the statistics of each batch, which then move the running ones, call `unfreeze` (of the
-//! model, or `unfreeze_group` of some layers), which turns the flag on and lets the parameters require gradients. The
-//! last batch's statistics are in place only after `valid`: save what that gives.
+//! Convolutions with batch norms, in stages of residual layers: `x ← act(shortcut(x) + layer(x))`. Width and resolution
+//! change from stage to stage, so no residual stream runs through the whole model, and it has no residual-stream sites.
 
 mod config;
 mod layers;

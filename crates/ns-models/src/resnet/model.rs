@@ -1,4 +1,4 @@
-//! The base model, its head, and its checkpoint's keys.
+//! The model with its head, and the names of its checkpoint tensors.
 
 use burn::module::Module;
 use burn::nn::pool::{AdaptiveAvgPool2d, AdaptiveAvgPool2dConfig, MaxPool2d, MaxPool2dConfig};
@@ -21,16 +21,30 @@ use crate::inputs::{Logits, ModelInputs};
 use crate::layers::MaskableLayer;
 use crate::model::Model;
 
-/// HF's names of what lies flat here; its classifier is the second part of a sequence.
+/// Names that differ, Burn's and HF's: HF nests these layers more deeply, and its classifier is the second module of an
+/// `nn.Sequential`.
 const RENAMED: [(&str, &str); 3] =
     [("embedder", "embedder.embedder"), ("stages", "encoder.stages"), ("classifier", "classifier.1")];
-/// What the layers of a block belong to.
-const PARTS: [(&str, HeadSplit); 2] =
+/// Which component of a residual layer each convolution belongs to.
+const BLOCK_LAYERS: [(&str, HeadSplit); 2] =
     [("layer", HeadSplit::Whole(Component::Convolutions)), ("shortcut", HeadSplit::Whole(Component::Shortcut))];
-/// PyTorch's count of batches, which only a cumulative average would read.
+/// Keys of PyTorch's batch counters, ignored here. PyTorch reads them only for cumulative averages (`momentum=None`).
 const BATCH_COUNTS: &str = ".num_batches_tracked";
 
-/// ResNet with the head that its configuration names.
+/// ResNet ([He et al. 2016](https://arxiv.org/abs/1512.03385)) with the head that its configuration names.
+///
+/// The HF classes are `ResNetModel` and `ResNetForImageClassification`. A ResNet has no residual stream that runs
+/// through the whole model, so it is a [`Model`], but not a [`Transformer`](crate::Transformer).
+///
+/// # Batch norms
+/// Batch norms use their running statistics and do not update them, as HF's models do in evaluation mode. This holds on
+/// devices with autodiff too, so gradients can flow through a frozen model.
+///
+/// Burn stores a training flag in each batch norm. It is off in a model that was initialised or loaded here. `freeze`
+/// keeps it off, and neither `valid` nor `train` turns it on. To fine-tune with batch statistics, which also update the
+/// running statistics, call `unfreeze` on the model, or `unfreeze_group` for some layers. This turns the flag on and
+/// makes the parameters require gradients. The update of the last batch is applied only by `valid`, so save the model
+/// that `valid` returns.
 #[derive(Module, Debug)]
 pub struct ResNet {
     resnet: ResNetBase,
@@ -51,35 +65,38 @@ struct ResNetBase {
     pooler: AdaptiveAvgPool2d,
 }
 
-/// What a [`ResNet`] gives.
+/// Output of a [`ResNet`].
 #[derive(Clone, Debug)]
 pub struct ResNetOutput {
-    /// Output of the stem, then of each stage, `[batch, channels, height, width]`.
+    /// Outputs of the stem and of each stage, `[batch, channels, height, width]`.
     pub hidden_states: Vec<Tensor<4>>,
-    /// Mean of the last over all pixels, `[batch, channels, 1, 1]`.
+    /// Mean of the last hidden state over all pixels, `[batch, channels, 1, 1]`.
     pub pooler_output: Tensor<4>,
-    /// Scores of the head, none for a base model.
+    /// Logits of the head; `None` for a model without a head.
     pub logits: Option<Logits>,
 }
 
 impl ResNet {
-    /// The forward pass.
+    /// Runs the forward pass.
     ///
     /// # Errors
-    /// [`ModelError::InvalidInput`].
+    /// Returns [`ModelError::InvalidInput`] for inputs that are not images with the model's number of channels.
     pub fn forward(&self, inputs: &ModelInputs) -> Result<ResNetOutput, ModelError> {
         self.check_inputs(inputs)?;
         let hidden_states = self.resnet.forward(inputs.pixels()?.clone());
         let last = hidden_states[hidden_states.len() - 1].clone();
         let pooler_output = self.resnet.pooler.forward(last);
-        let scores = |classifier: &Linear| classifier.forward(pooler_output.clone().flatten::<2>(1, 3));
-        let logits = self.classifier.as_ref().map(|classifier| Logits::Sequences(scores(classifier)));
+        let classify = |classifier: &Linear| classifier.forward(pooler_output.clone().flatten::<2>(1, 3));
+        let logits = self.classifier.as_ref().map(|classifier| Logits::Sequences(classify(classifier)));
         Ok(ResNetOutput { hidden_states, pooler_output, logits })
     }
 }
 
 impl ResNetBase {
-    /// Output of the stem, then of each stage.
+    /// Computes the outputs of the stem and of each stage.
+    ///
+    /// # Shapes
+    /// - images: `[batch, channels, height, width]`
     fn forward(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
         let stem = self.max_pool.forward(self.activation.forward(self.embedder.forward(images)));
         let mut hidden_states = vec![stem.clone()];
@@ -151,11 +168,12 @@ impl Model for ResNet {
     }
 
     fn block_layout(&self) -> BlockLayout {
-        BlockLayout { n_heads: 0, lists: &["stages", "layers"], layers: &PARTS }
+        BlockLayout { n_heads: 0, lists: &["stages", "layers"], layers: &BLOCK_LAYERS }
     }
 
-    /// HF's `_init_weights`: convolutions by He et al. (2015, equation 14, over what goes out), the classifier as
-    /// PyTorch makes linear layers, and batch norms that change nothing.
+    /// As in HF's `_init_weights`: Kaiming initialisation with `mode="fan_out"` for the convolutions
+    /// ([He et al. 2015](https://arxiv.org/abs/1502.01852), equation 14), PyTorch's default for the classifier, and
+    /// batch norms that start as the identity.
     fn initial_value(&self, path: &str, shape: &[usize]) -> InitialValue {
         let leaf = path.rsplit_once('.').map_or(path, |(_, leaf)| leaf);
         match (leaf, shape) {

@@ -1,4 +1,4 @@
-//! A ResNet end to end: what it says, its batch norms, and its folder.
+//! Tests of a whole ResNet: its outputs, batch norms, gradients and model folder.
 
 use std::path::Path;
 
@@ -20,7 +20,7 @@ use crate::testing::{change_config, filled, read_weights};
 
 const CLASSES: &str = "ResNetForImageClassification";
 
-/// Two stages of bottlenecks: the first layer of the first stage has a shortcut for its width alone.
+/// Two stages of bottleneck layers. The shortcut of the very first layer changes the width but not the resolution.
 fn config(class: &str) -> Value {
     json!({
         "model_type": "resnet", "architectures": [class], "num_channels": 2, "embedding_size": 4,
@@ -63,7 +63,7 @@ fn scores(model: &ResNet, inputs: &ModelInputs) -> TensorData {
     }
 }
 
-/// All running statistics, by name.
+/// All running statistics with their names.
 fn statistics(model: &ResNet) -> Vec<(String, TensorData)> {
     let tensors = model.collect(None, None, true).into_iter().filter(|tensor| tensor.name.contains("running_"));
     tensors.map(|tensor| (tensor.name.clone(), bridge::into_data(tensor).unwrap())).collect()
@@ -147,17 +147,17 @@ fn gradients_flow_through_batch_norms_that_stay_as_they_are() {
 fn only_unfreeze_turns_the_statistics_of_batches_on() {
     let device = Device::default().autodiff();
     let inputs = images_on([2, 2, 21, 16], &device);
-    let moves = |model: ResNet| {
+    let updates_statistics = |model: ResNet| {
         let before = statistics(&model);
         model.logits(&inputs).unwrap();
-        assert_eq!(statistics(&model), before, "an update is in place only after `valid` or at the next one");
+        assert_eq!(statistics(&model), before, "only `valid` or the next forward pass applies an update");
         statistics(&model.valid()) != before
     };
-    assert!(!moves(model_on(CLASSES, &device)));
-    assert!(!moves(model_on(CLASSES, &device).valid().train()));
-    assert!(!moves(model(CLASSES).train()));
-    assert!(moves(model_on(CLASSES, &device).unfreeze()));
-    assert!(!moves(model_on(CLASSES, &device).unfreeze().freeze()));
+    assert!(!updates_statistics(model_on(CLASSES, &device)));
+    assert!(!updates_statistics(model_on(CLASSES, &device).valid().train()));
+    assert!(!updates_statistics(model(CLASSES).train()));
+    assert!(updates_statistics(model_on(CLASSES, &device).unfreeze()));
+    assert!(!updates_statistics(model_on(CLASSES, &device).unfreeze().freeze()));
     let trained = model_on(CLASSES, &device).unfreeze().valid();
     scores(&trained, &self::inputs()).assert_eq(&scores(&model(CLASSES), &self::inputs()), true);
 }
@@ -215,7 +215,7 @@ mod refused {
             ("hidden_sizes", json!([3, 8]), "hidden_sizes is 3, but a bottleneck divides it by 4"),
             ("embedding_size", json!(0), "embedding_size is 0"),
             ("layer_type", json!("wide"), "bottleneck"),
-            ("architectures", json!(["ResNetBackbone"]), "known are: ResNetModel, ResNetForImageClassification"),
+            ("architectures", json!(["ResNetBackbone"]), "values are: ResNetModel, ResNetForImageClassification"),
         ] {
             let before = std::fs::read(folder.path().join("config.json")).unwrap();
             change_config(folder.path(), |config| config[field] = value);

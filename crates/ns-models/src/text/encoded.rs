@@ -1,4 +1,4 @@
-//! Encoded texts, and the way back from their positions to the words that a reader sees.
+//! Encoded texts, with the mapping from token positions to words and bytes of the original text.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use tokenizers::Encoding;
 
 use crate::inputs::ModelInputs;
 
-/// Which text of a pair; a text that stands alone is the first.
+/// One of the two texts of a pair. A single text is the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TextPart {
     /// The first or only text.
@@ -15,39 +15,40 @@ pub enum TextPart {
     Second,
 }
 
-/// One position of a row.
+/// A token of a row, with its position in the original text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextToken {
     /// Id in the vocabulary.
     pub id: u32,
     /// The token as the vocabulary writes it, e.g. `##ing`.
     pub token: String,
-    /// Segment of the token, 0 or 1.
+    /// Token type (segment), 0 or 1.
     pub token_type: u32,
-    /// The text that it comes from; `None` for special tokens and padding.
+    /// The text that the token comes from; `None` for special tokens and padding.
     pub part: Option<TextPart>,
-    /// The bytes of that text which it stands for.
+    /// Byte range of the token in its text.
     pub bytes: Range<usize>,
-    /// The word that it belongs to, counted within its text as the tokenizer splits it.
+    /// Index of the token's word in its text, as the tokenizer splits it into words; `None` for special tokens and
+    /// padding.
     pub word: Option<usize>,
-    /// Whether the tokenizer added it, as `[CLS]`, `[SEP]` and padding are.
+    /// Whether the tokenizer added the token, like `[CLS]`, `[SEP]` and padding.
     pub special: bool,
-    /// Whether it is padding, which no other position attends to.
+    /// Whether the token is padding, which is masked in attention.
     pub padding: bool,
 }
 
-/// A word of a text, and the positions that hold it.
+/// A word of a text and its tokens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Word {
-    /// Its number in the text.
+    /// Index of the word in its text.
     pub index: usize,
-    /// Positions in the padded row.
+    /// Positions of the word's tokens in the padded row.
     pub tokens: Range<usize>,
-    /// Bytes of the text.
+    /// Byte range of the word in its text.
     pub bytes: Range<usize>,
 }
 
-/// A row of a batch, padded and cut as the model sees it.
+/// A row of a batch: the tokens of a text or pair, after truncation and padding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncodedText {
     tokens: Vec<TextToken>,
@@ -60,7 +61,7 @@ impl EncodedText {
             let (special, padding) =
                 (encoding.get_special_tokens_mask()[at] == 1, encoding.get_attention_mask()[at] == 0);
             let (start, end) = encoding.get_offsets()[at];
-            // Without a post-processor the only text is said to reach over the padding, too.
+            // Without a post-processor, `tokenizers` assigns the padding to the first text.
             let part = sequences[at].filter(|_| !special && !padding);
             TextToken {
                 id: encoding.get_ids()[at],
@@ -76,17 +77,18 @@ impl EncodedText {
         Self { tokens: (0..encoding.len()).map(token).collect() }
     }
 
-    /// All positions, padding and special tokens too.
+    /// All tokens of the row, special tokens and padding included.
     pub fn tokens(&self) -> &[TextToken] {
         &self.tokens
     }
 
-    /// Positions whose bytes overlap `bytes` of a text; `None` when none does, e.g. because the text was cut there.
+    /// Returns the positions of the tokens that overlap a byte range of a text; `None` if there are none, for example
+    /// because the text was truncated.
     pub fn tokens_of(&self, part: TextPart, bytes: Range<usize>) -> Option<Range<usize>> {
         let overlaps = |token: &TextToken| {
             token.part == Some(part) && token.bytes.start < bytes.end && bytes.start < token.bytes.end
         };
-        // An empty range within a token would overlap it by the formula.
+        // The comparison above would let an empty range overlap the token around it.
         let [first, last] = match bytes.is_empty() {
             true => return None,
             false => [self.tokens.iter().position(overlaps)?, self.tokens.iter().rposition(overlaps)?],
@@ -94,7 +96,7 @@ impl EncodedText {
         Some(first..last + 1)
     }
 
-    /// Words of a text that have a token, in order.
+    /// Returns the words of a text in order. Words that were truncated away are missing.
     pub fn words(&self, part: TextPart) -> Vec<Word> {
         let mut words: Vec<Word> = Vec::new();
         let of_part = self.tokens.iter().enumerate().filter(|(_, token)| token.part == Some(part));
@@ -110,16 +112,17 @@ impl EncodedText {
         words
     }
 
-    /// Positions of word `index` of a text; `None` when it was cut off or there are not so many.
+    /// Returns the positions of the tokens of word `index` of a text; `None` if there is no such word or it was
+    /// truncated away.
     pub fn tokens_of_word(&self, part: TextPart, index: usize) -> Option<Range<usize>> {
         self.words(part).into_iter().find(|word| word.index == index).map(|word| word.tokens)
     }
 }
 
-/// A batch for a model, and what its positions mean.
+/// A batch of encoded texts: the model's inputs, and the tokens of each row.
 #[derive(Clone, Debug)]
 pub struct TextBatch {
-    /// Ids, attention mask and, where the model reads them, token types.
+    /// Token ids, attention mask and, for models that read them, token types, each `[batch, seq]`.
     pub inputs: ModelInputs,
     rows: Vec<EncodedText>,
 }
@@ -129,22 +132,22 @@ impl TextBatch {
         Self { inputs, rows }
     }
 
-    /// The rows, one a text or pair.
+    /// The rows, one per text or pair.
     pub fn rows(&self) -> &[EncodedText] {
         &self.rows
     }
 
-    /// [`EncodedText::tokens_of`] in the first or only text of a row; `None` without such a row, too.
+    /// Returns [`EncodedText::tokens_of`] for the first text of a row; `None` if there is no such row.
     pub fn tokens_of(&self, row: usize, bytes: Range<usize>) -> Option<Range<usize>> {
         self.rows.get(row)?.tokens_of(TextPart::First, bytes)
     }
 
-    /// [`EncodedText::words`] of the first or only text of a row; none without such a row.
+    /// Returns [`EncodedText::words`] for the first text of a row; empty if there is no such row.
     pub fn words(&self, row: usize) -> Vec<Word> {
         self.rows.get(row).map(|row| row.words(TextPart::First)).unwrap_or_default()
     }
 
-    /// [`EncodedText::tokens_of_word`] in the first or only text of a row; `None` without such a row, too.
+    /// Returns [`EncodedText::tokens_of_word`] for the first text of a row; `None` if there is no such row.
     pub fn tokens_of_word(&self, row: usize, index: usize) -> Option<Range<usize>> {
         self.rows.get(row)?.tokens_of_word(TextPart::First, index)
     }

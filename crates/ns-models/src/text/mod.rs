@@ -1,8 +1,8 @@
-//! Texts to batches, with the tokenizer that a model folder brings.
+//! Encodes texts into batches with the tokenizer of a model folder.
 //!
-//! `tokenizer.json` says how a text becomes tokens, and `tokenizer_config.json` how rows become a batch: as
-//! `AutoTokenizer.from_pretrained(folder)(texts, padding=True, truncation=True)` does, so of the sections `padding`
-//! and `truncation` of `tokenizer.json` only the sides and the padding token count.
+//! `tokenizer.json` defines how a text becomes tokens and `tokenizer_config.json` how rows become a batch, as in
+//! `AutoTokenizer.from_pretrained(folder)(texts, padding=True, truncation=True)`. Only the sides and the padding token
+//! are read from the sections `padding` and `truncation` of `tokenizer.json`.
 
 mod encoded;
 mod settings;
@@ -25,8 +25,8 @@ use crate::inputs::ModelInputs;
 
 const TOKENIZER: &str = "tokenizer.json";
 
-/// What tokenizers without `tokenizer.json` are made of.
-const SLOW: [&str; 6] =
+/// Files of HF's slow tokenizers, which have no `tokenizer.json`.
+const SLOW_TOKENIZER_FILES: [&str; 6] =
     ["vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model"];
 
 /// The tokenizer of a model folder.
@@ -38,57 +38,59 @@ pub struct TextTokenizer {
 }
 
 impl TextTokenizer {
-    /// Reads `tokenizer.json`, and what `tokenizer_config.json`, `special_tokens_map.json` and `config.json` say about
-    /// padding and the longest sequence, if they are there.
+    /// Reads `tokenizer.json`, and the settings for padding and truncation in `tokenizer_config.json`,
+    /// `special_tokens_map.json` and `config.json` if these files exist.
     ///
     /// # Errors
-    /// [`ModelError::Tokenizer`] without `tokenizer.json` or for one that is not valid, [`ModelError::Io`], and
-    /// [`ModelError::InvalidJson`] for the other files.
+    /// Returns [`ModelError::Tokenizer`] if `tokenizer.json` is missing or invalid, [`ModelError::InvalidJson`] if
+    /// another file is invalid, and [`ModelError::Io`] if a file cannot be read.
     pub fn from_folder(folder: &Path) -> Result<Self, ModelError> {
         let path = folder.join(TOKENIZER);
         let mut tokenizer = read_tokenizer(folder, &path)?;
         let settings = Settings::read(folder, &tokenizer)?;
         tokenizer.with_padding(None);
-        let mut read = Self { tokenizer, path, settings };
-        read.set_truncation()?;
-        Ok(read)
+        let mut tokenizer = Self { tokenizer, path, settings };
+        tokenizer.set_truncation()?;
+        Ok(tokenizer)
     }
 
-    /// Cuts texts at `max_length` tokens, special tokens included, where that is less than the model can take.
+    /// Truncates texts to `max_length` tokens, special tokens included. A length above the current limit has no effect.
     ///
     /// # Errors
-    /// [`ModelError::Tokenizer`] if the special tokens leave no room.
+    /// Returns [`ModelError::Tokenizer`] if the special tokens leave no room for text.
     pub fn with_max_length(mut self, max_length: usize) -> Result<Self, ModelError> {
         self.settings.max_length = Some(self.settings.max_length.map_or(max_length, |limit| limit.min(max_length)));
         self.set_truncation()?;
         Ok(self)
     }
 
-    /// The longest row, special tokens included; `None` without a limit.
+    /// Maximum number of tokens of a row, special tokens included; `None` if there is no limit.
     pub fn max_length(&self) -> Option<usize> {
         self.settings.max_length
     }
 
-    /// Encodes texts with special tokens, cuts what is too long, and pads to the longest.
+    /// Encodes texts with special tokens, truncates them to [`max_length`](Self::max_length), and pads them to the
+    /// longest row.
     ///
     /// # Shapes
-    /// - inputs: `[texts.len(), longest]`
+    /// - tensors of [`TextBatch::inputs`]: `[texts, longest row]`
     ///
     /// # Errors
-    /// [`ModelError::InvalidInput`] without texts or without any token, [`ModelError::Tokenizer`] if the texts cannot
-    /// be tokenized, or need padding and there is no padding token.
+    /// Returns [`ModelError::InvalidInput`] if there are no texts or no tokens, and [`ModelError::Tokenizer`] if the
+    /// texts cannot be tokenized, or need padding and the folder names no padding token.
     pub fn encode<S: AsRef<str>>(&self, texts: &[S], device: &Device) -> Result<TextBatch, ModelError> {
         self.encode_all(texts.iter().map(|text| text.as_ref().into()).collect(), device)
     }
 
-    /// Encodes pairs of texts, each pair a row: `[CLS] first [SEP] second [SEP]` with token types 0 and 1, or as the
-    /// family writes it. The longer text of a pair is cut first.
+    /// Encodes pairs of texts, one pair per row, in the format of the tokenizer. BERT's is
+    /// `[CLS] first [SEP] second [SEP]` with token types 0 and 1. If a pair is too long, its longer text is truncated
+    /// first.
     ///
     /// # Shapes
-    /// - inputs: `[pairs.len(), longest]`
+    /// - tensors of [`TextBatch::inputs`]: `[pairs, longest row]`
     ///
     /// # Errors
-    /// As [`encode`](Self::encode).
+    /// Returns the errors of [`encode`](Self::encode).
     pub fn encode_pairs<A, B>(&self, pairs: &[(A, B)], device: &Device) -> Result<TextBatch, ModelError>
     where
         A: AsRef<str>,
@@ -98,17 +100,17 @@ impl TextTokenizer {
         self.encode_all(pairs.iter().map(|(a, b)| (a.as_ref(), b.as_ref()).into()).collect(), device)
     }
 
-    /// The token of an id, as the vocabulary writes it.
+    /// Returns the token with an id, as written in the vocabulary; `None` if there is no such id.
     pub fn token(&self, id: u32) -> Option<String> {
         self.tokenizer.id_to_token(id)
     }
 
-    /// The id of a token, written as in the vocabulary.
+    /// Returns the id of a token, written as in the vocabulary; `None` if there is no such token.
     pub fn id(&self, token: &str) -> Option<u32> {
         self.tokenizer.token_to_id(token)
     }
 
-    /// Number of tokens, special tokens included.
+    /// Size of the vocabulary, added special tokens included.
     pub fn vocab_size(&self) -> usize {
         self.tokenizer.get_vocab_size(true)
     }
@@ -118,25 +120,28 @@ impl TextTokenizer {
             Err(ModelError::InvalidInput { what, found: found.into(), expected: expected.into() })
         };
         if texts.is_empty() {
-            return invalid("list of texts", "empty", "a batch needs at least one");
+            return invalid("list of texts", "empty", "a batch needs at least one text");
         }
-        let encodings =
-            self.tokenizer.encode_batch(texts, true).map_err(|error| self.error(format!("it fails: {error}")))?;
+        let encodings = self
+            .tokenizer
+            .encode_batch(texts, true)
+            .map_err(|error| self.error(format!("encoding failed: {error}")))?;
         let encodings = self.pad(encodings)?;
         if encodings.iter().all(Encoding::is_empty) {
-            return invalid("every text", "without a token", "a batch needs at least one");
+            return invalid("every text", "empty", "a batch needs at least one token");
         }
         let rows = encodings.iter().map(EncodedText::new).collect::<Vec<_>>();
         Ok(TextBatch::new(self.inputs(&rows, device), rows))
     }
 
+    /// Pads all rows to the length of the longest.
     fn pad(&self, mut encodings: Vec<Encoding>) -> Result<Vec<Encoding>, ModelError> {
         let longest = encodings.iter().map(Encoding::len).max().unwrap_or_default();
         if encodings.iter().all(|encoding| encoding.len() == longest) {
             return Ok(encodings);
         }
         let pad_id = self.settings.pad_id.ok_or_else(|| {
-            self.error("texts of unequal length need padding, but no padding token is known: name one as `pad_token` in tokenizer_config.json")
+            self.error("texts of unequal length need padding, but there is no padding token; set `pad_token` in tokenizer_config.json")
         })?;
         let token = self.token(pad_id).unwrap_or_default();
         encodings.iter_mut().for_each(|encoding| encoding.pad(longest, pad_id, 0, &token, self.settings.padding));
@@ -168,12 +173,13 @@ impl TextTokenizer {
         failed.map_or(Ok(()), |reason| Err(self.error(reason)))
     }
 
-    /// The crate `tokenizers` subtracts the special tokens from the limit without looking.
+    /// Checks that the special tokens leave room for text. The crate `tokenizers` subtracts their number from the limit
+    /// without checking.
     fn check_room(&self, pair: bool) -> Result<(), ModelError> {
         let special = self.tokenizer.get_post_processor().map_or(0, |processor| processor.added_tokens(pair));
         match self.settings.max_length {
             Some(limit) if limit <= special => Err(self.error(format!(
-                "sequences of at most {limit} token(s) leave no room for text beside {special} special token(s)"
+                "a maximum length of {limit} token(s) leaves no room for text next to {special} special token(s)"
             ))),
             _ => Ok(()),
         }
@@ -188,19 +194,19 @@ fn read_tokenizer(folder: &Path, path: &Path) -> Result<Tokenizer, ModelError> {
     let error = |reason: String| ModelError::Tokenizer { path: path.into(), reason };
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
-        Err(cause) if cause.kind() == ErrorKind::NotFound => return Err(error(absent(folder))),
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Err(error(missing_tokenizer(folder))),
         Err(source) => return Err(ModelError::Io { action: "read", path: path.into(), source }),
     };
-    Tokenizer::from_bytes(bytes).map_err(|cause| error(format!("it is not valid: {cause}")))
+    Tokenizer::from_bytes(bytes).map_err(|cause| error(format!("it is not a valid tokenizer: {cause}")))
 }
 
-/// Why there is no `tokenizer.json`, and what to do.
-fn absent(folder: &Path) -> String {
-    let slow: Vec<_> = SLOW.into_iter().filter(|name| folder.join(name).exists()).collect();
+/// Explains how to get a missing `tokenizer.json`.
+fn missing_tokenizer(folder: &Path) -> String {
+    let slow: Vec<_> = SLOW_TOKENIZER_FILES.into_iter().filter(|name| folder.join(name).exists()).collect();
     match slow.is_empty() {
-        true => "there is no such file, and texts need it: put the model's tokenizer.json beside config.json".into(),
+        true => "no such file; copy the model's tokenizer.json next to config.json".into(),
         false => format!(
-            "there is no such file, only {}: convert them once in Python with \
+            "no such file, only {}; convert the tokenizer once in Python with \
              `AutoTokenizer.from_pretrained(folder, use_fast=True).save_pretrained(folder)`",
             slow.join(", ")
         ),

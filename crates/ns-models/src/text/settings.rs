@@ -1,4 +1,4 @@
-//! How a model folder wants its tokenizer used: padding, the longest sequence, which inputs there are.
+//! Settings of a model folder's tokenizer: padding, truncation, maximum length, and whether there are token types.
 
 use std::path::Path;
 
@@ -8,56 +8,56 @@ use tokenizers::{PaddingDirection, Tokenizer, TruncationDirection};
 use crate::error::ModelError;
 use crate::json::read_optional;
 
-/// Families whose position table begins with the padding id and all ids before it, so that it is that much longer
-/// than the longest sequence.
+/// Families whose position ids start after the padding id. Their position table has `pad_token_id + 1` rows more than
+/// the longest sequence needs.
 const POSITIONS_AFTER_PADDING: [&str; 7] =
     ["camembert", "data2vec-text", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl"];
 
-/// Families whose tokenizers give token types where `tokenizer_config.json` does not say.
+/// Families whose tokenizers return token types if `tokenizer_config.json` does not list the model inputs.
 const WITH_TOKEN_TYPES: [&str; 4] = ["bert", "convbert", "electra", "ernie"];
 
-/// From here on `model_max_length` means "no limit"; HF's `LARGE_INTEGER`.
+/// From this value on, `model_max_length` means "no limit": HF's `LARGE_INTEGER`.
 const NO_LIMIT: f64 = 1e20;
 
-/// What `tokenizer_config.json`, `special_tokens_map.json`, `config.json` and the tokenizer say together.
+/// Combined settings of `tokenizer_config.json`, `special_tokens_map.json`, `config.json` and `tokenizer.json`.
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
-    /// Id of padding.
+    /// Id of the padding token.
     pub(super) pad_id: Option<u32>,
-    /// Side of padding.
+    /// Side on which rows are padded.
     pub(super) padding: PaddingDirection,
-    /// Side that is cut off.
+    /// Side on which rows are truncated.
     pub(super) truncation: TruncationDirection,
-    /// Longest sequence, with its special tokens.
+    /// Maximum number of tokens of a row, special tokens included.
     pub(super) max_length: Option<usize>,
     /// Whether the model reads token types.
     pub(super) token_types: bool,
 }
 
 impl Settings {
-    /// Reads the files beside the tokenizer; each of them may be absent.
+    /// Reads the settings; each of the three JSON files may be missing.
     ///
     /// # Errors
-    /// [`ModelError::Io`] or [`ModelError::InvalidJson`].
+    /// Returns [`ModelError::Io`] if a file cannot be read and [`ModelError::InvalidJson`] if it is invalid.
     pub(super) fn read(folder: &Path, tokenizer: &Tokenizer) -> Result<Self, ModelError> {
-        let own = read_optional(&folder.join("tokenizer_config.json"))?;
+        let config = read_optional(&folder.join("tokenizer_config.json"))?;
         let special = read_optional(&folder.join("special_tokens_map.json"))?;
         let model = read_optional(&folder.join("config.json"))?;
         Ok(Self {
-            pad_id: pad_id(&own, &special, &model, tokenizer),
-            padding: padding_side(&own, tokenizer),
-            truncation: truncation_side(&own, tokenizer),
-            max_length: [model_max_length(&own), usable_positions(&model)].into_iter().flatten().min(),
-            token_types: reads_token_types(&own, &model),
+            pad_id: pad_id(&config, &special, &model, tokenizer),
+            padding: padding_side(&config, tokenizer),
+            truncation: truncation_side(&config, tokenizer),
+            max_length: [model_max_length(&config), usable_positions(&model)].into_iter().flatten().min(),
+            token_types: reads_token_types(&config, &model),
         })
     }
 }
 
-/// The padding token by name, else by the tokenizer, else by the model. GPT-2 has none; there the end-of-text token
-/// stands in, which no position reads because the attention mask hides it.
-fn pad_id(own: &Value, special: &Value, model: &Value, tokenizer: &Tokenizer) -> Option<u32> {
+/// Id of the padding token: by name, from `tokenizer.json`, or from `config.json`, in this order. Without one (GPT-2)
+/// it is the end-of-text token, which is safe because the attention mask hides padding.
+fn pad_id(config: &Value, special: &Value, model: &Value, tokenizer: &Tokenizer) -> Option<u32> {
     let id_of = |token: &Value| tokenizer.token_to_id(token.as_str().or_else(|| token["content"].as_str())?);
-    let by_name = |key: &str| id_of(&own[key]).or_else(|| id_of(&special[key]));
+    let by_name = |key: &str| id_of(&config[key]).or_else(|| id_of(&special[key]));
     by_name("pad_token")
         .or_else(|| tokenizer.get_padding().map(|padding| padding.pad_id))
         .or_else(|| token_id(&model["pad_token_id"]))
@@ -65,34 +65,38 @@ fn pad_id(own: &Value, special: &Value, model: &Value, tokenizer: &Tokenizer) ->
         .or_else(|| token_id(&model["eos_token_id"]))
 }
 
+/// A token id in `config.json`, or the first of a list of ids.
 fn token_id(value: &Value) -> Option<u32> {
     let first = value.as_array().map_or(value, |ids| ids.first().unwrap_or(&Value::Null));
     u32::try_from(first.as_u64()?).ok()
 }
 
-/// The sections of tokenizer.json do not say whether and how far, but on which side if nothing else does.
-fn padding_side(own: &Value, tokenizer: &Tokenizer) -> PaddingDirection {
-    match own["padding_side"].as_str() {
+/// Padding side of `tokenizer_config.json`, or else of `tokenizer.json`, or else the right.
+fn padding_side(config: &Value, tokenizer: &Tokenizer) -> PaddingDirection {
+    match config["padding_side"].as_str() {
         Some("left") => PaddingDirection::Left,
         Some(_) => PaddingDirection::Right,
         None => tokenizer.get_padding().map_or(PaddingDirection::Right, |padding| padding.direction),
     }
 }
 
-fn truncation_side(own: &Value, tokenizer: &Tokenizer) -> TruncationDirection {
-    match own["truncation_side"].as_str() {
+/// Truncation side of `tokenizer_config.json`, or else of `tokenizer.json`, or else the right.
+fn truncation_side(config: &Value, tokenizer: &Tokenizer) -> TruncationDirection {
+    match config["truncation_side"].as_str() {
         Some("left") => TruncationDirection::Left,
         Some(_) => TruncationDirection::Right,
         None => tokenizer.get_truncation().map_or(TruncationDirection::Right, |truncation| truncation.direction),
     }
 }
 
-fn model_max_length(own: &Value) -> Option<usize> {
-    // `max_len` is the key's old name.
-    let length = own["model_max_length"].as_f64().or_else(|| own["max_len"].as_f64())?;
+/// Maximum length that `tokenizer_config.json` sets.
+fn model_max_length(config: &Value) -> Option<usize> {
+    // `max_len` is the old name of the key.
+    let length = config["model_max_length"].as_f64().or_else(|| config["max_len"].as_f64())?;
     (length < NO_LIMIT).then_some(length as usize)
 }
 
+/// Maximum length that the position embeddings of `config.json` allow.
 fn usable_positions(model: &Value) -> Option<usize> {
     let size = |key: &str| usize::try_from(model[key].as_u64()?).ok();
     let positions = size("max_position_embeddings").or_else(|| size("n_positions"))?;
@@ -104,8 +108,8 @@ fn usable_positions(model: &Value) -> Option<usize> {
     }
 }
 
-fn reads_token_types(own: &Value, model: &Value) -> bool {
-    match own["model_input_names"].as_array() {
+fn reads_token_types(config: &Value, model: &Value) -> bool {
+    match config["model_input_names"].as_array() {
         Some(names) => names.iter().any(|name| name == "token_type_ids"),
         None => model["model_type"].as_str().is_some_and(|family| WITH_TOKEN_TYPES.contains(&family)),
     }
@@ -118,9 +122,9 @@ mod tests {
     use super::*;
     use crate::text::tests::folder_with;
 
-    fn settings(own: Value, special: Value, model: Value, tokenizer: Value) -> Settings {
+    fn settings(config: Value, special: Value, model: Value, tokenizer: Value) -> Settings {
         let folder = folder_with(&[
-            ("tokenizer_config.json", &own),
+            ("tokenizer_config.json", &config),
             ("special_tokens_map.json", &special),
             ("config.json", &model),
         ]);
@@ -140,17 +144,17 @@ mod tests {
         })
     }
 
-    fn pad(own: Value, special: Value, model: Value, padding: Value) -> Option<u32> {
-        settings(own, special, model, tokenizer(padding)).pad_id
+    fn pad(config: Value, special: Value, model: Value, padding: Value) -> Option<u32> {
+        settings(config, special, model, tokenizer(padding)).pad_id
     }
 
     #[test]
     fn the_padding_token_is_looked_for_from_the_nearest_file_on() {
         let padding = padding_section("Right");
-        let [own, model] = [json!({"pad_token": {"content": "<pad>"}}), json!({"pad_token_id": 5})];
+        let [config, model] = [json!({"pad_token": {"content": "<pad>"}}), json!({"pad_token_id": 5})];
         let special = json!({"pad_token": "[PAD]"});
         let nothing = || json!({});
-        assert_eq!(pad(own, special.clone(), model.clone(), padding.clone()), Some(1));
+        assert_eq!(pad(config, special.clone(), model.clone(), padding.clone()), Some(1));
         assert_eq!(pad(nothing(), special, model.clone(), padding.clone()), Some(3));
         assert_eq!(pad(nothing(), nothing(), model.clone(), padding), Some(7));
         assert_eq!(pad(nothing(), nothing(), model, Value::Null), Some(5));
@@ -159,8 +163,8 @@ mod tests {
         assert_eq!(pad(nothing(), nothing(), json!({"pad_token_id": -1}), Value::Null), None);
     }
 
-    fn max_length(own: Value, model: Value) -> Option<usize> {
-        settings(own, json!({}), model, tokenizer(Value::Null)).max_length
+    fn max_length(config: Value, model: Value) -> Option<usize> {
+        settings(config, json!({}), model, tokenizer(Value::Null)).max_length
     }
 
     #[test]
@@ -178,8 +182,8 @@ mod tests {
 
     #[test]
     fn token_types_by_the_tokenizers_word_and_else_by_family() {
-        let reads = |own: Value, family: &str| {
-            settings(own, json!({}), json!({"model_type": family}), tokenizer(Value::Null)).token_types
+        let reads = |config: Value, family: &str| {
+            settings(config, json!({}), json!({"model_type": family}), tokenizer(Value::Null)).token_types
         };
         for (family, expected) in [("bert", true), ("electra", true), ("roberta", false), ("gpt2", false)] {
             assert_eq!(reads(json!({}), family), expected, "{family}");
@@ -195,8 +199,8 @@ mod tests {
         let mut to_the_left = tokenizer(padding_section("Left"));
         to_the_left["truncation"] =
             json!({"direction": "Left", "max_length": 3, "strategy": "LongestFirst", "stride": 0});
-        let is_left = |own: &Value, tokenizer: &Value| {
-            let settings = settings(own.clone(), json!({}), json!({}), tokenizer.clone());
+        let is_left = |config: &Value, tokenizer: &Value| {
+            let settings = settings(config.clone(), json!({}), json!({}), tokenizer.clone());
             let sides = (settings.padding, settings.truncation);
             (matches!(sides.0, PaddingDirection::Left), sides.1 == TruncationDirection::Left)
         };

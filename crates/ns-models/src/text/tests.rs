@@ -1,4 +1,4 @@
-//! Tests of [`TextTokenizer`] on small tokenizers of each kind.
+//! Tests of [`TextTokenizer`] with small tokenizers: BERT's WordPiece and GPT-2's byte-level BPE.
 
 use burn::tensor::{Device, Int, Tensor};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use super::{TextBatch, TextPart, TextTokenizer};
 use crate::error::ModelError;
 use crate::inputs::ModelInputs;
 
-/// A folder with these JSON files.
+/// A temporary folder with these JSON files.
 pub(super) fn folder_with(files: &[(&str, &Value)]) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, content) in files {
@@ -17,8 +17,8 @@ pub(super) fn folder_with(files: &[(&str, &Value)]) -> TempDir {
     folder
 }
 
-/// BERT's: lower case without accents, word pieces, `[CLS] text [SEP]`. Its sections `padding` and `truncation` would
-/// show if they were followed.
+/// A tokenizer like BERT's: lower case without accents, WordPiece, `[CLS] text [SEP]`. Its sections `padding` and
+/// `truncation` have settings that would show in the results if they were used.
 pub(super) fn word_pieces() -> Value {
     let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "##s", "caf", "##e", "sat", "猫", "."];
     let vocab: serde_json::Map<_, _> =
@@ -48,7 +48,7 @@ pub(super) fn word_pieces() -> Value {
     })
 }
 
-/// GPT-2's: bytes as tokens, no special tokens but the end of a text, which is not added.
+/// A tokenizer like GPT-2's: byte-level BPE. Its only special token is the end of the text, which it does not add.
 pub(super) fn bytes() -> Value {
     let letters = ["<|endoftext|>", "a", "b", "Ġ", "Ã", "©", "ð", "Ł", "ĺ", "Ģ"];
     let vocab: serde_json::Map<_, _> =
@@ -140,11 +140,11 @@ mod batches {
 
     #[test]
     fn left_padding_and_left_truncation_where_the_folder_says_so() {
-        let own = json!({"padding_side": "left", "truncation_side": "left", "model_max_length": 4});
-        let folder = folder_with(&[("tokenizer.json", &word_pieces()), ("tokenizer_config.json", &own)]);
+        let config = json!({"padding_side": "left", "truncation_side": "left", "model_max_length": 4});
+        let folder = folder_with(&[("tokenizer.json", &word_pieces()), ("tokenizer_config.json", &config)]);
         let batch =
             TextTokenizer::from_folder(folder.path()).unwrap().encode(&["the cat sat", "cat"], &device()).unwrap();
-        // Without a `pad_token` elsewhere, the id of the section `padding` counts.
+        // No other file has a `pad_token`, so the id comes from the section `padding`.
         assert_eq!(ids(&batch.inputs), [[2, 5, 9, 3], [9, 2, 5, 3]]);
         assert_eq!(rows(&batch.inputs.attention_mask.clone().unwrap()), [[1; 4], [0, 1, 1, 1]]);
         assert!(batch.inputs.token_type_ids.is_none());
@@ -175,8 +175,8 @@ mod positions {
         let text = "The Café 猫.";
         let batch = bert().encode(&[text], &device()).unwrap();
         assert_eq!(tokens(&batch, 0), ["[CLS]", "the", "caf", "##e", "猫", ".", "[SEP]"]);
-        let written: Vec<_> = batch.rows()[0].tokens().iter().map(|token| &text[token.bytes.clone()]).collect();
-        assert_eq!(written, ["", "The", "Caf", "é", "猫", ".", ""]);
+        let surfaces: Vec<_> = batch.rows()[0].tokens().iter().map(|token| &text[token.bytes.clone()]).collect();
+        assert_eq!(surfaces, ["", "The", "Caf", "é", "猫", ".", ""]);
     }
 
     #[test]
@@ -212,7 +212,7 @@ mod positions {
         assert_eq!(words.iter().map(|word| word.tokens.clone()).collect::<Vec<_>>(), [1..2, 2..5, 5..6]);
         assert_eq!(words[1].bytes, 4..10);
         assert_eq!(batch.tokens_of_word(0, 1), Some(2..5));
-        assert_eq!(batch.words(1).len(), 1, "padding and special tokens are no words");
+        assert_eq!(batch.words(1).len(), 1, "padding and special tokens are not words");
         assert_eq!(batch.tokens_of_word(0, 3), None);
         assert!(batch.words(7).is_empty());
     }
@@ -245,7 +245,7 @@ mod positions {
         assert_eq!(batch.tokens_of(0, 2..4), Some(2..4));
         assert_eq!(batch.tokens_of(0, 4..8), Some(4..8));
         assert_eq!(batch.tokens_of(0, 8..9), Some(8..9));
-        assert_eq!(batch.tokens_of(1, 0..1), Some(0..1), "the padding behind is no part of the text");
+        assert_eq!(batch.tokens_of(1, 0..1), Some(0..1), "the padding is not part of the text");
     }
 }
 
@@ -267,7 +267,7 @@ mod errors {
     #[test]
     fn an_absent_tokenizer_says_what_to_do() {
         let message = error_of(&[]).to_string();
-        assert!(message.contains("tokenizer.json") && message.contains("beside config.json"), "{message}");
+        assert!(message.contains("tokenizer.json") && message.contains("next to config.json"), "{message}");
         for slow in ["vocab.txt", "vocab.json", "tokenizer.model"] {
             let message = error_of(&[(slow, &json!({}))]).to_string();
             assert!(message.contains(slow) && message.contains("use_fast=True"), "{message}");
@@ -313,8 +313,8 @@ mod errors {
         let three = bert().with_max_length(3).unwrap();
         assert!(three.encode(&["the cat"], &device()).is_ok());
         assert!(matches!(three.encode_pairs(&[("the", "cat")], &device()), Err(ModelError::Tokenizer { .. })));
-        let own = json!({"model_max_length": 1});
-        let error = error_of(&[("tokenizer.json", &word_pieces()), ("tokenizer_config.json", &own)]);
-        assert!(error.to_string().contains("leave no room"), "{error}");
+        let config = json!({"model_max_length": 1});
+        let error = error_of(&[("tokenizer.json", &word_pieces()), ("tokenizer_config.json", &config)]);
+        assert!(error.to_string().contains("leaves no room"), "{error}");
     }
 }

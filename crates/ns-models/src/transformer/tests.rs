@@ -1,4 +1,4 @@
-//! The walk: what it passes, where it stops, and what a patch does to it.
+//! Forward passes with observers: visited sites, early stops, patches, and starts from a hidden state.
 
 use std::ops::ControlFlow;
 
@@ -15,7 +15,7 @@ use crate::site::Site;
 use crate::testing::{config, inputs, model, model_of};
 use crate::transformer::{Transformer, Walked};
 
-/// Notes the sites that a walk passes, and stops it at one.
+/// Records the visited sites, and stops the forward pass at `stop_at`.
 #[derive(Default)]
 struct Counter {
     seen: Vec<Site>,
@@ -32,7 +32,7 @@ impl Observer for Counter {
     }
 }
 
-/// Replaces the vectors of one site, and keeps all of them as the walk goes on with them.
+/// Replaces the value at one site, and records the values with which the forward pass continues.
 struct Patch<F> {
     site: Site,
     change: F,
@@ -56,7 +56,7 @@ fn all_sites() -> Vec<Site> {
     std::iter::once(Site::Embeddings).chain(blocks).collect()
 }
 
-/// All vectors of a walk, with the output.
+/// The values at all sites of a forward pass, and its output.
 fn cached() -> (VectorCache, ModelOutput) {
     let mut cache = VectorCache::new(all_sites()).to_the_end();
     let output = model().walk(&inputs(), &mut cache).unwrap().output().unwrap();
@@ -87,11 +87,11 @@ fn a_walk_passes_every_site_once_and_in_order() {
 
 #[test]
 fn nothing_above_the_stop_is_visited() {
-    for (place, stop_at) in all_sites().into_iter().enumerate() {
+    for (index, stop_at) in all_sites().into_iter().enumerate() {
         let mut counter = Counter { stop_at: Some(stop_at), ..Default::default() };
         let walked = model().walk(&inputs(), &mut counter).unwrap();
         assert!(matches!(walked, Walked::Stopped(at) if at == stop_at));
-        assert_eq!(counter.seen, all_sites()[..=place]);
+        assert_eq!(counter.seen, all_sites()[..=index]);
     }
 }
 
@@ -104,18 +104,18 @@ fn a_stopped_walk_has_no_output_and_says_where_it_ended() {
 
 #[test]
 fn a_cache_holds_exactly_what_was_asked_for() {
-    let wanted = [site("mlp_update_0"), site("embeddings"), site("attn_stream_1"), site("mlp_update_0")];
-    let mut cache = VectorCache::new(wanted);
+    let requested = [site("mlp_update_0"), site("embeddings"), site("attn_stream_1"), site("mlp_update_0")];
+    let mut cache = VectorCache::new(requested);
     let walked = model().walk(&inputs(), &mut cache).unwrap();
     assert!(matches!(walked, Walked::Stopped(at) if at == site("attn_stream_1")));
     for known in all_sites() {
         let dims = cache.get(known).map(|vectors| vectors.dims());
-        assert_eq!(dims, wanted.contains(&known).then_some([2, 4, 8]), "{known}");
+        assert_eq!(dims, requested.contains(&known).then_some([2, 4, 8]), "{known}");
     }
 }
 
 #[test]
-fn a_cache_that_wants_nothing_lets_the_walk_go_on() {
+fn a_cache_without_sites_does_not_stop_the_walk() {
     let mut cache = VectorCache::new([]);
     assert!(model().walk(&inputs(), &mut cache).unwrap().output().is_ok());
 }
@@ -146,7 +146,7 @@ fn a_start_from_a_hidden_state_is_the_whole_walk_bit_for_bit() {
     }
     let mut counter = Counter::default();
     model().walk_from(1, cache.get(site("mlp_stream_0")).unwrap(), &inputs(), &mut counter).unwrap();
-    assert_eq!(counter.seen, all_sites()[5..], "what lies below is not computed again");
+    assert_eq!(counter.seen, all_sites()[5..], "earlier blocks are not computed again");
 }
 
 #[test]
@@ -161,11 +161,11 @@ fn a_start_that_does_not_fit_is_an_error() {
 #[test]
 fn a_patch_changes_all_that_follows_and_nothing_before() {
     let (plain, plain_output) = cached();
-    for (place, patched_site) in all_sites().into_iter().enumerate() {
+    for (patched_index, patched_site) in all_sites().into_iter().enumerate() {
         let (cache, output) = patched(patched_site, |value| value.clone() * value + 0.25);
-        for (other, known) in all_sites().into_iter().enumerate() {
+        for (index, known) in all_sites().into_iter().enumerate() {
             let same = vector(&cache, &known.to_string()) == vector(&plain, &known.to_string());
-            assert_eq!(same, other < place, "{known} after a patch of {patched_site}");
+            assert_eq!(same, index < patched_index, "{known} after a patch of {patched_site}");
         }
         assert_ne!(logits(output), logits(plain_output.clone()), "{patched_site}");
     }
@@ -283,7 +283,7 @@ mod inputs_that_do_not_fit {
     }
 
     #[test]
-    fn batches_that_cannot_be_told_from_padding() {
+    fn batches_without_a_pad_token_id() {
         let sequences = Gpt2Config {
             common: CommonConfig::from_architecture("GPT2ForSequenceClassification"),
             pad_token_id: None,

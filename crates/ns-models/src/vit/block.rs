@@ -1,4 +1,4 @@
-//! HF's `ViTLayer`.
+//! A pre-LN block, HF's `ViTLayer`.
 
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
@@ -44,7 +44,7 @@ impl VitBlock {
         }
     }
 
-    /// The block at some positions, or all.
+    /// Runs the block, at the positions that the context asks for.
     ///
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`
@@ -64,7 +64,7 @@ impl VitBlock {
         pre_ln_block(layer, hidden, positions, observer, attention, |hidden| self.mlp(hidden))
     }
 
-    /// What follows attention and its addition.
+    /// Runs the MLP sublayer, which follows the attention sublayer.
     ///
     /// # Shapes
     /// - hidden and output: `[batch, positions, hidden]`
@@ -72,7 +72,10 @@ impl VitBlock {
         pre_ln_mlp(layer, hidden, observer, |hidden| self.mlp(hidden))
     }
 
-    /// The MLP with its LayerNorm.
+    /// The MLP with the LayerNorm before it.
+    ///
+    /// # Shapes
+    /// - hidden and output: `[batch, positions, hidden]`
     fn mlp(&self, hidden: Tensor<3>) -> Tensor<3> {
         let normed = self.layernorm_after.forward(hidden);
         linear::forward(&self.output, self.activation.forward(linear::forward(&self.intermediate, normed)))

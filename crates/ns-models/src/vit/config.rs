@@ -1,4 +1,4 @@
-//! HF's `ViTConfig`.
+//! Configuration of ViT, HF's `ViTConfig`.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,20 +7,21 @@ use crate::config::{CommonConfig, Head, check_multiple, check_sizes, invalid_con
 use crate::error::ModelError;
 
 pub(super) const MODEL_TYPE: &str = "vit";
+/// HF classes and their heads; the first is the default.
 const HEADS: [(&str, Head); 2] = [("ViTModel", Head::None), ("ViTForImageClassification", Head::ImageClassification)];
 
 /// Size of an image or a patch in pixels, written as one number or as `[height, width]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "a size in pixels must be a number or [height, width]")]
 pub enum ImageSize {
-    /// As high as wide.
+    /// Height and width are equal.
     Square(usize),
     /// `[height, width]`.
     Rectangle([usize; 2]),
 }
 
 impl ImageSize {
-    /// `[height, width]`.
+    /// Returns `[height, width]`.
     pub fn height_and_width(self) -> [usize; 2] {
         match self {
             Self::Square(side) => [side; 2],
@@ -29,40 +30,42 @@ impl ImageSize {
     }
 }
 
-/// Configuration of a ViT, with the fields and defaults of HF's `ViTConfig`.
+/// Configuration of a [`Vit`](super::Vit), with the fields and defaults of HF's `ViTConfig`.
+///
+/// The forward pass has no dropout; the dropout probabilities are kept for `transformers`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct VitConfig {
     /// Size of the images.
     pub image_size: ImageSize,
-    /// Size of the patches; what is left over at the right and at the bottom is not seen.
+    /// Size of the patches. Pixels at the right and the bottom that do not fill a patch are ignored.
     pub patch_size: ImageSize,
-    /// Channels of the images.
+    /// Number of channels of the images.
     pub num_channels: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
     /// Number of blocks.
     pub num_hidden_layers: usize,
-    /// Attention heads a block.
+    /// Number of attention heads per block.
     pub num_attention_heads: usize,
-    /// Width of the MLP.
+    /// Number of hidden units of each MLP.
     pub intermediate_size: usize,
-    /// Non-linearity of the MLP.
+    /// Activation function of the MLPs.
     pub hidden_act: Activation,
-    /// Whether query, key and value have biases.
+    /// Whether the query, key and value projections have biases.
     pub qkv_bias: bool,
     /// ε of the LayerNorms.
     pub layer_norm_eps: f64,
-    /// Standard deviation of fresh weights.
+    /// Standard deviation of newly initialised weights.
     pub initializer_range: f64,
-    /// Dropout on embeddings and on what blocks add.
+    /// Dropout probability of the embeddings and of the sublayers' outputs.
     pub hidden_dropout_prob: f64,
-    /// Dropout on attention probabilities.
+    /// Dropout probability of the attention probabilities.
     pub attention_probs_dropout_prob: f64,
-    /// Whether the base model has a pooler: in HF an argument of the class.
+    /// Whether a model without a head has a pooler. In HF this is an argument of `ViTModel`.
     #[serde(skip_serializing_if = "is_true")]
     pub add_pooling_layer: bool,
-    /// The class, its labels, and everything else in the file.
+    /// Class name, labels and all fields that are not listed here.
     #[serde(flatten)]
     pub common: CommonConfig,
 }
@@ -94,31 +97,32 @@ impl Default for VitConfig {
 }
 
 impl VitConfig {
-    /// Head by the first of `architectures`; the base model if there is none.
+    /// Returns the head of the first class in `architectures`, or [`Head::None`] if the list is empty or missing.
     ///
     /// # Errors
-    /// [`ModelError::UnknownArchitecture`].
+    /// Returns [`ModelError::UnknownArchitecture`] for a class that the family does not have.
     pub fn head(&self) -> Result<Head, ModelError> {
         self.common.head(MODEL_TYPE, &HEADS)
     }
 
-    /// Rows and columns of patches.
+    /// Number of rows and columns of patches.
     pub fn patch_grid(&self) -> [usize; 2] {
         let ([height, width], [rows, columns]) =
             (self.image_size.height_and_width(), self.patch_size.height_and_width());
         [height / rows, width / columns]
     }
 
-    /// Length of the sequence: `[CLS]` and the patches.
+    /// Length of the sequence: the `[CLS]` token and the patches.
     pub fn n_positions(&self) -> usize {
         let [rows, columns] = self.patch_grid();
         rows * columns + 1
     }
 
-    /// Checks that the sizes describe a model.
+    /// Checks that the configuration describes a model that this crate supports.
     ///
     /// # Errors
-    /// [`ModelError::InvalidConfig`], [`ModelError::UnknownArchitecture`].
+    /// Returns [`ModelError::InvalidConfig`] for impossible sizes and [`ModelError::UnknownArchitecture`] for an
+    /// unknown class.
     pub fn validate(&self) -> Result<(), ModelError> {
         self.head()?;
         let (image, patch) = (self.image_size.height_and_width(), self.patch_size.height_and_width());

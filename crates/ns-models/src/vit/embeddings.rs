@@ -1,4 +1,4 @@
-//! From images to sequences, HF's `ViTEmbeddings`.
+//! Patch, `[CLS]` and position embeddings, HF's `ViTEmbeddings`.
 
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
@@ -27,6 +27,8 @@ impl VitEmbeddings {
         }
     }
 
+    /// Embeds images as sequences of the `[CLS]` token and their patches.
+    ///
     /// # Shapes
     /// - images: `[batch, channels, height, width]`
     /// - output: `[batch, patches + 1, hidden]`
@@ -38,8 +40,8 @@ impl VitEmbeddings {
         Tensor::cat(vec![cls_token, patches], 1) + self.position_embeddings.val()
     }
 
-    /// The projection of each patch. Where kernels do not overlap, a convolution is one matrix product over the
-    /// patches, which is faster than Burn's on the CPU.
+    /// Projects each patch. The kernels of the convolution do not overlap, so it is computed as one matrix product over
+    /// the patches, which is faster than Burn's convolution on the CPU.
     ///
     /// # Shapes
     /// - images: `[batch, channels, height, width]`

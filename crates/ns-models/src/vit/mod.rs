@@ -1,7 +1,7 @@
-//! ViT (Dosovitskiy et al. 2021), HF's `ViTModel` and its head.
+//! Vision Transformer (Dosovitskiy et al. 2021), HF's `ViTModel` and `ViTForImageClassification`.
 //!
-//! An image is a sequence: its patches, cut without overlap and projected, behind one learned vector `[CLS]` from
-//! which pooler and classifier read. The blocks are pre-LN and see the whole sequence.
+//! An image becomes a sequence: a learned `[CLS]` token, followed by the linear projections of its non-overlapping
+//! patches. The blocks are pre-LN and attend to the whole sequence; pooler and classifier read the `[CLS]` token.
 
 mod block;
 mod config;

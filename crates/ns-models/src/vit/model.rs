@@ -1,4 +1,4 @@
-//! The base model, its head, and its checkpoint's keys.
+//! The model with its head, and the names of its checkpoint tensors.
 
 use burn::module::Module;
 use burn::nn::{LayerNorm, Linear};
@@ -19,7 +19,7 @@ use crate::residual::{Observer, Walk, all_sites};
 use crate::site::Site;
 use crate::transformer::{Context, Transformer};
 
-/// HF's names of what lies flat here.
+/// Names that differ, Burn's and HF's: HF nests these layers more deeply.
 const RENAMED: [(&str, &str); 7] = [
     ("embeddings.projection", "embeddings.patch_embeddings.projection"),
     ("layers", "encoder.layer"),
@@ -29,8 +29,8 @@ const RENAMED: [(&str, &str); 7] = [
     ("output", "output.dense"),
     ("pooler", "pooler.dense"),
 ];
-/// What the layers of a block belong to.
-const PARTS: [(&str, HeadSplit); 6] = [
+/// How each layer of a block divides into attention heads or belongs to the MLP.
+const BLOCK_LAYERS: [(&str, HeadSplit); 6] = [
     ("attention.attention.query", BY_OUTPUT),
     ("attention.attention.key", BY_OUTPUT),
     ("attention.attention.value", BY_OUTPUT),
@@ -38,12 +38,15 @@ const PARTS: [(&str, HeadSplit); 6] = [
     ("intermediate", MLP),
     ("output", MLP),
 ];
-/// What masked images are trained with.
+/// Key of the mask token of masked image modelling, which no class here uses.
 const MASK_TOKEN: &str = "embeddings.mask_token";
-/// A pooler that the file has and the class has not.
+/// Keys of a pooler, ignored by classes without one.
 const POOLER: [&str; 2] = ["pooler.dense.weight", "pooler.dense.bias"];
 
-/// ViT with the head that its configuration names.
+/// Vision Transformer ([Dosovitskiy et al. 2021](https://arxiv.org/abs/2010.11929)) with the head that its
+/// configuration names.
+///
+/// The HF classes are `ViTModel` and `ViTForImageClassification`.
 #[derive(Module, Debug)]
 pub struct Vit {
     vit: VitBase,
@@ -121,11 +124,11 @@ impl Model for Vit {
     }
 
     fn block_layout(&self) -> BlockLayout {
-        BlockLayout { n_heads: self.config.num_attention_heads, lists: &["layer"], layers: &PARTS }
+        BlockLayout { n_heads: self.config.num_attention_heads, lists: &["layer"], layers: &BLOCK_LAYERS }
     }
 
     fn initial_value(&self, path: &str, _shape: &[usize]) -> InitialValue {
-        // HF draws from a normal cut at ±2, which at any usual width is none.
+        // HF truncates the normal distribution at ±2: 100 standard deviations at the default `initializer_range`.
         InitialValue::usual(path, self.config.initializer_range)
     }
 

@@ -1,4 +1,4 @@
-//! A ViT end to end: what it sees, what it says, and its folder.
+//! Tests of a whole ViT: its inputs, outputs, gradients and model folder.
 
 use std::path::Path;
 
@@ -21,7 +21,7 @@ use crate::transformer::Transformer;
 
 const CLASSES: &str = "ViTForImageClassification";
 
-/// Two blocks, images of 9 × 8 in six patches of 4 × 2, with a row of pixels left over, and square weights.
+/// Two blocks with square weights; images of 9 × 6 pixels in six patches of 4 × 2, with one row of pixels left over.
 fn config(class: &str) -> Value {
     json!({
         "model_type": "vit", "architectures": [class], "image_size": [9, 6], "patch_size": [4, 2],
@@ -259,7 +259,7 @@ mod refused {
             ("image_size", json!([0, 6]), "image_size is 0"),
             ("num_channels", json!(0), "num_channels is 0"),
             ("hidden_act", json!("gelo"), "gelu_new"),
-            ("architectures", json!(["ViTForMaskedImageModeling"]), "known are: ViTModel, ViTForImageClassification"),
+            ("architectures", json!(["ViTForMaskedImageModeling"]), "values are: ViTModel, ViTForImageClassification"),
         ] {
             let before = std::fs::read(folder.path().join("config.json")).unwrap();
             change_config(folder.path(), |config| config[field] = value);

@@ -1,4 +1,4 @@
-//! A small model, its folder, and its tensors, for the tests of this crate.
+//! A small GPT-2, its model folder and its tensors, for the tests of this crate.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -15,7 +15,8 @@ use crate::inputs::ModelInputs;
 
 pub(crate) type Tensors = BTreeMap<String, TensorData>;
 
-/// Two blocks; the MLP's weights and, with `vocab_size = n_embd`, an untied head's are square.
+/// Two blocks. The weights of the MLP are square, and so is the weight of an untied head, because
+/// `vocab_size = n_embd`.
 pub(crate) fn config() -> Gpt2Config {
     Gpt2Config {
         vocab_size: 8,
@@ -29,12 +30,12 @@ pub(crate) fn config() -> Gpt2Config {
     }
 }
 
-/// A model in which no two weights are the same.
+/// A model in which all weights are different.
 pub(crate) fn model_of(config: &Gpt2Config) -> Gpt2 {
     filled(Gpt2::init(config, &Device::default()).unwrap())
 }
 
-/// Values for all parameters, no two the same; variances are above zero.
+/// Fills all float parameters with different values. Running variances are positive.
 pub(crate) fn filled<M: Module>(mut model: M) -> M {
     let mut count = 0;
     let tensors: Vec<_> = model
@@ -56,20 +57,20 @@ pub(crate) fn model() -> Gpt2 {
     model_of(&config())
 }
 
-/// Spread over (−0.6, 0.6), without a pattern that a transpose would keep.
+/// The next value of a sequence in (−0.6, 0.6), without a pattern that is symmetric under a transpose.
 fn next_value(count: &mut u32) -> f32 {
     *count += 1;
     (f64::from(*count) * 0.618_033_988_749_895).fract() as f32 * 1.2 - 0.6
 }
 
-/// Two sequences, the second padded.
+/// Two sequences, of which the second is padded.
 pub(crate) fn inputs() -> ModelInputs {
     let device = Device::default();
     let mask = burn::tensor::Tensor::from_ints([[1, 1, 1, 1], [1, 1, 1, 0]], &device);
     ModelInputs::from_ids(&[[1, 2, 3, 4], [7, 0, 5, 6]], &device).with_attention_mask(mask)
 }
 
-/// The folder of [`model`].
+/// A folder to which [`model`] is saved.
 pub(crate) fn saved() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     model().save(folder.path()).unwrap();

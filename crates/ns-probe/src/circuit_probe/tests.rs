@@ -1,4 +1,4 @@
-//! Probes that are configured, fed or run wrongly, and what they say to it.
+//! Errors of probes: invalid configurations, batches and ablations, and their messages.
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
@@ -38,7 +38,7 @@ fn subnetwork_config() -> SubnetworkProbeConfig {
     }
 }
 
-/// Three sequences of two tokens; the second is read.
+/// Three sequences of two tokens; the second token is selected.
 fn batch(labels: &[i64]) -> ProbeBatch {
     ProbeBatch {
         inputs: ModelInputs::from_ids(&[[1, 9], [2, 9], [1, 9]], &Device::default().autodiff()),
@@ -47,7 +47,8 @@ fn batch(labels: &[i64]) -> ProbeBatch {
     }
 }
 
-/// What both probes say to a configuration that neither can have.
+/// Checks that `change` makes the configurations of both kinds of probes invalid, and that the messages contain
+/// `parts`.
 #[track_caller]
 fn assert_both_refuse(
     change: impl Fn(&mut String, &mut CircuitConfig, &mut ResidualUpdateModelConfig),
@@ -61,12 +62,12 @@ fn assert_both_refuse(
         [CircuitProbe::new(circuit, model()).unwrap_err(), SubnetworkProbe::new(subnetwork, model(), 0).unwrap_err()];
     for message in errors.map(|error| error.to_string()) {
         for part in parts {
-            assert!(message.contains(part), "`{part}` is missing in: {message}");
+            assert!(message.contains(part), "`{part}` is not in the message: {message}");
         }
     }
 }
 
-/// A GPT-NeoX of one block.
+/// A GPT-NeoX model with one block.
 fn gpt_neox(use_parallel_residual: bool) -> GptNeoX {
     let config = GptNeoXConfig {
         vocab_size: 10,
@@ -128,8 +129,11 @@ mod configuration {
 
     #[test]
     fn that_probes_what_it_does_not_read_names_what_it_reads() {
-        assert_both_refuse(|probed, _, _| *probed = "mlp_update_1".into(), &["mlp_update_1", "reads attn_update_1"]);
-        assert_both_refuse(|probed, _, _| *probed = "attn_update_0".into(), &["attn_update_0", "reads attn_update_1"]);
+        assert_both_refuse(|probed, _, _| *probed = "mlp_update_1".into(), &["mlp_update_1", "selects attn_update_1"]);
+        assert_both_refuse(
+            |probed, _, _| *probed = "attn_update_0".into(),
+            &["attn_update_0", "selects attn_update_1"],
+        );
     }
 
     #[test]
@@ -142,7 +146,10 @@ mod configuration {
     #[test]
     fn of_another_family_names_the_models() {
         for family in ["bert", "gpt_neox", "gpt3"] {
-            assert_both_refuse(|_, _, resid| resid.model_type = family.into(), &[family, "the model is a gpt2: `gpt`"]);
+            assert_both_refuse(
+                |_, _, resid| resid.model_type = family.into(),
+                &[family, "the model is a gpt2: use `gpt`"],
+            );
         }
         for known in ["", "gpt", "gpt2"] {
             let mut config = circuit_config();
@@ -196,7 +203,7 @@ mod configuration {
 mod python_dumps {
     use super::*;
 
-    /// As `PretrainedConfig.to_json_string` of the Python class writes it, keys of its own included.
+    /// Output of `PretrainedConfig.to_json_string` of the Python class, including the keys that only Python uses.
     const SUBNETWORK: &str = r#"{
       "return_dict": true, "torchscript": false, "transformers_version": "4.44.2", "architectures": null,
       "probe_vectors": "attn_update_1", "n_classes": 3, "intermediate_size": 5, "labeling": "token",
@@ -259,7 +266,7 @@ mod batches {
         config.resid_config.target_layers = vec![0];
         config.circuit_config.target_layers = vec![layer.into()];
         let probe = SubnetworkProbe::new(config, Vit::init(&sizes, &device).unwrap(), 0).unwrap();
-        // Two images of four patches behind the class token, which is read.
+        // Two images, each of a class token, which is selected, and four patches.
         let images = |token_mask: Vec<bool>| ProbeBatch {
             inputs: ModelInputs::images(Tensor::ones([2, 3, 4, 4], &device)),
             token_mask,
@@ -352,7 +359,7 @@ mod ablations {
         assert!(matches!(error, ProbeError::Circuit(CircuitError::AblationWhileTraining { .. })), "{error:?}");
 
         circuit.valid().circuit().set_ablation(Ablation::None).unwrap();
-        assert!(circuit.forward(&batch(&[1, 2, 1])).is_ok(), "training goes on once the ablation is lifted");
+        assert!(circuit.forward(&batch(&[1, 2, 1])).is_ok(), "training continues after the ablation is reset");
     }
 
     #[test]
@@ -394,8 +401,8 @@ mod residual_models {
     fn that_cannot_be_are_refused() {
         let refused = |config| ResidualUpdateModel::new(&config, model()).unwrap_err().to_string();
         assert!(refused(ResidualUpdateModelConfig { target_layers: vec![], ..config() }).contains("at least one"));
-        assert!(refused(ResidualUpdateModelConfig { updates: false, stream: false, ..config() }).contains("nothing"));
-        assert!(refused(ResidualUpdateModelConfig { mlp: false, attn: false, ..config() }).contains("nothing"));
+        assert!(refused(ResidualUpdateModelConfig { updates: false, stream: false, ..config() }).contains("no site"));
+        assert!(refused(ResidualUpdateModelConfig { mlp: false, attn: false, ..config() }).contains("no site"));
         assert!(refused(ResidualUpdateModelConfig { model_type: "vit".into(), ..config() }).contains("`gpt`"));
         assert!(refused(ResidualUpdateModelConfig { target_layers: vec![0, 9], ..config() }).contains("2 blocks"));
     }

@@ -1,4 +1,4 @@
-//! Masks on outputs give what masks on weights give, and known products what computed ones give, in every family.
+//! Compares masks on outputs with masks on weights, and known products with computed ones, for every architecture.
 
 use std::collections::BTreeMap;
 
@@ -16,10 +16,10 @@ use crate::config::CircuitProbeConfig;
 const SEQ: usize = 5;
 const EXAMPLES: [usize; 3] = [4, 1, 7];
 
-/// Draws all parameters.
-struct Draw(usize);
+/// Replaces all parameters by random values; counts the parameters.
+struct Randomize(usize);
 
-impl ModuleMapper for Draw {
+impl ModuleMapper for Randomize {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         self.0 += 1;
         let mut stream = rng::stream(0, "parameter", self.0 as u64, 0);
@@ -42,7 +42,8 @@ fn config(model_type: &str) -> Value {
     }
 }
 
-/// Three sequences, the middle one read twice; ViT's are four patches behind the class token.
+/// Three sequences with one selected token each, except the second, which has two. For ViT, three images of a class
+/// token and four patches.
 fn batch(model_type: &str) -> ProbeBatch {
     let device = Device::default().autodiff();
     let inputs = match model_type {
@@ -53,15 +54,16 @@ fn batch(model_type: &str) -> ProbeBatch {
         _ => ModelInputs::from_ids(&[[1, 2, 3, 4, 5], [2, 7, 6, 1, 3], [5, 5, 2, 1, 6]], &device),
     };
     let mut token_mask = vec![false; 3 * SEQ];
-    for place in [1, SEQ, SEQ + 3, 3 * SEQ - 1] {
-        token_mask[place] = true;
+    for token in [1, SEQ, SEQ + 3, 3 * SEQ - 1] {
+        token_mask[token] = true;
     }
     ProbeBatch { inputs, token_mask, labels: vec![0, 1, 0, 1] }
 }
 
-/// A probe with neuron masks on the second block's attention, MLP or both.
+/// A probe with neuron masks on the components of the second block that `is_masked` selects.
 fn probe(model_type: &str, site: Site, is_masked: impl Fn(Component) -> bool) -> CircuitProbe<AnyTransformer> {
-    let model = AnyTransformer::init(&config(model_type), &Device::default().autodiff()).unwrap().map(&mut Draw(0));
+    let model =
+        AnyTransformer::init(&config(model_type), &Device::default().autodiff()).unwrap().map(&mut Randomize(0));
     let in_block = |location: Location| matches!(location, Location::Block { layer: 1, .. });
     let layers = layer_components(&model)
         .into_iter()
@@ -71,33 +73,34 @@ fn probe(model_type: &str, site: Site, is_masked: impl Fn(Component) -> bool) ->
     CircuitProbe::new(config, model).unwrap()
 }
 
-/// The same with other masks.
+/// Replaces the mask parameters by random values.
 fn with_masks(probe: CircuitProbe<AnyTransformer>, seed: u64) -> CircuitProbe<AnyTransformer> {
-    let draw = |circuit: CircuitModel<AnyTransformer>| {
-        let drawn = circuit.mask_params().into_iter().map(|(name, data)| {
+    let randomize = |circuit: CircuitModel<AnyTransformer>| {
+        let params = circuit.mask_params().into_iter().map(|(name, data)| {
             let mut stream = rng::stream(seed, &name, 0, 0);
             let shape = data.shape().clone();
             let values: Vec<f32> = (0..shape.num_elements()).map(|_| rng::standard_normal(&mut stream)).collect();
             (name, TensorData::new(values, shape))
         });
-        let drawn: BTreeMap<String, TensorData> = drawn.collect();
-        circuit.load_mask_params(&drawn)
+        let params: BTreeMap<String, TensorData> = params.collect();
+        circuit.load_mask_params(&params)
     };
-    probe.try_with_circuit(draw).unwrap()
+    probe.try_with_circuit(randomize).unwrap()
 }
 
-/// The vectors with masks on weights: a plain walk does not know better.
+/// The vectors with masks on weights: a plain forward pass, outside of the scope of [`crate::with_output_masks`].
 fn with_masked_weights(probe: &CircuitProbe<AnyTransformer>, batch: &ProbeBatch) -> Tensor<2> {
     let vectors = probe.circuit().model().unwrap().vectors_at(probe.site(), 0..SEQ, &batch.inputs).unwrap();
     batch.selected(vectors)
 }
 
-/// Gradients of the masks, for a loss that weighs all vectors otherwise.
+/// Gradients of the mask parameters, for a loss that weights each entry of the vectors differently.
 fn gradients(probe: &CircuitProbe<AnyTransformer>, vectors: Tensor<2>) -> BTreeMap<String, TensorData> {
     let loss = (vectors.clone() * vectors.clone().detach().sin()).sum();
     probe.circuit().mask_gradients(&loss.backward())
 }
 
+/// Calls `check` with the name of every transformer architecture and probes of attention, of the MLP and of both.
 fn each_probe(check: impl Fn(&str, CircuitProbe<AnyTransformer>)) {
     for model_type in model_types().into_iter().filter(|name| *name != "resnet") {
         let of_attention = |component| component != Component::Mlp;
@@ -134,7 +137,8 @@ fn known_products_are_the_same_bits_whatever_the_masks() {
             let probe = with_masks(probe.clone(), seed);
             let computed = probe.vectors(&batch).unwrap().to_data();
             let frozen = probe.cached_activations(&mut cache, &EXAMPLES, &batch).unwrap();
-            // A parallel block's MLP reads the block's input, but at the tokens that are read only.
+            // In a parallel block the MLP reads the block input, whose frozen activations hold all tokens, but its own
+            // products are computed for the selected tokens only.
             let expected = model_type != "gpt_neox" || probe.site().to_string() != "mlp_update_1";
             assert_eq!(!frozen.products.keys().is_empty(), expected, "{model_type}: products before {}", probe.site());
             probe.vectors_from(&frozen, &batch).unwrap().to_data().assert_eq(&computed, true);
@@ -148,9 +152,10 @@ fn batches_that_read_other_tokens_get_their_own() {
         let (mut cache, some) = (ActivationCache::with_megabytes(1), batch(model_type));
         let all = ProbeBatch { token_mask: vec![true; 3 * SEQ], labels: vec![0; 3 * SEQ], ..some.clone() };
         let others = [2, 3, 5];
-        let turns = [(&some, EXAMPLES), (&all, others), (&some, EXAMPLES), (&all, others)];
-        // What is read belongs to the examples; so these are others, though they look the same.
-        for (batch, examples) in turns {
+        let batches = [(&some, EXAMPLES), (&all, others), (&some, EXAMPLES), (&all, others)];
+        // The selected tokens belong to an example, so the same sequences with other selected tokens are other
+        // examples.
+        for (batch, examples) in batches {
             let frozen = probe.cached_activations(&mut cache, &examples, batch).unwrap();
             let computed = probe.vectors(batch).unwrap().to_data();
             probe.vectors_from(&frozen, batch).unwrap().to_data().assert_eq(&computed, true);
@@ -170,11 +175,11 @@ fn a_base_model_has_no_mask_to_scale_by() {
 }
 
 #[test]
-fn products_make_room_for_prefixes() {
+fn frozen_activations_evict_products() {
     let probe = with_masks(probe("gpt2", "attn_update_1".parse().unwrap(), |component| component != Component::Mlp), 1);
     let batch = batch("gpt2");
     let hidden = 3 * SEQ * probe.circuit().model().unwrap().hidden_size() * size_of::<f32>();
-    // Room for the frozen of this batch and its products, but not for more frozen beside them.
+    // The bound fits the frozen activations of one batch with its products, or the frozen activations of four batches.
     let mut cache = ActivationCache::with_bytes(4 * hidden);
     probe.cached_activations(&mut cache, &EXAMPLES, &batch).unwrap();
     assert!(cache.used() > hidden && cache.used() <= 4 * hidden, "{}", cache.used());
@@ -184,5 +189,5 @@ fn products_make_room_for_prefixes() {
         probe.vectors_from(&frozen, &batch).unwrap().to_data().assert_eq(&computed, true);
         assert!(cache.used() <= 4 * hidden, "{}", cache.used());
     }
-    assert_eq!(cache.used(), 4 * hidden, "frozen alone");
+    assert_eq!(cache.used(), 4 * hidden, "only frozen activations are left");
 }

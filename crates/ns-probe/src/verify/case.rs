@@ -1,4 +1,4 @@
-//! What a probe case says.
+//! The format of a golden probe case: `case.json` and its input tensors.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::batch::ProbeBatch;
 use crate::config::{CircuitProbeConfig, SubnetworkProbeConfig};
 use crate::error::ProbeError;
 
-/// A case, with its probe's configuration.
+/// A parsed `case.json`.
 pub(super) struct Case {
     pub(super) kind: ProbeKind,
     pub(super) optimizer: Optimizer,
@@ -28,7 +28,7 @@ pub(super) enum ProbeKind {
     Subnetwork(SubnetworkProbeConfig),
 }
 
-/// AdamW as in PyTorch.
+/// Settings of AdamW, with PyTorch's names.
 #[derive(Deserialize)]
 pub(super) struct Optimizer {
     pub(super) lr: f64,
@@ -56,7 +56,7 @@ impl Case {
             "circuit_probe" => ProbeKind::Circuit(from_json("probe_config", &file.probe_config)?),
             "subnetwork_probe" => ProbeKind::Subnetwork(from_json("probe_config", &file.probe_config)?),
             other => {
-                return Err(invalid("kind", other, "it is circuit_probe or subnetwork_probe"));
+                return Err(invalid("kind", other, "it must be circuit_probe or subnetwork_probe"));
             }
         };
         Ok(Self {
@@ -71,7 +71,7 @@ impl Case {
     }
 }
 
-/// The case's batch, with its padding labels turned into the probe's own.
+/// The batch of the case. The padding label of the case is replaced by the one of this crate.
 pub(super) fn batch<M: Transformer>(
     case: &Case,
     tensors: &BTreeMap<String, TensorData>,
@@ -89,11 +89,12 @@ pub(super) fn batch<M: Transformer>(
 }
 
 fn tensor<'a>(tensors: &'a BTreeMap<String, TensorData>, name: &'static str) -> Result<&'a TensorData, ProbeError> {
-    tensors.get(name).ok_or_else(|| invalid("tensors.safetensors", &format!("without {name}"), "the case needs it"))
+    tensors.get(name).ok_or_else(|| invalid("tensors.safetensors", &format!("without `{name}`"), "the case needs it"))
 }
 
 fn from_json<T: DeserializeOwned>(field: &'static str, json: &Value) -> Result<T, ProbeError> {
-    T::deserialize(json).map_err(|error| invalid(field, "not readable", &error.to_string()))
+    T::deserialize(json)
+        .map_err(|error| invalid(field, "not valid", &format!("it must have the format of a case: {error}")))
 }
 
 fn invalid(field: &'static str, found: &str, expected: &str) -> ProbeError {

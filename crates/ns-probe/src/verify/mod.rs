@@ -1,6 +1,7 @@
-//! Runs one golden probe case: the first step, a training trajectory, and evaluation with the final masks.
+//! Runs a golden case of a probe: the first training step, a training run, and an evaluation with the final parameters.
 //!
-//! The caller compares what is produced here with what the case expects, name by name.
+//! A golden case holds reference data from PyTorch. The caller compares the tensors that are produced here with the
+//! expected tensors of the case.
 
 mod case;
 mod subject;
@@ -21,16 +22,18 @@ use crate::circuit_probe::CircuitProbe;
 use crate::error::ProbeError;
 use crate::subnetwork_probe::SubnetworkProbe;
 
-/// The tensors that a probe case gives, besides `init.*`. Whatever else is in its file is expected of
-/// [`run_probe_case`].
+/// Names of the input tensors in a probe case, in addition to `init.*`. All other tensors of the case are expected
+/// outputs of [`run_probe_case`].
 pub const PROBE_CASE_INPUTS: [&str; 6] =
     ["input_ids", "attention_mask", "token_type_ids", "pixel_values", "labels", "token_mask"];
 
-/// Runs the case that `case` (its `case.json`) describes on `model`, loaded on an autodiff device, and returns all that
-/// such a case can expect, by name; scalars have shape `[1]`.
+/// Runs a golden case of a probe and returns all outputs by name.
+///
+/// `case` is the contents of its `case.json`. `model` must be on a device with autodiff. Scalar outputs have shape
+/// `[1]`.
 ///
 /// # Errors
-/// [`ProbeError::Batch`] or [`ProbeError::Config`] for a case that does not fit together, and errors of the probe.
+/// Returns [`ProbeError::Config`] or [`ProbeError::Batch`] for an inconsistent case, and errors of the probe.
 pub fn run_probe_case<M: Transformer + ModuleDisplay>(
     case: &Value,
     tensors: &BTreeMap<String, TensorData>,
@@ -62,6 +65,7 @@ impl Run<'_> {
         Ok(produced)
     }
 
+    /// Forward and backward pass with the initial parameters.
     fn first_step<S: Subject>(&self, probe: &S) -> Result<Produced, ProbeError> {
         probe.set_temperature(self.case.initial_temperature)?;
         let Forward { vectors, loss, loss_without_l0, logits } = probe.forward(&self.batch)?;
@@ -78,6 +82,7 @@ impl Run<'_> {
         Ok(produced)
     }
 
+    /// Trains for the steps of the case; returns the trained probe, the losses and the final parameters.
     fn train<S: Subject>(&self, mut probe: S) -> Result<(S, Produced), ProbeError> {
         let case = &self.case;
         let Optimizer { betas, eps: epsilon, weight_decay, .. } = case.optimizer;
@@ -102,7 +107,8 @@ impl Run<'_> {
         Ok((probe, produced))
     }
 
-    /// With the expected final parameters, so that drift in training does not hide what evaluation does.
+    /// Evaluates the probe with the expected final parameters, so that rounding differences of training do not affect
+    /// the comparison.
     fn evaluate<S: Subject>(&self, probe: S) -> Result<Produced, ProbeError> {
         let probe = probe.load(self.with_prefix("final."))?.valid();
         let Forward { vectors, loss, logits, .. } = probe.forward(&self.batch)?;
@@ -118,6 +124,7 @@ impl Run<'_> {
         Ok(produced)
     }
 
+    /// The tensors of the case whose names start with `prefix`, with the prefix removed.
     fn with_prefix(&self, prefix: &str) -> Produced {
         let stripped = |(name, data): (&String, &TensorData)| Some((name.strip_prefix(prefix)?.into(), data.clone()));
         self.tensors.iter().filter_map(stripped).collect()

@@ -1,4 +1,4 @@
-//! What circuit probes and subnetwork probes have in common for a golden case.
+//! A common interface of circuit probes and subnetwork probes for golden cases.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::circuit_probe::CircuitProbe;
 use crate::error::ProbeError;
 use crate::subnetwork_probe::SubnetworkProbe;
 
-/// What a forward pass gives.
+/// Output of a forward pass.
 pub(super) struct Forward {
     pub(super) vectors: Tensor<2>,
     pub(super) loss: Tensor<1>,
@@ -96,8 +96,8 @@ impl<M: Transformer + ModuleDisplay> Subject for SubnetworkProbe<M> {
     }
 
     fn gradients(&self, gradients: &Gradients) -> BTreeMap<String, TensorData> {
-        let mut found = self.circuit().mask_gradients(gradients);
-        found.extend(self.probe_gradients(gradients));
-        found
+        let mut named_gradients = self.circuit().mask_gradients(gradients);
+        named_gradients.extend(self.probe_gradients(gradients));
+        named_gradients
     }
 }

@@ -1,4 +1,4 @@
-//! Timing of masks alone: the elementwise work of a training step beside the matrix products of the masked layers.
+//! Timing of masks: the elementwise work of a training step, compared with the matrix products of the masked layers.
 
 use std::time::Instant;
 
@@ -12,7 +12,8 @@ use serde::Serialize;
 use crate::error::TrainError;
 use crate::recipe::OptimizerRecipe;
 
-/// The masked layers of a transformer's attention block with a mean of squares as their loss: no attention between them.
+/// The two projections of an attention sublayer, without the attention between them. The loss is the mean of the
+/// squared outputs.
 #[derive(Module, Debug)]
 struct Projections {
     c_attn: Linear,
@@ -28,7 +29,9 @@ impl Projections {
         Self { c_attn: linear(width, 3 * width, 1), c_proj: linear(width, width, 2) }
     }
 
-    /// Shapes: x `[rows, width]`, result `[1]`.
+    /// # Shapes
+    /// - x: `[rows, width]`
+    /// - output: `[1]`
     fn loss(&self, x: Tensor<2>) -> Tensor<1> {
         let [_, width] = x.dims();
         let values = self.c_attn.forward(x).narrow(1, 2 * width, width);
@@ -36,26 +39,25 @@ impl Projections {
     }
 }
 
-/// Milliseconds of one round.
+/// Times of one round, in milliseconds.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct MaskTimes {
     /// A training step of the masked layers: forward, L0, backward, AdamW.
     pub masked_step: f64,
-    /// Forward and backward of the same layers where the weights themselves are trained: what is left of the step
-    /// without masks, L0 and optimiser.
+    /// Forward and backward pass of these layers without masks, with trainable weights. It has no L0 and no optimiser.
     pub plain_pass: f64,
-    /// The matrix products of that pass alone: two forward, three backward.
+    /// The five matrix products of [`plain_pass`](Self::plain_pass) alone: two forward, three backward.
     pub products: f64,
-    /// Forward and backward of the same layers where only a scale on each output unit is trained, and applied to the
-    /// output.
+    /// Forward and backward pass of these layers with frozen weights and one trainable scale per output unit, which is
+    /// multiplied with the output.
     pub scaled_outputs_pass: f64,
-    /// What masks, L0 and AdamW cost when nothing else is computed: effective weights, L0, gradients, step.
+    /// Masks, L0 and AdamW without the layers: effective weights, L0, their gradients, and the optimiser.
     pub masks_alone: f64,
-    /// Of these, the optimiser.
+    /// The part of [`masks_alone`](Self::masks_alone) that the optimiser takes.
     pub optimizer: f64,
 }
 
-/// Masks on the attention block's layers, and inputs to them.
+/// Times masks on the two projections of an attention sublayer with random weights and inputs.
 pub struct MaskBench {
     circuit: CircuitModel<Projections>,
     plain: Projections,
@@ -65,11 +67,11 @@ pub struct MaskBench {
 }
 
 impl MaskBench {
-    /// Masks on `width × 3 width` and `width × width` weights, for `rows` tokens on `device`, which is without autodiff.
-    /// `config` says how to mask; its layers are ignored.
+    /// Creates masks on weights of `width × 3 width` and `width × width`, and a batch of `rows` tokens. `device` must
+    /// be without autodiff. The target layers of `config` are ignored.
     ///
     /// # Errors
-    /// Those of [`CircuitModel::new`].
+    /// Returns [`TrainError::Circuit`] if the configuration is invalid.
     pub fn new(config: &CircuitConfig, width: usize, rows: usize, device: &Device) -> Result<Self, TrainError> {
         let device = device.clone().autodiff();
         let plain = Projections::new(width, &device);
@@ -79,10 +81,13 @@ impl MaskBench {
         Ok(Self { circuit, plain, optimizer, x: normal([rows, width], 3, &device), step: 0 })
     }
 
-    /// One round of everything.
+    /// Runs one round of all measurements.
     ///
     /// # Errors
-    /// Those of the circuit.
+    /// Returns [`TrainError::Circuit`] if a masked forward pass fails.
+    ///
+    /// # Panics
+    /// Panics if the device fails during a measurement, e.g. if it runs out of memory.
     pub fn time(&mut self) -> Result<MaskTimes, TrainError> {
         self.step += 1;
         self.circuit.begin_step(0, self.step);
@@ -133,7 +138,7 @@ impl MaskBench {
         Ok(())
     }
 
-    /// The five products, summed over what each of them takes.
+    /// Total time of the five matrix products, in milliseconds.
     fn products(&self) -> f64 {
         let Projections { c_attn, c_proj } = self.plain.valid();
         let (x, w_attn, w_proj) = (self.x.clone().inner(), c_attn.weight.val(), c_proj.weight.val());
@@ -141,14 +146,15 @@ impl MaskBench {
         let (attn, attn_ms) = self.product(x.clone(), w_attn);
         let values = attn.clone().narrow(1, 0, width).mul_scalar(1.0);
         let (proj, proj_ms) = self.product(values.clone(), w_proj.clone());
-        let others = [
+        let backward = [
             self.product(values.transpose(), proj.clone()).1,
             self.product(proj, w_proj.transpose()).1,
             self.product(x.transpose(), attn).1,
         ];
-        attn_ms + proj_ms + others.iter().sum::<f64>()
+        attn_ms + proj_ms + backward.iter().sum::<f64>()
     }
 
+    /// Computes a matrix product and its time in milliseconds.
     fn product(&self, a: Tensor<2>, b: Tensor<2>) -> (Tensor<2>, f64) {
         let start = Instant::now();
         let product = a.matmul(b);
@@ -157,7 +163,8 @@ impl MaskBench {
         (product, elapsed.as_secs_f64() * 1e3)
     }
 
-    /// Masks, L0, gradients and AdamW without a product: the loss is the sum of the effective weights.
+    /// Times masks, L0, gradients and AdamW without matrix products: the loss is the sum of the effective weights.
+    /// Returns the total and the optimiser's part, in milliseconds.
     fn masks_alone(&mut self) -> Result<(f64, f64), TrainError> {
         let start = Instant::now();
         let model = self.circuit.model()?;
@@ -167,16 +174,17 @@ impl MaskBench {
         }
         let gradients = GradientsParams::from_grads(loss.backward(), &self.circuit);
         self.finish();
-        let before = start.elapsed();
+        let without_optimizer = start.elapsed();
         self.circuit = self.optimizer.step(1e-3, self.circuit.clone(), gradients);
         self.finish();
-        let all = start.elapsed();
-        Ok((all.as_secs_f64() * 1e3, (all - before).as_secs_f64() * 1e3))
+        let total = start.elapsed();
+        Ok((total.as_secs_f64() * 1e3, (total - without_optimizer).as_secs_f64() * 1e3))
     }
 
+    /// Waits until the device has executed all operations.
     fn finish(&self) {
         let finished = self.x.device().sync();
-        finished.unwrap_or_else(|error| panic!("the device cannot finish its work: {error}"));
+        finished.unwrap_or_else(|error| panic!("the device failed during a measurement: {error}"));
     }
 }
 
@@ -186,7 +194,7 @@ fn milliseconds(run: impl FnOnce() -> Result<(), TrainError>) -> Result<f64, Tra
     Ok(start.elapsed().as_secs_f64() * 1e3)
 }
 
-/// Fixed normal numbers, small enough for a weight.
+/// Normal numbers with standard deviation 0.02, from a fixed seed.
 fn normal<const D: usize>(shape: [usize; D], stream: u64, device: &Device) -> Tensor<D> {
     let mut rng = rng::stream(0, "bench/mask", 0, stream);
     let values: Vec<f32> = (0..shape.iter().product()).map(|_| 0.02 * rng::standard_normal(&mut rng)).collect();

@@ -1,4 +1,4 @@
-//! Timing of training steps and forward passes.
+//! Timing of training steps, masks and forward passes.
 
 mod mask;
 mod probe;
@@ -17,7 +17,7 @@ use crate::train::{BaseModelPool, ProbeTraining};
 pub use mask::{MaskBench, MaskTimes};
 pub use probe::{ProbeBench, ProbeBenchConfig};
 
-/// Times of single steps.
+/// Times of individual steps.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepTimes {
     /// Milliseconds of each timed step, in order.
@@ -25,7 +25,7 @@ pub struct StepTimes {
 }
 
 impl StepTimes {
-    /// Median in milliseconds; NaN without a step.
+    /// Median in milliseconds; NaN if there are no steps.
     pub fn median(&self) -> f64 {
         let mut sorted = self.milliseconds.clone();
         sorted.sort_by(f64::total_cmp);
@@ -37,11 +37,11 @@ impl StepTimes {
     }
 }
 
-/// Trains a probe for `warmup + steps` steps and times the last `steps` of them: batch, forward, loss, backward and
-/// optimiser.
+/// Trains a circuit probe for `warmup + steps` steps and times the last `steps`. A step builds the batch and runs the
+/// forward pass, the backward pass and the optimiser.
 ///
 /// # Errors
-/// As [`ProbeTraining::on`] and [`ProbeTraining::step`].
+/// Returns errors of [`ProbeTraining::on`] and [`ProbeTraining::step`].
 pub fn time_probe_steps(
     recipe: &ProbeRecipe,
     steps: usize,
@@ -54,19 +54,19 @@ pub fn time_probe_steps(
     let mut milliseconds = Vec::with_capacity(steps);
     let mut batches = Vec::new();
     for step in 0..warmup + steps {
-        let (epoch, place) = (step / per_epoch, step % per_epoch);
-        if place == 0 {
+        let (epoch, index) = (step / per_epoch, step % per_epoch);
+        if index == 0 {
             batches = training.batches(epoch);
         }
         let start = Instant::now();
-        training.step(epoch, place, &batches[place])?;
+        training.step(epoch, index, &batches[index])?;
         milliseconds.push(start.elapsed().as_secs_f64() * 1e3);
     }
     milliseconds.drain(..warmup);
     Ok(StepTimes { milliseconds })
 }
 
-/// A model with fresh weights, and a batch, to time plain forward passes with.
+/// Times plain forward passes of a model with random weights on one batch.
 #[derive(Debug)]
 pub struct ForwardBench {
     model: AnyModel,
@@ -75,25 +75,25 @@ pub struct ForwardBench {
 }
 
 impl ForwardBench {
-    /// The model of a `config.json`, for a batch on `device`.
+    /// Creates the model that `config`, a `config.json`, describes. `inputs` must be on `device`.
     ///
     /// # Errors
-    /// As [`AnyModel::init`].
+    /// Returns [`ns_models::ModelError`] if the configuration is invalid or unsupported.
     pub fn new(config: &Value, inputs: ModelInputs, device: &Device) -> Result<Self, TrainError> {
         Ok(Self { model: initialize(AnyModel::init(config, device)?, 0), inputs, device: device.clone() })
     }
 
-    /// Milliseconds of one forward pass.
+    /// Runs one forward pass and returns its time in milliseconds.
     ///
     /// # Errors
-    /// [`ns_models::ModelError::InvalidInput`] for a batch that the model does not take.
+    /// Returns [`ns_models::ModelError::InvalidInput`] if the batch does not fit the model.
     ///
     /// # Panics
-    /// When the device cannot execute what it was given, as every read of Burn's does.
+    /// Panics if the device fails during the forward pass, e.g. if it runs out of memory.
     pub fn time(&self) -> Result<f64, TrainError> {
         let start = Instant::now();
         let output = self.model.logits(&self.inputs)?;
-        self.device.sync().unwrap_or_else(|error| panic!("the device cannot finish a forward pass: {error}"));
+        self.device.sync().unwrap_or_else(|error| panic!("the device failed during a forward pass: {error}"));
         let elapsed = start.elapsed();
         drop(output);
         Ok(elapsed.as_secs_f64() * 1e3)

@@ -1,4 +1,4 @@
-//! Training steps of a circuit probe on a model with fresh weights, for timing.
+//! Timing of circuit-probe training steps on a model with random weights.
 
 use std::time::Instant;
 
@@ -14,29 +14,29 @@ use crate::recipe::OptimizerRecipe;
 use crate::train::initialize;
 
 const SEED: u64 = 0;
-/// Classes of the labels: singular and plural.
+/// Number of classes: singular and plural.
 const CLASSES: usize = 2;
 
-/// What a step works on.
+/// Model, probe and batch of a [`ProbeBench`].
 #[derive(Clone, Debug)]
 pub struct ProbeBenchConfig {
-    /// The model, as its `config.json`; it reads tokens.
+    /// `config.json` of the model. Its inputs must be tokens.
     pub model: Value,
-    /// Where it is probed.
+    /// The probed site, e.g. `attn_update_1`.
     pub probe_vectors: String,
     /// The masks.
     pub circuit_config: CircuitConfig,
-    /// Sequences a step.
+    /// Sequences per step.
     pub batch: usize,
-    /// Tokens of a sequence; one of them is read.
+    /// Tokens per sequence. The probe reads one of them.
     pub seq: usize,
-    /// Steps an epoch: so many batches of different sequences.
+    /// Steps per epoch. Each step of an epoch has other sequences.
     pub steps_per_epoch: usize,
-    /// Memory for frozen activations.
+    /// Size of the activation cache in megabytes of 2²⁰ bytes; 0 turns it off.
     pub activation_cache_mb: usize,
 }
 
-/// A probe on random sequences.
+/// Times training steps of a circuit probe on synthetic sequences.
 pub struct ProbeBench {
     config: ProbeBenchConfig,
     probe: CircuitProbe<AnyTransformer>,
@@ -49,10 +49,11 @@ pub struct ProbeBench {
 }
 
 impl ProbeBench {
-    /// The probe; `device` is without autodiff.
+    /// Creates the model, the masks and the probe. `device` must be without autodiff.
     ///
     /// # Errors
-    /// Those of the model, the masks and the probe.
+    /// Returns [`TrainError::Model`] if the model's configuration is invalid, and [`TrainError::Probe`] if the masks or
+    /// the probed site do not fit the model.
     pub fn new(config: ProbeBenchConfig, device: &Device) -> Result<Self, TrainError> {
         let device = device.clone().autodiff();
         let model = initialize(AnyTransformer::init(&config.model, &device)?, SEED);
@@ -69,50 +70,52 @@ impl ProbeBench {
         Ok(Self { optimizer: recipe.init(), config, probe, recipe, activations, vocab, device, step: 0 })
     }
 
-    /// Milliseconds of the next step: batch, frozen activations, forward, loss, backward and optimiser.
+    /// Trains the next step and returns its time in milliseconds. A step builds the batch, gets the frozen activations,
+    /// and runs the forward pass, the backward pass and the optimiser.
     ///
     /// # Errors
-    /// Those of the probe.
+    /// Returns [`TrainError::Probe`] if the forward pass fails.
     ///
     /// # Panics
-    /// When the device cannot execute what it was given, as every read of Burn's does.
+    /// Panics if the device fails during the step, e.g. if it runs out of memory.
     pub fn step(&mut self) -> Result<f64, TrainError> {
-        let (epoch, place) = (self.step / self.config.steps_per_epoch, self.step % self.config.steps_per_epoch);
+        let (epoch, index) = (self.step / self.config.steps_per_epoch, self.step % self.config.steps_per_epoch);
         self.step += 1;
         let start = Instant::now();
-        self.probe.circuit().begin_step(epoch as u64, place as u64);
-        let examples = self.examples(epoch, place);
+        self.probe.circuit().begin_step(epoch as u64, index as u64);
+        let examples = self.examples(epoch, index);
         let batch = self.batch(&examples);
         let frozen = self.probe.cached_activations(&mut self.activations, &examples, &batch)?;
         let output = self.probe.forward_from(&frozen, &batch)?;
         let gradients = GradientsParams::from_grads(output.loss.backward(), &self.probe);
         self.probe = self.optimizer.step(self.recipe.learning_rate_at(epoch), self.probe.clone(), gradients);
-        self.device.sync().unwrap_or_else(|error| panic!("the device cannot finish a step: {error}"));
+        self.device.sync().unwrap_or_else(|error| panic!("the device failed during a step: {error}"));
         Ok(start.elapsed().as_secs_f64() * 1e3)
     }
 
-    /// Sequences of a step, shuffled anew in each epoch.
-    fn examples(&self, epoch: usize, place: usize) -> Vec<usize> {
+    /// Indices of the sequences of a step. The order is shuffled in each epoch.
+    fn examples(&self, epoch: usize, index: usize) -> Vec<usize> {
         let (batch, mut stream) = (self.config.batch, rng::stream(SEED, "shuffle", epoch as u64, 0));
         let order = rng::permutation(&mut stream, batch * self.config.steps_per_epoch);
-        order[place * batch..(place + 1) * batch].to_vec()
+        order[index * batch..(index + 1) * batch].to_vec()
     }
 
-    /// Ids and the token that is read are functions of the sequence.
+    /// Builds the batch of some sequences. Token ids, selected token and label depend only on the index of the
+    /// sequence.
     fn batch(&self, examples: &[usize]) -> ProbeBatch {
         let (seq, vocab) = (self.config.seq, self.vocab);
-        let of_sequence = |example: &usize| {
+        let tokens = |example: &usize| {
             let first = example * seq;
-            (first..first + seq).map(move |place| (place * 7919 % vocab) as i64)
+            (first..first + seq).map(move |index| (index * 7919 % vocab) as i64)
         };
-        let ids: Vec<i64> = examples.iter().flat_map(of_sequence).collect();
-        let read = |example: &usize| {
-            let read = example * 5 % seq;
-            (0..seq).map(move |place| place == read)
+        let ids: Vec<i64> = examples.iter().flat_map(tokens).collect();
+        let token_mask = |example: &usize| {
+            let selected = example * 5 % seq;
+            (0..seq).map(move |token| token == selected)
         };
         ProbeBatch {
             inputs: ModelInputs::new(Tensor::from_data(TensorData::new(ids, [examples.len(), seq]), &self.device)),
-            token_mask: examples.iter().flat_map(read).collect(),
+            token_mask: examples.iter().flat_map(token_mask).collect(),
             labels: examples.iter().map(|example| (example / seq % CLASSES) as i64).collect(),
         }
     }

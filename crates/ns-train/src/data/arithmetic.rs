@@ -1,4 +1,5 @@
-//! Modular arithmetic: all pairs `(a, b)` below a modulus, written `a b =`, and what is to follow.
+//! Modular arithmetic: examples are the pairs `(a, b)` below a modulus, written as tokens `a b =`; the model predicts
+//! the result as the next token.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ns_circuit::rng;
@@ -8,34 +9,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 
-/// Tokens of an example: `a`, `b`, `=`.
+/// Number of tokens of an example: `a`, `b`, `=`.
 const CONTEXT: usize = 3;
 
-/// A task over all pairs of residues.
+/// A task of modular arithmetic over all pairs of numbers below the modulus.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Arithmetic {
-    /// Numbers run from 0 to `modulus − 1`; `=` is the token `modulus`.
+    /// The modulus p. The tokens 0 to p − 1 are numbers, and the token p is `=`.
     pub modulus: usize,
-    /// What is computed.
+    /// The operation that the model computes.
     pub operation: Operation,
-    /// Share of the pairs that is trained on, rounded down.
+    /// Fraction of the pairs in the training split, in (0, 1]. The number of pairs is rounded down.
     pub train_fraction: f64,
-    /// Seed of the split. A probe must split as its model did.
+    /// Seed of the split. A probe must use the split of its model.
     pub split_seed: u64,
 }
 
-/// What follows `a b =`.
+/// The result that follows `a b =`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Operation {
-    /// `(a² − b²) mod p`, the first experiment of Lepori et al. 2024.
+    /// `(a² − b²) mod p`, as in the first experiment of Lepori et al. 2024.
     SquareDifference,
     /// `(a + b) mod p`.
     Sum,
 }
 
-/// A variable that a model may compute on its way.
+/// An intermediate variable that a model may compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Variable {
@@ -49,27 +50,27 @@ pub enum Variable {
     AMinusB,
 }
 
-/// Pairs, apart for training and testing.
+/// The training and test split of the pairs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Split {
-    /// Pairs to train on.
+    /// Pairs for training.
     pub train: Examples,
-    /// The rest.
+    /// All other pairs.
     pub test: Examples,
 }
 
-/// Some of the pairs.
+/// A list of pairs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Examples {
-    /// `(a, b)`.
+    /// The pairs `(a, b)`.
     pub pairs: Vec<(usize, usize)>,
 }
 
 impl Arithmetic {
-    /// Checks the settings.
+    /// Checks the modulus and the training fraction.
     ///
     /// # Errors
-    /// [`TrainError::Setting`].
+    /// Returns [`TrainError::Setting`] for a value out of range.
     pub fn validate(&self) -> Result<(), TrainError> {
         if self.modulus < 2 {
             return Err(TrainError::Setting {
@@ -82,13 +83,13 @@ impl Arithmetic {
             return Err(TrainError::Setting {
                 setting: "task.train_fraction",
                 found: self.train_fraction.to_string(),
-                expected: "it must lie in (0, 1]".into(),
+                expected: "it must be in (0, 1]".into(),
             });
         }
         Ok(())
     }
 
-    /// Some examples as a batch for a probe, which reads the last token and tells `variable`.
+    /// A batch for a probe, which selects the last token of each example. The labels are the values of `variable`.
     pub fn probe_batch(&self, variable: Variable, examples: &Examples, device: &Device) -> ProbeBatch {
         let context = self.context();
         ProbeBatch {
@@ -98,17 +99,17 @@ impl Arithmetic {
         }
     }
 
-    /// Tokens that a model of this task needs.
+    /// Vocabulary size that a model of this task needs.
     pub fn vocab_size(&self) -> usize {
         self.modulus + 1
     }
 
-    /// Positions that a model of this task needs.
+    /// Number of positions that a model of this task needs.
     pub fn context(&self) -> usize {
         CONTEXT
     }
 
-    /// All pairs, shuffled by the split's seed and cut in two.
+    /// Shuffles all pairs with the split seed, and splits them.
     pub fn split(&self) -> Split {
         let p = self.modulus;
         let mut pairs: Vec<_> = (0..p).flat_map(|a| (0..p).map(move |b| (a, b))).collect();
@@ -117,7 +118,7 @@ impl Arithmetic {
         Split { train: Examples { pairs }, test: Examples { pairs: test } }
     }
 
-    /// The right answers.
+    /// The correct results of the operation.
     pub fn answers(&self, examples: &Examples) -> Vec<usize> {
         let p = self.modulus;
         let answer = |(a, b): (usize, usize)| match self.operation {
@@ -127,7 +128,7 @@ impl Arithmetic {
         examples.pairs.iter().copied().map(answer).collect()
     }
 
-    /// Values of a variable.
+    /// The values of a variable.
     pub fn labels(&self, variable: Variable, examples: &Examples) -> Vec<i64> {
         let p = self.modulus;
         let value = |(a, b): (usize, usize)| match variable {
@@ -139,19 +140,19 @@ impl Arithmetic {
         examples.pairs.iter().map(|pair| value(*pair) as i64).collect()
     }
 
-    /// Place of each pair among all pairs.
+    /// Index of each pair in the list of all pairs: `a · modulus + b`.
     pub fn places(&self, examples: &Examples) -> Vec<usize> {
         examples.pairs.iter().map(|(a, b)| a * self.modulus + b).collect()
     }
 
-    /// Token ids `a b =`, `[n, 3]`.
+    /// The model inputs: token ids `a b =`, `[n, 3]`.
     pub fn inputs(&self, examples: &Examples, device: &Device) -> ModelInputs {
         let equals = self.modulus as i64;
         let ids: Vec<i64> = examples.pairs.iter().flat_map(|(a, b)| [*a as i64, *b as i64, equals]).collect();
         ModelInputs::new(Tensor::from_data(TensorData::new(ids, [examples.len(), CONTEXT]), device))
     }
 
-    /// The right answers as a tensor, `[n]`.
+    /// The correct results of the operation as a tensor, `[n]`.
     pub fn answer_tensor(&self, examples: &Examples, device: &Device) -> Tensor<1, Int> {
         let answers: Vec<i64> = self.answers(examples).into_iter().map(|answer| answer as i64).collect();
         Tensor::from_data(TensorData::new(answers, [examples.len()]), device)
@@ -164,14 +165,17 @@ impl Examples {
         self.pairs.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no pairs.
     pub fn is_empty(&self) -> bool {
         self.pairs.is_empty()
     }
 
-    /// The pairs at these places.
-    pub fn select(&self, places: &[usize]) -> Self {
-        Self { pairs: places.iter().map(|place| self.pairs[*place]).collect() }
+    /// The pairs at these indices.
+    ///
+    /// # Panics
+    /// Panics if an index is out of range.
+    pub fn select(&self, indices: &[usize]) -> Self {
+        Self { pairs: indices.iter().map(|index| self.pairs[*index]).collect() }
     }
 }
 

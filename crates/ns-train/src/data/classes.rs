@@ -1,14 +1,20 @@
-//! Class names ↔ class indices.
+//! Converts a column of class names to class indices.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{RowSplit, table::Table};
 use crate::error::TrainError;
 
-/// Indices of a column's classes, and the names that they stand for.
+/// Reads the class of every row from a column. Returns the class index of each row and the names of the classes.
 ///
-/// Classes that are not given are those of the training rows, sorted: as numbers if all are numbers, else by name.
-/// Where they are given, a label may be their name or, if no name is a number, their place, counted from 0.
+/// `given` lists the classes in the order of their indices. A row then holds the name of its class or, if no name is a
+/// number, the index of its class. Without `given`, the classes are those of the training rows: sorted as numbers if
+/// all are integers, else by name.
+///
+/// # Errors
+/// Returns [`TrainError::DataColumn`] if the column does not exist, [`TrainError::Setting`] if `given` is empty or
+/// repeats a name, [`TrainError::UnknownClass`] for a row with an unknown class, and [`TrainError::UntrainedClass`] for
+/// a class without training rows.
 pub(super) fn read_labels(
     table: &Table,
     column: &str,
@@ -17,12 +23,12 @@ pub(super) fn read_labels(
 ) -> Result<(Vec<usize>, Vec<String>), TrainError> {
     let names = table.column(column)?;
     let classes = match given {
-        Some(classes) => checked(classes)?,
-        None => sorted(split.train.iter().map(|row| names[*row])),
+        Some(classes) => check_classes(classes)?,
+        None => sort_classes(split.train.iter().map(|row| names[*row])),
     };
-    let places = places(&classes, given.is_some());
+    let indices = indices_by_label(&classes, given.is_some());
     let labels = names.iter().enumerate().map(|(row, name)| {
-        places.get(*name).copied().ok_or_else(|| TrainError::UnknownClass {
+        indices.get(*name).copied().ok_or_else(|| TrainError::UnknownClass {
             path: table.path().into(),
             line: table.line(row),
             class: (*name).into(),
@@ -37,19 +43,20 @@ pub(super) fn read_labels(
     }
 }
 
-fn checked(classes: &[String]) -> Result<Vec<String>, TrainError> {
-    let different: BTreeSet<&String> = classes.iter().collect();
-    match different.len() == classes.len() && !classes.is_empty() {
+fn check_classes(classes: &[String]) -> Result<Vec<String>, TrainError> {
+    let distinct: BTreeSet<&String> = classes.iter().collect();
+    match distinct.len() == classes.len() && !classes.is_empty() {
         true => Ok(classes.to_vec()),
         false => Err(TrainError::Setting {
             setting: "classes",
             found: format!("[{}]", classes.join(", ")),
-            expected: "it must name each class once, or be left out".into(),
+            expected: "it must list each class exactly once, or be omitted".into(),
         }),
     }
 }
 
-fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+/// Removes duplicates and sorts: as numbers if all names are integers, else by name.
+fn sort_classes<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut classes: Vec<&str> = names.collect::<BTreeSet<_>>().into_iter().collect();
     let numbers: Option<Vec<i64>> = classes.iter().map(|name| name.parse().ok()).collect();
     if numbers.is_some() {
@@ -58,13 +65,14 @@ fn sorted<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     classes.into_iter().map(Into::into).collect()
 }
 
-fn places(classes: &[String], given: bool) -> BTreeMap<String, usize> {
-    let mut places: BTreeMap<String, usize> = BTreeMap::new();
+/// The class index of every label that may occur in a row.
+fn indices_by_label(classes: &[String], given: bool) -> BTreeMap<String, usize> {
+    let mut indices: BTreeMap<String, usize> = BTreeMap::new();
     if given && classes.iter().all(|name| name.parse::<i64>().is_err()) {
-        places.extend((0..classes.len()).map(|place| (place.to_string(), place)));
+        indices.extend((0..classes.len()).map(|index| (index.to_string(), index)));
     }
-    places.extend(classes.iter().enumerate().map(|(place, name)| (name.clone(), place)));
-    places
+    indices.extend(classes.iter().enumerate().map(|(index, name)| (name.clone(), index)));
+    indices
 }
 
 #[cfg(test)]

@@ -1,51 +1,51 @@
-//! Grey images, each with a class, as rows of pixels.
+//! Classified grey images, read from a table with one column per pixel.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{RowSplit, SplitRecipe, Table, beside, classes::read_labels, label_column, shuffled};
+use super::{RowSplit, SplitRecipe, Table, classes::read_labels, label_column, relative_to, shuffled};
 use crate::error::TrainError;
 
-/// Where images and their classes are, and how a model sees them.
+/// Recipe of a data set of classified grey images: where the images are, and how they become inputs of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageRecipe {
-    /// CSV or JSON lines; relative to the recipe.
+    /// Path of a CSV or JSON-lines file, relative to the recipe.
     pub path: PathBuf,
-    /// What columns of pixels start with: `p` for `p0`, `p1`, …, row by row from the top left.
+    /// Prefix of the pixel columns: `p` for `p0`, `p1`, …, row by row from the top left.
     #[serde(default = "pixel_columns")]
     pub pixels: String,
-    /// Height and width of the file's images.
+    /// Height and width of the images in the file.
     pub shape: [usize; 2],
-    /// Value of a pixel that becomes 1; 0 stays 0.
+    /// Largest pixel value. Pixels are divided by it, so they are between 0 and 1.
     pub maximum: f32,
-    /// Height and width that the model sees, by nearest neighbour; left out, the file's.
+    /// Height and width of the model inputs; images are enlarged by nearest neighbour. By default those of the file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub size: Option<[usize; 2]>,
-    /// Channels that the model sees, all the same before normalisation.
+    /// Number of channels of the model inputs. All channels are equal before normalisation.
     #[serde(default = "one")]
     pub channels: usize,
-    /// Moves and scales the pixels; left out, they lie in 0..1.
+    /// Normalisation of the pixels. By default they stay between 0 and 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub normalization: Option<Normalization>,
-    /// Column of the class.
+    /// Name of the column with the class.
     #[serde(default = "label_column")]
     pub label: String,
-    /// Which rows train.
+    /// Division into training and test rows.
     pub split: SplitRecipe,
-    /// Names of the classes in the order of their indices; left out, those of the training rows, sorted.
+    /// Names of the classes, in the order of their indices. By default the sorted classes of the training rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<String>>,
 }
 
-/// `(pixel − mean) / std`, channel by channel; HF's `image_mean` and `image_std`.
+/// Normalisation per channel, `(pixel − mean) / std`; `image_mean` and `image_std` of Hugging Face.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Normalization {
-    /// One a channel.
+    /// Mean of each channel.
     pub mean: Vec<f32>,
-    /// One a channel, above 0.
+    /// Standard deviation of each channel, greater than 0.
     pub std: Vec<f32>,
 }
 
@@ -57,45 +57,47 @@ fn one() -> usize {
     1
 }
 
-/// Grey images, each with a class. They are kept as small as in the file; [`LabelledImages::pixel_values`] enlarges.
+/// Grey images with one class each, in the size of the file. [`LabelledImages::pixel_values`] enlarges them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabelledImages {
-    /// Index of each image's class.
+    /// Class index of each image.
     pub labels: Vec<usize>,
-    /// Names of the classes.
+    /// Names of the classes, in the order of their indices.
     pub classes: Vec<String>,
-    /// Which images train.
+    /// Indices of the training and test images.
     pub split: RowSplit,
-    /// Grey values in 0..1, `[n, height, width]` of the file.
+    /// Grey values between 0 and 1, `[n, height, width]` in the size of the file.
     grey: Vec<f32>,
+    /// Height and width of the images in the file.
     shape: [usize; 2],
+    /// Height and width of the model inputs.
     size: [usize; 2],
     /// Mean and standard deviation of each channel.
     channels: Vec<(f32, f32)>,
 }
 
 impl ImageRecipe {
-    /// Makes the path relative to the recipe's.
+    /// Resolves the path relative to the recipe file `recipe`.
     pub fn resolve(self, recipe: &Path) -> Self {
-        Self { path: beside(recipe, &self.path), ..self }
+        Self { path: relative_to(recipe, &self.path), ..self }
     }
 
-    /// Checks the settings.
+    /// Checks the values that deserialisation does not check.
     ///
     /// # Errors
-    /// [`TrainError::Setting`].
+    /// Returns [`TrainError::Setting`] for a value out of range.
     pub fn validate(&self) -> Result<(), TrainError> {
         let setting = |setting, found: String, expected: &str| {
             Err(TrainError::Setting { setting, found, expected: expected.into() })
         };
         if self.shape.contains(&0) {
-            return setting("shape", format!("{:?}", self.shape), "an image must have a pixel");
+            return setting("shape", format!("{:?}", self.shape), "an image needs at least one pixel");
         }
         if let Some(size) = self.size.filter(|size| size[0] < self.shape[0] || size[1] < self.shape[1]) {
-            return setting("size", format!("{size:?}"), "images can be enlarged only");
+            return setting("size", format!("{size:?}"), "images can only be enlarged: it must be at least `shape`");
         }
         if !(self.maximum > 0.0 && self.maximum.is_finite()) {
-            return setting("maximum", self.maximum.to_string(), "it must be above 0");
+            return setting("maximum", self.maximum.to_string(), "it must be positive and finite");
         }
         if self.channels == 0 {
             return setting("channels", "0".into(), "it must be at least 1");
@@ -104,10 +106,10 @@ impl ImageRecipe {
             return self.split.validate();
         };
         if mean.len() != self.channels || mean.iter().any(|mean| !mean.is_finite()) {
-            return setting("normalization.mean", format!("{mean:?}"), "it must be one number a channel");
+            return setting("normalization.mean", format!("{mean:?}"), "it must hold one finite number per channel");
         }
         if std.len() != self.channels || std.iter().any(|std| !(*std > 0.0 && std.is_finite())) {
-            return setting("normalization.std", format!("{std:?}"), "it must be one number above 0 a channel");
+            return setting("normalization.std", format!("{std:?}"), "it must hold one positive number per channel");
         }
         self.split.validate()
     }
@@ -115,9 +117,9 @@ impl ImageRecipe {
     /// Reads the images.
     ///
     /// # Errors
-    /// As [`ImageRecipe::validate`], [`Table::read`], [`Table::column`] and [`SplitRecipe::split`];
-    /// [`TrainError::Data`] for a pixel that is no number in `0..=maximum`; [`TrainError::UnknownClass`],
-    /// [`TrainError::UntrainedClass`].
+    /// Returns [`TrainError::Data`] for a pixel that is not a number from 0 to `maximum`, [`TrainError::UnknownClass`]
+    /// for a row with an unknown class, [`TrainError::UntrainedClass`] for a class without training rows, and the
+    /// errors of [`ImageRecipe::validate`], [`Table::read`], [`Table::column`] and [`SplitRecipe::split`].
     pub fn read(&self) -> Result<LabelledImages, TrainError> {
         self.validate()?;
         let table = Table::read(&self.path)?;
@@ -131,13 +133,14 @@ impl ImageRecipe {
         Ok(LabelledImages { labels, classes, split, grey: self.grey(&table)?, shape, size, channels })
     }
 
+    /// Reads the grey values, `[n, height, width]`.
     fn grey(&self, table: &Table) -> Result<Vec<f32>, TrainError> {
         let pixels = self.shape[0] * self.shape[1];
         let mut grey = vec![0.0; table.len() * pixels];
-        for place in 0..pixels {
-            for (row, value) in table.column(&format!("{}{place}", self.pixels))?.into_iter().enumerate() {
+        for pixel in 0..pixels {
+            for (row, value) in table.column(&format!("{}{pixel}", self.pixels))?.into_iter().enumerate() {
                 let number = value.parse::<f32>().ok().filter(|number| (0.0..=self.maximum).contains(number));
-                grey[row * pixels + place] = number.ok_or_else(|| {
+                grey[row * pixels + pixel] = number.ok_or_else(|| {
                     let expected = format!("it must be a number from 0 to {}", self.maximum);
                     table.invalid(row, "a pixel", format!("`{value}`"), expected)
                 })? / self.maximum;
@@ -153,45 +156,48 @@ impl LabelledImages {
         self.labels.len()
     }
 
-    /// Whether there are none.
+    /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// Channels, height and width that a model sees.
+    /// Shape of a model input: channels, height and width.
     pub fn image_shape(&self) -> [usize; 3] {
         [self.channels.len(), self.size[0], self.size[1]]
     }
 
-    /// Images as a model sees them, one after the other, enlarged and normalised.
+    /// The images with these indices as model inputs, enlarged and normalised.
     ///
     /// # Shapes
-    /// - output: `[rows, channels, height, width]`
+    /// - output: `[rows, channels, height, width]`, row-major
     ///
     /// # Panics
-    /// For a row that there is not.
+    /// Panics if an index is out of range.
     pub fn pixel_values(&self, rows: &[usize]) -> Vec<f32> {
         let [channels, height, width] = self.image_shape();
         let mut values = Vec::with_capacity(rows.len() * channels * height * width);
         for row in rows {
             for (mean, std) in &self.channels {
-                values.extend(self.places().map(|place| (self.grey[row * self.pixels() + place] - mean) / std));
+                let pixels = self.source_pixels().map(|pixel| self.grey[row * self.pixels() + pixel]);
+                values.extend(pixels.map(|grey| (grey - mean) / std));
             }
         }
         values
     }
 
-    /// The control: the same labels on other images of the same split.
+    /// A control data set: the labels are permuted among the training images, and among the test images.
     pub fn shuffled(&self, seed: u64) -> Self {
         Self { labels: shuffled::permuted(&self.labels, &self.split, seed), ..self.clone() }
     }
 
+    /// Number of pixels of an image in the file.
     fn pixels(&self) -> usize {
         self.shape[0] * self.shape[1]
     }
 
-    /// For each pixel that is seen, the nearest one of the file: row `⌊i · h / H⌋`, as PyTorch's `nearest`.
-    fn places(&self) -> impl Iterator<Item = usize> {
+    /// For each pixel of a model input, the index of the nearest pixel in the file. Row `i` of `H` is row `⌊i · h / H⌋`
+    /// of `h`, like `nearest` of PyTorch.
+    fn source_pixels(&self) -> impl Iterator<Item = usize> {
         let ([height, width], [rows, columns]) = (self.size, self.shape);
         (0..height).flat_map(move |y| (0..width).map(move |x| y * rows / height * columns + x * columns / width))
     }
@@ -209,7 +215,7 @@ mod tests {
         toml::from_str::<ImageRecipe>(DIGITS).unwrap().resolve(&shipped("digits/train.toml"))
     }
 
-    /// Two images, 2 high and 3 wide.
+    /// Two images of height 2 and width 3.
     fn small() -> (tempfile::TempDir, ImageRecipe) {
         let (folder, path) = file("a.csv", "p0,p1,p2,p3,p4,p5,label\n0,1,2,3,4,4,b\n4,3,2,1,0,0,a\n");
         let split = SplitRecipe::Seeded { train_fraction: 1.0, seed: 0 };
@@ -232,7 +238,7 @@ mod tests {
         let normalization = Some(Normalization { mean: vec![0.5, 0.0], std: vec![0.5, 0.25] });
         let images = ImageRecipe { size: Some([3, 4]), channels: 2, normalization, ..recipe }.read().unwrap();
         assert_eq!(images.image_shape(), [2, 3, 4]);
-        // Rows 0, 0, 1 and columns 0, 0, 1, 2 of the file's image.
+        // The model input has rows 0, 0, 1 and columns 0, 0, 1, 2 of the image in the file.
         let first = [-1.0, -1.0, -0.5, 0.0, -1.0, -1.0, -0.5, 0.0, 0.5, 0.5, 1.0, 1.0];
         let second = [0.0, 0.0, 1.0, 2.0, 0.0, 0.0, 1.0, 2.0, 3.0, 3.0, 4.0, 4.0];
         assert_eq!(images.pixel_values(&[0]), [first, second].concat());

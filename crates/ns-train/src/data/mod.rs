@@ -1,5 +1,5 @@
-//! The data that models and probes are trained on: arithmetic, and tables of texts, words and images. All of it stays on
-//! the host.
+//! The data that models and probes are trained on: modular arithmetic, and texts, words and images in tables. Data sets
+//! are in host memory; only batches are on the device.
 
 mod arithmetic;
 mod next_token;
@@ -25,8 +25,8 @@ pub use word_labels::{WordLabels, WordRecipe};
 
 use std::path::{Path, PathBuf};
 
-/// A path of a recipe, relative to the recipe.
-fn beside(recipe: &Path, path: &Path) -> PathBuf {
+/// Resolves a path in a recipe, which is relative to the recipe file `recipe`.
+fn relative_to(recipe: &Path, path: &Path) -> PathBuf {
     recipe.parent().map_or_else(|| path.into(), |folder| folder.join(path))
 }
 
@@ -38,17 +38,17 @@ fn label_column() -> String {
     "label".into()
 }
 
-/// What the tests of the readers share.
+/// Helpers for the tests of this module.
 #[cfg(test)]
 mod fixtures {
     use std::path::PathBuf;
 
-    /// A file that the project ships.
+    /// Path of a file in the `models` folder of the workspace.
     pub(super) fn shipped(path: &str) -> PathBuf {
         PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../models").join(path)
     }
 
-    /// A file with these contents, and the folder that it lives as long as.
+    /// Writes a file to a temporary folder. The file is deleted when the returned folder is dropped.
     pub(super) fn file(name: &str, contents: impl AsRef<[u8]>) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
@@ -56,7 +56,7 @@ mod fixtures {
         (folder, path)
     }
 
-    /// How many of `rows` have each of `classes` labels.
+    /// Number of `rows` per label, for labels below `classes`.
     pub(super) fn counts(labels: &[usize], rows: &[usize], classes: usize) -> Vec<usize> {
         let mut counts = vec![0; classes];
         rows.iter().for_each(|row| counts[labels[*row]] += 1);

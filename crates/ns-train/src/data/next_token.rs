@@ -1,4 +1,4 @@
-//! Logits of the next token, where a task asks for one.
+//! Logits of the next token, for tasks whose answer is one token.
 
 use std::ops::ControlFlow;
 
@@ -7,13 +7,24 @@ use ns_models::{Context, Ignore, ModelError, ModelInputs, Transformer, Walk};
 
 use crate::error::TrainError;
 
-/// Scores after the last token, `[batch, vocab]`. No other position of the last block is computed.
+/// Computes the logits after the last token of each sequence, `[batch, vocab]`. The last block computes only this
+/// position.
+///
+/// # Errors
+/// Returns [`TrainError::Model`] for inputs that do not fit the model, and [`TrainError::Setting`] if the model has no
+/// language-model head.
 pub(crate) fn last_logits<M: Transformer>(model: &M, inputs: &ModelInputs) -> Result<Tensor<2>, TrainError> {
     model.check_inputs(inputs)?;
     last_logits_after(model, inputs, |context| Ok(model.blocks_from(0, model.embed(inputs)?, context, &mut Ignore)))
 }
 
-/// The same where something else walks through the blocks.
+/// Like [`last_logits`], but `blocks` runs the blocks of the model, for example from cached activations.
+///
+/// The context that `blocks` receives narrows the last block to the last position.
+///
+/// # Errors
+/// Returns the errors of `blocks` and of [`last_logits`], and [`ModelError::StoppedEarly`] if an observer stops the
+/// forward pass.
 pub(crate) fn last_logits_after<M: Transformer>(
     model: &M,
     inputs: &ModelInputs,
@@ -29,7 +40,7 @@ pub(crate) fn last_logits_after<M: Transformer>(
     let logits = logits.ok_or_else(|| TrainError::Setting {
         setting: "model.architectures",
         found: "a model without a language-model head".into(),
-        expected: "the task asks for the next token".into(),
+        expected: "the task needs one, because its answer is the next token".into(),
     })?;
     let [_, _, vocab] = logits.dims();
     Ok(logits.reshape([batch, vocab]))

@@ -1,13 +1,14 @@
-//! Controls: labels that say nothing about what they label.
+//! Shuffled labels for control tasks.
 //!
-//! What a probe finds there is what it can memorise, not what the model knows (Hewitt and Liang 2019,
+//! Shuffled labels do not depend on the contents of the examples. A probe can only memorise them, so its accuracy shows
+//! how much a probe memorises rather than what the model represents (Hewitt and Liang 2019,
 //! [*Designing and Interpreting Probes with Control Tasks*](https://arxiv.org/abs/1909.03368)).
 
 use ns_circuit::rng;
 
 use super::RowSplit;
 
-/// The same labels on other rows: permuted within the training rows, and within the test rows.
+/// Permutes the labels among the training rows, and among the test rows.
 pub(super) fn permuted(labels: &[usize], split: &RowSplit, seed: u64) -> Vec<usize> {
     let mut shuffled = labels.to_vec();
     for (name, rows) in [("control/train", &split.train), ("control/test", &split.test)] {
@@ -19,7 +20,8 @@ pub(super) fn permuted(labels: &[usize], split: &RowSplit, seed: u64) -> Vec<usi
     shuffled
 }
 
-/// One label a word type, drawn as the training rows' labels are distributed; every row of the type has it.
+/// Assigns one label to each word type, sampled from the labels of the training rows. All rows of a type have its
+/// label.
 pub(super) fn by_type(labels: &[usize], words: &[String], split: &RowSplit, seed: u64) -> Vec<usize> {
     let label = |word: &String| {
         let mut stream = rng::stream(seed, &format!("control/{word}"), 0, 0);
@@ -58,7 +60,7 @@ mod tests {
         let labels: Vec<usize> = (0..4000).map(|row| row % 4).collect();
         let split = RowSplit { train: (0..3000).collect(), test: (3000..4000).collect() };
         let control = by_type(&labels, &words, &split, 0);
-        assert!((0..1000).all(|word| (1..4).all(|turn| control[word] == control[word + 1000 * turn])));
+        assert!((0..1000).all(|word| (1..4).all(|repeat| control[word] == control[word + 1000 * repeat])));
         for class in 0..4 {
             let rows = control.iter().filter(|label| **label == class).count();
             assert!((850..1150).contains(&rows), "{rows}");

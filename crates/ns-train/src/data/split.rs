@@ -1,4 +1,4 @@
-//! Which rows train and which test.
+//! The division of table rows into training and test rows.
 
 use ns_circuit::rng;
 use serde::{Deserialize, Serialize};
@@ -6,58 +6,59 @@ use serde::{Deserialize, Serialize};
 use super::table::{Table, invalid};
 use crate::error::TrainError;
 
-/// What tells training rows from test rows.
+/// How to divide rows into training and test rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum SplitRecipe {
-    /// A column of the table, which says `train` or `test`: `split = { column = "split" }`.
+    /// By a column of the table that holds `train` or `test`: `split = { column = "split" }`.
     Column(String),
-    /// Chance: `split = { seeded = { train_fraction = 0.8, seed = 0 } }`.
+    /// At random: `split = { seeded = { train_fraction = 0.8, seed = 0 } }`.
     Seeded {
-        /// Share of the rows that is trained on, rounded down.
+        /// Fraction of training rows, in (0, 1]. The number of rows is rounded down.
         train_fraction: f64,
-        /// Seed. A probe must split as its model did.
+        /// Seed of the split. A probe must use the split of its model.
         seed: u64,
     },
 }
 
-/// Numbers of rows, apart for training and testing.
+/// Indices of the training rows and of the test rows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RowSplit {
-    /// Rows to train on.
+    /// Indices of the training rows.
     pub train: Vec<usize>,
-    /// The rest.
+    /// Indices of all other rows.
     pub test: Vec<usize>,
 }
 
 impl SplitRecipe {
-    /// Checks the settings.
+    /// Checks the training fraction.
     ///
     /// # Errors
-    /// [`TrainError::Setting`].
+    /// Returns [`TrainError::Setting`] if it is not in (0, 1].
     pub fn validate(&self) -> Result<(), TrainError> {
         match self {
             Self::Seeded { train_fraction, .. } if !(*train_fraction > 0.0 && *train_fraction <= 1.0) => {
                 Err(TrainError::Setting {
                     setting: "split.seeded.train_fraction",
                     found: train_fraction.to_string(),
-                    expected: "it must lie in (0, 1]".into(),
+                    expected: "it must be in (0, 1]".into(),
                 })
             }
             _ => Ok(()),
         }
     }
 
-    /// Splits the rows of a table: in the file's order by a column, in random order by chance.
+    /// Splits the rows of a table. The indices are in the order of the file for [`SplitRecipe::Column`], and in random
+    /// order for [`SplitRecipe::Seeded`].
     ///
     /// # Errors
-    /// As [`SplitRecipe::validate`] and [`Table::column`]; [`TrainError::Data`] for another word than `train` and
-    /// `test`, and when no row trains.
+    /// Returns [`TrainError::Data`] if a row holds neither `train` nor `test` or there are no training rows, and the
+    /// errors of [`SplitRecipe::validate`] and [`Table::column`].
     pub fn split(&self, table: &Table) -> Result<RowSplit, TrainError> {
         self.validate()?;
         let split = match self {
             Self::Column(column) => by_column(table, column)?,
-            Self::Seeded { train_fraction, seed } => by_chance(table.len(), *train_fraction, *seed),
+            Self::Seeded { train_fraction, seed } => at_random(table.len(), *train_fraction, *seed),
         };
         match split.train.is_empty() {
             true => Err(invalid(table.path(), None, "the number of training rows", "0", "it must be at least 1")),
@@ -68,17 +69,17 @@ impl SplitRecipe {
 
 fn by_column(table: &Table, column: &str) -> Result<RowSplit, TrainError> {
     let mut split = RowSplit::default();
-    for (row, side) in table.column(column)?.into_iter().enumerate() {
-        match side {
+    for (row, name) in table.column(column)?.into_iter().enumerate() {
+        match name {
             "train" => split.train.push(row),
             "test" => split.test.push(row),
-            _ => return Err(table.invalid(row, "its split", format!("`{side}`"), "it must be `train` or `test`")),
+            _ => return Err(table.invalid(row, "the split", format!("`{name}`"), "it must be `train` or `test`")),
         }
     }
     Ok(split)
 }
 
-fn by_chance(rows: usize, train_fraction: f64, seed: u64) -> RowSplit {
+fn at_random(rows: usize, train_fraction: f64, seed: u64) -> RowSplit {
     let mut train = rng::permutation(&mut rng::stream(seed, "split", 0, 0), rows);
     let test = train.split_off((rows as f64 * train_fraction) as usize);
     RowSplit { train, test }
@@ -102,7 +103,7 @@ mod tests {
         assert_eq!(split(&column, ROWS).unwrap(), RowSplit { train: vec![0, 2], test: vec![1, 3, 4] });
         let error = split(&column, "x,side\n0,train\n1,dev\n").unwrap_err();
         assert!(
-            matches!(&error, TrainError::Data { line: Some(3), what: "its split", found, .. } if found == "`dev`"),
+            matches!(&error, TrainError::Data { line: Some(3), what: "the split", found, .. } if found == "`dev`"),
             "{error}"
         );
         assert!(matches!(split(&column, "x,side\n0,test\n"), Err(TrainError::Data { line: None, .. })));

@@ -1,4 +1,4 @@
-//! Tables: CSV with a header, or JSON lines.
+//! Tables of strings, read from CSV files with a header or from JSON-lines files.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::error::TrainError;
 
-/// Rows of named strings, each with the line that it came from.
+/// A table of strings with named columns. Each row has the line number of the file, for error messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
     path: PathBuf,
@@ -21,12 +21,16 @@ struct Row {
 }
 
 impl Table {
-    /// Reads `.csv` (the first row names the columns) or `.jsonl` (one object a line; the first names the columns, and
-    /// what is not a string is kept as JSON writes it).
+    /// Reads a table from a file.
+    ///
+    /// - `.csv`: the first row holds the names of the columns.
+    /// - `.jsonl`: one object per line. The keys of the first object are the columns. Values other than strings are
+    ///   kept in JSON syntax.
     ///
     /// # Errors
-    /// [`TrainError::Io`]; [`TrainError::DataFormat`] for what is not UTF-8, CSV or JSON; [`TrainError::Data`] for
-    /// another ending, no rows, a column named twice, and a row with too few or too many fields, with its line.
+    /// Returns [`TrainError::Io`] if the file cannot be read, [`TrainError::DataFormat`] if it is not UTF-8, CSV or
+    /// JSON, and [`TrainError::Data`] for another file extension, a table without rows, a repeated column name, or a
+    /// row with missing or extra fields.
     pub fn read(path: &Path) -> Result<Self, TrainError> {
         let bytes = std::fs::read(path).map_err(TrainError::io("read", path))?;
         let text = std::str::from_utf8(&bytes).map_err(|error| {
@@ -34,12 +38,12 @@ impl Table {
             TrainError::DataFormat { path: path.into(), reason: format!("line {line} is not UTF-8") }
         })?;
         let text = text.trim_start_matches('\u{feff}');
-        let table = match path.extension().and_then(|ending| ending.to_str()) {
+        let table = match path.extension().and_then(|extension| extension.to_str()) {
             Some("csv") => Self::parse_csv(path, text)?,
             Some("jsonl") => Self::parse_json_lines(path, text)?,
-            ending => {
-                let found = ending.map_or_else(|| "missing".into(), |ending| format!(".{ending}"));
-                return Err(invalid(path, None, "its ending", found, "it must be .csv or .jsonl"));
+            extension => {
+                let found = extension.map_or_else(|| "missing".into(), |extension| format!(".{extension}"));
+                return Err(invalid(path, None, "the file extension", found, "it must be .csv or .jsonl"));
             }
         };
         table.check()?;
@@ -55,8 +59,9 @@ impl Table {
             let record = record.map_err(syntax)?;
             let line = record.position().map_or(0, |position| position.line() as usize);
             if record.len() != columns.len() {
-                let found = format!("{} fields", record.len());
-                return Err(invalid(path, Some(line), "a row", found, format!("the header has {}", columns.len())));
+                let found = format!("{} fields long", record.len());
+                let expected = format!("the header has {} columns", columns.len());
+                return Err(invalid(path, Some(line), "a row", found, expected));
             }
             rows.push(Row { line, fields: record.iter().map(Into::into).collect() });
         }
@@ -71,7 +76,7 @@ impl Table {
         while let Some(object) = objects.next() {
             let object = object.map_err(|error| TrainError::DataFormat {
                 path: path.into(),
-                reason: format!("no JSON lines: {error}"),
+                reason: format!("it is not in JSON-lines format: {error}"),
             })?;
             let end = objects.byte_offset();
             line += newlines(&text.as_bytes()[read..end]);
@@ -86,21 +91,24 @@ impl Table {
 
     fn check(&self) -> Result<(), TrainError> {
         if self.rows.is_empty() {
-            return Err(invalid(&self.path, None, "the table", "empty", "it must have a row"));
+            return Err(invalid(&self.path, None, "the table", "empty", "it must have at least one row"));
         }
-        let twice = self.columns.iter().enumerate().find(|(place, name)| self.columns[..*place].contains(name));
-        match twice {
-            Some((_, name)) => Err(invalid(&self.path, None, "a column", format!("`{name}`"), "it is named twice")),
+        let repeated = self.columns.iter().enumerate().find(|(index, name)| self.columns[..*index].contains(name));
+        match repeated {
+            Some((_, name)) => {
+                let expected = "it occurs twice; column names must be unique";
+                Err(invalid(&self.path, None, "a column name", format!("`{name}`"), expected))
+            }
             None => Ok(()),
         }
     }
 
-    /// The file.
+    /// Path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Names of the columns: in the header's order, or, of JSON lines, in the alphabet's.
+    /// Names of the columns: in the order of the header for CSV, in alphabetical order for JSON lines.
     pub fn columns(&self) -> &[String] {
         &self.columns
     }
@@ -110,18 +118,18 @@ impl Table {
         self.rows.len()
     }
 
-    /// Whether there are none, which [`Table::read`] refuses.
+    /// Whether there are no rows. False for every table that [`Table::read`] returns.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// A column, from the first row to the last.
+    /// The values of a column, one per row.
     ///
     /// # Errors
-    /// [`TrainError::DataColumn`] with the columns that there are.
+    /// Returns [`TrainError::DataColumn`], which lists the existing columns, if there is no such column.
     pub fn column(&self, name: &str) -> Result<Vec<&str>, TrainError> {
         match self.columns.iter().position(|column| column == name) {
-            Some(place) => Ok(self.rows.iter().map(|row| row.fields[place].as_str()).collect()),
+            Some(index) => Ok(self.rows.iter().map(|row| row.fields[index].as_str()).collect()),
             None => Err(TrainError::DataColumn {
                 path: self.path.clone(),
                 column: name.into(),
@@ -130,12 +138,12 @@ impl Table {
         }
     }
 
-    /// Line of the file on which a row starts, from 1; 0 for a row that there is not.
+    /// Line of the file on which a row starts, counted from 1; 0 if there is no such row.
     pub fn line(&self, row: usize) -> usize {
         self.rows.get(row).map_or(0, |row| row.line)
     }
 
-    /// A value of a row that cannot be used.
+    /// The error for an unusable value in a row.
     pub(super) fn invalid(
         &self,
         row: usize,
@@ -147,7 +155,7 @@ impl Table {
     }
 }
 
-/// Values of an object in the order of the columns. A null is a missing value.
+/// The values of a JSON object in the order of the columns. A `null` counts as missing.
 fn fields(
     path: &Path,
     line: usize,
@@ -159,21 +167,27 @@ fn fields(
         match object.remove(column) {
             Some(Value::String(text)) => fields.push(text),
             None | Some(Value::Null) => {
-                return Err(invalid(path, Some(line), "a row", format!("without `{column}`"), "each row must have it"));
+                let found = format!("an object without `{column}`");
+                return Err(invalid(path, Some(line), "a row", found, "every row must have this key"));
             }
             Some(value) => fields.push(value.to_string()),
         }
     }
     match object.keys().next() {
-        Some(key) => Err(invalid(path, Some(line), "a row", format!("with `{key}`"), "the first row has no such key")),
+        Some(key) => {
+            let found = format!("an object with `{key}`");
+            Err(invalid(path, Some(line), "a row", found, "the first row does not have this key"))
+        }
         None => Ok(fields),
     }
 }
 
+/// Number of line breaks.
 fn newlines(bytes: &[u8]) -> usize {
     bytes.iter().filter(|byte| **byte == b'\n').count()
 }
 
+/// The error for an unusable value in a data file.
 pub(super) fn invalid(
     path: &Path,
     line: Option<usize>,
@@ -221,22 +235,22 @@ mod tests {
         let error = table.column("sentence").unwrap_err();
         assert!(matches!(&error, TrainError::DataColumn { column, found, .. }
                 if column == "sentence" && found == &["text", "label"]));
-        assert!(error.to_string().ends_with("has no column `sentence`; it has `text`, `label`"), "{error}");
+        assert!(error.to_string().ends_with("has no column `sentence`; its columns are `text`, `label`"), "{error}");
     }
 
     #[test]
     fn a_row_of_another_length_is_found() {
-        for (name, contents, at, says) in [
-            ("a.csv", "a,b\n1,2\n3\n", 3, "1 fields"),
-            ("a.csv", "a,b\n\"x\ny\",2\n3,4,5\n", 4, "3 fields"),
-            ("a.jsonl", "{\"a\": 1, \"b\": 2}\n{\"a\": 1}\n", 2, "without `b`"),
-            ("a.jsonl", "{\"a\": 1, \"b\": 2}\n{\"a\": 1, \"b\": null}\n", 2, "without `b`"),
-            ("a.jsonl", "{\"a\": 1}\n\n{\"a\": 1, \"c\": 3}\n", 3, "with `c`"),
+        for (name, contents, expected_line, expected) in [
+            ("a.csv", "a,b\n1,2\n3\n", 3, "1 fields long"),
+            ("a.csv", "a,b\n\"x\ny\",2\n3,4,5\n", 4, "3 fields long"),
+            ("a.jsonl", "{\"a\": 1, \"b\": 2}\n{\"a\": 1}\n", 2, "an object without `b`"),
+            ("a.jsonl", "{\"a\": 1, \"b\": 2}\n{\"a\": 1, \"b\": null}\n", 2, "an object without `b`"),
+            ("a.jsonl", "{\"a\": 1}\n\n{\"a\": 1, \"c\": 3}\n", 3, "an object with `c`"),
         ] {
             let error = error(name, contents);
             assert!(
                 matches!(&error, TrainError::Data { line: Some(line), what: "a row", found, .. }
-                    if *line == at && found == says),
+                    if *line == expected_line && found == expected),
                 "{error}"
             );
         }
@@ -252,20 +266,20 @@ mod tests {
     #[test]
     fn a_column_cannot_have_two_meanings() {
         let error = error("a.csv", "a,b,a\n1,2,3\n");
-        assert!(matches!(&error, TrainError::Data { what: "a column", found, .. } if found == "`a`"), "{error}");
+        assert!(matches!(&error, TrainError::Data { what: "a column name", found, .. } if found == "`a`"), "{error}");
     }
 
     #[test]
     fn what_cannot_be_read_says_where() {
-        for (name, contents, says) in [
+        for (name, contents, expected) in [
             ("a.csv", &b"a,b\n1,2\n3,\xff\n"[..], "line 3 is not UTF-8"),
             ("a.jsonl", b"{\"a\": 1}\n{\"a\": }\n", "line 2"),
             ("a.jsonl", b"{\"a\": 1}\n[1]\n", "line 2"),
         ] {
             let error = error(name, contents);
-            assert!(matches!(&error, TrainError::DataFormat { reason, .. } if reason.contains(says)), "{error}");
+            assert!(matches!(&error, TrainError::DataFormat { reason, .. } if reason.contains(expected)), "{error}");
         }
-        assert!(matches!(error("a.txt", "a"), TrainError::Data { what: "its ending", .. }));
+        assert!(matches!(error("a.txt", "a"), TrainError::Data { what: "the file extension", .. }));
         assert!(matches!(Table::read("absent.csv".as_ref()), Err(TrainError::Io { .. })));
     }
 }

@@ -1,4 +1,4 @@
-//! The examples of a task, batch by batch as a model takes them.
+//! The examples of a task and their batches: model inputs with one label per example.
 
 use std::path::Path;
 
@@ -11,36 +11,36 @@ use crate::data::last_logits;
 use crate::data::{Arithmetic, Examples};
 use crate::error::TrainError;
 
-/// What a model is trained on.
+/// Recipe of a data set for a task. The key in the recipe selects the kind of data.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DataRecipe {
-    /// Texts with a class each: `[data.texts]`.
+    /// Classified texts: `[data.texts]`.
     Texts(TextRecipe),
-    /// Images with a class each: `[data.images]`.
+    /// Classified images: `[data.images]`.
     Images(ImageRecipe),
-    /// Modular arithmetic, the next token of a language model: `[data.arithmetic]`.
+    /// Modular arithmetic, whose answer is the next token of a language model: `[data.arithmetic]`.
     Arithmetic(Arithmetic),
 }
 
-/// Examples in memory.
+/// The examples of a task, in host memory.
 pub enum TaskData {
-    /// Texts, and the tokenizer of the model.
+    /// Classified texts and the tokenizer of the model.
     Texts(TextClassification, Box<TextTokenizer>),
-    /// Images.
+    /// Classified images.
     Images(LabelledImages),
-    /// All pairs, those to train on first.
+    /// All pairs of modular arithmetic, training pairs first, with their split.
     Arithmetic(Arithmetic, Examples, RowSplit),
 }
 
-/// Some examples.
+/// A batch: model inputs and one label per example.
 pub struct TaskBatch {
     inputs: ModelInputs,
     labels: Vec<i64>,
 }
 
 impl DataRecipe {
-    /// Makes paths relative to the recipe's folder.
+    /// Resolves the path of the data file relative to the recipe file `recipe`.
     pub fn resolve(self, recipe: &Path) -> Self {
         match self {
             Self::Texts(texts) => Self::Texts(texts.resolve(recipe)),
@@ -49,17 +49,18 @@ impl DataRecipe {
         }
     }
 
-    /// Reads the data; texts are for the tokenizer of `tokenizer_folder`.
+    /// Reads the data. Texts need the tokenizer of the model in `tokenizer_folder`.
     ///
     /// # Errors
-    /// Those of the readers; [`TrainError::Setting`] for texts without a tokenizer's folder.
+    /// Returns [`TrainError::Setting`] for texts without `tokenizer_folder`, [`TrainError::Model`] if the tokenizer
+    /// cannot be read, and the errors of [`TextRecipe::read`], [`ImageRecipe::read`] and [`Arithmetic::validate`].
     pub fn read(&self, tokenizer_folder: Option<&Path>) -> Result<TaskData, TrainError> {
         match self {
             Self::Texts(recipe) => {
                 let folder = tokenizer_folder.ok_or_else(|| TrainError::Setting {
                     setting: "model",
                     found: "a configuration".into(),
-                    expected: "texts need a folder with a tokenizer".into(),
+                    expected: "texts need the tokenizer of a model folder".into(),
                 })?;
                 Ok(TaskData::Texts(recipe.read()?, Box::new(TextTokenizer::from_folder(folder)?)))
             }
@@ -77,7 +78,7 @@ impl DataRecipe {
 }
 
 impl TaskData {
-    /// Rows to train on and to test on.
+    /// Indices of the training and test examples.
     pub fn split(&self) -> &RowSplit {
         match self {
             Self::Texts(data, _) => &data.split,
@@ -86,7 +87,7 @@ impl TaskData {
         }
     }
 
-    /// Names of the classes; none for arithmetic, whose answers are tokens.
+    /// Names of the classes. Empty for arithmetic, whose answers are tokens.
     pub fn classes(&self) -> &[String] {
         match self {
             Self::Texts(data, _) => &data.classes,
@@ -95,7 +96,7 @@ impl TaskData {
         }
     }
 
-    /// Number of answers that a model must tell apart.
+    /// Number of possible answers: classes, or numbers below the modulus.
     pub fn n_answers(&self) -> usize {
         match self {
             Self::Arithmetic(task, ..) => task.modulus,
@@ -103,16 +104,17 @@ impl TaskData {
         }
     }
 
-    /// Share of the most frequent answer among the training rows, over the test rows.
+    /// Accuracy on the test examples of always predicting the most frequent answer of the training examples.
     pub fn majority(&self) -> f64 {
         let split = self.split();
         let mut counts = std::collections::BTreeMap::new();
         split.train.iter().for_each(|row| *counts.entry(self.label(*row)).or_insert(0_usize) += 1);
-        let most = counts.into_iter().max_by_key(|(_, count)| *count).map(|(label, _)| label);
-        let right = split.test.iter().filter(|row| Some(self.label(**row)) == most).count();
-        right as f64 / split.test.len().max(1) as f64
+        let most_frequent = counts.into_iter().max_by_key(|(_, count)| *count).map(|(label, _)| label);
+        let correct = split.test.iter().filter(|row| Some(self.label(**row)) == most_frequent).count();
+        correct as f64 / split.test.len().max(1) as f64
     }
 
+    /// The label of an example: class index, or token of the answer.
     fn label(&self, row: usize) -> i64 {
         match self {
             Self::Texts(data, _) => data.labels[row] as i64,
@@ -123,10 +125,13 @@ impl TaskData {
         }
     }
 
-    /// Some rows as a batch.
+    /// Builds a batch of the examples with these indices.
     ///
     /// # Errors
-    /// The tokenizer's.
+    /// Returns [`TrainError::Model`] if the tokenizer cannot encode a text.
+    ///
+    /// # Panics
+    /// Panics if an index is out of range.
     pub fn batch(&self, rows: &[usize], device: &Device) -> Result<TaskBatch, TrainError> {
         let inputs = match self {
             Self::Texts(data, tokenizer) => {
@@ -150,34 +155,40 @@ impl TaskBatch {
         self.labels.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are no examples.
     pub fn is_empty(&self) -> bool {
         self.labels.is_empty()
     }
 
-    /// The right answers.
+    /// The correct answers: class indices, or tokens.
     pub fn labels(&self) -> &[i64] {
         &self.labels
     }
 
-    /// Scores of the answers, `[batch, classes]`: a classification's, or a language model's after the last token.
+    /// Computes the logits of the answers: those of a classification head, or those of a language model after the last
+    /// token.
+    ///
+    /// # Shapes
+    /// - output: `[batch, classes]` or `[batch, vocab]`
     ///
     /// # Errors
-    /// [`TrainError::Setting`] for a model with another head, and the model's.
+    /// Returns [`TrainError::Setting`] for a model with another head, and [`TrainError::Model`] for inputs that do not
+    /// fit the model.
     pub fn scores(&self, model: &AnyModel) -> Result<Tensor<2>, TrainError> {
         if let (true, AnyModel::Transformer(model)) = (model.head() == ns_models::Head::Lm, model) {
             return last_logits(model, &self.inputs);
         }
         match model.logits(&self.inputs)? {
             Some(Logits::Sequences(scores)) => Ok(scores),
-            _ => Err(no_answer(model)),
+            _ => Err(unsuitable_head(model)),
         }
     }
 
-    /// The task's mean loss, with the scores: the head's own, or cross-entropy after the last token.
+    /// Computes the mean loss of the batch, with the logits of the answers. The loss is that of a classification head,
+    /// or for a language model the cross-entropy after the last token.
     ///
     /// # Errors
-    /// As [`scores`](Self::scores).
+    /// Returns the errors of [`Self::scores`].
     pub fn task_output(&self, model: &AnyModel) -> Result<TaskOutput, TrainError> {
         let labels: Tensor<1, Int> =
             Tensor::from_data(TensorData::new(self.labels.clone(), [self.labels.len()]), &model.device());
@@ -189,10 +200,11 @@ impl TaskBatch {
     }
 }
 
-fn no_answer(model: &AnyModel) -> TrainError {
+/// The error for a model whose head does not predict one answer per example.
+fn unsuitable_head(model: &AnyModel) -> TrainError {
     TrainError::Setting {
         setting: "model.architectures",
-        found: format!("a {} with the head: {}", model.model_type(), model.head().name()),
-        expected: "the data ask for one answer an example: a classification or a language model".into(),
+        found: format!("a {} with the head `{}`", model.model_type(), model.head().name()),
+        expected: "the data needs a classification head or a language-model head".into(),
     }
 }

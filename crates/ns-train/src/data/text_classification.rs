@@ -1,55 +1,55 @@
-//! Texts, each with a class.
+//! Classified texts, read from a table.
 
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{RowSplit, SplitRecipe, Table, beside, classes::read_labels, label_column, shuffled, text_column};
+use super::{RowSplit, SplitRecipe, Table, classes::read_labels, label_column, relative_to, shuffled, text_column};
 use crate::error::TrainError;
 
-/// Where texts and their classes are.
+/// Recipe of a data set of classified texts.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextRecipe {
-    /// CSV or JSON lines; relative to the recipe.
+    /// Path of a CSV or JSON-lines file, relative to the recipe.
     pub path: PathBuf,
-    /// Column of the text.
+    /// Name of the column with the text.
     #[serde(default = "text_column")]
     pub text: String,
-    /// Column of the class.
+    /// Name of the column with the class.
     #[serde(default = "label_column")]
     pub label: String,
-    /// Which rows train.
+    /// Division into training and test rows.
     pub split: SplitRecipe,
-    /// Names of the classes in the order of their indices; left out, those of the training rows, sorted.
+    /// Names of the classes, in the order of their indices. By default the sorted classes of the training rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<String>>,
 }
 
-/// Texts, each with a class.
+/// Texts with one class each.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextClassification {
     /// The texts.
     pub texts: Vec<String>,
-    /// Index of each text's class.
+    /// Class index of each text.
     pub labels: Vec<usize>,
-    /// Names of the classes.
+    /// Names of the classes, in the order of their indices.
     pub classes: Vec<String>,
-    /// Which texts train.
+    /// Indices of the training and test texts.
     pub split: RowSplit,
 }
 
 impl TextRecipe {
-    /// Makes the path relative to the recipe's.
+    /// Resolves the path relative to the recipe file `recipe`.
     pub fn resolve(self, recipe: &Path) -> Self {
-        Self { path: beside(recipe, &self.path), ..self }
+        Self { path: relative_to(recipe, &self.path), ..self }
     }
 
     /// Reads the texts.
     ///
     /// # Errors
-    /// As [`Table::read`], [`Table::column`] and [`SplitRecipe::split`]; [`TrainError::UnknownClass`],
-    /// [`TrainError::UntrainedClass`].
+    /// Returns [`TrainError::UnknownClass`] for a row with an unknown class, [`TrainError::UntrainedClass`] for a class
+    /// without training rows, and the errors of [`Table::read`], [`Table::column`] and [`SplitRecipe::split`].
     pub fn read(&self) -> Result<TextClassification, TrainError> {
         let table = Table::read(&self.path)?;
         let split = self.split.split(&table)?;
@@ -60,7 +60,7 @@ impl TextRecipe {
 }
 
 impl TextClassification {
-    /// The control: the same labels on other texts of the same split.
+    /// A control data set: the labels are permuted among the training texts, and among the test texts.
     pub fn shuffled(&self, seed: u64) -> Self {
         Self { labels: shuffled::permuted(&self.labels, &self.split, seed), ..self.clone() }
     }

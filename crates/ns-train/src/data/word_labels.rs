@@ -1,37 +1,37 @@
-//! Words in sentences, each with a class: what a probe on token vectors is asked.
+//! Classified words in sentences, read from a table: the data of subnetwork probes.
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{RowSplit, SplitRecipe, Table, beside, classes::read_labels, label_column, shuffled, text_column};
+use super::{RowSplit, SplitRecipe, Table, classes::read_labels, label_column, relative_to, shuffled, text_column};
 use crate::error::TrainError;
 
-/// Where sentences, their words and classes are.
+/// Recipe of a data set of classified words in sentences.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WordRecipe {
-    /// CSV or JSON lines; relative to the recipe.
+    /// Path of a CSV or JSON-lines file, relative to the recipe.
     pub path: PathBuf,
-    /// Column of the sentence.
+    /// Name of the column with the sentence.
     #[serde(default = "text_column")]
     pub text: String,
-    /// Column of the byte at which the word starts.
+    /// Name of the column with the byte offset at which the word starts in the sentence.
     #[serde(default = "start_column")]
     pub start: String,
-    /// Column of the byte at which it has ended.
+    /// Name of the column with the byte offset after the last byte of the word.
     #[serde(default = "end_column")]
     pub end: String,
-    /// Column of the word's type, e.g. its lemma.
+    /// Name of the column with the type of the word, e.g. its lemma.
     #[serde(default = "word_column")]
     pub word: String,
-    /// Column of the class.
+    /// Name of the column with the class.
     #[serde(default = "label_column")]
     pub label: String,
-    /// Which rows train.
+    /// Division into training and test rows.
     pub split: SplitRecipe,
-    /// Names of the classes in the order of their indices; left out, those of the training rows, sorted.
+    /// Names of the classes, in the order of their indices. By default the sorted classes of the training rows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub classes: Option<Vec<String>>,
 }
@@ -48,34 +48,35 @@ fn word_column() -> String {
     "word".into()
 }
 
-/// Words in sentences, each with a class.
+/// Words in sentences with one class each; one word per row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WordLabels {
     /// The sentences.
     pub texts: Vec<String>,
-    /// Bytes of the word in each sentence.
+    /// Byte range of the word in each sentence.
     pub spans: Vec<Range<usize>>,
-    /// Type of each word, in lower case.
+    /// Type of each word, in lower case, e.g. its lemma.
     pub words: Vec<String>,
-    /// Index of each word's class.
+    /// Class index of each word.
     pub labels: Vec<usize>,
-    /// Names of the classes.
+    /// Names of the classes, in the order of their indices.
     pub classes: Vec<String>,
-    /// Which rows train.
+    /// Indices of the training and test rows.
     pub split: RowSplit,
 }
 
 impl WordRecipe {
-    /// Makes the path relative to the recipe's.
+    /// Resolves the path relative to the recipe file `recipe`.
     pub fn resolve(self, recipe: &Path) -> Self {
-        Self { path: beside(recipe, &self.path), ..self }
+        Self { path: relative_to(recipe, &self.path), ..self }
     }
 
     /// Reads the words.
     ///
     /// # Errors
-    /// As [`Table::read`], [`Table::column`] and [`SplitRecipe::split`]; [`TrainError::Data`] for a span that cuts no
-    /// word out of its sentence; [`TrainError::UnknownClass`], [`TrainError::UntrainedClass`].
+    /// Returns [`TrainError::Data`] for a byte range that is not a non-empty part of its sentence,
+    /// [`TrainError::UnknownClass`] for a row with an unknown class, [`TrainError::UntrainedClass`] for a class without
+    /// training rows, and the errors of [`Table::read`], [`Table::column`] and [`SplitRecipe::split`].
     pub fn read(&self) -> Result<WordLabels, TrainError> {
         let table = Table::read(&self.path)?;
         let split = self.split.split(&table)?;
@@ -86,6 +87,7 @@ impl WordRecipe {
         Ok(WordLabels { texts, spans, words, labels, classes, split })
     }
 
+    /// The byte range of the word in each row.
     fn spans(&self, table: &Table, texts: &[String]) -> Result<Vec<Range<usize>>, TrainError> {
         let (starts, ends) = (table.column(&self.start)?, table.column(&self.end)?);
         let bytes = starts.into_iter().zip(ends).zip(texts).enumerate();
@@ -93,22 +95,23 @@ impl WordRecipe {
     }
 }
 
+/// Parses and checks the byte range of a word.
 fn span(table: &Table, row: usize, start: &str, end: &str, text: &str) -> Result<Range<usize>, TrainError> {
     let span = start.parse().ok().zip(end.parse().ok()).map(|(start, end)| start..end);
     span.filter(|span| text.get(span.clone()).is_some_and(|word| !word.is_empty())).ok_or_else(|| {
-        let expected = format!("it must cut a word out of the text's {} bytes, between characters", text.len());
+        let expected = format!("it must be a non-empty range of whole characters of the {}-byte text", text.len());
         table.invalid(row, "the word's span", format!("{start}..{end}"), expected)
     })
 }
 
 impl WordLabels {
-    /// The word of a row, as it is written there; none of a row that there is not.
+    /// The word of a row, as written in the sentence; `None` if there is no such row.
     pub fn word_at(&self, row: usize) -> Option<&str> {
         self.texts.get(row)?.get(self.spans.get(row)?.clone())
     }
 
-    /// The control task: a class for each word *type*, drawn as the training classes are distributed. It can be
-    /// memorised for the types of the training rows, and says nothing about others.
+    /// A control data set: each word *type* gets one class, sampled from the classes of the training rows. A probe can
+    /// memorise the types of the training rows, but cannot predict the classes of other types.
     pub fn shuffled(&self, seed: u64) -> Self {
         Self { labels: shuffled::by_type(&self.labels, &self.words, &self.split, seed), ..self.clone() }
     }
@@ -166,7 +169,7 @@ mod tests {
             let letter = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
             let word = data.word_at(row).unwrap();
             assert!(word.bytes().all(|byte| byte.is_ascii_alphabetic()), "{text}: {word}");
-            let before = span.start.checked_sub(1).and_then(|place| text.as_bytes().get(place));
+            let before = span.start.checked_sub(1).and_then(|byte| text.as_bytes().get(byte));
             assert!(!letter(before) && !letter(text.as_bytes().get(span.end)), "{text}: {word}");
         }
     }

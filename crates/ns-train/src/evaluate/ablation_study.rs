@@ -1,4 +1,4 @@
-//! What a model does without its circuit, beside random controls of the same size.
+//! The ablation study: how a model behaves with its circuit ablated, compared with random masks of the circuit's size.
 
 use std::collections::BTreeMap;
 
@@ -10,17 +10,18 @@ use serde::{Deserialize, Serialize};
 use crate::error::TrainError;
 use crate::evaluate::accuracy;
 
-/// What is ablated, and against what it is held.
+/// Settings of an ablation study: which sets of layers are ablated, and how many random controls each one gets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AblationStudy {
-    /// Random masks of the circuit's size for each kind of control.
+    /// Number of random masks of the circuit's size, for each of the two kinds of control.
     pub controls: usize,
-    /// Whether each masked layer is also ablated alone.
+    /// Whether each masked layer is also ablated on its own.
     pub per_layer: bool,
-    /// Named sets of masked layers, by name or pattern, that are ablated together.
+    /// Named sets of masked layers that are ablated together. Layers are given by name or pattern.
     pub subsets: BTreeMap<String, Vec<String>>,
-    /// Two answers whose scores are compared (agreement): accuracy between them, and the first's lead.
+    /// Indices of two answers to compare with each other, e.g. the singular and the plural form of a verb. Adds
+    /// [`Behaviour::agreement`] and [`Behaviour::logit_difference`] to the report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answers: Option<[usize; 2]>,
 }
@@ -31,77 +32,84 @@ impl Default for AblationStudy {
     }
 }
 
-/// How a model behaves on some examples.
+/// Measurements of one model on the examples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Behaviour {
-    /// Share of the examples whose answer has the highest score.
+    /// Fraction of the examples whose right answer has the highest score.
     pub accuracy: f64,
-    /// Mean Kullback–Leibler divergence of its answers from the full model's, in nats.
+    /// Mean Kullback–Leibler divergence `KL(full model ‖ this model)` of the answer distributions, in nats.
     pub kl_to_full: f64,
-    /// Share of the examples that prefer their answer to the other of two, among those whose answer is one of them.
+    /// Fraction of the examples where the right one of [`AblationStudy::answers`] scores higher than the other.
+    /// Examples with any other answer are not counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub agreement: Option<f64>,
-    /// Mean lead of the right one of the two answers, in logits.
+    /// Mean difference between the logits of the right and the wrong one of [`AblationStudy::answers`], over these
+    /// examples.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logit_difference: Option<f64>,
 }
 
-/// Random masks of the same size.
+/// Accuracy of a model with random masks of the circuit's size ablated.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Controls {
-    /// How many.
+    /// Number of random masks.
     pub n: usize,
     /// Mean accuracy.
     pub accuracy_mean: f64,
-    /// Standard deviation.
+    /// Sample standard deviation of the accuracy.
     pub accuracy_sd: f64,
-    /// Exact p-value of the circuit's ablation among them: the share of all masks, the circuit's with them, after
-    /// which the model is no more accurate, `(1 + #{controls ≤ circuit}) / (1 + n)`.
+    /// Exact p-value of the circuit's ablation: `(1 + #{controls ≤ circuit}) / (1 + n)`, the fraction of all masks,
+    /// including the circuit's own, whose ablation leaves the accuracy as low as the circuit's ablation or lower.
     pub p_value: f64,
 }
 
-/// One row: a set of masked layers.
+/// Results for one set of masked layers. Masks of other layers are off.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AblationRow {
-    /// "all", a layer, or a subset's name.
+    /// "all", the name of a layer, or the name of a subset.
     pub layers: String,
-    /// Weights of the circuit in them.
+    /// Number of weights of these layers in the circuit.
     pub l0: f64,
-    /// Weights that could be.
+    /// Number of masked weights of these layers.
     pub l0_max: f64,
-    /// The model with nothing but the circuit in these layers.
+    /// Only the circuit is kept; all other weights of these layers are zero.
     pub circuit_only: Behaviour,
-    /// With the circuit set to zero.
+    /// The circuit's weights are zero.
     pub zero_ablate: Behaviour,
-    /// With the circuit's weights drawn anew.
+    /// The circuit's weights are replaced by freshly initialised ones.
     pub random_ablate: Behaviour,
-    /// With as many random entries of the layers set to zero.
+    /// As many randomly sampled weights (or neurons) of these layers are zero. `None` without controls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub randomly_sampled: Option<Controls>,
-    /// The same from outside the circuit; none where it is larger than its complement.
+    /// As many weights (or neurons) are zero, sampled outside the circuit. `None` without controls, and if the circuit
+    /// is larger than its complement in one of these layers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub complement_sampled: Option<Controls>,
 }
 
-/// The whole study.
+/// Results of an ablation study.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AblationReport {
-    /// The model as it is.
+    /// The model without masks.
     pub full: Behaviour,
-    /// One row for each set of layers; the first is of all.
+    /// One row per set of layers. The first row covers all masked layers.
     pub rows: Vec<AblationRow>,
 }
 
-/// Scores of a model on the examples, `[n, answers]`.
+/// Computes the scores of a model on the examples, `[n, answers]`.
 type Scores<'a, M> = dyn Fn(&M) -> Result<Tensor<2>, TrainError> + 'a;
 
 impl AblationStudy {
-    /// Ablates `circuit`, a model in evaluation mode, and measures `scores` against `labels`. The circuit is left
-    /// without ablation and with all its masks on.
+    /// Runs the study on `circuit`, which must be in evaluation mode. Afterwards no ablation is active and all masks
+    /// are on.
+    ///
+    /// # Shapes
+    /// - labels: `[n]`, indices of the right answers
+    /// - scores: returns `[n, answers]` for a model
     ///
     /// # Errors
-    /// [`TrainError::Circuit`] for layers that are not masked, [`TrainError::Setting`] for an answer that has no
-    /// score, and what `scores` gives.
+    /// Returns [`TrainError::Circuit`] if a subset names a layer that is not masked, [`TrainError::Setting`] if
+    /// [`answers`](Self::answers) contains an index without a score, and errors of `scores`.
     pub fn run<M: Module + ModuleDisplay>(
         &self,
         circuit: &CircuitModel<M>,
@@ -110,7 +118,7 @@ impl AblationStudy {
     ) -> Result<AblationReport, TrainError> {
         let full = scores(&circuit.unmasked())?;
         self.check_answers(full.dims()[1])?;
-        let measured = Measured { study: self, labels, scores, full: full.clone() };
+        let measurement = Measurement { study: self, labels, scores, full: full.clone() };
         let all: Vec<String> = circuit.layers().into_iter().map(|layer| layer.name).collect();
         let mut sets = vec![("all".to_string(), all.clone())];
         for (name, layers) in &self.subsets {
@@ -119,11 +127,11 @@ impl AblationStudy {
         if self.per_layer && all.len() > 1 {
             sets.extend(all.iter().map(|layer| (layer.clone(), vec![layer.clone()])));
         }
-        let rows = sets.into_iter().map(|(name, layers)| measured.row(circuit, name, &layers));
+        let rows = sets.into_iter().map(|(name, layers)| measurement.row(circuit, name, &layers));
         let rows = rows.collect::<Result<Vec<_>, _>>();
         circuit.set_ablation(Ablation::None)?;
         circuit.use_masks(true);
-        Ok(AblationReport { full: measured.behaviour(full), rows: rows? })
+        Ok(AblationReport { full: measurement.behaviour(full), rows: rows? })
     }
 
     fn check_answers(&self, n_answers: usize) -> Result<(), TrainError> {
@@ -131,21 +139,24 @@ impl AblationStudy {
             Some(answer) => Err(TrainError::Setting {
                 setting: "answers",
                 found: answer.to_string(),
-                expected: format!("the model scores {n_answers}, counted from 0"),
+                expected: format!("the model has {n_answers} answers, counted from 0"),
             }),
             None => Ok(()),
         }
     }
 }
 
-struct Measured<'a, M> {
+/// The inputs that all rows of a study share.
+struct Measurement<'a, M> {
     study: &'a AblationStudy,
     labels: &'a Tensor<1, Int>,
     scores: &'a Scores<'a, M>,
+    /// Scores of the full model.
     full: Tensor<2>,
 }
 
-impl<M: Module + ModuleDisplay> Measured<'_, M> {
+impl<M: Module + ModuleDisplay> Measurement<'_, M> {
+    /// Ablates the layers `names`.
     fn row(&self, circuit: &CircuitModel<M>, layers: String, names: &[String]) -> Result<AblationRow, TrainError> {
         circuit.use_masks(false);
         circuit.use_masks_of(true, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
@@ -172,12 +183,13 @@ impl<M: Module + ModuleDisplay> Measured<'_, M> {
         })
     }
 
-    /// `None` without controls, or where the circuit is larger than what they are drawn from.
+    /// Accuracies with random masks ablated. `None` without controls, and if a layer's complement is too small to
+    /// sample from.
     fn controls(
         &self,
         circuit: &CircuitModel<M>,
         ablation: Ablation,
-        ablated: f64,
+        circuit_ablated: f64,
     ) -> Result<Option<Controls>, TrainError> {
         match circuit.set_ablation(ablation) {
             Err(CircuitError::ComplementTooSmall { .. }) => return Ok(None),
@@ -188,49 +200,50 @@ impl<M: Module + ModuleDisplay> Measured<'_, M> {
             circuit.set_sample(sample as u64)?;
             accuracies.push(accuracy((self.scores)(circuit.model()?)?, self.labels.clone()));
         }
-        Ok(Controls::new(&accuracies, ablated))
+        Ok(Controls::new(&accuracies, circuit_ablated))
     }
 
     fn behaviour(&self, scores: Tensor<2>) -> Behaviour {
         let (full, other) = (log_softmax(self.full.clone(), 1), log_softmax(scores.clone(), 1));
         let [n, _] = scores.dims();
         let divergence: f64 = (full.clone().exp() * (full - other)).sum().into_scalar();
-        let two = self.study.answers.and_then(|answers| self.two_answers(&scores, answers));
+        let agreement = self.study.answers.and_then(|answers| self.agreement(&scores, answers));
         Behaviour {
             accuracy: accuracy(scores, self.labels.clone()),
             kl_to_full: divergence / n as f64,
-            agreement: two.map(|(agreement, _)| agreement),
-            logit_difference: two.map(|(_, difference)| difference),
+            agreement: agreement.map(|(agreement, _)| agreement),
+            logit_difference: agreement.map(|(_, difference)| difference),
         }
     }
 
-    /// Agreement and mean lead over the examples whose answer is one of the two; `None` if there is none.
-    fn two_answers(&self, scores: &Tensor<2>, answers: [usize; 2]) -> Option<(f64, f64)> {
+    /// Agreement and mean logit difference over the examples whose right answer is one of the two; `None` if no example
+    /// has such an answer.
+    fn agreement(&self, scores: &Tensor<2>, answers: [usize; 2]) -> Option<(f64, f64)> {
         let [_, width] = scores.dims();
         let (scores, labels): (TensorData, TensorData) = (scores.to_data(), self.labels.to_data());
         let scores: Vec<f64> = scores.iter().collect();
-        let lead = |(row, label): (&[f64], i64)| {
-            let place = answers.iter().position(|answer| *answer as i64 == label)?;
-            Some(row[answers[place]] - row[answers[1 - place]])
+        let difference = |(row, label): (&[f64], i64)| {
+            let right = answers.iter().position(|answer| *answer as i64 == label)?;
+            Some(row[answers[right]] - row[answers[1 - right]])
         };
-        let leads: Vec<f64> = scores.chunks(width).zip(labels.iter::<i64>()).filter_map(lead).collect();
-        let n = leads.len() as f64;
-        let right = leads.iter().filter(|lead| **lead > 0.0).count() as f64;
-        (!leads.is_empty()).then(|| (right / n, leads.iter().sum::<f64>() / n))
+        let differences: Vec<f64> = scores.chunks(width).zip(labels.iter::<i64>()).filter_map(difference).collect();
+        let n = differences.len() as f64;
+        let agreeing = differences.iter().filter(|difference| **difference > 0.0).count() as f64;
+        (!differences.is_empty()).then(|| (agreeing / n, differences.iter().sum::<f64>() / n))
     }
 }
 
 impl Controls {
-    /// `None` without a control.
-    fn new(accuracies: &[f64], ablated: f64) -> Option<Self> {
+    /// Summarises the accuracies of the controls; `None` if there are no controls.
+    fn new(accuracies: &[f64], circuit_ablated: f64) -> Option<Self> {
         let (accuracy_mean, accuracy_sd) = mean_and_sd(accuracies)?;
-        let as_bad = accuracies.iter().filter(|accuracy| **accuracy <= ablated).count();
+        let at_most = accuracies.iter().filter(|accuracy| **accuracy <= circuit_ablated).count();
         let n = accuracies.len();
-        Some(Self { n, accuracy_mean, accuracy_sd, p_value: (1 + as_bad) as f64 / (1 + n) as f64 })
+        Some(Self { n, accuracy_mean, accuracy_sd, p_value: (1 + at_most) as f64 / (1 + n) as f64 })
     }
 }
 
-/// Sample standard deviation; 0 for a single value.
+/// Mean and sample standard deviation (0 for a single value); `None` without values.
 fn mean_and_sd(values: &[f64]) -> Option<(f64, f64)> {
     if values.is_empty() {
         return None;
@@ -248,18 +261,18 @@ mod tests {
     use burn::tensor::Device;
     use ns_circuit::{CircuitConfig, MaskMethod, discover_targets};
 
-    /// Two scores, of which each is one input through one weight.
+    /// A diagonal linear layer: each score is one input times one weight.
     #[derive(Module, Debug)]
-    struct Scores2 {
+    struct Diagonal {
         layer: Linear,
     }
 
-    /// Both weights masked; the mask keeps the first alone.
-    fn circuit() -> CircuitModel<Scores2> {
+    /// A circuit that keeps only the first weight of the diagonal.
+    fn circuit() -> CircuitModel<Diagonal> {
         let device = Device::default();
         let layer = LinearConfig::new(2, 2).with_bias(false).init(&device);
         let weight = layer.weight.map(|_| Tensor::from_floats([[2.0, 0.0], [0.0, 2.0]], &device));
-        let model = Scores2 { layer: Linear { weight, bias: None } };
+        let model = Diagonal { layer: Linear { weight, bias: None } };
         let config = CircuitConfig {
             target_layers: vec!["layer".into()],
             mask_method: MaskMethod::ContinuousSparsification { mask_init_value: 1.0 },
@@ -271,16 +284,16 @@ mod tests {
         CircuitModel::new(config, model, &targets).unwrap().load_mask_params(&masks).unwrap().valid()
     }
 
-    /// The first input is of class 0, the second of class 1.
+    /// Runs a study on two one-hot inputs: the first has class 0, the second class 1.
     fn study(study: &AblationStudy) -> Result<AblationReport, TrainError> {
         let device = Device::default();
         let x = Tensor::<2>::from_floats([[1.0, 0.0], [0.0, 1.0]], &device);
         let labels = Tensor::<1, Int>::from_ints([0, 1], &device);
-        study.run(&circuit(), &labels, &|model: &Scores2| Ok(model.layer.forward(x.clone())))
+        study.run(&circuit(), &labels, &|model: &Diagonal| Ok(model.layer.forward(x.clone())))
     }
 
     #[test]
-    fn the_circuit_alone_and_cut_out_by_hand() {
+    fn circuit_alone_and_ablated_match_values_computed_by_hand() {
         let report = study(&AblationStudy { answers: Some([0, 1]), ..Default::default() }).unwrap();
         let full = report.full;
         assert_eq!(
@@ -289,7 +302,8 @@ mod tests {
         );
         let row = &report.rows[0];
         assert_eq!((row.layers.as_str(), row.l0, row.l0_max), ("all", 1.0, 4.0));
-        // Alone, the second example scores [0, 0]: a lead of 0 is no agreement, and the lowest class wins a tie.
+        // In the circuit alone the second example scores [0, 0]: a difference of 0 does not count as agreement, and a
+        // tie goes to the lowest class.
         assert_eq!((row.circuit_only.accuracy, row.circuit_only.logit_difference), (0.5, Some(1.0)));
         assert_eq!((row.zero_ablate.agreement, row.zero_ablate.logit_difference), (Some(0.5), Some(1.0)));
         // KL from softmax [2, 0] to the uniform distribution, for one of two examples.
@@ -311,7 +325,7 @@ mod tests {
         let subsets = BTreeMap::from([("mine".to_string(), vec!["layer".to_string()])]);
         let report = study(&AblationStudy { subsets, per_layer: true, ..Default::default() }).unwrap();
         let names: Vec<&str> = report.rows.iter().map(|row| row.layers.as_str()).collect();
-        assert_eq!(names, ["all", "mine"], "a single layer is the whole");
+        assert_eq!(names, ["all", "mine"], "a single masked layer gets no row of its own");
         let subsets = BTreeMap::from([("bad".to_string(), vec!["lair".to_string()])]);
         let error = study(&AblationStudy { subsets, ..Default::default() }).unwrap_err();
         assert!(error.to_string().contains("lair") && error.to_string().contains("layer"), "{error}");

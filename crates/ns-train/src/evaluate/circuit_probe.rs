@@ -1,4 +1,5 @@
-//! What a trained circuit is worth: does it hold the variable, and does the model need it?
+//! Evaluation of a trained circuit probe: 1-nearest-neighbour accuracy of the probed vectors, which shows whether the
+//! circuit represents the variable, and ablations, which show whether the model needs the circuit.
 
 use std::cell::RefCell;
 
@@ -13,79 +14,81 @@ use crate::data::{Arithmetic, Examples, Split, Variable, last_logits_after};
 use crate::error::TrainError;
 use crate::recipe::ProbeRecipe;
 
-/// Rows that evaluation runs at once.
+/// Examples per forward pass.
 const EVALUATION_BATCH: usize = 1024;
-/// Quantiles of the mask parameters that are reported.
+/// The reported quantiles of the mask parameters.
 const QUANTILES: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
 
-/// One row of `results.json`: a probe and a seed.
+/// Results of one circuit probe: a row of `results.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProbeRow {
-    /// What was looked for.
+    /// The probed variable.
     pub variable: Variable,
-    /// Where: `attn` or `mlp`.
+    /// The probed sublayer, `attn` or `mlp`.
     pub block: String,
     /// Seed of the probe.
     pub seed: u64,
     /// 1-NN accuracy of the circuit's vectors on the test split.
     pub knn_test: f64,
-    /// The same on the training examples that are no memory.
+    /// 1-NN accuracy of the circuit's vectors on the training examples outside the support set.
     pub knn_dev: f64,
-    /// 1-NN accuracy of the whole model's vectors on the test split.
+    /// 1-NN accuracy of the unmasked model's vectors on the test split.
     pub knn_unmasked: f64,
-    /// Share of the most frequent class in the training split.
+    /// Fraction of the most frequent class in the training split.
     pub majority: f64,
-    /// The model's accuracy on the test split.
+    /// Accuracy of the full model on the test split.
     pub acc_full: f64,
-    /// The same with the circuit cut out.
+    /// Accuracy of the model with the circuit set to zero.
     pub acc_ablated: f64,
-    /// The same with as many random entries cut out: mean over the controls.
+    /// Mean accuracy over the controls with as many randomly sampled weights (or neurons) set to zero; `None` without
+    /// controls.
     pub acc_random_mean: Option<f64>,
-    /// Their standard deviation.
+    /// Sample standard deviation over these controls.
     pub acc_random_sd: Option<f64>,
-    /// Share of all these masks, the circuit's with them, without which the model is no better than without the circuit.
+    /// p-value of the circuit's ablation among these controls, see [`Controls::p_value`](crate::Controls::p_value).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p_random: Option<f64>,
-    /// The same with random entries from outside the circuit: mean; `null` when the circuit is larger than its
-    /// complement.
+    /// Mean accuracy over the controls that are sampled outside the circuit; `None` without controls, and if the
+    /// circuit is larger than its complement.
     pub acc_complement_mean: Option<f64>,
-    /// Their standard deviation.
+    /// Sample standard deviation over these controls.
     pub acc_complement_sd: Option<f64>,
-    /// Weights in the circuit.
+    /// Number of weights in the circuit.
     pub l0: f64,
-    /// Weights that could be.
+    /// Number of masked weights.
     pub l0_max: f64,
-    /// Mask parameters before training.
+    /// Initial value of the mask parameters; `None` for mask methods without one.
     pub mask_init_value: Option<f64>,
-    /// Least, lower quartile, median, upper quartile and largest of the mask parameters after training.
+    /// Minimum, lower quartile, median, upper quartile and maximum of the mask parameters after training.
     pub mask_quantiles: Vec<f64>,
 }
 
 impl ProbeRow {
-    /// Whether another row is of the same probe and seed.
+    /// Returns whether two rows have the same variable, block, seed and initial mask value.
+    /// [`add_results`](crate::add_results) replaces a row of the same probe.
     pub fn is_same_probe(&self, other: &Self) -> bool {
         let key = |row: &Self| (row.variable, row.block.clone(), row.seed, row.mask_init_value.map(f64::to_bits));
         key(self) == key(other)
     }
 }
 
-/// A trained probe, and what its evaluation reads.
+/// A trained probe and the inputs of its evaluation.
 pub(crate) struct ProbeEvaluation<'a> {
     pub(crate) recipe: &'a ProbeRecipe,
     pub(crate) split: &'a Split,
     pub(crate) seed: u64,
-    /// In evaluation mode.
+    /// The probe, in evaluation mode.
     pub(crate) probe: CircuitProbe<AnyTransformer>,
-    /// The device of the inputs.
+    /// The device on which the probe's inputs are created.
     pub(crate) device: &'a Device,
     pub(crate) activations: &'a mut ActivationCache,
 }
 
 impl ProbeEvaluation<'_> {
-    /// 1-NN accuracy of the circuit and of the whole model, and the ablations with their controls.
+    /// Computes the 1-NN accuracies of the circuit and of the full model, and the ablations with their controls.
     ///
     /// # Errors
-    /// Those of the probe, the k-NN evaluation and the ablation study.
+    /// Returns [`TrainError::Probe`] if the probe or the k-NN evaluation fails, and errors of the ablation study.
     pub(crate) fn row(mut self) -> Result<ProbeRow, TrainError> {
         let (masked, unmasked) = (self.knn(true)?, self.knn(false)?);
         let (recipe, split) = (self.recipe, self.split);
@@ -127,6 +130,7 @@ impl ProbeEvaluation<'_> {
         })
     }
 
+    /// 1-NN accuracies of the circuit's vectors, or of the full model's if not `masked`.
     fn knn(&mut self, masked: bool) -> Result<KnnReport, TrainError> {
         let (recipe, split) = (self.recipe, self.split);
         let (train, test) = (self.vectors(&split.train, masked)?, self.vectors(&split.test, masked)?);
@@ -136,10 +140,13 @@ impl ProbeEvaluation<'_> {
         Ok(evaluate_knn((train, &train_labels), (test, &test_labels), per_class, self.seed)?)
     }
 
-    /// Vectors of some examples at the probed site, of the circuit or of the whole model, `[n, hidden]`.
+    /// Vectors of the examples at the probed site, from the circuit or, if not `masked`, from the full model.
+    ///
+    /// # Shapes
+    /// - output: `[examples, hidden]`
     ///
     /// # Errors
-    /// Those of the probe.
+    /// Returns [`TrainError::Probe`] if a forward pass fails.
     pub(crate) fn vectors(&mut self, examples: &Examples, masked: bool) -> Result<Tensor<2>, TrainError> {
         let (task, variable) = (self.recipe.task, self.recipe.variable);
         let mut vectors = Vec::new();
@@ -156,7 +163,8 @@ impl ProbeEvaluation<'_> {
     }
 }
 
-/// Logits of the answers, of one ablated model after the other; what no mask changes is computed once.
+/// Computes the logits of the test examples with one ablated model after the other. The frozen activations are cached,
+/// because no mask changes them.
 struct TestLogits<'a> {
     task: Arithmetic,
     examples: &'a Examples,
@@ -165,15 +173,17 @@ struct TestLogits<'a> {
 }
 
 impl TestLogits<'_> {
+    /// Logits of the next token after each example.
+    ///
     /// # Shapes
-    /// - output: `[examples, vocabulary]`
+    /// - output: `[examples, vocab]`
     fn logits(&self, model: &AnyTransformer) -> Result<Tensor<2>, TrainError> {
         let logits = self.examples.pairs.chunks(EVALUATION_BATCH).map(|pairs| {
             let examples = Examples { pairs: pairs.into() };
-            let (inputs, places) = (self.task.inputs(&examples, &model.device()), self.task.places(&examples));
+            let (inputs, indices) = (self.task.inputs(&examples, &model.device()), self.task.places(&examples));
             let token_mask = vec![true; examples.len() * self.task.context()];
             let batch = ProbeBatch { inputs, token_mask, labels: Vec::new() };
-            let frozen = self.activations.borrow_mut().frozen_activations(&self.plan, model, &places, &batch)?;
+            let frozen = self.activations.borrow_mut().frozen_activations(&self.plan, model, &indices, &batch)?;
             last_logits_after(model, &batch.inputs, |context| {
                 Ok(self.plan.walk_on(model, &frozen, &batch.inputs, context, &mut Ignore)?)
             })
@@ -182,7 +192,7 @@ impl TestLogits<'_> {
     }
 }
 
-/// The value as the recipe writes it: 0.1, not the nearest f32.
+/// Initial mask value as the recipe writes it: 0.1 and not the nearest `f32`, 0.10000000149011612.
 fn mask_init_value(recipe: &ProbeRecipe) -> Option<f64> {
     match recipe.circuit_config.mask_method {
         MaskMethod::ContinuousSparsification { mask_init_value } => mask_init_value.to_string().parse().ok(),
@@ -190,6 +200,7 @@ fn mask_init_value(recipe: &ProbeRecipe) -> Option<f64> {
     }
 }
 
+/// [`QUANTILES`] of all mask parameters; empty if the method has no mask parameters.
 fn mask_quantiles(circuit: &CircuitModel<AnyTransformer>) -> Vec<f64> {
     let params = circuit.mask_params();
     let mut values: Vec<f64> = params.values().flat_map(|data| data.iter::<f64>().collect::<Vec<_>>()).collect();

@@ -1,4 +1,5 @@
-//! Evaluation: does a circuit hold the variable, and does the model need it?
+//! Evaluation of trained models and circuits: accuracy, 1-nearest-neighbour accuracy of probed vectors, and ablations
+//! with random controls.
 
 mod ablation_study;
 mod accuracy;

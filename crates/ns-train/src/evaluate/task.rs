@@ -1,4 +1,4 @@
-//! What a model, and a circuit in it, does on the model's own task.
+//! Evaluation of a model, or a circuit in it, on the model's own task.
 
 use std::path::Path;
 
@@ -13,37 +13,38 @@ use crate::error::TrainError;
 use crate::exchange::load_circuit;
 use crate::recipe::{TaskRecipe, load_recipe};
 
-/// Rows that evaluation runs at once.
+/// Examples per forward pass.
 const EVALUATION_BATCH: usize = 128;
 
-/// One row of `results.json`: a circuit.
+/// Results of one circuit: a row of `results.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CircuitRow {
-    /// Factor of the L0 term.
+    /// Factor λ of the L0 term in the loss.
     pub l0_lambda: f64,
     /// Seed of the run.
     pub seed: u64,
-    /// Weights in the circuit.
+    /// Number of weights in the circuit.
     pub l0: f64,
-    /// Weights that could be.
+    /// Number of masked weights.
     pub l0_max: f64,
-    /// Accuracy of the answer that is most frequent in training.
+    /// Accuracy on the test examples of always predicting the most frequent answer of the training examples.
     pub majority: f64,
-    /// The ablations; the first row is of all masked layers.
+    /// Results of the ablation study. Its first row covers all masked layers.
     pub ablation: AblationReport,
 }
 
-/// The results of a run on the test examples.
+/// Results of a run on the test examples.
 pub(crate) struct TaskEvaluation {
     pub(crate) test_accuracy: f64,
-    /// `None` where no circuit was trained.
+    /// `None` if no circuit was trained.
     pub(crate) circuit: Option<CircuitRow>,
 }
 
-/// Accuracy on the test examples and, for a circuit, the ablations. `circuit` is in evaluation mode.
+/// Measures the accuracy on the test examples and, if a circuit was trained, runs the ablation study. `circuit` must be
+/// in evaluation mode.
 ///
 /// # Errors
-/// Those of the model and of the ablation study.
+/// Returns errors of the forward passes and of [`AblationStudy::run`].
 pub(crate) fn evaluate_task(
     recipe: &TaskRecipe,
     data: &TaskData,
@@ -65,10 +66,13 @@ pub(crate) fn evaluate_task(
     Ok(TaskEvaluation { test_accuracy, circuit })
 }
 
-/// Scores of some rows by a model without autodiff, on the host: `[rows][classes]`, with the right answers.
+/// Runs a model without autodiff on some rows of the data, and returns its scores with the right answers.
+///
+/// # Shapes
+/// - output: scores `[rows, classes]`, answers `[rows]`
 ///
 /// # Errors
-/// The model's.
+/// Returns errors of the tokenizer and of the forward passes.
 pub(crate) fn scores_of(
     data: &TaskData,
     rows: &[usize],
@@ -85,10 +89,12 @@ pub(crate) fn scores_of(
     Ok((Tensor::cat(scores, 0), Tensor::from_data(TensorData::new(labels, [n]), &device)))
 }
 
-/// Ablates a trained circuit of a run on the examples of the run's recipe.
+/// Runs an ablation study on the circuit of a finished [`train_task`](crate::train_task) run, with the test examples of
+/// the run's recipe.
 ///
 /// # Errors
-/// [`TrainError::Recipe`] for a folder that is no run on a task, and those of the circuit and the data.
+/// Returns [`TrainError::Recipe`] if `folder` is not the folder of such a run, and errors of [`load_circuit`], of
+/// reading the data and of [`AblationStudy::run`].
 pub fn ablate_run(folder: &Path, study: &AblationStudy, device: &Device) -> Result<AblationReport, TrainError> {
     let path = folder.join("recipe.toml");
     let recipe: SeededRecipe = load_recipe(&path)?;
@@ -100,7 +106,7 @@ pub fn ablate_run(folder: &Path, study: &AblationStudy, device: &Device) -> Resu
     study.run(&circuit, &labels, &|model| Ok(scores_of(&data, rows, model)?.0))
 }
 
-/// `recipe.toml` of a run.
+/// `recipe.toml` in a run folder: the recipe with its seed.
 #[derive(Deserialize)]
 struct SeededRecipe {
     #[serde(default)]

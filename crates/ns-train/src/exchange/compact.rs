@@ -1,7 +1,7 @@
-//! Removing hidden units of MLPs that masks left dead.
+//! Removal of dead hidden units from MLPs `output(act(input(x)))`.
 //!
-//! Of `output(act(input(x)))`, a unit is dead when the weights into it are all 0, for then it is `act(bias)` whatever
-//! the input, or when the weights out of it are all 0.
+//! A hidden unit is dead if all weights into it are 0, because it then has the constant value `act(bias)`, or if all
+//! weights out of it are 0.
 
 use std::collections::BTreeMap;
 
@@ -11,47 +11,47 @@ use ns_models::{Activation, AnyModel, LayerKind, MaskableLayer, MlpLayout};
 
 use super::CircuitFileError;
 
-/// What was removed.
+/// Result of removing dead hidden units.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compaction {
     /// Field of `config.json` with the number of hidden units.
     pub field: &'static str,
-    /// Their number before.
+    /// Number of hidden units per block before the removal.
     pub before: usize,
-    /// Their number now.
+    /// Number of hidden units per block after the removal.
     pub after: usize,
-    /// Block by block.
+    /// The MLPs, one per block.
     pub mlps: Vec<CompactedMlp>,
 }
 
-/// The MLP of one block.
+/// The compacted MLP of one block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CompactedMlp {
-    /// The layer onto the hidden units.
+    /// HF name of its first linear layer.
     pub layer: String,
-    /// Units that are alive; the others that it has now are zeros.
+    /// Number of units that are alive. The remaining units of the compacted model are zeros.
     pub alive: usize,
 }
 
 type Tensors = BTreeMap<String, TensorData>;
 
-/// Checks that removing hidden units is what makes the masked model smaller.
+/// Checks that every mask can lead to dead hidden units of an MLP, which are the only units that can be removed.
 ///
 /// # Errors
-/// [`CircuitFileError::CannotCompact`] for a mask whose units are not an MLP's hidden units.
+/// Returns [`CircuitFileError::CannotCompact`] for any other mask.
 pub(super) fn check_masks(circuit: &CircuitModel<AnyModel>, mlps: &MlpLayout) -> Result<(), CircuitFileError> {
-    let is_in = |layer: &str, place: usize| mlps.blocks.iter().any(|block| block[place].name == layer);
+    let is_mlp_layer = |layer: &str, index: usize| mlps.blocks.iter().any(|block| block[index].name == layer);
     let neurons = circuit.config().mask_unit == MaskUnit::Neuron;
     for layer in circuit.layers().into_iter().map(|layer| layer.name) {
-        let reason = match (is_in(&layer, 0), is_in(&layer, 1)) {
+        let reason = match (is_mlp_layer(&layer, 0), is_mlp_layer(&layer, 1)) {
             (true, _) => continue,
             (_, true) if !neurons => continue,
             (_, true) => {
-                "its units are dimensions of the residual stream, to which every block adds: none can be removed"
+                "its output units are dimensions of the residual stream, which every block uses, so none can be removed"
             }
             _ => {
-                "it is no layer of an MLP: what it gives is split into heads or added to the residual stream, whose \
-                 sizes residual connections fix"
+                "only hidden units of MLPs can be removed; the width of this layer is fixed by the attention heads, \
+                 the residual stream or the task"
             }
         };
         return Err(CircuitFileError::CannotCompact { layer, reason: reason.into() });
@@ -59,11 +59,12 @@ pub(super) fn check_masks(circuit: &CircuitModel<AnyModel>, mlps: &MlpLayout) ->
     Ok(())
 }
 
-/// Removes the dead units of every block.
+/// Removes the dead hidden units of every block from `tensors`.
 ///
 /// # Errors
-/// [`CircuitFileError::NothingToRemove`], [`CircuitFileError::CannotCompact`] for an output without a bias that would
-/// need one.
+/// Returns [`CircuitFileError::NothingToRemove`] if some block has no dead units, and
+/// [`CircuitFileError::CannotCompact`] if a weight is missing or an output has no bias to add the constants of dead
+/// units to.
 pub(super) fn compact(tensors: &mut Tensors, mlps: &MlpLayout) -> Result<Compaction, CircuitFileError> {
     let blocks: Vec<Mlp> = mlps.blocks.iter().map(|block| Mlp::read(block, tensors)).collect::<Result<_, _>>()?;
     let alive: Vec<Vec<usize>> = blocks.iter().map(Mlp::alive).collect();
@@ -82,17 +83,21 @@ pub(super) fn compact(tensors: &mut Tensors, mlps: &MlpLayout) -> Result<Compact
     Ok(Compaction { field: mlps.width_field, before, after, mlps: mlps_now })
 }
 
-/// An MLP's weights by hidden unit, and where they are from.
+/// The weights of an MLP, sorted by hidden unit.
 struct Mlp<'a> {
+    /// HF name of the first linear layer.
     input: &'a str,
+    /// HF name of the second linear layer.
     output: &'a str,
+    /// Kinds of the two layers.
     kinds: [LayerKind; 2],
+    /// Number of hidden units.
     width: usize,
-    /// Weights into each unit.
+    /// Weights into each unit, one row per unit.
     incoming: Vec<Vec<f32>>,
-    /// Weights out of each unit.
+    /// Weights out of each unit, one row per unit.
     outgoing: Vec<Vec<f32>>,
-    /// The units' bias, if there is one.
+    /// Bias of the units, if the first layer has one.
     bias: Option<Vec<f32>>,
 }
 
@@ -101,10 +106,11 @@ impl<'a> Mlp<'a> {
         let weight = |layer: &MaskableLayer| {
             tensors.get(&format!("{}.weight", layer.name)).ok_or_else(|| CircuitFileError::CannotCompact {
                 layer: layer.name.clone(),
-                reason: "the checkpoint has no such weight".into(),
+                reason: "the checkpoint does not contain its weight".into(),
             })
         };
-        // By unit: rows of a linear layer into the units, columns of one out of them; the other way round in a Conv1D.
+        // A linear layer stores [out, in], so a unit is a row of the first layer and a column of the second. A Conv1D
+        // stores [in, out].
         let incoming = rows(weight(input)?, input.kind != LayerKind::Linear);
         let outgoing = rows(weight(output)?, output.kind == LayerKind::Linear);
         let bias = tensors.get(&format!("{}.bias", input.name)).map(|data| data.iter::<f32>().collect());
@@ -113,13 +119,14 @@ impl<'a> Mlp<'a> {
         Ok(Self { input: input_name, output: output_name, kinds, width, incoming, outgoing, bias })
     }
 
-    /// The units that are not dead.
+    /// Indices of the units that are not dead.
     fn alive(&self) -> Vec<usize> {
-        let any = |weights: &[f32]| weights.iter().any(|weight| *weight != 0.0);
-        (0..self.width).filter(|unit| any(&self.incoming[*unit]) && any(&self.outgoing[*unit])).collect()
+        let is_nonzero = |weights: &[f32]| weights.iter().any(|weight| *weight != 0.0);
+        (0..self.width).filter(|unit| is_nonzero(&self.incoming[*unit]) && is_nonzero(&self.outgoing[*unit])).collect()
     }
 
-    /// Puts the matrices of `alive` units back, filled up to `width`, and what the others gave into the bias.
+    /// Writes the weights of the `alive` units to `tensors`, padded with zeros to `width` units, and adds the constants
+    /// of the dead units to the output bias.
     fn write(
         &self,
         alive: &[usize],
@@ -128,7 +135,7 @@ impl<'a> Mlp<'a> {
         tensors: &mut Tensors,
     ) -> Result<(), CircuitFileError> {
         self.fold(alive, activation, tensors)?;
-        let [incoming, outgoing] = [&self.incoming, &self.outgoing].map(|units| filled(units, alive, width));
+        let [incoming, outgoing] = [&self.incoming, &self.outgoing].map(|units| padded(units, alive, width));
         let incoming = matrix(&incoming, self.kinds[0] != LayerKind::Linear);
         let outgoing = matrix(&outgoing, self.kinds[1] == LayerKind::Linear);
         tensors.insert(format!("{}.weight", self.input), incoming);
@@ -141,7 +148,7 @@ impl<'a> Mlp<'a> {
         Ok(())
     }
 
-    /// Adds what the dead units give, `act(bias) · w`, to the output's bias.
+    /// Adds the constant contribution of the dead units, `act(bias) · w`, to the output bias.
     fn fold(&self, alive: &[usize], activation: Activation, tensors: &mut Tensors) -> Result<(), CircuitFileError> {
         let values = self.constants(activation);
         let mut sum = vec![0.0_f64; self.outgoing.first().map_or(0, Vec::len)];
@@ -157,7 +164,7 @@ impl<'a> Mlp<'a> {
         let Some(bias) = tensors.get(&name) else {
             return Err(CircuitFileError::CannotCompact {
                 layer: self.input.into(),
-                reason: format!("its dead units give constants, and `{}` has no bias to hold them", self.output),
+                reason: format!("its dead units are constants, and `{}` has no bias to add them to", self.output),
             });
         };
         let folded: Vec<f32> = bias.iter::<f32>().zip(&sum).map(|(b, s)| (f64::from(b) + s) as f32).collect();
@@ -165,7 +172,7 @@ impl<'a> Mlp<'a> {
         Ok(())
     }
 
-    /// What each unit gives when nothing comes in.
+    /// Value of each unit without input, `act(bias)`, on the default device.
     fn constants(&self, activation: Activation) -> Vec<f32> {
         let bias = self.bias.clone().unwrap_or_else(|| vec![0.0; self.width]);
         let bias = Tensor::<1>::from_data(TensorData::new(bias, [self.width]), &Device::default());
@@ -173,7 +180,7 @@ impl<'a> Mlp<'a> {
     }
 }
 
-/// The rows of a matrix, or its columns.
+/// Returns the rows of a matrix, or its columns.
 fn rows(data: &TensorData, columns: bool) -> Vec<Vec<f32>> {
     let [n_rows, n_columns] = [data.shape()[0], data.shape()[1]];
     let values: Vec<f32> = data.iter::<f32>().collect();
@@ -185,20 +192,20 @@ fn rows(data: &TensorData, columns: bool) -> Vec<Vec<f32>> {
     }
 }
 
-/// The chosen rows, then rows of zeros up to `width`.
-fn filled(units: &[Vec<f32>], chosen: &[usize], width: usize) -> Vec<Vec<f32>> {
+/// Returns the chosen rows, followed by rows of zeros up to `width`.
+fn padded(units: &[Vec<f32>], chosen: &[usize], width: usize) -> Vec<Vec<f32>> {
     let mut kept: Vec<Vec<f32>> = chosen.iter().map(|unit| units[*unit].clone()).collect();
     kept.resize(width, vec![0.0; units.first().map_or(0, Vec::len)]);
     kept
 }
 
-/// A matrix with these rows, or columns.
+/// Returns the matrix with these rows, or columns.
 fn matrix(units: &[Vec<f32>], columns: bool) -> TensorData {
     let (n_units, n_others) = (units.len(), units.first().map_or(0, Vec::len));
     match columns {
         false => TensorData::new(units.concat(), [n_units, n_others]),
         true => {
-            let values: Vec<f32> = (0..n_others).flat_map(|place| units.iter().map(move |unit| unit[place])).collect();
+            let values: Vec<f32> = (0..n_others).flat_map(|index| units.iter().map(move |unit| unit[index])).collect();
             TensorData::new(values, [n_others, n_units])
         }
     }

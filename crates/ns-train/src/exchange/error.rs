@@ -1,80 +1,95 @@
-//! What can go wrong with a circuit's files.
+//! Errors of circuit files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-/// Error of finding, exchanging or materialising a circuit.
+/// Error while finding, exchanging or materialising a circuit.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CircuitFileError {
-    /// A folder without masks.
-    #[error("`{}` holds no {expected}: a circuit is the folder of a finished probe run, or a file of masks", folder.display())]
+    /// The folder contains no masks.
+    #[error(
+        "`{}` contains no {expected}; pass the folder of a finished run, or a file of mask parameters",
+        folder.display()
+    )]
     NoMasks {
         /// The folder.
         folder: PathBuf,
-        /// The files that were looked for.
+        /// Names of the files that would have been read.
         expected: String,
     },
-    /// Nothing says which layers are masked and how.
-    #[error("nothing says how the masks in `{}` are made: give --config, or put {expected} beside them", masks.display())]
+    /// The masks have no configuration.
+    #[error(
+        "no configuration found for the masks in `{}`; pass --config, or put {expected} in the same folder",
+        masks.display()
+    )]
     NoConfig {
-        /// The file of masks.
+        /// The file with the masks.
         masks: PathBuf,
-        /// The files that were looked for.
+        /// Names of the files that would have been read.
         expected: String,
     },
-    /// A configuration that is none.
-    #[error("`{}` is no circuit configuration: {reason}", path.display())]
+    /// The file is not a circuit configuration.
+    #[error("`{}` is not a circuit configuration: {reason}", path.display())]
     InvalidConfig {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// The parser's message.
+        /// Message of the parser.
         reason: String,
     },
-    /// Nothing says which model the circuit is in.
-    #[error("nothing says which model the circuit in `{}` belongs to: give --model{}", circuit.display(), gone.as_ref().map(|gone| format!(" (its run was of `{}`, which is no longer there)", gone.display())).unwrap_or_default())]
+    /// The model of the circuit is unknown, or its folder no longer exists.
+    #[error("no model found for the circuit in `{}`; pass --model{}", circuit.display(), gone_note(gone.as_deref()))]
     NoModel {
-        /// The circuit.
+        /// The circuit, as requested.
         circuit: PathBuf,
-        /// The model folder that the run names, where it does.
+        /// The model folder that the run's recipe names; `None` if no recipe names one.
         gone: Option<PathBuf>,
     },
-    /// A state dict whose base weights are not the model's.
-    #[error("the base weights of `{}` are not those of the model: {}; its masks were learned for another", state_dict.display(), list(differences))]
+    /// The base weights in a state dict differ from the model's.
+    #[error(
+        "the base weights in `{}` differ from the model's: {}; its masks were trained on another model",
+        state_dict.display(), first_few(differences)
+    )]
     OtherBase {
-        /// The state dict.
+        /// Path of the state dict.
         state_dict: PathBuf,
-        /// What differs, tensor by tensor.
+        /// One description per tensor that differs.
         differences: Vec<String>,
     },
-    /// A model would be written over the one that it is made from.
-    #[error("`{}` is the folder of the model itself, which would be lost; choose another --out", folder.display())]
+    /// The output folder is the folder of the circuit's model.
+    #[error("`{}` is the model's own folder, which would be overwritten; choose another --out", folder.display())]
     OverwritesModel {
-        /// The folder.
+        /// The output folder.
         folder: PathBuf,
     },
-    /// Units that cannot be removed.
+    /// The units that a mask removes cannot be removed from the model.
     #[error("cannot compact the mask on `{layer}`: {reason}")]
     CannotCompact {
-        /// The masked layer.
+        /// HF name of the masked layer.
         layer: String,
-        /// Why not.
+        /// Why its units cannot be removed.
         reason: String,
     },
-    /// Units that could be removed, but there are none in some block.
+    /// Some block has no dead hidden units, so no block can be made smaller.
     #[error(
-        "nothing to remove: all {width} hidden units of `{layer}` are alive, and a configuration has one {field} for all blocks"
+        "nothing to remove: all {width} hidden units of `{layer}` are alive, and config.json has one {field} for all \
+         blocks"
     )]
     NothingToRemove {
-        /// The layer onto the hidden units.
+        /// HF name of the first linear layer of the MLP.
         layer: String,
-        /// Their number.
+        /// Number of its hidden units.
         width: usize,
-        /// The configuration's field.
+        /// Field of `config.json` with the number of hidden units.
         field: &'static str,
     },
 }
 
-fn list(differences: &[String]) -> String {
+fn gone_note(gone: Option<&Path>) -> String {
+    gone.map(|gone| format!(" (its run used `{}`, which no longer exists)", gone.display())).unwrap_or_default()
+}
+
+/// Joins the first five entries and counts the rest.
+pub(crate) fn first_few(differences: &[String]) -> String {
     const SHOWN: usize = 5;
     let shown = differences.iter().take(SHOWN).cloned().collect::<Vec<_>>().join("; ");
     match differences.len().saturating_sub(SHOWN) {

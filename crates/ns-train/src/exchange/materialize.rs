@@ -1,4 +1,4 @@
-//! A circuit as a plain model folder.
+//! Writing a circuit as a plain HF model folder.
 
 use std::path::Path;
 
@@ -12,27 +12,31 @@ use super::{
 };
 use crate::error::TrainError;
 
-/// What is left of the model.
+/// The weights that a materialised model keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CircuitPart {
-    /// The circuit: `w ⊙ m`.
+    /// The circuit, `w ⊙ m`.
     #[default]
     Circuit,
-    /// Everything but the circuit: `w ⊙ (1 − m)`.
+    /// Everything except the circuit, `w ⊙ (1 − m)`.
     Complement,
 }
 
-/// Writes a model folder with the circuit, or its complement, baked into the weights: the configuration of `model`, the
-/// folder that the circuit's model is from, and its tokenizer and preprocessor.
+/// Writes a model folder to `out` with the circuit, or its complement, baked into the weights. The configuration,
+/// tokenizer and preprocessor are copied from `model`, the folder of the circuit's model.
 ///
-/// With `compacted`, hidden units of MLPs that the masks left dead are removed from both matrices. What a unit without
-/// inputs gives, which is the same for every input, goes into the output's bias first. All blocks end with as many units
-/// as the largest needs, filled up with zeros, because a configuration has one number for all. Then the
-/// configuration says that number.
+/// With `compacted`, dead hidden units of the MLPs are removed from both weight matrices. A unit is dead if all its
+/// incoming or all its outgoing weights are 0. The constant output of a unit without incoming weights is first added to
+/// the bias of the MLP's output. `config.json` has one number of hidden units for all blocks, so every block keeps as
+/// many units as the largest block needs, padded with zeros, and the configuration is updated to that number. The
+/// result is described by the returned [`Compaction`], which is `None` without `compacted`.
 ///
 /// # Errors
-/// [`CircuitFileError::OverwritesModel`]; [`CircuitFileError::CannotCompact`], [`CircuitFileError::NothingToRemove`]
-/// and [`ns_models::ModelError::NoMlp`] with `compacted`; those of reading and writing.
+/// Returns [`CircuitFileError::OverwritesModel`] if `out` is `model`, and [`TrainError::Io`] or [`TrainError::Model`]
+/// if a file cannot be read or written. With `compacted`, returns [`CircuitFileError::CannotCompact`] if a mask is not
+/// on the hidden units of an MLP or an MLP has no output bias for the constants, [`CircuitFileError::NothingToRemove`]
+/// if some block has no dead units, and [`ns_models::ModelError::NoMlp`] if the model has no MLPs with hidden units of
+/// their own.
 pub fn materialize(
     circuit: &CircuitModel<AnyModel>,
     part: CircuitPart,
@@ -68,7 +72,7 @@ pub fn materialize(
     Ok(compaction)
 }
 
-/// The masks multiplied into the weights; the circuit's ablation is as before afterwards.
+/// Multiplies the masks into the weights. The ablation of the circuit is unchanged afterwards.
 fn bake(circuit: &CircuitModel<AnyModel>, part: CircuitPart) -> Result<AnyModel, TrainError> {
     let circuit = circuit.valid();
     let before = circuit.ablation();

@@ -1,8 +1,7 @@
-//! Circuits on disk: found and read, exchanged with the Python reference, baked into models.
+//! Circuits on disk: loading, exchange with the Python package NeuroSurgeon, and conversion to plain models.
 //!
-//! A circuit is a model folder, mask parameters and a `circuit_config.json`. [`load_circuit`] is the door to it,
-//! whatever it comes from: the folder of a probe's run, an exported folder, a file of masks, a state dict of the
-//! reference.
+//! A circuit consists of a model folder, mask parameters and a `circuit_config.json`. [`load_circuit`] loads it from a
+//! run folder, an exported folder, a file of mask parameters or a state dict of the Python package.
 
 mod compact;
 mod error;
@@ -15,6 +14,7 @@ mod tests;
 
 pub use compact::{CompactedMlp, Compaction};
 pub use error::CircuitFileError;
+pub(crate) use error::first_few;
 pub use materialize::{CircuitPart, materialize};
 pub use python::{check_base, export_masks, export_state_dict};
 pub use source::{CircuitFiles, load_circuit};

@@ -1,4 +1,4 @@
-//! Between here and the Python reference: masks, configurations, whole state dicts.
+//! Exchange with the Python package NeuroSurgeon: mask files, configurations and whole state dicts.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,26 +17,27 @@ use super::{
 };
 use crate::error::TrainError;
 
-/// What the reference's `CircuitModel` puts before the names of the model in it.
+/// Prefix of the wrapped model's tensors in the state dict of the Python `CircuitModel`.
 const WRAPPER: &str = "wrapped_model.";
 
-/// Writes `masks.safetensors`, with `prefix` before every name, and `circuit_config.json`, which is
-/// `CircuitConfig(**…)` in Python.
+/// Writes a circuit's masks to the folder `out`: `masks.safetensors`, with `prefix` before every name, and
+/// `circuit_config.json`, which holds the arguments of `CircuitConfig(**…)` in Python.
 ///
 /// # Errors
-/// [`TrainError::Io`], [`ns_circuit::CircuitError::Io`].
+/// Returns [`TrainError::Io`] or [`ns_circuit::CircuitError::Io`] if a file cannot be written.
 pub fn export_masks(circuit: &CircuitModel<AnyModel>, prefix: &str, out: &Path) -> Result<(), TrainError> {
-    std::fs::create_dir_all(out).map_err(TrainError::io("make", out))?;
+    std::fs::create_dir_all(out).map_err(TrainError::io("create", out))?;
     save_masks_with_prefix(out.join(MASKS), circuit, prefix)?;
     write_config(circuit.config(), out)
 }
 
-/// Writes `state_dict.safetensors`, which a `CircuitModel` of the reference loads strictly, and `circuit_config.json`.
+/// Writes a circuit with its base weights to the folder `out`: `state_dict.safetensors`, which the Python
+/// `CircuitModel` loads with `strict=True`, and `circuit_config.json`.
 ///
 /// # Errors
-/// [`TrainError::Io`], [`ns_models::ModelError::Io`].
+/// Returns [`TrainError::Io`] or [`ns_models::ModelError::Io`] if a file cannot be written.
 pub fn export_state_dict(circuit: &CircuitModel<AnyModel>, out: &Path) -> Result<(), TrainError> {
-    std::fs::create_dir_all(out).map_err(TrainError::io("make", out))?;
+    std::fs::create_dir_all(out).map_err(TrainError::io("create", out))?;
     let mut tensors = circuit.unmasked().state_dict()?;
     tensors.extend(circuit.mask_params());
     for layer in circuit.layers() {
@@ -47,7 +48,8 @@ pub fn export_state_dict(circuit: &CircuitModel<AnyModel>, out: &Path) -> Result
     write_config(circuit.config(), out)
 }
 
-/// The second copy of its parameters that the reference's masked convolution has, and never reads.
+/// Returns the tensors `_base_layer.*` of a masked convolution. The Python package keeps this second copy of the
+/// parameters in its state dict but never reads it.
 fn convolution_copies(layer: &MaskedLayer, tensors: &BTreeMap<String, TensorData>) -> Vec<(String, TensorData)> {
     if matches!(layer.kind, LayerKind::Linear | LayerKind::GptConv1d) {
         return Vec::new();
@@ -59,18 +61,18 @@ fn convolution_copies(layer: &MaskedLayer, tensors: &BTreeMap<String, TensorData
     ["weight", "bias"].into_iter().filter_map(copy).collect()
 }
 
-/// Compares the base weights in a state dict of the reference with those of the model, bit for bit; gives how many were
-/// compared, which is 0 for a file of masks.
+/// Checks that the base weights in a state dict of the Python package equal the weights of the circuit's model. Returns
+/// the number of compared tensors, which is 0 for a mask file.
 ///
 /// # Errors
-/// [`CircuitFileError::OtherBase`], which says what differs.
+/// Returns [`CircuitFileError::OtherBase`] with the differences if a tensor differs.
 pub fn check_base(files: &CircuitFiles, circuit: &CircuitModel<AnyModel>) -> Result<usize, TrainError> {
     let state = StateDict::read(&files.masks)?;
     let (mut compared, mut differences) = (0, Vec::new());
     for (name, own) in circuit.unmasked().tensors()? {
         let Some(found) = state.get(&name) else { continue };
         compared += 1;
-        differences.extend(difference(&own, found).map(|how| format!("`{name}` {how}")));
+        differences.extend(difference(&own, found).map(|difference| format!("`{name}` {difference}")));
     }
     match differences.is_empty() {
         true => Ok(compared),
@@ -78,6 +80,7 @@ pub fn check_base(files: &CircuitFiles, circuit: &CircuitModel<AnyModel>) -> Res
     }
 }
 
+/// Describes how the tensor `found` differs from the model's own; `None` if they are equal.
 fn difference(own: &TensorData, found: &TensorData) -> Option<String> {
     if own.shape() != found.shape() {
         return Some(format!("has shape {:?}, not {:?}", found.shape().to_vec(), own.shape().to_vec()));
@@ -92,7 +95,7 @@ fn difference(own: &TensorData, found: &TensorData) -> Option<String> {
 fn write_config(config: &CircuitConfig, out: &Path) -> Result<(), TrainError> {
     let path = out.join(CONFIG);
     let failed = |error: serde_json::Error| TrainError::io("write", &path)(error.into());
-    // By way of text, so that an f32 is written as the short number that it is.
+    // Goes through text, so that an f32 such as 0.1 is written with its shortest decimal form.
     let text = serde_json::to_string(config).map_err(failed)?;
     let mut value: Value = serde_json::from_str(&text).map_err(failed)?;
     if let MaskMethod::MagnitudePruning { criterion, .. } = config.mask_method {

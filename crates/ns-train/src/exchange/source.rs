@@ -1,4 +1,4 @@
-//! Finding a circuit: its masks, its configuration and its model.
+//! Finding and loading the parts of a circuit: masks, configuration and model.
 
 use std::path::{Path, PathBuf};
 
@@ -17,36 +17,37 @@ use crate::run::MODEL;
 pub(super) const MASKS: &str = "masks.safetensors";
 pub(super) const STATE_DICT: &str = "state_dict.safetensors";
 pub(super) const CONFIG: &str = "circuit_config.json";
-/// What a probe's run leaves.
+/// The configuration that a probe run writes. It contains the circuit's configuration.
 const PROBE_CONFIG: &str = "probe_config.json";
 const RECIPE: &str = "recipe.toml";
 
-/// Where a circuit lies.
+/// The parts of a circuit on disk.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CircuitFiles {
-    /// The mask parameters: a file of them, or a state dict of the reference.
+    /// File with the mask parameters: a mask file, or a state dict of the Python package.
     pub masks: PathBuf,
-    /// Which layers are masked, and how.
+    /// The masked layers and the mask method.
     pub config: CircuitConfig,
-    /// Folder of the model.
+    /// Model folder.
     pub model: PathBuf,
 }
 
-/// What a run's recipe says of its circuit.
+/// The part of a recipe that describes the circuit.
 #[derive(Default, Deserialize)]
 struct Recipe {
     model: Option<PathBuf>,
     circuit_config: Option<CircuitConfig>,
 }
 
-/// Reads a circuit: from the folder of a run or of an export, a file of masks or a state dict of the reference with
-/// its configuration beside it. `model` is the model's folder; without it, the one that the run was of.
+/// Loads a circuit from a run folder, an exported folder, or a file with mask parameters (a mask file, or a state dict
+/// of the Python package) whose configuration is in the same folder.
 ///
-/// The circuit is in evaluation mode, with the ablation that its configuration names.
+/// `model` is the model folder. By default it is the model that the run trained, or else the model that its recipe
+/// names. The circuit is in evaluation mode. The ablation that its configuration names is active.
 ///
 /// # Errors
-/// [`CircuitFileError`] when something cannot be found; those of the model and of the masks, which say what does not
-/// fit.
+/// Returns [`CircuitFileError`] if masks, configuration or model cannot be found, [`ns_models::ModelError`] if the
+/// model cannot be loaded, and [`ns_circuit::CircuitError`] if the masks cannot be read or do not fit the model.
 pub fn load_circuit(
     source: &Path,
     model: Option<&Path>,
@@ -56,20 +57,22 @@ pub fn load_circuit(
 }
 
 impl CircuitFiles {
-    /// Finds what belongs to `source`, a folder or a file. `config` and `model` come before what is found.
+    /// Finds the parts of the circuit at `source`, a folder or a mask file. `config` and `model` override the files
+    /// that would be found.
     ///
     /// # Errors
-    /// [`CircuitFileError::NoMasks`], [`CircuitFileError::NoConfig`], [`CircuitFileError::InvalidConfig`],
-    /// [`CircuitFileError::NoModel`].
+    /// Returns [`CircuitFileError::NoMasks`], [`CircuitFileError::NoConfig`] or [`CircuitFileError::NoModel`] if a part
+    /// is missing, [`CircuitFileError::InvalidConfig`] if the configuration is invalid, and [`TrainError::Io`] if it
+    /// cannot be read.
     pub fn find(source: &Path, config: Option<&Path>, model: Option<&Path>) -> Result<Self, TrainError> {
         Self::find_with(source, config, model, MagnitudeCriterion::default())
     }
 
-    /// The same for files that the reference wrote: magnitude pruning that names no criterion compares signed weights,
-    /// as the reference does.
+    /// Like [`find`](Self::find), for files that the Python package wrote: if the configuration of magnitude pruning
+    /// names no criterion, it compares signed weights, as the package does.
     ///
     /// # Errors
-    /// As [`find`](Self::find).
+    /// Returns the errors of [`find`](Self::find).
     pub fn find_reference(source: &Path, config: Option<&Path>, model: Option<&Path>) -> Result<Self, TrainError> {
         Self::find_with(source, config, model, MagnitudeCriterion::Raw)
     }
@@ -95,10 +98,11 @@ impl CircuitFiles {
         Ok(Self { masks, config, model })
     }
 
-    /// Loads the model and puts the masks on it, in evaluation mode.
+    /// Loads the model and attaches the masks to it. The circuit is in evaluation mode.
     ///
     /// # Errors
-    /// Those of the model, and of masks that are another model's.
+    /// Returns [`ns_models::ModelError`] if the model cannot be loaded, and [`ns_circuit::CircuitError`] if the masks
+    /// cannot be read or do not fit the model.
     pub fn load(&self, device: &Device) -> Result<CircuitModel<AnyModel>, TrainError> {
         let masks = StateDict::read(&self.masks)?.masks(&self.config)?;
         let model = AnyModel::load(&self.model, device)?;
@@ -127,7 +131,8 @@ fn no_config(masks: &Path) -> CircuitFileError {
     CircuitFileError::NoConfig { masks: masks.into(), expected: format!("{CONFIG} or {PROBE_CONFIG}") }
 }
 
-/// A circuit's configuration: by itself, or in that of a probe.
+/// Reads a circuit configuration, or the one inside a probe configuration. `criterion` is used if magnitude pruning
+/// names no criterion.
 fn read_config(path: &Path, criterion: MagnitudeCriterion) -> Result<CircuitConfig, TrainError> {
     let text = std::fs::read_to_string(path).map_err(TrainError::io("read", path))?;
     let invalid = |reason: String| CircuitFileError::InvalidConfig { path: path.into(), reason };
@@ -138,21 +143,24 @@ fn read_config(path: &Path, criterion: MagnitudeCriterion) -> Result<CircuitConf
     }
     let mut config = CircuitConfig::deserialize(value).map_err(|error| invalid(error.to_string()))?;
     let names_criterion = value["mask_hparams"]["criterion"].is_string();
-    if let (MaskMethod::MagnitudePruning { criterion: found, .. }, false) = (&mut config.mask_method, names_criterion) {
-        *found = criterion;
+    if let (MaskMethod::MagnitudePruning { criterion: unnamed, .. }, false) = (&mut config.mask_method, names_criterion)
+    {
+        *unnamed = criterion;
     }
     Ok(config)
 }
 
-/// What there is of a recipe; a folder that is no run's has none.
+/// Reads the recipe of a run. An empty recipe stands for a missing or unreadable file, because exported folders have
+/// none.
 fn read_recipe(path: &Path) -> Recipe {
     let text = std::fs::read_to_string(path).ok();
     text.and_then(|text| toml::from_str(&text).ok()).unwrap_or_default()
 }
 
-/// The model folder that a recipe names: as it is, or beside the run.
+/// Returns the folder of the model that the run trained, or else the folder that the recipe names, taken as given or
+/// relative to the run folder.
 fn find_model(source: &Path, run: &Path, named: Option<PathBuf>) -> Result<PathBuf, CircuitFileError> {
-    // A run that trained its model leaves it there: another one than the recipe names.
+    // A run that trained its model wrote it to this subfolder. It differs from the model that the recipe names.
     let own = Some(run.join(MODEL)).filter(|own| own.join("config.json").is_file());
     let candidates = named.iter().flat_map(|named| [named.clone(), run.join(named)]);
     let found = own.into_iter().chain(candidates).find(|folder| folder.is_dir());

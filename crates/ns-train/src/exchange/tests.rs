@@ -1,4 +1,4 @@
-//! Circuits of the golden models, materialised and compacted; files that cannot be a circuit.
+//! Tests on the golden models: materialised and compacted circuits, finding the files of a circuit, and invalid files.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ fn golden(case: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/models").join(case)
 }
 
-/// Masks that keep two units (or weights) of five, on the layers whose name has `part` in it.
+/// A circuit that keeps two of five units (or weights) in all layers whose name contains `part`.
 fn circuit(case: &str, part: &str, mask_unit: MaskUnit, mask_bias: bool) -> CircuitModel<AnyModel> {
     let model = AnyModel::load(&golden(case), &Device::default()).unwrap();
     let names = model.maskable_layers().into_iter().map(|layer| layer.name);
@@ -26,7 +26,7 @@ fn circuit(case: &str, part: &str, mask_unit: MaskUnit, mask_bias: bool) -> Circ
     let circuit = CircuitModel::new(config, model, &targets).unwrap();
     let mut masks = circuit.mask_params();
     for data in masks.values_mut() {
-        let values = (0..data.num_elements()).map(|place| if place * 7 % 5 < 2 { 1.5 } else { -0.5 });
+        let values = (0..data.num_elements()).map(|index| if index * 7 % 5 < 2 { 1.5 } else { -0.5 });
         *data = TensorData::new(values.collect::<Vec<f32>>(), data.shape().clone());
     }
     circuit.load_mask_params(&masks).unwrap()
@@ -43,14 +43,14 @@ fn reload(folder: &Path) -> AnyModel {
     AnyModel::load(folder, &Device::default()).unwrap()
 }
 
-/// Equal to 1e-5, of the largest logit where it is more than 1.
+/// Asserts that logits are equal within 1e-5, relative to the largest logit if that is above 1.
 #[track_caller]
-fn assert_same(found: &[f32], expected: &[f32], what: &str) {
+fn assert_close(found: &[f32], expected: &[f32], what: &str) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let largest = |values: &mut dyn Iterator<Item = f32>| values.map(f32::abs).fold(0.0, f32::max);
     let difference = largest(&mut found.iter().zip(expected).map(|(a, b)| a - b));
     let size = largest(&mut expected.iter().copied()).max(1.0);
-    assert!(difference <= 1e-5 * size, "{what}: {difference} of {size}");
+    assert!(difference <= 1e-5 * size, "{what}: difference {difference}, largest logit {size}");
 }
 
 fn size(folder: &Path) -> u64 {
@@ -62,7 +62,7 @@ fn file_error<T>(result: Result<T, TrainError>) -> CircuitFileError {
     match result {
         Err(TrainError::CircuitFile(error)) => error,
         Err(other) => panic!("{other}"),
-        Ok(_) => panic!("it went well"),
+        Ok(_) => panic!("expected an error"),
     }
 }
 
@@ -70,22 +70,22 @@ mod materialized {
     use super::*;
 
     #[test]
-    fn models_give_bit_for_bit_what_the_circuit_and_its_complement_give() {
+    fn models_equal_the_circuit_and_its_complement_bit_for_bit() {
         let resnet = ("resnet-bottleneck-imgcls", "convolution", MaskUnit::Neuron);
         let (bert, gpt2) = (("bert-seqcls", "attention", MaskUnit::Weight), ("gpt2-lm-f16", "h.1", MaskUnit::Neuron));
         for (case, part, unit) in [resnet, bert, gpt2] {
             let circuit = circuit(case, part, unit, true);
-            for (what, ablation) in
+            for (kept, ablation) in
                 [(CircuitPart::Circuit, Ablation::None), (CircuitPart::Complement, Ablation::ZeroAblate)]
             {
                 let out = tempfile::tempdir().unwrap();
-                assert!(materialize(&circuit, what, false, &golden(case), out.path()).unwrap().is_none());
+                assert!(materialize(&circuit, kept, false, &golden(case), out.path()).unwrap().is_none());
                 assert_eq!(circuit.ablation(), Ablation::None);
                 circuit.set_ablation(ablation).unwrap();
                 let expected = logits(circuit.model().unwrap(), case);
                 circuit.set_ablation(Ablation::None).unwrap();
-                assert_eq!(logits(&reload(out.path()), case), expected, "{case} {what:?}");
-                assert_ne!(logits(&circuit.unmasked(), case), expected, "{case}: the masks do nothing");
+                assert_eq!(logits(&reload(out.path()), case), expected, "{case} {kept:?}");
+                assert_ne!(logits(&circuit.unmasked(), case), expected, "{case}: the masks have no effect");
             }
         }
     }
@@ -111,11 +111,11 @@ mod materialized {
     }
 
     #[test]
-    fn models_are_not_written_over_the_one_that_they_are_of() {
+    fn the_model_folder_itself_is_not_overwritten() {
         let circuit = circuit("gpt2-lm", "c_fc", MaskUnit::Neuron, false);
         let folder = golden("gpt2-lm");
-        let roundabout = folder.join("../gpt2-lm");
-        let error = file_error(materialize(&circuit, CircuitPart::Circuit, false, &folder, &roundabout));
+        let same_folder = folder.join("../gpt2-lm");
+        let error = file_error(materialize(&circuit, CircuitPart::Circuit, false, &folder, &same_folder));
         assert!(matches!(error, CircuitFileError::OverwritesModel { .. }), "{error}");
     }
 }
@@ -123,9 +123,9 @@ mod materialized {
 mod compacted {
     use super::*;
 
-    /// Dead units whose bias is kept give a constant, so these cases need the folding.
+    /// Without bias masks, dead units have a non-zero constant output, which must go into the output bias.
     #[test]
-    fn models_are_smaller_and_give_the_same() {
+    fn models_are_smaller_and_have_the_same_logits() {
         for (case, part, field) in [
             ("gpt2-lm-relu-inner", "mlp.c_fc", "n_inner"),
             ("gpt-neo-lm", "mlp.c_fc", "intermediate_size"),
@@ -135,58 +135,59 @@ mod compacted {
             ("convbert-mlm", "intermediate.dense", "intermediate_size"),
             ("vit-imgcls", "intermediate.dense", "intermediate_size"),
         ] {
-            for (mask_bias, what) in
+            for (mask_bias, kept) in
                 [(false, CircuitPart::Circuit), (true, CircuitPart::Circuit), (false, CircuitPart::Complement)]
             {
                 let circuit = circuit(case, part, MaskUnit::Neuron, mask_bias);
                 let (out, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-                materialize(&circuit, what, false, &golden(case), whole.path()).unwrap();
-                let done = materialize(&circuit, what, true, &golden(case), out.path()).unwrap().unwrap();
-                assert!(done.field == field && done.after < done.before, "{done:?}");
-                assert_eq!(read_config(out.path()).unwrap()[field], done.after);
+                materialize(&circuit, kept, false, &golden(case), whole.path()).unwrap();
+                let compaction = materialize(&circuit, kept, true, &golden(case), out.path()).unwrap().unwrap();
+                assert!(compaction.field == field && compaction.after < compaction.before, "{compaction:?}");
+                assert_eq!(read_config(out.path()).unwrap()[field], compaction.after);
                 assert!(size(out.path()) < size(whole.path()), "{case}");
                 let (small, whole) = (logits(&reload(out.path()), case), logits(&reload(whole.path()), case));
-                assert_same(&small, &whole, case);
+                assert_close(&small, &whole, case);
             }
         }
     }
 
     #[test]
-    fn blocks_are_filled_up_to_the_largest() {
+    fn blocks_are_padded_to_the_largest() {
         let (case, out) = ("gpt2-lm-square-inner", tempfile::tempdir().unwrap());
         let circuit = circuit(case, "mlp.c_fc", MaskUnit::Neuron, false);
         let mut masks = circuit.mask_params();
         let first = masks.values_mut().next().unwrap();
         let n = first.num_elements();
-        *first = TensorData::new((0..n).map(|place| if place < 3 { 1.0 } else { -1.0 }).collect::<Vec<f32>>(), [1, n]);
+        *first = TensorData::new((0..n).map(|unit| if unit < 3 { 1.0 } else { -1.0 }).collect::<Vec<f32>>(), [1, n]);
         let circuit = circuit.load_mask_params(&masks).unwrap();
-        let done = materialize(&circuit, CircuitPart::Circuit, true, &golden(case), out.path()).unwrap().unwrap();
-        assert_eq!(done.mlps.iter().map(|mlp| mlp.alive).collect::<Vec<_>>(), [3, 10]);
-        assert_eq!((done.before, done.after), (24, 10));
+        let compaction = materialize(&circuit, CircuitPart::Circuit, true, &golden(case), out.path()).unwrap().unwrap();
+        assert_eq!(compaction.mlps.iter().map(|mlp| mlp.alive).collect::<Vec<_>>(), [3, 10]);
+        assert_eq!((compaction.before, compaction.after), (24, 10));
         let expected = logits(circuit.model().unwrap(), case);
-        assert_same(&logits(&reload(out.path()), case), &expected, case);
+        assert_close(&logits(&reload(out.path()), case), &expected, case);
     }
 
     #[test]
-    fn units_without_a_way_out_are_dead_and_an_empty_circuit_keeps_one() {
+    fn units_without_outgoing_weights_are_dead_and_an_empty_circuit_keeps_one_unit() {
         let (case, out) = ("bert-mlm", tempfile::tempdir().unwrap());
         let target_layers = (0..2).map(|i| format!("bert.encoder.layer.{i}.output.dense")).collect();
         let config = CircuitConfig { target_layers, ..CircuitConfig::default() };
         let model = reload(&golden(case));
         let targets = mask_targets(&model);
-        let circuit = CircuitModel::new(config, model, &targets).unwrap(); // all logits 0: nothing is kept
-        let done = materialize(&circuit, CircuitPart::Circuit, true, &golden(case), out.path()).unwrap().unwrap();
-        assert_eq!(done.after, 1);
+        // All mask parameters are 0, so the circuit is empty.
+        let circuit = CircuitModel::new(config, model, &targets).unwrap();
+        let compaction = materialize(&circuit, CircuitPart::Circuit, true, &golden(case), out.path()).unwrap().unwrap();
+        assert_eq!(compaction.after, 1);
         let expected = logits(circuit.model().unwrap(), case);
-        assert_same(&logits(&reload(out.path()), case), &expected, case);
+        assert_close(&logits(&reload(out.path()), case), &expected, case);
     }
 
     #[test]
-    fn masks_that_residual_connections_tie_are_refused_with_the_reason() {
+    fn masks_that_cannot_be_compacted_are_refused_with_the_reason() {
         let refused = |case: &str, part: &str, unit| {
             let (circuit, out) = (circuit(case, part, unit, false), tempfile::tempdir().unwrap());
             let error = materialize(&circuit, CircuitPart::Circuit, true, &golden(case), out.path()).unwrap_err();
-            assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 0, "something was written");
+            assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 0, "files were written");
             error
         };
         for (case, part, layer) in [
@@ -213,7 +214,7 @@ mod compacted {
     }
 
     #[test]
-    fn constants_need_a_bias_to_go_to() {
+    fn constants_of_dead_units_need_an_output_bias() {
         let circuit = circuit("bert-mlm", "intermediate.dense", MaskUnit::Neuron, false);
         let mlps = circuit.unmasked().mlps().unwrap();
         let mut tensors = circuit.materialize_circuit().tensors().unwrap();
@@ -228,7 +229,7 @@ mod found {
 
     const CASE: &str = "gpt2-lm";
 
-    /// A folder as `probe` leaves it.
+    /// A run folder with the files that `cargo xtask probe` writes.
     fn run() -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         let circuit = circuit(CASE, "c_fc", MaskUnit::Neuron, true);
@@ -245,7 +246,7 @@ mod found {
     }
 
     #[test]
-    fn by_the_folder_of_a_run_or_a_file_in_it() {
+    fn in_a_run_folder_or_by_a_file_in_it() {
         let run = run();
         let expected = circuit(CASE, "c_fc", MaskUnit::Neuron, true);
         for source in [run.path().to_path_buf(), run.path().join("masks.safetensors")] {
@@ -259,7 +260,7 @@ mod found {
     }
 
     #[test]
-    fn wherever_the_model_lies_now() {
+    fn with_another_model_folder_if_the_named_one_is_gone() {
         let run = run();
         std::fs::write(run.path().join("recipe.toml"), "model = \"gone\"").unwrap();
         let error = file_error(load(run.path(), None));
@@ -272,7 +273,7 @@ mod found {
     }
 
     #[test]
-    fn not_where_a_part_is_missing_or_something_else() {
+    fn not_if_a_part_is_missing_or_invalid() {
         let run = run();
         let config = run.path().join("probe_config.json");
         for (text, reason) in [("{", "EOF"), ("{}", "neither"), (r#"{"mask_method": "lottery"}"#, "lottery")] {
@@ -290,7 +291,7 @@ mod found {
     #[test]
     fn not_in_another_model() {
         let run = run();
-        // The same names, other sizes.
+        // This model has layers with the same names but other sizes.
         let error = load(run.path(), Some(&golden("gpt2-lm-square-inner"))).unwrap_err();
         let TrainError::Circuit(CircuitError::ShapesMismatch { misfits }) = &error else { panic!("{error}") };
         assert_eq!(misfits.len(), 4);

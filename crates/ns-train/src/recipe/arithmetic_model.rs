@@ -1,27 +1,27 @@
-//! Recipe of a model that is trained on arithmetic from scratch.
+//! The recipe for training a model from scratch on modular arithmetic.
 
 use serde::{Deserialize, Serialize};
 
 use super::OptimizerRecipe;
 use crate::data::Arithmetic;
 
-/// Recipe that trains a model from scratch.
+/// Recipe that trains a model from scratch on modular arithmetic.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainRecipe {
-    /// Full-batch epochs.
+    /// Number of epochs; an epoch is one step on the full training split.
     pub epochs: usize,
-    /// Epochs between two evaluations on the test split.
+    /// Number of epochs between evaluations on the test split.
     pub evaluate_every: usize,
-    /// Epochs between two checkpoints.
+    /// Number of epochs between checkpoints.
     pub checkpoint_every: usize,
-    /// Rows a forward pass; the gradients of all of them are added to the full batch's. Small ones keep the
-    /// activations in the processor's cache.
+    /// Number of examples per forward pass. The gradients of all micro-batches add up to the gradient of the full
+    /// batch. A small micro-batch keeps the activations in the CPU caches.
     pub micro_batch: usize,
-    /// The data.
+    /// The training data.
     pub task: Arithmetic,
     /// The optimiser.
     pub optimizer: OptimizerRecipe,
-    /// `config.json` of the model.
+    /// Configuration of the model, with the keys of a Hugging Face `config.json`.
     pub model: serde_json::Value,
 }

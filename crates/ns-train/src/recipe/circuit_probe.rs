@@ -1,4 +1,4 @@
-//! Recipe of a circuit probe on a variable of an arithmetic task.
+//! The recipe for a circuit probe of a variable of an arithmetic task.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use ns_models::{Site, Sublayer};
 use ns_probe::{CircuitProbeConfig, ProbeLoss, ResidualUpdateModelConfig};
 use serde::{Deserialize, Serialize};
 
-use super::{OptimizerRecipe, resolve_beside};
+use super::{OptimizerRecipe, resolve_model_folder};
 use crate::data::{Arithmetic, Variable};
 use crate::error::TrainError;
 
@@ -15,42 +15,42 @@ use crate::error::TrainError;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeRecipe {
-    /// Folder of the model; relative to the recipe.
+    /// Folder of the model, relative to the recipe, or the name of a model in the Hugging Face cache.
     pub model: PathBuf,
-    /// What is looked for.
+    /// The variable whose circuit is searched for.
     pub variable: Variable,
-    /// Where, e.g. `attn_update_0`.
+    /// Name of the probed site, e.g. `attn_update_0`.
     pub probe_vectors: String,
-    /// What pulls vectors together.
+    /// Training loss of the probe.
     #[serde(default)]
     pub loss: ProbeLoss,
-    /// Passes over the training split.
+    /// Number of passes over the training split.
     pub epochs: usize,
-    /// Epochs between two checkpoints.
+    /// Number of epochs between checkpoints.
     pub checkpoint_every: usize,
-    /// Examples a step; a last short batch is dropped.
+    /// Number of examples per step. A smaller last batch is dropped.
     pub batch_size: usize,
-    /// Temperature after the last epoch; it starts at 1 and grows by the same factor after each.
+    /// Temperature after the last epoch. It starts at 1 and is multiplied by a constant factor after each epoch.
     pub final_temperature: f64,
-    /// The data, split as the model's was.
+    /// The data, with the split that the model was trained on.
     pub task: Arithmetic,
-    /// The optimiser of the masks.
+    /// Optimiser of the mask parameters.
     #[serde(default)]
     pub optimizer: OptimizerRecipe,
-    /// How the circuit is judged.
+    /// How the trained circuit is evaluated.
     #[serde(default)]
     pub evaluation: EvaluationRecipe,
-    /// The masks.
+    /// Configuration of the masks.
     pub circuit_config: CircuitConfig,
 }
 
-/// How a circuit is judged.
+/// How a trained circuit is evaluated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvaluationRecipe {
-    /// Training vectors of each class that 1-NN remembers.
+    /// Number of training vectors per class in the support set of 1-NN.
     pub memory_per_class: usize,
-    /// Random masks of the circuit's size that are ablated for comparison.
+    /// Number of random controls: ablations of as many random weights as the circuit has.
     pub controls: usize,
 }
 
@@ -61,18 +61,19 @@ impl Default for EvaluationRecipe {
 }
 
 impl ProbeRecipe {
-    /// Makes the model's folder relative to the recipe's; what is no folder there may be a name in the Hub's cache.
+    /// Resolves the model: a folder relative to the recipe file `recipe`, or else a name in the Hugging Face cache.
     ///
     /// # Errors
-    /// [`ns_models::ModelError::ModelNotFound`].
+    /// Returns [`ns_models::ModelError::ModelNotFound`] if there is no such folder and no such model in the cache.
     pub fn resolve(self, recipe: &Path) -> Result<Self, TrainError> {
-        Ok(Self { model: resolve_beside(recipe, &self.model)?, ..self })
+        Ok(Self { model: resolve_model_folder(recipe, &self.model)?, ..self })
     }
 
-    /// The probe's configuration.
+    /// The configuration of the probe.
     ///
     /// # Errors
-    /// [`ns_models::ModelError::NoSuchSite`], [`ns_probe::ProbeError::Config`].
+    /// Returns [`ns_models::ModelError::NoSuchSite`] if `probe_vectors` is not the name of a site, and
+    /// [`ns_probe::ProbeError::Config`] if it is `embeddings`.
     pub fn probe_config(&self) -> Result<CircuitProbeConfig, TrainError> {
         Ok(CircuitProbeConfig {
             probe_vectors: self.probe_vectors.clone(),
@@ -82,7 +83,7 @@ impl ProbeRecipe {
         })
     }
 
-    /// `attn` or `mlp`.
+    /// Sublayer of the probed site, `attn` or `mlp`; `probe_vectors` if it is not a site of a block.
     pub fn block(&self) -> String {
         match self.probe_vectors.parse() {
             Ok(Site::Block { sublayer: Sublayer::Attn, .. }) => "attn".into(),
@@ -91,10 +92,10 @@ impl ProbeRecipe {
         }
     }
 
-    /// Checks what serde cannot.
+    /// Checks the values that deserialisation does not check.
     ///
     /// # Errors
-    /// [`TrainError::Setting`].
+    /// Returns [`TrainError::Setting`] for a value out of range.
     pub fn validate(&self) -> Result<(), TrainError> {
         self.task.validate()?;
         let setting = |setting, found: String, expected: &str| {
@@ -102,17 +103,17 @@ impl ProbeRecipe {
         };
         let examples = self.task.split().train.len();
         if self.batch_size == 0 || self.batch_size > examples {
-            let expected = format!("there are {examples} training examples");
+            let expected = format!("there are {examples} training examples; it must be between 1 and {examples}");
             return setting("batch_size", self.batch_size.to_string(), &expected);
         }
         if !(self.final_temperature.is_finite() && self.final_temperature > 0.0) {
-            return setting("final_temperature", self.final_temperature.to_string(), "it must be positive");
+            return setting("final_temperature", self.final_temperature.to_string(), "it must be positive and finite");
         }
         if self.epochs == 0 {
             return setting("epochs", "0".into(), "it must be at least 1");
         }
         if self.circuit_config.target_layers.is_empty() {
-            return setting("circuit_config.target_layers", "empty".into(), "a circuit lies in at least one layer");
+            return setting("circuit_config.target_layers", "empty".into(), "a circuit needs at least one layer");
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! Recipes: what a run does, as TOML.
+//! Recipes: TOML files that describe a run.
 
 mod arithmetic_model;
 mod circuit_probe;
@@ -19,20 +19,21 @@ pub use optimizer::OptimizerRecipe;
 pub use subnetwork_probe::{SubnetworkRecipe, SubnetworkVariant};
 pub use task::{ModelSource, TaskRecipe};
 
-/// Reads a recipe.
+/// Reads a recipe from a TOML file.
 ///
 /// # Errors
-/// [`TrainError::Io`], [`TrainError::Recipe`] with the place of the mistake.
+/// Returns [`TrainError::Io`] if the file cannot be read, and [`TrainError::Recipe`] with line and column if it is not
+/// valid TOML or has missing or unknown keys.
 pub fn load_recipe<R: DeserializeOwned>(path: &Path) -> Result<R, TrainError> {
     let text = std::fs::read_to_string(path).map_err(TrainError::io("read", path))?;
     toml::from_str(&text).map_err(|error| TrainError::Recipe { path: path.into(), reason: error.to_string() })
 }
 
-/// A folder beside the recipe, or a name in the Hub's cache.
-fn resolve_beside(recipe: &Path, model: &Path) -> Result<PathBuf, TrainError> {
-    let beside = recipe.parent().map_or_else(|| model.to_path_buf(), |folder| folder.join(model));
-    match beside.is_dir() {
-        true => Ok(beside),
+/// Resolves the model of a recipe: a folder relative to the recipe file, or else a name in the Hugging Face cache.
+fn resolve_model_folder(recipe: &Path, model: &Path) -> Result<PathBuf, TrainError> {
+    let folder = recipe.parent().map_or_else(|| model.to_path_buf(), |parent| parent.join(model));
+    match folder.is_dir() {
+        true => Ok(folder),
         false => Ok(resolve_model(&model.to_string_lossy())?),
     }
 }

@@ -1,32 +1,32 @@
-//! AdamW and its learning-rate schedule.
+//! The optimiser of a recipe: AdamW and its learning-rate schedule.
 
 use burn::optim::ModuleOptimizer;
 use ns_circuit::AdamW;
 use serde::{Deserialize, Serialize};
 
-/// AdamW with a linear warm-up.
+/// AdamW with a linear warm-up of the learning rate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OptimizerRecipe {
     /// Learning rate after the warm-up.
     pub learning_rate: f64,
-    /// Decoupled weight decay, on every trained tensor.
+    /// Decoupled weight decay, applied to every trained tensor.
     pub weight_decay: f64,
-    /// β₁, β₂.
+    /// Decay rates of the moments, `[β₁, β₂]`.
     pub betas: [f64; 2],
-    /// Epochs of linear warm-up, starting from a third of the learning rate.
+    /// Number of epochs of linear warm-up, which starts at a third of the learning rate.
     pub warmup_epochs: usize,
 }
 
 impl Default for OptimizerRecipe {
-    /// PyTorch's defaults.
+    /// PyTorch's defaults, without warm-up.
     fn default() -> Self {
         Self { learning_rate: 1e-3, weight_decay: 1e-2, betas: [0.9, 0.999], warmup_epochs: 0 }
     }
 }
 
 impl OptimizerRecipe {
-    /// A fresh optimiser.
+    /// Creates the optimiser, with zero moments.
     pub fn init(&self) -> ModuleOptimizer {
         let adamw = AdamW {
             betas: self.betas.map(|beta| beta as f32),
@@ -36,7 +36,7 @@ impl OptimizerRecipe {
         adamw.into()
     }
 
-    /// Learning rate in an epoch, counted from 0 (PyTorch's `LinearLR(start_factor=1/3)`).
+    /// The learning rate of an epoch, counted from 0 (PyTorch's `LinearLR(start_factor=1/3)`).
     pub fn learning_rate_at(&self, epoch: usize) -> f64 {
         let progress = match self.warmup_epochs {
             0 => 1.0,

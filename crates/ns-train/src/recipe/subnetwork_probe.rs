@@ -1,4 +1,4 @@
-//! Recipe of subnetwork probes on words in sentences (Cao et al. 2021).
+//! The recipe for subnetwork probes on words in sentences (Cao et al. 2021).
 
 use std::path::{Path, PathBuf};
 
@@ -7,53 +7,54 @@ use ns_models::Site;
 use ns_probe::{Labeling, ResidualUpdateModelConfig, SubnetworkProbeConfig};
 use serde::{Deserialize, Serialize};
 
-use super::{OptimizerRecipe, resolve_beside};
+use super::{OptimizerRecipe, resolve_model_folder};
 use crate::data::{WordLabels, WordRecipe};
 use crate::error::TrainError;
 
-/// Recipe that trains subnetwork probes on one vector a sentence: that of a word's last token.
+/// Recipe that trains subnetwork probes on one vector per sentence: the vector of the last token of a word.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SubnetworkRecipe {
-    /// Folder of the model with its tokenizer, relative to the recipe, or a name in the Hub's cache.
+    /// Folder of the model with its tokenizer, relative to the recipe, or the name of a model in the Hugging Face
+    /// cache.
     pub model: PathBuf,
-    /// Where, e.g. `mlp_stream_5`.
+    /// Name of the probed site, e.g. `mlp_stream_5`.
     pub probe_vectors: String,
-    /// Width of the probe's hidden layer; −1 for a linear probe.
+    /// Width of the classifier's hidden layer; −1 for a linear classifier.
     #[serde(default = "linear")]
     pub intermediate_size: i64,
-    /// Passes over the training rows.
+    /// Number of passes over the training rows.
     pub epochs: usize,
-    /// Epochs between two checkpoints.
+    /// Number of epochs between checkpoints.
     pub checkpoint_every: usize,
-    /// Rows a step; a last short batch is dropped.
+    /// Number of rows per step. A smaller last batch is dropped.
     pub batch_size: usize,
-    /// Temperature after the last epoch; it starts at 1 and grows by the same factor after each.
+    /// Temperature after the last epoch. It starts at 1 and is multiplied by a constant factor after each epoch.
     #[serde(default = "unchanged")]
     pub final_temperature: f64,
-    /// Factors of the L0 term, each a probe of its own.
+    /// Factors of the L0 term. Each factor trains one probe.
     pub l0_lambdas: Vec<f64>,
-    /// Whether a probe without masks is trained, too.
+    /// Whether to train a probe without masks as well (plain probing).
     #[serde(default = "yes")]
     pub plain: bool,
-    /// Whether every probe is trained on shuffled labels, too (a control task, Hewitt and Liang 2019).
+    /// Whether to train every probe on shuffled labels as well (a control task, Hewitt and Liang 2019).
     #[serde(default = "yes")]
     pub control: bool,
-    /// The words.
+    /// The words and their labels.
     pub data: WordRecipe,
-    /// The optimiser of masks and probe.
+    /// Optimiser of the mask parameters and the classifier.
     #[serde(default)]
     pub optimizer: OptimizerRecipe,
-    /// The masks.
+    /// Configuration of the masks. `l0_lambdas` replaces its `l0_lambda`.
     pub circuit_config: CircuitConfig,
 }
 
-/// Which probe of a recipe.
+/// One of the probes that a recipe trains.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SubnetworkVariant {
     /// Factor of the L0 term; `None` for plain probing.
     pub l0_lambda: Option<f64>,
-    /// Whether labels are shuffled.
+    /// Whether the labels are shuffled (control task).
     pub control: bool,
 }
 
@@ -70,15 +71,16 @@ fn yes() -> bool {
 }
 
 impl SubnetworkRecipe {
-    /// Makes paths relative to the recipe's folder.
+    /// Resolves the model and the data file relative to the recipe file `recipe`. A model that is not a folder there
+    /// may be a name in the Hugging Face cache.
     ///
     /// # Errors
-    /// [`ns_models::ModelError::ModelNotFound`].
+    /// Returns [`ns_models::ModelError::ModelNotFound`] if there is no such folder and no such model in the cache.
     pub fn resolve(self, recipe: &Path) -> Result<Self, TrainError> {
-        Ok(Self { model: resolve_beside(recipe, &self.model)?, data: self.data.resolve(recipe), ..self })
+        Ok(Self { model: resolve_model_folder(recipe, &self.model)?, data: self.data.resolve(recipe), ..self })
     }
 
-    /// The probes that the recipe asks for, plain probing first.
+    /// The probes that the recipe trains, plain probing first. Each probe precedes its control.
     pub fn variants(&self) -> Vec<SubnetworkVariant> {
         let factors = self.plain.then_some(None).into_iter().chain(self.l0_lambdas.iter().copied().map(Some));
         let controls = if self.control { &[false, true][..] } else { &[false] };
@@ -89,6 +91,7 @@ impl SubnetworkRecipe {
             .collect()
     }
 
+    /// The configuration of one of the probes.
     pub(crate) fn probe_config(
         &self,
         variant: SubnetworkVariant,
@@ -108,27 +111,32 @@ impl SubnetworkRecipe {
         })
     }
 
+    /// Checks the values that deserialisation does not check.
     pub(crate) fn validate(&self, data: &WordLabels) -> Result<(), TrainError> {
         let setting = |setting, found: String, expected: String| Err(TrainError::Setting { setting, found, expected });
         let rows = data.split.train.len();
         if self.batch_size == 0 || self.batch_size > rows {
-            return setting("batch_size", self.batch_size.to_string(), format!("there are {rows} training rows"));
+            let expected = format!("there are {rows} training rows; it must be between 1 and {rows}");
+            return setting("batch_size", self.batch_size.to_string(), expected);
         }
         if self.epochs == 0 {
             return setting("epochs", "0".into(), "it must be at least 1".into());
         }
         if !(self.final_temperature.is_finite() && self.final_temperature > 0.0) {
-            return setting("final_temperature", self.final_temperature.to_string(), "it must be positive".into());
+            let expected = "it must be positive and finite".into();
+            return setting("final_temperature", self.final_temperature.to_string(), expected);
         }
         match self.l0_lambdas.iter().find(|lambda| !(lambda.is_finite() && **lambda >= 0.0)) {
-            Some(lambda) => setting("l0_lambdas", lambda.to_string(), "a factor is at least 0".into()),
+            Some(lambda) => {
+                setting("l0_lambdas", lambda.to_string(), "each factor must be finite and at least 0".into())
+            }
             None => Ok(()),
         }
     }
 }
 
 impl SubnetworkVariant {
-    /// Name of the run's folder.
+    /// Name of the run folder, e.g. `plain-control` or `lambda-1e-3`.
     pub fn name(&self) -> String {
         let masks = self.l0_lambda.map_or("plain".into(), |lambda| format!("lambda-{lambda:e}"));
         if self.control { format!("{masks}-control") } else { masks }

@@ -1,4 +1,4 @@
-//! Recipes that train a model, or a circuit in it, on the model's own task.
+//! The recipe for training a model, or a circuit in it, on a task.
 
 use std::path::{Path, PathBuf};
 
@@ -6,56 +6,57 @@ use ns_circuit::CircuitConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{OptimizerRecipe, resolve_beside};
+use super::{OptimizerRecipe, resolve_model_folder};
 use crate::data::{DataRecipe, TaskData};
 use crate::error::TrainError;
 
-/// Recipe that trains a model on a task, a circuit in it, or both at once.
+/// Recipe that trains a model on a task, a circuit in the frozen model, or both together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TaskRecipe {
-    /// Folder of the model, relative to the recipe, a name in the Hub's cache, or a `config.json` as a table.
+    /// Folder of the model, relative to the recipe, the name of a model in the Hugging Face cache, or the keys of a
+    /// `config.json` as a TOML table.
     pub model: ModelSource,
-    /// Class that the model becomes, e.g. `BertForSequenceClassification`: the folder's base model with a fresh head
-    /// for the data's classes. Without it the folder's own head stays.
+    /// Hugging Face class of the trained model, e.g. `BertForSequenceClassification`. The base model of the folder gets
+    /// a newly initialised head with the classes of the data. By default the model keeps the head of the folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub architecture: Option<String>,
-    /// Passes over the training examples.
+    /// Number of passes over the training examples.
     pub epochs: usize,
-    /// Epochs between two evaluations.
+    /// Number of epochs between evaluations on the test split.
     #[serde(default = "one")]
     pub evaluate_every: usize,
-    /// Epochs between two checkpoints.
+    /// Number of epochs between checkpoints.
     #[serde(default = "one")]
     pub checkpoint_every: usize,
-    /// Examples a step; a last short batch is dropped.
+    /// Number of examples per step. A smaller last batch is dropped.
     pub batch_size: usize,
-    /// Temperature after the last epoch; it starts at 1 and grows by the same factor after each.
+    /// Temperature after the last epoch. It starts at 1 and is multiplied by a constant factor after each epoch.
     #[serde(default = "unchanged")]
     pub final_temperature: f64,
-    /// Factors of the L0 term, each a circuit of its own; without them the one of `circuit_config`.
+    /// Factors of the L0 term. Each factor trains one circuit. By default the `l0_lambda` of `circuit_config` is used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub l0_lambdas: Vec<f64>,
-    /// Random masks of the circuit's size that are ablated for comparison.
+    /// Number of random controls: ablations of as many random weights as the circuit has.
     #[serde(default = "controls")]
     pub controls: usize,
-    /// The examples.
+    /// The training and test data.
     pub data: DataRecipe,
-    /// The optimiser.
+    /// Optimiser of the trained parameters.
     #[serde(default)]
     pub optimizer: OptimizerRecipe,
-    /// The masks; without them the whole model is trained.
+    /// Configuration of the masks. By default there are no masks and the whole model is trained.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub circuit_config: Option<CircuitConfig>,
 }
 
-/// Where a model comes from.
+/// Source of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum ModelSource {
-    /// A folder, or a name in the Hub's cache.
+    /// A model folder, or the name of a model in the Hugging Face cache.
     Folder(PathBuf),
-    /// A `config.json`: a fresh model.
+    /// The keys of a `config.json`: the model is newly initialised.
     Config(Value),
 }
 
@@ -72,60 +73,61 @@ fn controls() -> usize {
 }
 
 impl TaskRecipe {
-    /// Makes paths relative to the recipe's folder. A model that is no folder there may be a name in the Hub's cache.
+    /// Resolves the model and the data file relative to the recipe file `recipe`. A model that is not a folder there
+    /// may be a name in the Hugging Face cache.
     ///
     /// # Errors
-    /// [`ns_models::ModelError::ModelNotFound`].
+    /// Returns [`ns_models::ModelError::ModelNotFound`] if there is no such folder and no such model in the cache.
     pub fn resolve(self, recipe: &Path) -> Result<Self, TrainError> {
         let model = match self.model {
-            ModelSource::Folder(folder) => ModelSource::Folder(resolve_beside(recipe, &folder)?),
+            ModelSource::Folder(folder) => ModelSource::Folder(resolve_model_folder(recipe, &folder)?),
             config => config,
         };
         Ok(Self { model, data: self.data.resolve(recipe), ..self })
     }
 
-    /// Checks what serde cannot.
+    /// Checks the values that deserialisation does not check.
     ///
     /// # Errors
-    /// [`TrainError::Setting`].
+    /// Returns [`TrainError::Setting`] for a value out of range, and for several `l0_lambdas` without a
+    /// `circuit_config`.
     pub fn validate(&self, data: &TaskData) -> Result<(), TrainError> {
         let setting = |setting, found: String, expected: String| Err(TrainError::Setting { setting, found, expected });
         let examples = data.split().train.len();
         if self.batch_size == 0 || self.batch_size > examples {
-            return setting(
-                "batch_size",
-                self.batch_size.to_string(),
-                format!("there are {examples} training examples"),
-            );
+            let expected = format!("there are {examples} training examples; it must be between 1 and {examples}");
+            return setting("batch_size", self.batch_size.to_string(), expected);
         }
         if self.epochs == 0 {
             return setting("epochs", "0".into(), "it must be at least 1".into());
         }
         if !(self.final_temperature.is_finite() && self.final_temperature > 0.0) {
-            return setting("final_temperature", self.final_temperature.to_string(), "it must be positive".into());
+            let expected = "it must be positive and finite".into();
+            return setting("final_temperature", self.final_temperature.to_string(), expected);
         }
         if let Some(lambda) = self.l0_lambdas.iter().find(|lambda| !(lambda.is_finite() && **lambda >= 0.0)) {
-            return setting("l0_lambdas", lambda.to_string(), "a factor is at least 0".into());
+            return setting("l0_lambdas", lambda.to_string(), "each factor must be finite and at least 0".into());
         }
         if self.l0_lambdas.len() > 1 && self.circuit_config.is_none() {
-            return setting("l0_lambdas", format!("{:?}", self.l0_lambdas), "there is no [circuit_config]".into());
+            let expected = "a sweep over factors needs a [circuit_config]".into();
+            return setting("l0_lambdas", format!("{:?}", self.l0_lambdas), expected);
         }
         Ok(())
     }
 
-    /// The recipes of the sweep over `l0_lambdas`: one each, or this one.
+    /// One recipe per factor in `l0_lambdas`; this recipe if `l0_lambdas` is empty or there are no masks.
     pub fn sweep(&self) -> Vec<Self> {
         let Some(config) = self.circuit_config.as_ref().filter(|_| !self.l0_lambdas.is_empty()) else {
             return vec![self.clone()];
         };
-        let with = |lambda: &f64| {
+        let with_lambda = |lambda: &f64| {
             let circuit_config = Some(CircuitConfig { l0_lambda: *lambda, ..config.clone() });
             Self { l0_lambdas: Vec::new(), circuit_config, ..self.clone() }
         };
-        self.l0_lambdas.iter().map(with).collect()
+        self.l0_lambdas.iter().map(with_lambda).collect()
     }
 
-    /// Folder that the model, and with it its tokenizer, comes from.
+    /// Folder of the model and its tokenizer; `None` for a newly initialised model.
     pub fn model_folder(&self) -> Option<&Path> {
         match &self.model {
             ModelSource::Folder(folder) => Some(folder),
@@ -133,10 +135,10 @@ impl TaskRecipe {
         }
     }
 
-    /// The examples.
+    /// Reads the training and test data.
     ///
     /// # Errors
-    /// As [`DataRecipe::read`].
+    /// Returns the errors of [`DataRecipe::read`].
     pub fn read_data(&self) -> Result<TaskData, TrainError> {
         self.data.read(self.model_folder())
     }

@@ -1,4 +1,4 @@
-//! The results of circuits on a model's own task: tables and figures.
+//! Tables and figures of circuits that are trained on a model's own task.
 
 use std::path::Path;
 
@@ -7,7 +7,9 @@ use super::table::{markdown, percent, share, size};
 use crate::error::TrainError;
 use crate::evaluate::{AblationReport, AblationRow, CircuitRow, Controls};
 
-/// One line for each circuit, in Markdown.
+/// Returns a Markdown table with one line per circuit.
+///
+/// The ablation columns are those of all masked layers together.
 pub fn circuit_table(rows: &[CircuitRow]) -> String {
     let header = [
         "λ",
@@ -39,9 +41,9 @@ pub fn circuit_table(rows: &[CircuitRow]) -> String {
     markdown(&header, &rows.iter().map(cells).collect::<Vec<_>>())
 }
 
-/// One line for each set of layers, in Markdown.
+/// Returns a Markdown table with one line per ablated set of layers.
 pub fn ablation_table(report: &AblationReport) -> String {
-    let two = report.full.agreement.is_some();
+    let has_agreement = report.full.agreement.is_some();
     let mut header = vec![
         "layers",
         "circuit / max",
@@ -55,7 +57,7 @@ pub fn ablation_table(report: &AblationReport) -> String {
         "complement masks",
         "p",
     ];
-    if two {
+    if has_agreement {
         header.extend(["agreement ablated", "logit difference ablated"]);
     }
     let cells = |row: &AblationRow| {
@@ -71,7 +73,7 @@ pub fn ablation_table(report: &AblationReport) -> String {
         for controls in [row.randomly_sampled, row.complement_sampled] {
             cells.extend([accuracy(controls), p_value(controls)]);
         }
-        if two {
+        if has_agreement {
             let or_none = |value: Option<f64>| value.map_or("n/a".into(), share);
             cells.extend([or_none(row.zero_ablate.agreement), or_none(row.zero_ablate.logit_difference)]);
         }
@@ -80,7 +82,7 @@ pub fn ablation_table(report: &AblationReport) -> String {
     markdown(&header, &report.rows.iter().map(cells).collect::<Vec<_>>())
 }
 
-/// Mean and standard deviation.
+/// Formats the mean and standard deviation of the controls' accuracy.
 fn accuracy(controls: Option<Controls>) -> String {
     controls.map_or("n/a".into(), |controls| format!("{:.3} ± {:.3}", controls.accuracy_mean, controls.accuracy_sd))
 }
@@ -89,10 +91,14 @@ fn p_value(controls: Option<Controls>) -> String {
     controls.map_or("n/a".into(), |controls| share(controls.p_value))
 }
 
-/// Draws accuracy against the share of weights that are kept.
+/// Draws the accuracy of circuits against the percentage of weights kept, to `accuracy-size.svg` and
+/// `accuracy-size.png` in `folder`.
+///
+/// The curves show the circuit alone, the model with the circuit ablated, and the model with random masks ablated. A
+/// dashed line marks the accuracy of the full model.
 ///
 /// # Errors
-/// [`TrainError::Figure`].
+/// Returns [`TrainError::Figure`] if the figure cannot be drawn or written.
 pub fn draw_circuit_sizes(folder: &Path, title: &str, rows: &[CircuitRow]) -> Result<(), TrainError> {
     let series = |name: &str, accuracy: fn(&CircuitRow) -> Option<f64>| {
         let points = rows.iter().filter_map(|row| Some((100.0 * row.l0 / row.l0_max, accuracy(row)?)));

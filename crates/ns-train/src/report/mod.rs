@@ -1,4 +1,5 @@
-//! What a run leaves for people and for programs: rows, tables and figures. No other module writes them.
+//! Results of runs as JSON files, Markdown tables, terminal pages and figures. No other module of this crate creates
+//! them.
 
 mod circuits;
 mod probes;

@@ -1,4 +1,4 @@
-//! The results of circuit probes: table, files and figures.
+//! Table, `results.json` and figures of circuit probes.
 
 use std::path::Path;
 
@@ -12,10 +12,11 @@ use crate::error::TrainError;
 use crate::evaluate::ProbeRow;
 use crate::train::ProbeReport;
 
-/// Writes `results.json` and the figures of a finished run into its folder.
+/// Writes `results.json` and all figures of a finished circuit probe into `folder`.
 ///
 /// # Errors
-/// [`TrainError::Io`], [`TrainError::Figure`].
+/// Returns [`TrainError::Io`] if `results.json` cannot be written and [`TrainError::Figure`] if a figure cannot be
+/// drawn or written.
 pub fn write_probe(folder: &Path, report: &ProbeReport) -> Result<(), TrainError> {
     let rows = std::slice::from_ref(&report.row);
     write_rows(folder, rows)?;
@@ -23,7 +24,7 @@ pub fn write_probe(folder: &Path, report: &ProbeReport) -> Result<(), TrainError
     draw_probes(folder, "Circuit probe", rows)
 }
 
-/// One line for each probe, in Markdown.
+/// Returns a Markdown table with one line per probe.
 pub fn probe_table(rows: &[ProbeRow]) -> String {
     let header = [
         "variable",
@@ -38,15 +39,15 @@ pub fn probe_table(rows: &[ProbeRow]) -> String {
         "random ablated",
         "complement ablated",
         "circuit / max",
-        "masks from",
+        "mask init",
     ];
     markdown(&header, &rows.iter().map(cells).collect::<Vec<_>>())
 }
 
-/// Draws a run's own figures: loss and L0 over the epochs, and the circuit's share of each tensor.
+/// Draws the figures of a single run: loss and L0 per epoch, and the share of each weight tensor in the circuit.
 ///
 /// # Errors
-/// [`TrainError::Figure`].
+/// Returns [`TrainError::Figure`] if a figure cannot be drawn or written.
 fn draw_run(folder: &Path, report: &ProbeReport) -> Result<(), TrainError> {
     let row = &report.row;
     let title = format!("{} in {}, seed {}", row.variable, row.block, row.seed);
@@ -56,10 +57,11 @@ fn draw_run(folder: &Path, report: &ProbeReport) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Draws 1-NN accuracies and ablations of some probes side by side.
+/// Draws 1-NN accuracies and ablations of several probes as bars, to `probes.svg` and `probes.png` in `folder`.
 ///
 /// # Errors
-/// [`TrainError::Figure`].
+/// Returns [`TrainError::Figure`] if there are too many probes for one figure, or the figure cannot be drawn or
+/// written.
 pub fn draw_probes(folder: &Path, title: &str, rows: &[ProbeRow]) -> Result<(), TrainError> {
     let bar = |row: &ProbeRow| ProbeBar {
         label: label(row, rows),
@@ -75,16 +77,17 @@ pub fn draw_probes(folder: &Path, title: &str, rows: &[ProbeRow]) -> Result<(), 
     Ok(())
 }
 
-/// `a² attn`, with what tells it from other rows of the same variable and block.
+/// Returns a label such as `a² attn`. The initial mask value and the seed are appended if `rows` has the same variable
+/// and block with another initial value or seed.
 fn label(row: &ProbeRow, rows: &[ProbeRow]) -> String {
-    let same = || rows.iter().filter(|other| (other.variable, &other.block) == (row.variable, &row.block));
+    let same_target = || rows.iter().filter(|other| (other.variable, &other.block) == (row.variable, &row.block));
     let mut label = format!("{} {}", row.variable, row.block);
-    if same().any(|other| other.mask_init_value != row.mask_init_value)
+    if same_target().any(|other| other.mask_init_value != row.mask_init_value)
         && let Some(init) = row.mask_init_value
     {
-        label += &format!(" (from {init:.1})");
+        label += &format!(" (init {init:.1})");
     }
-    if same().any(|other| other.seed != row.seed) {
+    if same_target().any(|other| other.seed != row.seed) {
         label += &format!(" seed {}", row.seed);
     }
     label

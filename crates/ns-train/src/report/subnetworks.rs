@@ -1,4 +1,4 @@
-//! The results of subnetwork probes: table and figure.
+//! Table and figure of subnetwork probe results.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use super::table::{markdown, percent, share, size};
 use crate::error::TrainError;
 use crate::evaluate::SubnetworkRow;
 
-/// One line for each probe, in Markdown.
+/// Returns a Markdown table with one line per probe.
 pub fn subnetwork_table(rows: &[SubnetworkRow]) -> String {
     let header = ["probe", "labels", "kept", "circuit / max", "train", "test", "majority"];
     let cells = |row: &SubnetworkRow| {
@@ -25,14 +25,18 @@ pub fn subnetwork_table(rows: &[SubnetworkRow]) -> String {
     markdown(&header, &rows.iter().map(cells).collect::<Vec<_>>())
 }
 
-/// Draws accuracy against the share of weights that are kept.
+/// Draws the accuracy of subnetwork probes against the percentage of weights kept, to `accuracy-size.svg` and
+/// `accuracy-size.png` in `folder`.
+///
+/// The controls, which are trained on shuffled labels, have their own curves. A dashed line marks the majority
+/// baseline.
 ///
 /// # Errors
-/// [`TrainError::Figure`].
+/// Returns [`TrainError::Figure`] if the figure cannot be drawn or written.
 pub fn draw_subnetworks(folder: &Path, title: &str, rows: &[SubnetworkRow]) -> Result<(), TrainError> {
     let series = |name: &str, control: bool, accuracy: fn(&SubnetworkRow) -> f64| {
-        let of_kind = rows.iter().filter(|row| row.variant.control == control);
-        let mut points: Vec<(f64, f64)> = of_kind.map(|row| (row.share_kept() * 100.0, accuracy(row))).collect();
+        let selected = rows.iter().filter(|row| row.variant.control == control);
+        let mut points: Vec<(f64, f64)> = selected.map(|row| (row.share_kept() * 100.0, accuracy(row))).collect();
         points.sort_by(|left, right| left.0.total_cmp(&right.0));
         Series { name: name.into(), points }
     };

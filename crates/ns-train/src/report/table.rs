@@ -1,28 +1,29 @@
-//! Tables in Markdown.
+//! Markdown tables and the number formats of their cells.
 
 use super::figures::count;
 
-/// A table whose columns are as wide as their widest cell. All cells are aligned to the left.
+/// Returns a Markdown table with left-aligned cells. Cells are padded with spaces, so the columns also align in a
+/// terminal.
 pub fn markdown(header: &[&str], lines: &[Vec<String>]) -> String {
     aligned(header, lines, |_| Align::Left)
 }
 
-/// A table of names and numbers: the first column is aligned to the left, the others to the right.
+/// Returns a Markdown table whose first column is left-aligned and whose other columns are right-aligned.
 pub(super) fn numbers(header: &[&str], lines: &[Vec<String>]) -> String {
     aligned(header, lines, |column| if column == 0 { Align::Left } else { Align::Right })
 }
 
-/// A share with three decimals.
+/// Formats a share from 0 to 1 with three decimals.
 pub(super) fn share(value: f64) -> String {
     format!("{value:.3}")
 }
 
-/// A percentage with one decimal.
+/// Formats `part / whole` as a percentage with one decimal, such as `62.1%`.
 pub(super) fn percent(part: f64, whole: f64) -> String {
     format!("{:.1}%", 100.0 * part / whole)
 }
 
-/// `40,448 / 65,536`.
+/// Formats the size of a circuit and its maximum, such as `40,448 / 65,536`.
 pub(super) fn size(l0: f64, max: f64) -> String {
     format!("{} / {}", count(l0), count(max))
 }

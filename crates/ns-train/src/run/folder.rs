@@ -1,4 +1,4 @@
-//! A run's folder: recipe, metrics, checkpoints, state.
+//! The folder of a run: recipe, metrics, checkpoints and state.
 
 use std::path::{Path, PathBuf};
 
@@ -15,33 +15,42 @@ const RECIPE: &str = "recipe.toml";
 const METRICS: &str = "metrics.jsonl";
 const STATE: &str = "state.json";
 const CHECKPOINTS: &str = "checkpoints";
-/// Subfolder that holds the model where training made one.
+/// Subfolder of the trained model.
 pub(crate) const MODEL: &str = "model";
+/// Version of the checkpoints. It changes when a new version of this crate cannot continue from old checkpoints with the
+/// same numbers.
+const FORMAT: u32 = 2;
 
 /// The folder of a run.
 ///
-/// `recipe.toml` (with the seed), `metrics.jsonl` (one object an epoch), `checkpoints/{model,optim}-N.bpk` and
-/// `state.json`, which is written last: what it says is whole.
+/// It holds `recipe.toml` (with the seed), `metrics.jsonl` (one JSON object per epoch),
+/// `checkpoints/{model,optim}-N.bpk` and `state.json`. `state.json` is written last, so every file that it refers to is
+/// complete.
 #[derive(Clone, Debug)]
 pub struct Run {
     folder: PathBuf,
 }
 
+/// The content of `state.json`.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 struct State {
-    /// Epochs that the checkpoint has seen.
+    /// [`FORMAT`] of the program that wrote the checkpoints; the first programs wrote none.
+    #[serde(default)]
+    format: u32,
+    /// Number of epochs before the last checkpoint.
     epoch: usize,
-    /// The checkpoint before it, 0 if there is none.
+    /// The same number for the checkpoint before that; 0 if there is no such checkpoint.
     #[serde(default)]
     previous: usize,
 }
 
 impl Run {
-    /// Opens the folder of a run, or makes it.
+    /// Opens the folder of a run, or creates it.
     ///
     /// # Errors
-    /// [`TrainError::OtherRun`] when it holds a checkpoint of another recipe or seed,
-    /// [`TrainError::Io`] when it cannot be written.
+    /// Returns [`TrainError::OtherRun`] if the folder holds a checkpoint of another recipe or seed,
+    /// [`TrainError::OtherFormat`] if the checkpoint was written by an incompatible version of this crate, and
+    /// [`TrainError::Io`] if the folder cannot be written.
     pub fn open(folder: &Path, recipe: &impl Serialize, seed: u64) -> Result<Self, TrainError> {
         #[derive(Serialize)]
         struct WithSeed<'a, R> {
@@ -49,14 +58,18 @@ impl Run {
             #[serde(flatten)]
             recipe: &'a R,
         }
-        std::fs::create_dir_all(folder).map_err(TrainError::io("make", folder))?;
+        std::fs::create_dir_all(folder).map_err(TrainError::io("create", folder))?;
         let path = folder.join(RECIPE);
         let text = toml::to_string(&WithSeed { seed, recipe })
             .map_err(|error| TrainError::Recipe { path: path.clone(), reason: error.to_string() })?;
         let run = Self { folder: folder.into() };
+        let State { format, epoch, .. } = run.state();
+        if epoch > 0 && format != FORMAT {
+            return Err(TrainError::OtherFormat { folder: folder.into(), found: format, expected: FORMAT });
+        }
         match std::fs::read_to_string(&path) {
             Ok(found) if found == text => {}
-            Ok(_) if run.checkpointed() > 0 => return Err(TrainError::OtherRun { folder: folder.into() }),
+            Ok(_) if epoch > 0 => return Err(TrainError::OtherRun { folder: folder.into() }),
             _ => write_atomically(&path, text.as_bytes()).map_err(TrainError::io("write", &path))?,
         }
         Ok(run)
@@ -67,21 +80,21 @@ impl Run {
         &self.folder
     }
 
-    /// A file of the run.
+    /// Path of a file in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
 
-    /// Writes a file of the run, whole or not at all.
+    /// Writes a file into the folder atomically.
     ///
     /// # Errors
-    /// [`TrainError::Io`].
+    /// Returns [`TrainError::Io`] if the file cannot be written.
     pub fn write(&self, name: &str, text: &str) -> Result<(), TrainError> {
         let path = self.path(name);
         write_atomically(&path, text.as_bytes()).map_err(TrainError::io("write", path))
     }
 
-    /// Epochs that the last checkpoint has seen, 0 if there is none.
+    /// Number of epochs before the last checkpoint; 0 if there is no checkpoint.
     pub fn checkpointed(&self) -> usize {
         self.state().epoch
     }
@@ -91,27 +104,29 @@ impl Run {
         text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
     }
 
-    fn set_state(&self, state: State) -> Result<(), TrainError> {
-        self.write(STATE, &format!("{{\"epoch\": {}, \"previous\": {}}}\n", state.epoch, state.previous))
+    fn set_state(&self, epoch: usize, previous: usize) -> Result<(), TrainError> {
+        let state = format!("{{\"format\": {FORMAT}, \"epoch\": {epoch}, \"previous\": {previous}}}\n");
+        self.write(STATE, &state)
     }
 
-    /// The last checkpoint whose weights gave a finite loss, when the epoch after `done` epochs did not: a checkpoint
-    /// right before the failure holds the weights that failed, so the run goes back to the one before.
+    /// Returns the last checkpoint whose weights had a finite loss, after the loss became NaN in the epoch that follows
+    /// `done` epochs. A checkpoint directly before the failure holds the weights that failed, so the run returns to the
+    /// checkpoint before it.
     ///
     /// # Errors
-    /// [`TrainError::Io`].
+    /// Returns [`TrainError::Io`] if the state cannot be written.
     pub(crate) fn last_good_checkpoint(&self, done: usize) -> Result<usize, TrainError> {
         let state = self.state();
         if state.epoch == done && done > 0 {
-            self.set_state(State { epoch: state.previous, previous: 0 })?;
+            self.set_state(state.previous, 0)?;
         }
         Ok(self.checkpointed())
     }
 
-    /// Writes a checkpoint with the metrics up to it; the one before is kept, older ones are removed.
+    /// Writes a checkpoint together with all metrics so far. The previous checkpoint is kept, older ones are deleted.
     ///
     /// # Errors
-    /// [`TrainError::Checkpoint`], [`TrainError::Io`].
+    /// Returns [`TrainError::Checkpoint`] or [`TrainError::Io`] if a file cannot be written.
     pub fn save_checkpoint(
         &self,
         epoch: usize,
@@ -125,17 +140,17 @@ impl Run {
         self.checkpointer("optim").save(epoch, optimizer).map_err(failed)?;
         let lines: String = metrics.iter().map(|metrics| format!("{metrics}\n")).collect();
         self.write(METRICS, &lines)?;
-        self.set_state(State { epoch, previous: before.epoch })?;
+        self.set_state(epoch, before.epoch)?;
         for name in ["model", "optim"] {
             Checkpointer::<ModuleRecord>::delete(&self.checkpointer(name), before.previous).map_err(failed)?;
         }
         Ok(())
     }
 
-    /// Reads the checkpoint of an epoch and the metrics up to it.
+    /// Reads the checkpoint of an epoch and the metrics up to that epoch.
     ///
     /// # Errors
-    /// [`TrainError::Checkpoint`], [`TrainError::Io`].
+    /// Returns [`TrainError::Checkpoint`] or [`TrainError::Io`] if a file cannot be read.
     pub fn load_checkpoint(&self, epoch: usize) -> Result<(ModuleRecord, OptimizerRecord, Vec<Metrics>), TrainError> {
         let failed = |source| TrainError::Checkpoint { epoch, folder: self.folder.clone(), source };
         let model = self.checkpointer("model").restore(epoch).map_err(failed)?;
@@ -150,5 +165,24 @@ impl Run {
 
     fn checkpointer(&self, name: &str) -> FileCheckpointer {
         FileCheckpointer::new(self.folder.join(CHECKPOINTS), name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_checkpoint_of_another_format_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || Run::open(folder.path(), &BTreeMap::from([("recipe", 1)]), 0);
+        let run = open().unwrap();
+        run.set_state(3, 0).unwrap();
+        assert_eq!(open().unwrap().checkpointed(), 3);
+        run.write(STATE, "{\"epoch\": 3, \"previous\": 2}\n").unwrap();
+        let error = open().unwrap_err();
+        assert!(matches!(error, TrainError::OtherFormat { found: 0, expected: FORMAT, .. }), "{error}");
+        assert!(error.to_string().contains("--out"), "{error}");
     }
 }

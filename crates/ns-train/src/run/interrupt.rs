@@ -1,53 +1,56 @@
-//! Ctrl-C, politely.
+//! Stop requests: Ctrl-C and SIGTERM end training after the current epoch, with a checkpoint.
 
 use std::sync::{
     Arc, OnceLock,
     atomic::{AtomicBool, Ordering},
 };
 
-/// Whether somebody asked the program to stop. The first Ctrl-C (or SIGTERM, as a cluster sends it) lets the epoch
-/// finish and a checkpoint be written; the second ends the program at once.
+/// A stop request that clones share.
+///
+/// After the first Ctrl-C (or SIGTERM, which cluster schedulers send), training finishes the current epoch and writes a
+/// checkpoint. The second one ends the program immediately.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
     asked: Arc<AtomicBool>,
-    /// Who may ask in its place.
+    /// Flags of the interrupts that this one is a child of.
     parents: Vec<Arc<AtomicBool>>,
 }
 
 impl Interrupt {
-    /// Listens to the process's signals. Where no handler can be installed, signals end the program as usual and runs
-    /// continue from their last checkpoint.
+    /// Returns the interrupt of the process, which Ctrl-C and SIGTERM set. Every call returns the same one.
+    ///
+    /// If the signal handler cannot be installed, a warning is logged and signals end the program as usual.
     pub fn on_signals() -> Self {
         static INSTALLED: OnceLock<Interrupt> = OnceLock::new();
         INSTALLED
             .get_or_init(|| {
                 let interrupt = Self::default();
-                let asked = interrupt.clone();
+                let handled = interrupt.clone();
                 let installed = ctrlc::set_handler(move || {
-                    if asked.asked.swap(true, Ordering::Relaxed) {
+                    if handled.asked.swap(true, Ordering::Relaxed) {
                         std::process::exit(130);
                     }
-                    eprintln!("\nstopping after this epoch; once more to stop at once");
+                    eprintln!("\nstopping after this epoch; press Ctrl-C again to stop immediately");
                 });
                 if let Err(error) = installed {
-                    tracing::warn!("no Ctrl-C handler: {error}");
+                    tracing::warn!("cannot install a Ctrl-C handler: {error}");
                 }
                 interrupt
             })
             .clone()
     }
 
-    /// Asks to stop, as Ctrl-C does.
+    /// Requests a stop, as Ctrl-C does.
     pub fn ask(&self) {
         self.asked.store(true, Ordering::Relaxed);
     }
 
-    /// Whether somebody asked.
+    /// Returns whether a stop was requested.
     pub fn asked(&self) -> bool {
         std::iter::once(&self.asked).chain(&self.parents).any(|asked| asked.load(Ordering::Relaxed))
     }
 
-    /// One that is asked whenever this one is, but not the other way round.
+    /// Creates a child. A stop request on this interrupt also reaches the child, but not the reverse.
     pub fn child(&self) -> Self {
         let parents = std::iter::once(&self.asked).chain(&self.parents).cloned().collect();
         Self { asked: Arc::default(), parents }

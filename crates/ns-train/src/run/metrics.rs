@@ -1,31 +1,31 @@
-//! The numbers of an epoch: a line of `metrics.jsonl`.
+//! The metrics of one epoch: a line of `metrics.jsonl`.
 
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-/// Numbers of one epoch, by name; `epoch` counts from 1 and `loss` is always there.
+/// Metrics of one epoch. Serialised as one flat JSON object.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Metrics {
-    /// Epoch, from 1.
+    /// Epoch, counted from 1.
     pub epoch: usize,
     /// Training loss.
     pub loss: f64,
-    /// Others.
+    /// Other metrics by name, e.g. `l0` or `test_accuracy`.
     #[serde(flatten)]
     pub others: BTreeMap<String, f64>,
-    /// The line that this was read from: a resumed run writes it back to the letter.
+    /// The line that these metrics were parsed from. A resumed run writes it back unchanged.
     #[serde(skip)]
     line: Option<String>,
 }
 
 impl Metrics {
-    /// The loss of an epoch.
+    /// Creates the metrics of an epoch, with the loss alone.
     pub fn new(epoch: usize, loss: f64) -> Self {
         Self { epoch, loss, others: BTreeMap::new(), line: None }
     }
 
-    /// Adds a number; one that is not finite is left out, as JSON has none.
+    /// Adds a metric. NaN and infinite values are left out because JSON cannot represent them.
     pub fn with(mut self, name: &str, value: f64) -> Self {
         if value.is_finite() {
             self.others.insert(name.into(), value);
@@ -33,7 +33,7 @@ impl Metrics {
         self
     }
 
-    /// A number by name.
+    /// Returns one of the other metrics by name.
     pub fn get(&self, name: &str) -> Option<f64> {
         self.others.get(name).copied()
     }
@@ -45,7 +45,7 @@ impl Metrics {
 }
 
 impl fmt::Display for Metrics {
-    /// One JSON object.
+    /// Formats the metrics as one JSON object.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.line {
             Some(line) => f.write_str(line),

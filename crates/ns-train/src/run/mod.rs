@@ -1,4 +1,4 @@
-//! Runs: the folder of a run with its checkpoints, interruption, progress, and several runs at once.
+//! What every run needs: the run folder with its checkpoints, metrics, progress bars, Ctrl-C, and parallel jobs.
 
 mod folder;
 mod interrupt;

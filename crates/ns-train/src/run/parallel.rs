@@ -1,4 +1,4 @@
-//! Jobs side by side.
+//! Jobs on parallel threads.
 
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,17 +6,17 @@ use std::sync::mpsc;
 
 use crate::run::Interrupt;
 
-/// Does jobs in their order with so many workers at once, and hands over each result on this thread as it comes, with the
-/// job's place.
+/// Runs jobs on `workers` threads and passes each result, with the index of its job, to `done` on the calling thread.
 ///
-/// Work is asked to stop by its [`Interrupt`], which is `interrupt`'s child: when a job fails or its result cannot be
-/// taken, no other is begun and those in work are asked to stop.
+/// Jobs start in the order of `jobs`; results arrive in the order in which the jobs finish. `work` receives a child of
+/// `interrupt`. If a job or `done` returns an error, no further job is started and the running jobs are asked to stop
+/// through that child.
 ///
 /// # Errors
-/// The first.
+/// Returns the first error of `work` or `done`.
 ///
 /// # Panics
-/// When a job does; the panic is the job's.
+/// Panics with the panic of a job if one panics.
 pub fn run_parallel<J: Sync, R: Send, E: Send>(
     workers: usize,
     interrupt: &Interrupt,
@@ -28,13 +28,13 @@ pub fn run_parallel<J: Sync, R: Send, E: Send>(
     let (sender, results) = mpsc::channel();
     let worker = |sender: mpsc::Sender<(usize, Result<R, E>)>| {
         while !stop.asked() {
-            let place = next.fetch_add(1, Ordering::Relaxed);
-            let Some(job) = jobs.get(place) else { return };
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(job) = jobs.get(index) else { return };
             let result = work(job, &stop);
             if result.is_err() {
                 stop.ask();
             }
-            if sender.send((place, result)).is_err() {
+            if sender.send((index, result)).is_err() {
                 return;
             }
         }
@@ -48,8 +48,8 @@ pub fn run_parallel<J: Sync, R: Send, E: Send>(
             .collect();
         drop(sender);
         let mut first_error = None;
-        for (place, result) in results {
-            if let Err(error) = result.and_then(|result| done(place, result)) {
+        for (index, result) in results {
+            if let Err(error) = result.and_then(|result| done(index, result)) {
                 stop.ask();
                 first_error.get_or_insert(error);
             }
@@ -70,17 +70,17 @@ mod tests {
     use std::sync::Barrier;
 
     #[test]
-    fn every_job_is_done_once_and_side_by_side() {
+    fn every_job_runs_once_and_in_parallel() {
         let jobs: Vec<usize> = (0..6).collect();
         let both = Barrier::new(2);
         let mut seen = vec![0; jobs.len()];
         let work = |job: &usize, _: &Interrupt| {
-            // Ends only if another job is in work at the same time.
+            // Returns only if another job runs at the same time.
             both.wait();
             Ok::<_, String>(job * 10)
         };
-        let done = |place: usize, result: usize| {
-            seen[place] += result + 1;
+        let done = |index: usize, result: usize| {
+            seen[index] += result + 1;
             Ok(())
         };
         run_parallel(2, &Interrupt::default(), &jobs, work, done).unwrap();
@@ -88,21 +88,21 @@ mod tests {
     }
 
     #[test]
-    fn after_an_error_nothing_is_begun_and_the_caller_is_not_stopped() {
+    fn after_an_error_no_job_starts_and_the_caller_is_not_stopped() {
         let interrupt = Interrupt::default();
-        let begun = AtomicUsize::new(0);
+        let started = AtomicUsize::new(0);
         let work = |job: &usize, _: &Interrupt| {
-            begun.fetch_add(1, Ordering::Relaxed);
-            if *job == 1 { Err("no") } else { Ok(()) }
+            started.fetch_add(1, Ordering::Relaxed);
+            if *job == 1 { Err("failed") } else { Ok(()) }
         };
         let error = run_parallel(1, &interrupt, &[0, 1, 2, 3], work, |_, ()| Ok(())).unwrap_err();
-        assert_eq!((error, begun.into_inner(), interrupt.asked()), ("no", 2, false));
+        assert_eq!((error, started.into_inner(), interrupt.asked()), ("failed", 2, false));
         let refused = run_parallel(1, &interrupt, &[0; 9], |_, stop| Ok(stop.asked()), |_, _| Err("full"));
         assert_eq!(refused.unwrap_err(), "full");
     }
 
     #[test]
-    fn whoever_is_asked_to_stop_asks_the_work() {
+    fn a_stop_request_reaches_the_running_job() {
         let interrupt = Interrupt::default();
         let work = |_: &usize, stop: &Interrupt| {
             interrupt.ask();
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_goes_on_in_its_own_words() {
+    fn a_panic_keeps_its_message() {
         let work = |job: &usize, _: &Interrupt| if *job == 1 { panic!("out of memory") } else { Ok::<_, String>(()) };
         let run = || run_parallel(2, &Interrupt::default(), &[0, 1, 2], work, |_, ()| Ok(()));
         let panic = catch_unwind(AssertUnwindSafe(run)).unwrap_err();

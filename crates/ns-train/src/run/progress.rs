@@ -1,4 +1,4 @@
-//! Progress: a bar with ETA on a terminal, now and then a line elsewhere.
+//! Progress on stderr: a bar with the remaining time in a terminal, otherwise a line every ten seconds.
 
 use std::{
     io::IsTerminal,
@@ -8,13 +8,13 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-/// The bars of what runs side by side, one below the other.
+/// All progress bars of the process. The bars of parallel runs are shown one below the other.
 static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
 
-/// Time between two lines where there is no terminal.
+/// Time between two lines if stderr is not a terminal.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
-/// Progress over a known number of steps, on stderr.
+/// Reports progress over a known number of steps on stderr.
 #[derive(Debug)]
 pub struct Progress {
     bar: Option<ProgressBar>,
@@ -26,14 +26,14 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Starts at step `first` of `total`.
+    /// Starts the report with `first` of `total` steps already done.
     pub fn new(label: &str, first: usize, total: usize) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| terminal_bar(label, first, total));
         let now = Instant::now();
         Self { bar, label: label.into(), total, first, started: now, last_line: now }
     }
 
-    /// Says that `done` steps are over.
+    /// Reports that `done` steps are done.
     pub fn update(&mut self, done: usize, message: &str) {
         match &self.bar {
             Some(bar) => {
@@ -45,7 +45,7 @@ impl Progress {
         }
     }
 
-    /// Ends with a last word.
+    /// Ends the report with a final message.
     pub fn finish(self, done: usize, message: &str) {
         match &self.bar {
             Some(bar) => {

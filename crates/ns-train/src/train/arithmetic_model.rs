@@ -1,4 +1,4 @@
-//! Training a model on an arithmetic task, full batch (Lepori et al. 2024, experiment 1; after Nanda et al. 2023).
+//! Full-batch training of a model on an arithmetic task (Lepori et al. 2024, experiment 1, after Nanda et al. 2023).
 
 use std::path::Path;
 
@@ -16,7 +16,9 @@ use crate::evaluate::accuracy;
 use crate::recipe::TrainRecipe;
 use crate::run::{Interrupt, Metrics, Run};
 
-/// A model on its way from random weights to a solution.
+/// Training state of a model that starts from random weights.
+///
+/// Each epoch is one optimiser step on the whole training split. Its gradients are accumulated over micro-batches.
 pub struct ModelTraining {
     recipe: TrainRecipe,
     model: AnyTransformer,
@@ -25,8 +27,10 @@ pub struct ModelTraining {
     test: Vec<Batch>,
 }
 
+/// A micro-batch.
 struct Batch {
     inputs: ModelInputs,
+    /// `[batch]`
     answers: Tensor<1, Int>,
 }
 
@@ -42,10 +46,11 @@ impl Batch {
 }
 
 impl ModelTraining {
-    /// A fresh model on `device` (without autodiff; training adds it).
+    /// Creates a model with random weights from `seed`. `device` must be without autodiff; training adds it.
     ///
     /// # Errors
-    /// [`TrainError::Setting`] where the model does not fit the task, and what the model's configuration gives.
+    /// Returns [`TrainError::Setting`] if the task is invalid or the model does not fit the task, and
+    /// [`TrainError::Model`] if the model's configuration is invalid.
     pub fn new(recipe: &TrainRecipe, seed: u64, device: &Device) -> Result<Self, TrainError> {
         let task = recipe.task;
         task.validate()?;
@@ -70,7 +75,7 @@ impl ModelTraining {
         })
     }
 
-    /// The model as it is now, without autodiff.
+    /// The current model, without autodiff.
     pub fn model(&self) -> AnyTransformer {
         self.model.valid()
     }
@@ -81,10 +86,10 @@ impl Trainable for ModelTraining {
         let rows: usize = self.train.iter().map(Batch::len).sum();
         let (mut accumulator, mut loss) = (GradientsAccumulator::new(), 0.0);
         for batch in &self.train {
-            let share = batch.len() as f64 / rows as f64;
-            let part = batch.loss(&self.model)? * share;
-            loss += part.clone().into_scalar::<f64>();
-            accumulator.accumulate(&self.model, GradientsParams::from_grads(part.backward(), &self.model));
+            let weight = batch.len() as f64 / rows as f64;
+            let batch_loss = batch.loss(&self.model)? * weight;
+            loss += batch_loss.clone().into_scalar::<f64>();
+            accumulator.accumulate(&self.model, GradientsParams::from_grads(batch_loss.backward(), &self.model));
         }
         let learning_rate = self.recipe.optimizer.learning_rate_at(epoch);
         self.model = self.optimizer.step(learning_rate, self.model.clone(), accumulator.grads());
@@ -110,11 +115,14 @@ impl Trainable for ModelTraining {
     }
 }
 
-/// Trains a model in a run folder, resuming if the folder has a checkpoint; a finished run leaves the model in HF
-/// layout in its subfolder `model`. A recipe that cannot work leaves nothing.
+/// Trains a model on arithmetic in a run folder. Resumes if the folder has a checkpoint.
+///
+/// A finished run writes the model in HF layout to the subfolder `model`. An invalid recipe is rejected before anything
+/// is written.
 ///
 /// # Errors
-/// As [`ModelTraining::new`] and [`Learner::train`].
+/// Returns errors of [`ModelTraining::new`], [`Run::open`] and [`Learner::train`], and [`TrainError::Model`] if the
+/// model cannot be written.
 pub fn train_model(
     recipe: &TrainRecipe,
     seed: u64,
@@ -140,17 +148,18 @@ pub fn train_model(
 /// Mean loss and accuracy of a model without autodiff.
 fn evaluate(model: &AnyTransformer, batches: &[Batch]) -> Result<(f64, f64), TrainError> {
     let rows: usize = batches.iter().map(Batch::len).sum();
-    let (mut loss, mut right) = (0.0, 0.0);
+    let (mut loss, mut correct) = (0.0, 0.0);
     for batch in batches {
         let logits = last_logits(model, &batch.inputs.clone().without_autodiff())?;
         let answers = batch.answers.clone().inner();
-        let part: f64 = cross_entropy(in_double_precision(logits.clone()), answers.clone()).into_scalar();
-        loss += part * batch.len() as f64;
-        right += accuracy(logits, answers) * batch.len() as f64;
+        let batch_loss: f64 = cross_entropy(in_double_precision(logits.clone()), answers.clone()).into_scalar();
+        loss += batch_loss * batch.len() as f64;
+        correct += accuracy(logits, answers) * batch.len() as f64;
     }
-    Ok((loss / rows as f64, right / rows as f64))
+    Ok((loss / rows as f64, correct / rows as f64))
 }
 
+/// Checks that the vocabulary covers the task and that the model has no dropout.
 fn check_fits(config: &serde_json::Value, task: Arithmetic, model: &AnyTransformer) -> Result<(), TrainError> {
     let setting = |setting, found: String, expected: String| Err(TrainError::Setting { setting, found, expected });
     let vocab_size = config["vocab_size"].as_u64().unwrap_or_default() as usize;
@@ -159,13 +168,13 @@ fn check_fits(config: &serde_json::Value, task: Arithmetic, model: &AnyTransform
         return setting("model.vocab_size", vocab_size.to_string(), expected);
     }
     if model.dropout() > 0.0 {
-        let expected = "models are trained without: set embd_pdrop, attn_pdrop and resid_pdrop to 0".into();
+        let expected = "dropout is not supported: set embd_pdrop, attn_pdrop and resid_pdrop to 0".into();
         return setting("model dropout", model.dropout().to_string(), expected);
     }
     Ok(())
 }
 
-/// In f64 where the device has it: near a loss of zero, gradients in f32 are noise.
+/// Converts logits to f64 if the device supports it. Close to a loss of zero, f32 gradients are mostly rounding noise.
 fn in_double_precision(logits: Tensor<2>) -> Tensor<2> {
     match logits.device().supports_dtype(DType::F64) {
         true => logits.cast(DType::F64),
@@ -203,18 +212,18 @@ mod tests {
     fn micro_batches_add_up_to_the_full_batch() {
         let full = losses(1000);
         assert!(full[2] < full[0]);
-        for (whole, parts) in full.iter().zip(losses(3)) {
-            assert!((whole - parts).abs() < 1e-5, "{whole} and {parts}");
+        for (full, accumulated) in full.iter().zip(losses(3)) {
+            assert!((full - accumulated).abs() < 1e-5, "{full} and {accumulated}");
         }
     }
 
     #[test]
     fn a_model_with_dropout_or_too_few_tokens_is_an_error() {
-        for (key, value, said) in [("attn_pdrop", 0.1.into(), "attn_pdrop"), ("vocab_size", 5.into(), "6 tokens")] {
+        for (key, value, expected) in [("attn_pdrop", 0.1.into(), "attn_pdrop"), ("vocab_size", 5.into(), "6 tokens")] {
             let mut recipe = tiny_recipe(10);
             recipe.model[key] = value;
             let error = ModelTraining::new(&recipe, 0, &Device::default()).err().unwrap().to_string();
-            assert!(error.contains(said), "{error}");
+            assert!(error.contains(expected), "{error}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the probes of one process share: base models, and what no mask changes of them.
+//! Base models and frozen activations that the probes of one process share.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,15 +8,16 @@ use ns_probe::ActivationCache;
 
 use crate::error::TrainError;
 
-/// Megabytes of frozen activations that are kept unless the caller says otherwise.
+/// Default size of the activation cache per base model, in megabytes of 2²⁰ bytes.
 pub const DEFAULT_ACTIVATION_CACHE_MB: usize = 1024;
 
-/// Base models, each read once, with the frozen activations of each on its data.
+/// A pool of frozen base models that several probes share. Each model is loaded once.
 ///
-/// Frozen weights are shared, not copied, by all probes on them; each has its own masks.
+/// Probes on the same model share its weights, without copies, and one cache of frozen activations per data set. Each
+/// probe has its own masks.
 #[derive(Debug)]
 pub struct BaseModelPool {
-    /// Without autodiff.
+    /// The device, without autodiff.
     device: Device,
     activation_cache_mb: usize,
     bases: Mutex<Vec<Base>>,
@@ -24,32 +25,34 @@ pub struct BaseModelPool {
 
 #[derive(Debug)]
 struct Base {
-    /// Model and data.
+    /// Identifies model and data.
     key: String,
     model: AnyTransformer,
     activations: ActivationCache,
 }
 
 impl BaseModelPool {
-    /// No bases yet. Up to so many megabytes of what no mask changes are kept for each; with 0 all is computed in every
-    /// epoch. `device` is without autodiff.
+    /// Creates an empty pool. `device` must be without autodiff.
+    ///
+    /// `activation_cache_mb` limits the activation cache of each base model, in megabytes of 2²⁰ bytes. With 0 there is
+    /// no cache, and frozen activations are computed again in every epoch.
     pub fn new(device: &Device, activation_cache_mb: usize) -> Self {
         Self { device: device.clone(), activation_cache_mb, bases: Mutex::default() }
     }
 
-    /// Where to compute, without autodiff.
+    /// The device of the models, without autodiff.
     pub fn device(&self) -> &Device {
         &self.device
     }
 
-    /// The model and a cache for another probe on it. `key` stands for model and data together; what is not here yet is
-    /// loaded.
+    /// Returns the model and a handle to its activation cache for one more probe. `key` identifies model and data. If
+    /// the pool has no model for this key, `load` loads it.
     pub(crate) fn get(
         &self,
         key: String,
         load: impl FnOnce() -> Result<AnyTransformer, TrainError>,
     ) -> Result<(AnyTransformer, ActivationCache), TrainError> {
-        // A panic elsewhere cannot leave a base half-written, so poison is ignored.
+        // A panic in another thread cannot leave a partial entry, so a poisoned lock is safe to use.
         let mut bases = self.bases.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(base) = bases.iter().find(|base| base.key == key) {
             return Ok((base.model.clone(), base.activations.another()));

@@ -1,4 +1,4 @@
-//! Training a circuit probe on a variable of an arithmetic task.
+//! Training of a circuit probe on a variable of an arithmetic task.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use crate::evaluate::{ProbeEvaluation, ProbeRow};
 use crate::recipe::ProbeRecipe;
 use crate::run::{Interrupt, Metrics, Run};
 
-/// A circuit probe on its way.
+/// Training state of a circuit probe.
 pub struct ProbeTraining {
     recipe: ProbeRecipe,
     seed: u64,
@@ -31,23 +31,25 @@ pub struct ProbeTraining {
 }
 
 impl ProbeTraining {
-    /// Loads the model and puts fresh masks on it; `device` is without autodiff.
+    /// Loads the model and attaches freshly initialised masks to it. `device` must be without autodiff.
     ///
     /// # Errors
-    /// [`TrainError::Setting`], and those of the model and the probe.
+    /// Returns [`TrainError::Setting`] for an invalid recipe, [`TrainError::Model`] if the model cannot be loaded, and
+    /// [`TrainError::Probe`] if the masks do not fit the model or a batch does not fit into the activation cache.
     pub fn new(recipe: &ProbeRecipe, seed: u64, device: &Device) -> Result<Self, TrainError> {
         Self::on(&BaseModelPool::new(device, DEFAULT_ACTIVATION_CACHE_MB), recipe, seed)
     }
 
-    /// The same on a base that other probes may share.
+    /// Like [`new`](Self::new), but takes the model from a pool that other probes share.
     ///
     /// # Errors
-    /// As [`new`](Self::new), and [`ns_probe::ProbeError::ActivationCache`] when a batch does not fit.
-    pub fn on(bases: &BaseModelPool, recipe: &ProbeRecipe, seed: u64) -> Result<Self, TrainError> {
+    /// Returns the errors of [`new`](Self::new). A batch that does not fit into the activation cache of the pool is
+    /// [`ns_probe::ProbeError::ActivationCache`].
+    pub fn on(pool: &BaseModelPool, recipe: &ProbeRecipe, seed: u64) -> Result<Self, TrainError> {
         recipe.validate()?;
-        let device = bases.device().clone().autodiff();
+        let device = pool.device().clone().autodiff();
         let key = format!("{} {:?}", recipe.model.display(), recipe.task);
-        let (model, activations) = bases.get(key, || Ok(AnyTransformer::load(&recipe.model, &device)?))?;
+        let (model, activations) = pool.get(key, || Ok(AnyTransformer::load(&recipe.model, &device)?))?;
         let probe = CircuitProbe::new(recipe.probe_config()?, model)?;
         probe.circuit().set_seed(seed);
         let (optimizer, split) = (recipe.optimizer.init(), recipe.task.split());
@@ -58,7 +60,7 @@ impl ProbeTraining {
         Ok(training)
     }
 
-    /// What the evaluation of the probe as it is now reads.
+    /// Prepares the evaluation of the current probe.
     pub(crate) fn evaluation(&mut self) -> ProbeEvaluation<'_> {
         ProbeEvaluation {
             recipe: &self.recipe,
@@ -75,30 +77,30 @@ impl ProbeTraining {
         &self.recipe
     }
 
-    /// Seed of shuffles, noise and draws.
+    /// Seed of shuffling, noise and sampled masks.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// The probe as it is now, in training mode.
+    /// The current probe, in training mode.
     pub fn probe(&self) -> &CircuitProbe<AnyTransformer> {
         &self.probe
     }
 
-    /// The data.
+    /// The training and test examples.
     pub fn split(&self) -> &Split {
         &self.split
     }
 
-    /// Steps an epoch.
+    /// Number of optimiser steps per epoch.
     pub fn steps_per_epoch(&self) -> usize {
         self.split.train.len() / self.recipe.batch_size
     }
 
-    /// One step; gives the loss without its L0 term.
+    /// Trains one step and returns the loss without its L0 term. Epochs and steps are counted from 0.
     ///
     /// # Errors
-    /// Those of the probe.
+    /// Returns [`TrainError::Probe`] if the forward pass fails.
     pub fn step(&mut self, epoch: usize, step: usize, examples: &Examples) -> Result<f64, TrainError> {
         self.probe.circuit().begin_step(epoch as u64, step as u64);
         let batch = self.recipe.task.probe_batch(self.recipe.variable, examples, &self.device);
@@ -111,14 +113,16 @@ impl ProbeTraining {
         Ok(output.loss_without_l0.into_scalar())
     }
 
-    /// The batches of an epoch: a function of seed and epoch alone.
+    /// Returns the shuffled batches of an epoch. They depend only on seed and epoch. An incomplete last batch is
+    /// dropped.
     pub fn batches(&self, epoch: usize) -> Vec<Examples> {
         let mut stream = rng::stream(self.seed, "shuffle", epoch as u64, 0);
         let order = rng::permutation(&mut stream, self.split.train.len());
-        order.chunks_exact(self.recipe.batch_size).map(|places| self.split.train.select(places)).collect()
+        order.chunks_exact(self.recipe.batch_size).map(|indices| self.split.train.select(indices)).collect()
     }
 
-    /// Temperature in an epoch, counted from 0.
+    /// Temperature of the masks in an epoch, counted from 0. It rises geometrically from 1 to `final_temperature` after
+    /// the last epoch.
     pub fn temperature_at(&self, epoch: usize) -> f32 {
         self.recipe.final_temperature.powf(epoch as f64 / self.recipe.epochs as f64) as f32
     }
@@ -144,7 +148,7 @@ impl Trainable for ProbeTraining {
     }
 
     fn restore(&mut self, model: ModuleRecord, optimizer: OptimizerRecord) -> Result<(), CheckpointerError> {
-        // The frozen base is not in the checkpoint: it is the model that the recipe names.
+        // The checkpoint has only the mask parameters. The frozen base is loaded from the folder that the recipe names.
         let restored = self.probe.clone().try_load_record(model.allow_partial(true));
         self.probe = restored.map_err(CheckpointerError::Record)?;
         self.optimizer = self.recipe.optimizer.init().load_record(optimizer);
@@ -152,31 +156,32 @@ impl Trainable for ProbeTraining {
     }
 }
 
-/// A trained and judged probe.
+/// Results of a trained and evaluated circuit probe.
 #[derive(Clone, Debug)]
 pub struct ProbeReport {
-    /// The numbers.
+    /// The evaluation of the trained probe.
     pub row: ProbeRow,
-    /// One entry an epoch.
+    /// Training metrics, one entry per epoch.
     pub metrics: Vec<Metrics>,
-    /// Size of the circuit, layer by layer.
+    /// Size of the circuit, in total and per layer.
     pub l0: L0Statistics,
 }
 
-/// Trains a probe in a run folder, resuming if the folder has a checkpoint, and judges it. A finished run leaves
-/// `masks.safetensors` and `probe_config.json` in the folder; an interrupted one gives no report. A recipe that
-/// cannot work leaves nothing.
+/// Trains a circuit probe in a run folder and evaluates it. Resumes if the folder has a checkpoint.
+///
+/// A finished run writes `masks.safetensors` and `probe_config.json` to the folder. Returns `None` if the run was
+/// interrupted. An invalid recipe is rejected before anything is written.
 ///
 /// # Errors
-/// As [`ProbeTraining::on`] and [`Learner::train`], and those of the evaluation.
+/// Returns errors of [`ProbeTraining::on`], [`Run::open`], [`Learner::train`] and of the evaluation.
 pub fn train_probe(
     recipe: &ProbeRecipe,
     seed: u64,
     folder: &Path,
-    bases: &BaseModelPool,
+    pool: &BaseModelPool,
     interrupt: &Interrupt,
 ) -> Result<Option<ProbeReport>, TrainError> {
-    let mut training = ProbeTraining::on(bases, recipe, seed)?;
+    let mut training = ProbeTraining::on(pool, recipe, seed)?;
     let run = Run::open(folder, recipe, seed)?;
     let learner = Learner {
         label: format!("{} in {}, seed {seed}", recipe.variable, recipe.probe_vectors),
@@ -253,7 +258,7 @@ mod tests {
         assert_eq!([0, 1, 2].map(|epoch| training.temperature_at(epoch)), [1.0, 10.0, 100.0]);
     }
 
-    /// A recipe for two blocks, with masks on layers of the second.
+    /// A recipe for a model of two blocks, with masks on layers of the second block.
     fn recipe_of_two_blocks(folder: &Path, site: &str, layers: &[&str]) -> ProbeRecipe {
         let config =
             Gpt2Config { vocab_size: 14, n_positions: 3, n_embd: 16, n_layer: 2, n_head: 2, ..Default::default() };
@@ -281,7 +286,7 @@ mod tests {
         ];
         for (site, layers) in probes {
             let recipe = recipe_of_two_blocks(folder.path(), site, layers);
-            let trained = |activations: ActivationCache| {
+            let train = |activations: ActivationCache| {
                 let mut training =
                     ProbeTraining { activations, ..ProbeTraining::new(&recipe, 0, &Device::default()).unwrap() };
                 let losses: Vec<u64> = (0..3).map(|epoch| training.epoch(epoch).unwrap().loss.to_bits()).collect();
@@ -290,19 +295,19 @@ mod tests {
                 let unmasked = training.evaluation().vectors(&examples, false).unwrap().into_data();
                 (losses, training.probe.circuit().mask_params(), vectors, unmasked, used)
             };
-            let without = trained(ActivationCache::with_megabytes(0));
-            let (all, some) = (trained(ActivationCache::with_megabytes(1)), trained(ActivationCache::with_bytes(3000)));
-            assert!(without.4 == 0 && all.4 > some.4 && (2000..=3000).contains(&some.4), "{site}: {}", some.4);
-            for with in [all, some] {
-                assert_eq!(with.0, without.0, "{site}");
-                assert_eq!(with.1, without.1, "{site}");
-                assert_eq!((with.2, with.3), (without.2.clone(), without.3.clone()), "{site}");
+            let off = train(ActivationCache::with_megabytes(0));
+            let (full, partial) = (train(ActivationCache::with_megabytes(1)), train(ActivationCache::with_bytes(3000)));
+            assert!(off.4 == 0 && full.4 > partial.4 && (2000..=3000).contains(&partial.4), "{site}: {}", partial.4);
+            for on in [full, partial] {
+                assert_eq!(on.0, off.0, "{site}");
+                assert_eq!(on.1, off.1, "{site}");
+                assert_eq!((on.2, on.3), (off.2.clone(), off.3.clone()), "{site}");
             }
         }
     }
 
     #[test]
-    fn probes_side_by_side_on_one_base_are_what_they_are_alone() {
+    fn parallel_probes_on_one_base_equal_probes_trained_alone() {
         let folder = tempfile::tempdir().unwrap();
         let neurons = |site: &str, layer: &str| {
             let mut recipe = recipe_of_two_blocks(folder.path(), site, &[layer]);
@@ -316,22 +321,22 @@ mod tests {
             (0..2).for_each(|epoch| assert!(training.epoch(epoch).unwrap().loss.is_finite()));
             training.probe.circuit().mask_params()
         };
-        for bases in [1, 0].map(|megabytes| BaseModelPool::new(&Device::default(), megabytes)) {
+        for pool in [1, 0].map(|megabytes| BaseModelPool::new(&Device::default(), megabytes)) {
             let work = |(recipe, seed): &(&ProbeRecipe, u64), _: &Interrupt| {
-                Ok(masks(ProbeTraining::on(&bases, recipe, *seed)?))
+                Ok(masks(ProbeTraining::on(&pool, recipe, *seed)?))
             };
-            let same = |place: usize, found| {
-                let (recipe, seed) = jobs[place];
+            let check = |job: usize, found| {
+                let (recipe, seed) = jobs[job];
                 let alone = masks(ProbeTraining::new(recipe, seed, &Device::default())?);
                 assert_eq!(found, alone, "{} with seed {seed}", recipe.probe_vectors);
                 Ok::<_, TrainError>(())
             };
-            run_parallel(2, &Interrupt::default(), &jobs, work, same).unwrap();
+            run_parallel(2, &Interrupt::default(), &jobs, work, check).unwrap();
         }
     }
 
     #[test]
-    fn a_activation_cache_that_cannot_hold_a_batch_says_what_one_needs() {
+    fn an_activation_cache_too_small_for_a_batch_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let config =
             Gpt2Config { vocab_size: 114, n_positions: 3, n_embd: 64, n_layer: 2, n_head: 2, ..Default::default() };
@@ -342,11 +347,11 @@ mod tests {
         let with = |recipe: &ProbeRecipe, megabytes| {
             ProbeTraining::on(&BaseModelPool::new(&Device::default(), megabytes), recipe, 0).err()
         };
-        assert!(with(&recipe, 1).is_none(), "embeddings are not kept");
+        assert!(with(&recipe, 1).is_none(), "embeddings are not cached");
         recipe.circuit_config = layers("transformer.h.1.attn.c_attn");
         recipe.probe_vectors = "attn_update_1".into();
         let message = with(&recipe, 1).unwrap().to_string();
-        assert!(message.contains("1 MB") && message.contains("the 4 MB of one batch"), "{message}");
+        assert!(message.contains("1 MB") && message.contains("one batch, which needs 4 MB"), "{message}");
         assert!(with(&recipe, 4).is_none() && with(&recipe, 0).is_none());
     }
 
@@ -354,6 +359,9 @@ mod tests {
     fn a_batch_larger_than_the_split_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let error = training(folder.path(), 21).err().unwrap();
-        assert_eq!(error.to_string(), "batch_size is 21, but there are 20 training examples");
+        assert_eq!(
+            error.to_string(),
+            "batch_size is 21, but there are 20 training examples; it must be between 1 and 20"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Fresh weights from a seed, the same on every backend.
+//! Random initialisation of models from a seed. The values do not depend on the backend.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use burn::tensor::{Tensor, TensorData};
 use ns_circuit::rng;
 use ns_models::{InitialValue, Model};
 
-/// Draws every parameter as HF does for this architecture; each from its own stream, by name, so that one tensor's
-/// values depend on no other's.
+/// Initialises every parameter with the distribution that HF uses for this architecture. Each parameter has its own
+/// random stream, selected by its name, so its values do not depend on other parameters.
 pub(crate) fn initialize<M: Model>(model: M, seed: u64) -> M {
     let tensors = model.collect(None, None, true).into_iter();
     let values = tensors.map(|tensor| (tensor.name.clone(), model.initial_value(&tensor.name, &tensor.shape)));
@@ -18,10 +18,10 @@ pub(crate) fn initialize<M: Model>(model: M, seed: u64) -> M {
 }
 
 struct Initializer {
-    /// By name.
+    /// Initial values by parameter name.
     values: BTreeMap<String, InitialValue>,
     seed: u64,
-    /// Names on the way to where the mapper is; none for an enum's variant.
+    /// Names of the modules around the current parameter; `None` for an enum variant, which is not part of the name.
     path: Vec<Option<String>>,
 }
 
@@ -39,15 +39,15 @@ impl ModuleMapper for Initializer {
         let Some(value) = self.values.get(&name) else { return param };
         param.map(|old| {
             let (shape, device, trained) = (old.shape(), old.device(), old.is_require_grad());
-            // A second copy of the embeddings would be the peak of many a run.
+            // Frees the old tensor first: two copies of the embeddings would set the peak memory of many runs.
             drop(old);
-            let drawn = TensorData::new(draw(&name, &shape, *value, self.seed), shape);
-            Tensor::from_data(drawn, &device).set_require_grad(trained)
+            let values = TensorData::new(sample(&name, &shape, *value, self.seed), shape);
+            Tensor::from_data(values, &device).set_require_grad(trained)
         })
     }
 }
 
-fn draw(name: &str, shape: &[usize], value: InitialValue, seed: u64) -> Vec<f32> {
+fn sample(name: &str, shape: &[usize], value: InitialValue, seed: u64) -> Vec<f32> {
     let n: usize = shape.iter().product();
     match value {
         InitialValue::Constant(value) => vec![value as f32; n],

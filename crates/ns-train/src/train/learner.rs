@@ -1,7 +1,8 @@
-//! The epoch loop: resume, train, watch the loss, keep checkpoints, stop when asked.
+//! The epoch loop: resumes, trains, checks the loss, writes checkpoints and stops on request.
 //!
-//! burn-train's own loop has no hook between epochs that may change the model, and does not restore what a resumed run
-//! needs to give the same numbers, so the loop is ours; checkpoint files and records are burn-train's.
+//! This replaces the loop of burn-train, which has no hook between epochs that may change the model, and does not
+//! restore everything that a resumed run needs to compute the same numbers. Checkpoint files and records are
+//! burn-train's.
 
 use burn::optim::OptimizerRecord;
 use burn::store::ModuleRecord;
@@ -10,67 +11,70 @@ use burn::train::checkpoint::CheckpointerError;
 use crate::error::TrainError;
 use crate::run::{Interrupt, Metrics, Progress, Run};
 
-/// Something that is trained epoch by epoch.
+/// A model or probe that a [`Learner`] trains epoch by epoch.
 pub trait Trainable {
-    /// Trains one epoch, counted from 0.
+    /// Trains one epoch and returns its metrics. Epochs are counted from 0.
     ///
     /// # Errors
-    /// Whatever the model or the probe gives.
+    /// Returns an error if a step or an evaluation fails.
     fn epoch(&mut self, epoch: usize) -> Result<Metrics, TrainError>;
 
-    /// What a checkpoint keeps.
+    /// Returns the model and optimiser state that a checkpoint stores.
     fn records(&self) -> (ModuleRecord, OptimizerRecord);
 
-    /// Goes back to a checkpoint.
+    /// Restores the state of a checkpoint.
     ///
     /// # Errors
-    /// When the checkpoint is not this model's.
+    /// Returns [`CheckpointerError::Record`] if the checkpoint belongs to another model.
     fn restore(&mut self, model: ModuleRecord, optimizer: OptimizerRecord) -> Result<(), CheckpointerError>;
 }
 
 /// How training ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// All epochs are done.
+    /// All epochs were trained.
     Finished,
-    /// Somebody asked to stop; the run continues from here.
+    /// Training stopped on request, after writing a checkpoint.
     Interrupted {
-        /// Epochs that are done.
+        /// Number of epochs that were trained, including those before a resume.
         epochs_done: usize,
     },
 }
 
-/// Trains a [`Trainable`] in a [`Run`].
+/// The epoch loop: trains a [`Trainable`] in a [`Run`] folder.
 #[derive(Clone, Debug)]
 pub struct Learner {
-    /// Name on the progress bar.
+    /// Label of the progress bar.
     pub label: String,
-    /// Epochs in all.
+    /// Total number of epochs.
     pub epochs: usize,
-    /// Epochs between two checkpoints.
+    /// Number of epochs between two checkpoints.
     pub checkpoint_every: usize,
-    /// Who may ask to stop.
+    /// Stop request, checked after each epoch.
     pub interrupt: Interrupt,
 }
 
 impl Learner {
-    /// Continues from the run's last checkpoint, if there is one, up to the last epoch.
+    /// Trains up to the last epoch, starting from the last checkpoint of the run if there is one. Returns the outcome
+    /// and the metrics of all epochs, including those before the checkpoint.
     ///
     /// # Errors
-    /// [`TrainError::NanLoss`] with the last good checkpoint kept, or what training, reading or writing gives.
+    /// Returns [`TrainError::NanLoss`] if the loss is not finite; the run then continues from the last checkpoint whose
+    /// weights had a finite loss. Returns [`TrainError::Checkpoint`] or [`TrainError::Io`] if the run folder cannot be
+    /// read or written, and errors of [`Trainable::epoch`].
     pub fn train(&self, trainable: &mut impl Trainable, run: &Run) -> Result<(Outcome, Vec<Metrics>), TrainError> {
         let first = run.checkpointed();
         let mut metrics = self.resume(trainable, run, first)?;
         let mut progress = Progress::new(&self.label, first, self.epochs);
         for epoch in first..self.epochs {
-            let measured = trainable.epoch(epoch)?;
-            if !measured.loss.is_finite() {
+            let epoch_metrics = trainable.epoch(epoch)?;
+            if !epoch_metrics.loss.is_finite() {
                 let last_good = run.last_good_checkpoint(epoch)?;
-                let (loss, epoch) = (measured.loss, epoch + 1);
+                let (loss, epoch) = (epoch_metrics.loss, epoch + 1);
                 return Err(TrainError::NanLoss { loss, epoch, last_good, folder: run.folder().into() });
             }
-            progress.update(epoch + 1, &format!("loss {:.4}", measured.loss));
-            metrics.push(measured);
+            progress.update(epoch + 1, &format!("loss {:.4}", epoch_metrics.loss));
+            metrics.push(epoch_metrics);
             let done = epoch + 1;
             let stop = self.interrupt.asked();
             if stop || done == self.epochs || done.is_multiple_of(self.checkpoint_every.max(1)) {
@@ -87,6 +91,7 @@ impl Learner {
         Ok((Outcome::Finished, metrics))
     }
 
+    /// Restores the checkpoint of epoch `first` and returns the metrics up to it. Does nothing if `first` is 0.
     fn resume(&self, trainable: &mut impl Trainable, run: &Run, first: usize) -> Result<Vec<Metrics>, TrainError> {
         if first == 0 {
             return Ok(Vec::new());
@@ -107,7 +112,7 @@ mod tests {
     use burn::optim::AdamWConfig;
     use burn::tensor::{Device, Tensor};
 
-    /// Counts its epochs in a weight; its loss becomes NaN in one of them.
+    /// Counts its epochs in a weight. Its loss becomes NaN in epoch `fails_in`.
     struct Counter {
         weight: Param<Tensor<1>>,
         fails_in: usize,
@@ -147,7 +152,8 @@ mod tests {
 
     #[test]
     fn a_nan_keeps_the_last_checkpoint_whose_loss_was_finite() {
-        // Checkpoints after 2 and 4 epochs; the loss of epoch index 4 judges the weights of checkpoint 4.
+        // Checkpoints are written after 2 and 4 epochs. The loss of epoch index 4 is computed with the weights of
+        // checkpoint 4.
         for (fails_in, last_good) in [(4, 2), (5, 4), (2, 0), (1, 0)] {
             let folder = tempfile::tempdir().unwrap();
             let run = run(folder.path());
@@ -159,12 +165,12 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_run_goes_on_where_it_was() {
+    fn an_interrupted_run_continues_where_it_stopped() {
         let folder = tempfile::tempdir().unwrap();
         let run = run(folder.path());
-        let asked = learner();
-        asked.interrupt.ask();
-        let (outcome, _) = asked.train(&mut Counter::new(usize::MAX), &run).unwrap();
+        let interrupted = learner();
+        interrupted.interrupt.ask();
+        let (outcome, _) = interrupted.train(&mut Counter::new(usize::MAX), &run).unwrap();
         assert_eq!(outcome, Outcome::Interrupted { epochs_done: 1 });
         let (outcome, metrics) = learner().train(&mut Counter::new(usize::MAX), &run).unwrap();
         assert_eq!((outcome, metrics.len()), (Outcome::Finished, 7));

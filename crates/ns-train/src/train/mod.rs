@@ -1,4 +1,4 @@
-//! Training: the epoch loop, and what each kind of recipe trains.
+//! Training: the epoch loop ([`Learner`]) and one implementation of [`Trainable`] per kind of recipe.
 
 mod base_model_pool;
 mod initialize;

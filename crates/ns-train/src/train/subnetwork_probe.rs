@@ -1,4 +1,4 @@
-//! Training a subnetwork probe on words in sentences (Cao et al. 2021), and plain probing beside it.
+//! Training of subnetwork probes on words in sentences (Cao et al. 2021), with plain probing as the baseline.
 
 use std::path::Path;
 
@@ -19,10 +19,10 @@ use crate::evaluate::{SubnetworkRow, subnetwork_probe::majority};
 use crate::recipe::{SubnetworkRecipe, SubnetworkVariant};
 use crate::run::{Interrupt, Metrics, Run};
 
-/// Rows that evaluation runs at once.
+/// Rows per forward pass of the evaluation.
 const EVALUATION_BATCH: usize = 128;
 
-/// A subnetwork probe on its way.
+/// Training state of one variant of a subnetwork probe.
 pub struct SubnetworkTraining {
     recipe: SubnetworkRecipe,
     config: SubnetworkProbeConfig,
@@ -36,26 +36,28 @@ pub struct SubnetworkTraining {
 }
 
 impl SubnetworkTraining {
-    /// Reads model and data, the model if no other probe has; one base may serve all variants of a recipe.
+    /// Reads the data, takes the model from the pool and attaches a new probe to it. All variants of a recipe share one
+    /// model.
     ///
     /// # Errors
-    /// [`TrainError::Setting`], and those of the model, the data and the probe; [`ns_probe::ProbeError::ActivationCache`] when
-    /// a batch does not fit.
+    /// Returns [`TrainError::Setting`] for an invalid recipe, [`TrainError::Model`] if the model or its tokenizer
+    /// cannot be loaded, errors of [`WordRecipe::read`](crate::WordRecipe::read), and [`TrainError::Probe`] if the
+    /// masks do not fit the model or a batch does not fit into the activation cache.
     pub fn on(
-        bases: &BaseModelPool,
+        pool: &BaseModelPool,
         recipe: &SubnetworkRecipe,
         variant: SubnetworkVariant,
         seed: u64,
     ) -> Result<Self, TrainError> {
-        let device = bases.device().clone().autodiff();
+        let device = pool.device().clone().autodiff();
         let data = recipe.data.read()?;
         recipe.validate(&data)?;
         let data = if variant.control { data.shuffled(seed) } else { data };
         let tokenizer = TextTokenizer::from_folder(&recipe.model)?;
         let mut config = recipe.probe_config(variant, data.classes.len())?;
-        // Shuffled labels are on the same texts.
+        // Variants with shuffled labels read the same texts, so they share the activation cache.
         let key = format!("{} {:?}", recipe.model.display(), recipe.data);
-        let (model, activations) = bases.get(key, || Ok(AnyTransformer::load_base(&recipe.model, &device)?))?;
+        let (model, activations) = pool.get(key, || Ok(AnyTransformer::load_base(&recipe.model, &device)?))?;
         let probe = SubnetworkProbe::new(config.clone(), model, seed)?;
         probe.circuit().set_seed(seed);
         config.circuit_config = probe.circuit().config().clone();
@@ -67,56 +69,56 @@ impl SubnetworkTraining {
         Ok(training)
     }
 
-    /// The probe's configuration.
+    /// Configuration of the probe, with the names of all masked layers.
     pub fn config(&self) -> &SubnetworkProbeConfig {
         &self.config
     }
 
-    /// The probe as it is now, in training mode.
+    /// The current probe, in training mode.
     pub fn probe(&self) -> &SubnetworkProbe<AnyTransformer> {
         &self.probe
     }
 
-    /// The words.
+    /// The labelled words.
     pub fn data(&self) -> &WordLabels {
         &self.data
     }
 
-    /// Some rows, with the last token of each word selected.
+    /// Builds a batch that selects the last token of each word.
     fn batch(&self, rows: &[usize], device: &Device) -> Result<ProbeBatch, TrainError> {
         let texts: Vec<&str> = rows.iter().map(|row| self.data.texts[*row].as_str()).collect();
         let batch = self.tokenizer.encode(&texts, device)?;
         let mut token_mask = Vec::new();
-        for (place, row) in rows.iter().enumerate() {
+        for (sequence, row) in rows.iter().enumerate() {
             let span = self.data.spans[*row].clone();
-            let last = batch.tokens_of(place, span.clone()).map(|tokens| tokens.end - 1);
+            let last = batch.tokens_of(sequence, span.clone()).map(|tokens| tokens.end - 1);
             let last = last.ok_or_else(|| TrainError::Setting {
-                setting: "data",
-                found: format!("the word at bytes {span:?} of `{}`", self.data.texts[*row]),
-                expected: "it must be among the tokens that the model can take".into(),
+                setting: "word",
+                found: format!("bytes {span:?} of `{}`", self.data.texts[*row]),
+                expected: "no token of the tokenised (and possibly truncated) text covers them".into(),
             })?;
-            token_mask.extend((0..batch.rows()[place].tokens().len()).map(|token| token == last));
+            token_mask.extend((0..batch.rows()[sequence].tokens().len()).map(|token| token == last));
         }
         let labels = rows.iter().map(|row| self.data.labels[*row] as i64).collect();
         Ok(ProbeBatch { inputs: batch.inputs, token_mask, labels })
     }
 
-    /// Share of the rows whose class the probe tells, with hard masks.
+    /// Measures the accuracy of the current probe on some rows, with hard masks.
     ///
     /// # Errors
-    /// Those of the probe.
+    /// Returns [`TrainError::Probe`] if a forward pass fails, and errors of the tokenizer.
     pub fn accuracy(&mut self, rows: &[usize]) -> Result<f64, TrainError> {
         let probe = self.probe.valid();
         let device = self.device.clone().inner();
-        let mut right = 0;
+        let mut correct = 0;
         for rows in rows.chunks(EVALUATION_BATCH) {
             let batch = self.batch(rows, &device)?;
             let frozen = probe.cached_activations(&mut self.activations, rows, &batch)?;
-            let told: Tensor<2> = probe.forward_from(&frozen, &batch)?.logits;
-            let told = told.argmax(1).into_data();
-            right += told.iter::<i64>().zip(&batch.labels).filter(|(told, label)| told == *label).count();
+            let logits: Tensor<2> = probe.forward_from(&frozen, &batch)?.logits;
+            let predicted = logits.argmax(1).into_data();
+            correct += predicted.iter::<i64>().zip(&batch.labels).filter(|(class, label)| class == *label).count();
         }
-        Ok(right as f64 / rows.len().max(1) as f64)
+        Ok(correct as f64 / rows.len().max(1) as f64)
     }
 }
 
@@ -128,7 +130,7 @@ impl Trainable for SubnetworkTraining {
         let order = rng::permutation(&mut rng::stream(self.seed, "shuffle", epoch as u64, 0), train.len());
         let batches: Vec<Vec<usize>> = order
             .chunks_exact(self.recipe.batch_size)
-            .map(|places| places.iter().map(|place| train[*place]).collect())
+            .map(|indices| indices.iter().map(|index| train[*index]).collect())
             .collect();
         let mut total = 0.0;
         for (step, rows) in batches.iter().enumerate() {
@@ -154,7 +156,8 @@ impl Trainable for SubnetworkTraining {
     }
 
     fn restore(&mut self, model: ModuleRecord, optimizer: OptimizerRecord) -> Result<(), CheckpointerError> {
-        // The frozen base is not in the checkpoint: it is the model that the recipe names.
+        // The checkpoint has only masks and classifier. The frozen base is loaded from the folder that the recipe
+        // names.
         let restored = self.probe.clone().try_load_record(model.allow_partial(true));
         self.probe = restored.map_err(CheckpointerError::Record)?;
         self.optimizer = self.recipe.optimizer.init().load_record(optimizer);
@@ -162,18 +165,20 @@ impl Trainable for SubnetworkTraining {
     }
 }
 
-/// Trains one probe of a recipe in a run folder, resuming if the folder has a checkpoint. A finished run leaves
-/// `masks.safetensors` and `probe_config.json`; an interrupted one gives no row. A recipe that cannot work leaves
-/// nothing.
+/// Trains one variant of a recipe in a run folder and evaluates it. Resumes if the folder has a checkpoint.
+///
+/// A finished run writes `masks.safetensors` and `probe_config.json` to the folder. Returns `None` if the run was
+/// interrupted. An invalid recipe is rejected before anything is written.
 ///
 /// # Errors
-/// As [`SubnetworkTraining::on`] and [`Learner::train`].
+/// Returns errors of [`SubnetworkTraining::on`], [`Run::open`], [`Learner::train`] and
+/// [`SubnetworkTraining::accuracy`].
 pub fn train_subnetwork(
     recipe: &SubnetworkRecipe,
     variant: SubnetworkVariant,
     seed: u64,
     folder: &Path,
-    bases: &BaseModelPool,
+    pool: &BaseModelPool,
     interrupt: &Interrupt,
 ) -> Result<Option<SubnetworkRow>, TrainError> {
     #[derive(Serialize)]
@@ -182,10 +187,10 @@ pub fn train_subnetwork(
         #[serde(flatten)]
         recipe: SubnetworkRecipe,
     }
-    let mut training = SubnetworkTraining::on(bases, recipe, variant, seed)?;
-    // What else the recipe trains is not this run's: a sweep may grow.
-    let alone = SubnetworkRecipe { l0_lambdas: Vec::new(), plain: false, control: false, ..recipe.clone() };
-    let run = Run::open(folder, &Variant { variant, recipe: alone }, seed)?;
+    let mut training = SubnetworkTraining::on(pool, recipe, variant, seed)?;
+    // The recipe of this run omits the other variants, so that variants can be added to a recipe later.
+    let this_variant = SubnetworkRecipe { l0_lambdas: Vec::new(), plain: false, control: false, ..recipe.clone() };
+    let run = Run::open(folder, &Variant { variant, recipe: this_variant }, seed)?;
     let (epochs, checkpoint_every) = (recipe.epochs, recipe.checkpoint_every);
     let learner = Learner { label: variant.name(), epochs, checkpoint_every, interrupt: interrupt.clone() };
     let (outcome, _) = learner.train(&mut training, &run)?;

@@ -1,4 +1,4 @@
-//! Training on the model's own task: the model, a circuit in it, or both (NeuroSurgeon's `CircuitModel`).
+//! Training on the model's own task: of the model, of a circuit in it, or of both (NeuroSurgeon's `CircuitModel`).
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ use crate::evaluate::{CircuitRow, TaskEvaluation, accuracy, evaluate_task, score
 use crate::recipe::{ModelSource, TaskRecipe};
 use crate::run::{Interrupt, MODEL, Metrics, Run};
 
-/// A model and its masks on their way. Without masks the model itself is trained.
+/// Training state of a model with masks. Without masks the model itself is trained.
 pub struct TaskTraining {
     recipe: TaskRecipe,
     seed: u64,
@@ -30,10 +30,13 @@ pub struct TaskTraining {
 }
 
 impl TaskTraining {
-    /// Reads model and data; `device` is without autodiff.
+    /// Loads the data and the model, and attaches freshly initialised masks to the model. `device` must be without
+    /// autodiff.
     ///
     /// # Errors
-    /// [`TrainError::Setting`], and those of the model, the data and the masks.
+    /// Returns [`TrainError::Setting`] if the recipe is invalid or the model has fewer classes than the data,
+    /// [`TrainError::Model`] if the model cannot be loaded, [`TrainError::Circuit`] if the masks do not fit the model,
+    /// and errors of [`TaskRecipe::read_data`].
     pub fn new(recipe: &TaskRecipe, seed: u64, device: &Device) -> Result<Self, TrainError> {
         let device = device.clone().autodiff();
         let data = recipe.read_data()?;
@@ -41,10 +44,10 @@ impl TaskTraining {
         let model = read_model(recipe, &data, seed, &device)?;
         check_answers(&model, &data)?;
         let config = recipe.circuit_config.clone().unwrap_or(whole_model());
-        // A model that is trained uses the statistics of its batches where it has batch norms; a frozen one does not.
+        // In a trained model, batch norms use the statistics of the batch; in a frozen one, their running statistics.
         let model = if config.freeze_base { model } else { model.unfreeze() };
         if model.dropout() > 0.0 && !config.freeze_base {
-            tracing::warn!("the configuration has a dropout of {}; models are trained without", model.dropout());
+            tracing::warn!("the configuration has a dropout of {}, which training ignores", model.dropout());
         }
         let targets = mask_targets(&model);
         let circuit = CircuitModel::new(config, model, &targets)?;
@@ -57,7 +60,7 @@ impl TaskTraining {
         &self.recipe
     }
 
-    /// The model with its masks, in training mode.
+    /// The current model with its masks, in training mode.
     pub fn circuit(&self) -> &CircuitModel<AnyModel> {
         &self.circuit
     }
@@ -67,14 +70,15 @@ impl TaskTraining {
         &self.data
     }
 
-    /// The batches of an epoch: a function of seed and epoch alone.
+    /// Rows of each batch of an epoch. They depend only on seed and epoch.
     fn batches(&self, epoch: usize) -> Vec<Vec<usize>> {
         let train = &self.data.split().train;
         let order = rng::permutation(&mut rng::stream(self.seed, "shuffle", epoch as u64, 0), train.len());
-        let rows = |places: &[usize]| places.iter().map(|place| train[*place]).collect();
+        let rows = |indices: &[usize]| indices.iter().map(|index| train[*index]).collect();
         order.chunks_exact(self.recipe.batch_size).map(rows).collect()
     }
 
+    /// Trains one step and returns the loss without its L0 term.
     fn step(&mut self, epoch: usize, step: usize, rows: &[usize]) -> Result<f64, TrainError> {
         self.circuit.begin_step(epoch as u64, step as u64);
         let (batch, model) = (self.data.batch(rows, &self.device)?, self.circuit.model()?);
@@ -93,18 +97,18 @@ impl TaskTraining {
         self.recipe.final_temperature.powf(epoch as f64 / self.recipe.epochs as f64) as f32
     }
 
-    /// What a checkpoint holds: masks alone where the base is frozen.
+    /// Returns whether the base is frozen. A checkpoint then has only the mask parameters.
     fn is_frozen(&self) -> bool {
         self.circuit.config().freeze_base
     }
 }
 
-/// No masks, nothing frozen.
+/// Configuration without masks and with a trainable base.
 fn whole_model() -> CircuitConfig {
     CircuitConfig { freeze_base: false, add_l0: false, ..CircuitConfig::default() }
 }
 
-/// The model must have a class for each of the data's.
+/// Checks that the model has at least as many answers as the data.
 fn check_answers(model: &AnyModel, data: &TaskData) -> Result<(), TrainError> {
     let Some(row) = data.split().train.first() else { return Ok(()) };
     let [_, answers] = data.batch(&[*row], &model.device())?.scores(model)?.dims();
@@ -113,16 +117,16 @@ fn check_answers(model: &AnyModel, data: &TaskData) -> Result<(), TrainError> {
         true => Ok(()),
         false => Err(TrainError::Setting {
             setting: "model",
-            found: format!("a head with {answers} classes"),
-            expected: format!("the data have {needed}; `architecture` puts a fresh head on the model"),
+            found: format!("one with {answers} classes"),
+            expected: format!("the data has {needed} classes; set `architecture` to give the model a new head"),
         }),
     }
 }
 
-/// The model: loaded, or fresh from `seed` where the recipe wants a new head or gives a configuration.
+/// Loads the model of a recipe. A new head, or a model from a configuration, gets random weights from `seed`.
 ///
 /// # Errors
-/// The model's.
+/// Returns [`TrainError::Model`] if the model cannot be loaded.
 fn read_model(recipe: &TaskRecipe, data: &TaskData, seed: u64, device: &Device) -> Result<AnyModel, TrainError> {
     match (&recipe.model, &recipe.architecture) {
         (ModelSource::Folder(folder), None) => Ok(AnyModel::load(folder, device)?),
@@ -140,7 +144,7 @@ fn read_model(recipe: &TaskRecipe, data: &TaskData, seed: u64, device: &Device) 
     }
 }
 
-/// The configuration of a class with these labels.
+/// Returns `config` with the HF class `class` and the given class names as its labels.
 fn with_head(mut config: Value, class: &str, classes: &[String]) -> Value {
     config["architectures"] = json!([class]);
     if !classes.is_empty() {
@@ -179,14 +183,14 @@ impl Trainable for TaskTraining {
     fn records(&self) -> (ModuleRecord, OptimizerRecord) {
         let record = match self.is_frozen() {
             true => self.circuit.clone().into_record_group(self.circuit.mask_parameters()),
-            // Batch norms bring their statistics up to date when they leave training.
+            // Batch norms update their running statistics on the switch to evaluation mode.
             false => self.circuit.valid().into_record(),
         };
         (record, self.optimizer.to_record())
     }
 
     fn restore(&mut self, model: ModuleRecord, optimizer: OptimizerRecord) -> Result<(), CheckpointerError> {
-        // A frozen base is not in the checkpoint: it is the model that the recipe names.
+        // With a frozen base, the checkpoint has only the mask parameters; the base is the model that the recipe names.
         let restored = self.circuit.clone().try_load_record(model.allow_partial(self.is_frozen()));
         self.circuit = restored.map_err(CheckpointerError::Record)?;
         self.optimizer = self.recipe.optimizer.init().load_record(optimizer);
@@ -194,27 +198,30 @@ impl Trainable for TaskTraining {
     }
 }
 
-/// What a run on a task gave.
+/// Results of a run on a task.
 #[derive(Clone, Debug)]
 pub struct TaskReport {
-    /// One entry an epoch.
+    /// Training metrics, one entry per epoch.
     pub metrics: Vec<Metrics>,
     /// Accuracy on the test examples.
     pub test_accuracy: f64,
-    /// Accuracy of the answer that is most frequent in training.
+    /// Accuracy on the test examples of always predicting the most frequent answer of the training examples.
     pub majority: f64,
-    /// The circuit, where one was trained.
+    /// Ablations of the circuit; `None` if no circuit was trained.
     pub circuit: Option<CircuitRow>,
-    /// Size of the circuit, layer by layer.
+    /// Size of the circuit, in total and per layer.
     pub l0: L0Statistics,
 }
 
-/// Trains by a recipe in a run folder, resuming if the folder has a checkpoint, and judges what came of it. A finished
-/// run leaves `masks.safetensors` and `circuit_config.json` where there are masks, and the model in `model/` where it
-/// is another one than the recipe names; an interrupted one gives no report. A recipe that cannot work leaves nothing.
+/// Trains a model or a circuit on the model's own task in a run folder and evaluates it. Resumes if the folder has a
+/// checkpoint.
+///
+/// A finished run writes `masks.safetensors` and `circuit_config.json` if the recipe has masks, and the model to the
+/// subfolder `model` if it differs from the model folder that the recipe names. Returns `None` if the run was
+/// interrupted. An invalid recipe is rejected before anything is written.
 ///
 /// # Errors
-/// As [`TaskTraining::new`] and [`Learner::train`], and those of the evaluation.
+/// Returns errors of [`TaskTraining::new`], [`Run::open`], [`Learner::train`] and of the evaluation.
 pub fn train_task(
     recipe: &TaskRecipe,
     seed: u64,
@@ -241,6 +248,7 @@ pub fn train_task(
     Ok(Some(TaskReport { metrics, test_accuracy, majority, circuit: row, l0 }))
 }
 
+/// Writes the masks if there are any, and the model if it differs from the model folder that the recipe names.
 fn save(training: &TaskTraining, run: &Run) -> Result<(), TrainError> {
     let (recipe, circuit) = (training.recipe(), training.circuit().valid());
     let frozen = circuit.config().freeze_base;
@@ -254,6 +262,7 @@ fn save(training: &TaskTraining, run: &Run) -> Result<(), TrainError> {
     Ok(())
 }
 
+/// Writes the model to `to`, with the tokenizer and preprocessor files of the folder `from`.
 fn save_model(model: &AnyModel, from: Option<&Path>, to: &Path) -> Result<(), TrainError> {
     match model {
         AnyModel::Transformer(model) => model.save(to)?,
@@ -334,12 +343,12 @@ mod tests {
     fn a_resumed_run_is_the_same_run() {
         for text in [format!("{RECIPE}{CIRCUIT}"), RECIPE.to_string()] {
             let recipe = recipe(&text);
-            let masks = |interrupted: bool| {
+            let train = |interrupted: bool| {
                 let folder = tempfile::tempdir().unwrap();
                 let run = Run::open(folder.path(), &recipe, 0).unwrap();
-                let learner = |ask: bool| {
+                let learner = |stop: bool| {
                     let interrupt = Interrupt::default();
-                    if ask {
+                    if stop {
                         interrupt.ask();
                     }
                     Learner { label: "test".into(), epochs: 2, checkpoint_every: 2, interrupt }
@@ -352,12 +361,12 @@ mod tests {
                 learner(false).train(&mut training, &run).unwrap();
                 scores_of(&training.data, &[0, 1, 2], training.circuit.valid().model().unwrap()).unwrap().0.into_data()
             };
-            masks(true).assert_eq(&masks(false), true);
+            train(true).assert_eq(&train(false), true);
         }
     }
 
     #[test]
-    fn what_cannot_work_is_refused_and_leaves_nothing() {
+    fn an_invalid_recipe_is_refused_before_anything_is_written() {
         let folder = tempfile::tempdir().unwrap();
         let refused = |text: String| {
             let to = folder.path().join("run");
@@ -366,7 +375,7 @@ mod tests {
             error.to_string()
         };
         assert!(refused(RECIPE.replace("batch_size = 500", "batch_size = 2000")).contains("1437 training examples"));
-        assert!(refused(RECIPE.replace("num_labels = 10", "num_labels = 3")).contains("a head with 3 classes"));
+        assert!(refused(RECIPE.replace("num_labels = 10", "num_labels = 3")).contains("model is one with 3 classes"));
         assert!(refused(RECIPE.replace("ForImageClassification", "Model")).contains("base model"));
         assert!(refused(format!("l0_lambdas = [-1.0]{RECIPE}{CIRCUIT}")).contains("l0_lambdas is -1"));
     }

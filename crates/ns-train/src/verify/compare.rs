@@ -1,20 +1,20 @@
-//! Comparing a tensor with the one that is expected.
+//! Comparison of a tensor with the expected tensor.
 
 use std::fmt;
 
 use burn::tensor::TensorData;
 use serde::Serialize;
 
-/// How far a tensor may be off.
+/// Largest allowed error of each element.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Tolerance {
-    /// Each element by so much.
+    /// Limit of the absolute error.
     Absolute(f64),
-    /// Each element by so much of the expected value.
+    /// Limit of the error relative to the expected value.
     Relative(f64),
 }
 
-/// Whether errors were taken as they are or in relation to the expected value.
+/// Whether an error is absolute or relative to the expected value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum ToleranceKind {
     /// `|found − expected|`.
@@ -25,17 +25,19 @@ pub enum ToleranceKind {
     Relative,
 }
 
-/// One tensor against the one that is expected.
+/// Result of comparing a tensor with the expected tensor.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Comparison {
     /// Name of the tensor.
     pub tensor: String,
-    /// Largest error of an element; `None` when there is nothing to compare.
+    /// Largest error of an element; `None` if the tensor is missing, has another shape, or has a difference that is not
+    /// finite.
     pub error: Option<f64>,
-    /// Largest error that is allowed.
+    /// Largest allowed error.
     pub tolerance: f64,
-    /// What kind of error.
+    /// Whether error and tolerance are absolute or relative.
     pub kind: ToleranceKind,
+    /// Why the elements could not be compared.
     problem: Option<String>,
 }
 
@@ -49,7 +51,7 @@ impl Comparison {
             None => Some("expected, but not produced".to_string()),
             Some(found) if found.shape() != expected.shape() => {
                 let (found, expected) = (found.shape().to_vec(), expected.shape().to_vec());
-                Some(format!("has shape {found:?} where {expected:?} is expected"))
+                Some(format!("has shape {found:?}, but the expected shape is {expected:?}"))
             }
             Some(_) => None,
         };
@@ -60,7 +62,7 @@ impl Comparison {
         Self { tensor: name.into(), error: error.filter(|error| error.is_finite()), tolerance, kind, problem }
     }
 
-    /// Error in units of the tolerance; infinite where there is nothing to compare or a number is not finite.
+    /// Error divided by the tolerance; infinite if [`error`](Self::error) is `None`.
     pub fn ratio(&self) -> f64 {
         match self.error {
             None => f64::INFINITY,
@@ -69,7 +71,7 @@ impl Comparison {
         }
     }
 
-    /// Whether the error is within the tolerance.
+    /// Returns whether the error is within the tolerance.
     pub fn passes(&self) -> bool {
         self.ratio() <= 1.0
     }
@@ -89,7 +91,7 @@ impl fmt::Display for Comparison {
     }
 }
 
-/// NaN if any difference is: an expected NaN is no excuse.
+/// Largest error over all elements; NaN if any difference is NaN, even where NaN is expected.
 fn largest_error(expected: &TensorData, found: &TensorData, kind: ToleranceKind) -> f64 {
     let errors = expected.iter::<f64>().zip(found.iter::<f64>()).map(|(expected, found)| {
         let difference = (found - expected).abs();
@@ -125,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_misshapen_or_not_finite_fails() {
+    fn missing_misshapen_or_not_finite_tensors_fail() {
         let tolerance = Tolerance::Absolute(1e9);
         for found in [None, Some(&[1.0_f32, 2.0][..]), Some(&[f32::NAN][..]), Some(&[f32::INFINITY][..])] {
             let comparison = compare(&[1.0], found, tolerance);
@@ -135,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn zero_tolerance_asks_for_equality() {
+    fn zero_tolerance_requires_equality() {
         assert!(compare(&[3.0], Some(&[3.0]), Tolerance::Absolute(0.0)).passes());
         assert!(!compare(&[3.0], Some(&[4.0]), Tolerance::Absolute(0.0)).passes());
     }

@@ -1,4 +1,4 @@
-//! Nearest-neighbour cases.
+//! Golden cases of 1-nearest-neighbour classification.
 
 use std::path::Path;
 
@@ -9,6 +9,7 @@ use ns_probe::nearest_neighbours;
 use super::{Comparison, Tensors, compare::Tolerance, compare_all, read_tensors};
 use crate::error::TrainError;
 
+/// The tensors of a case that are inputs. All other tensors are expected results.
 const INPUTS: [&str; 4] = ["vectors", "labels", "train_idx", "test_idx"];
 
 pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<Comparison>, TrainError> {
@@ -30,8 +31,8 @@ fn produce(tensors: &Tensors, device: &Device) -> Result<Tensors, TrainError> {
     if let (Some(row), _) | (None, Some(row)) = (out_of_range, (labels.len() != n).then_some(&-1)) {
         return Err(invalid(
             "k-NN case",
-            format!("row {row} and {} labels", labels.len()),
-            format!("there are {n} vectors"),
+            format!("one with row index {row} and {} labels", labels.len()),
+            format!("there are {n} vectors, so each needs one label and row indices must be in 0..{n}"),
         ));
     }
     let select = |rows: &[i64]| {
@@ -41,8 +42,8 @@ fn produce(tensors: &Tensors, device: &Device) -> Result<Tensors, TrainError> {
     let nearest = nearest_neighbours(select(&train), select(&test))?;
     let neighbours: Vec<i64> = nearest.into_iter().map(|row| train[row]).collect();
     let predictions: Vec<i64> = neighbours.iter().map(|row| labels[*row as usize]).collect();
-    let right = predictions.iter().zip(&test).filter(|(label, row)| **label == labels[**row as usize]).count();
-    let accuracy = right as f32 / test.len().max(1) as f32;
+    let correct = predictions.iter().zip(&test).filter(|(label, row)| **label == labels[**row as usize]).count();
+    let accuracy = correct as f32 / test.len().max(1) as f32;
     Ok(Tensors::from([
         ("neighbour_idx".into(), TensorData::new(neighbours, [test.len()])),
         ("predictions".into(), TensorData::new(predictions, [test.len()])),
@@ -56,7 +57,7 @@ fn integers(tensors: &Tensors, name: &'static str) -> Result<Vec<i64>, TrainErro
 
 fn tensor<'a>(tensors: &'a Tensors, name: &'static str, rank: usize) -> Result<&'a TensorData, TrainError> {
     let found = tensors.get(name).filter(|data| data.shape().num_dims() == rank);
-    found.ok_or_else(|| invalid(name, "missing or of another rank".into(), format!("it has {rank} dimension(s)")))
+    found.ok_or_else(|| invalid(name, "missing or of another rank".into(), format!("it must have {rank} dimension(s)")))
 }
 
 fn invalid(what: &'static str, found: String, expected: String) -> TrainError {

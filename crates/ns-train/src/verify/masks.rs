@@ -1,4 +1,4 @@
-//! Mask cases: one masked layer each.
+//! Golden cases of masks: one masked layer per case.
 
 use std::path::Path;
 

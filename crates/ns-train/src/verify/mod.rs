@@ -1,4 +1,4 @@
-//! Golden cases: reference data from PyTorch, run and compared tensor by tensor.
+//! Golden cases: runs models, masks, probes and k-NN on reference data from PyTorch and compares every tensor.
 
 mod compare;
 mod knn;
@@ -21,22 +21,22 @@ pub use compare::{Comparison, ToleranceKind};
 
 use crate::error::TrainError;
 
-/// Folder that a case lies in, and with it what it holds.
+/// Kind of a case. It is also the name of the folder that holds the cases.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum CaseKind {
-    /// Models with inputs and outputs.
+    /// Models with inputs, outputs and hidden states.
     Models,
     /// Single masked layers.
     Masks,
     /// Probes with their training.
     Probes,
-    /// Nearest neighbours.
+    /// 1-nearest-neighbour classification.
     Knn,
 }
 
 impl CaseKind {
-    /// All kinds, in the order in which they are run.
+    /// All kinds, in the order in which they run.
     pub const ALL: [Self; 4] = [Self::Models, Self::Masks, Self::Probes, Self::Knn];
 
     /// Name of the folder.
@@ -50,12 +50,12 @@ impl CaseKind {
     }
 }
 
-/// How a case ended.
+/// Outcome of a case.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Status {
-    /// Every expected tensor was produced and lies within its tolerance.
+    /// Every expected tensor was produced and is within its tolerance.
     Pass,
-    /// One was not or does not, for this reason.
+    /// A tensor is missing or outside its tolerance, or the case could not be run. Contains the reason.
     Fail(String),
 }
 
@@ -64,11 +64,11 @@ pub enum Status {
 pub struct CaseResult {
     /// Name of the case's folder.
     pub case: String,
-    /// Which folder that lies in.
+    /// Kind of the case.
     pub kind: CaseKind,
-    /// How it ended.
+    /// Outcome.
     pub status: Status,
-    /// The tensor with the largest error in units of its tolerance.
+    /// The tensor with the largest error relative to its tolerance; `None` if the case could not be run.
     pub worst: Option<Comparison>,
 }
 
@@ -101,10 +101,11 @@ impl Serialize for CaseResult {
     }
 }
 
-/// Finds the cases below `folder`, laid out as `models/<case>`, `masks/<case>`, `probes/<case>`, `knn/<case>`.
+/// Finds the cases in `folder`, which contains `models/<case>`, `masks/<case>`, `probes/<case>` and `knn/<case>`. Cases
+/// of a kind are sorted by name.
 ///
 /// # Errors
-/// [`TrainError::Io`] for a folder that cannot be read, [`TrainError::Setting`] when there is no case.
+/// Returns [`TrainError::Io`] if a folder cannot be read, and [`TrainError::Setting`] if there are no cases.
 pub fn find_cases(folder: &Path) -> Result<Vec<(CaseKind, PathBuf)>, TrainError> {
     std::fs::read_dir(folder).map_err(TrainError::io("read", folder))?;
     let mut cases = Vec::new();
@@ -120,15 +121,15 @@ pub fn find_cases(folder: &Path) -> Result<Vec<(CaseKind, PathBuf)>, TrainError>
     }
     if cases.is_empty() {
         return Err(TrainError::Setting {
-            setting: "verify",
-            found: format!("`{}` without a case", folder.display()),
-            expected: "cases lie in models/<case>, masks/<case>, probes/<case> and knn/<case>".into(),
+            setting: "the folder of golden cases",
+            found: format!("`{}`, which contains none", folder.display()),
+            expected: "cases are folders models/<case>, masks/<case>, probes/<case> or knn/<case> in it".into(),
         });
     }
     Ok(cases)
 }
 
-/// Runs one case on `device` (without autodiff). Whatever goes wrong is part of the result.
+/// Runs one case on `device`, which must be without autodiff. Errors and panics become [`Status::Fail`].
 pub fn run_case(kind: CaseKind, folder: &Path, device: &Device) -> CaseResult {
     let case = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let run = || match kind {
@@ -137,20 +138,21 @@ pub fn run_case(kind: CaseKind, folder: &Path, device: &Device) -> CaseResult {
         CaseKind::Probes => probes::run(folder, device),
         CaseKind::Knn => knn::run(folder, device),
     };
-    // A kernel's panic on a malformed case must not hide the cases after it.
+    // A kernel may panic on a malformed case. The remaining cases must still run.
     let comparisons = catch_unwind(AssertUnwindSafe(run));
     let (status, worst) = match comparisons {
-        Ok(Ok(comparisons)) => judge(comparisons),
+        Ok(Ok(comparisons)) => summarize(comparisons),
         Ok(Err(error)) => (Status::Fail(error.to_string()), None),
-        Err(_) => (Status::Fail("it panicked".into()), None),
+        Err(_) => (Status::Fail("the case panicked".into()), None),
     };
     CaseResult { case, kind, status, worst }
 }
 
-fn judge(comparisons: Vec<Comparison>) -> (Status, Option<Comparison>) {
+/// Returns the outcome of a case and its worst tensor.
+fn summarize(comparisons: Vec<Comparison>) -> (Status, Option<Comparison>) {
     let worst = comparisons.into_iter().max_by(|a, b| a.ratio().total_cmp(&b.ratio()));
     let status = match &worst {
-        None => Status::Fail("the case expects nothing".into()),
+        None => Status::Fail("the case has no expected tensors".into()),
         Some(worst) if worst.passes() => Status::Pass,
         Some(worst) => Status::Fail(worst.to_string()),
     };
@@ -177,7 +179,7 @@ fn read_tensors(path: &Path) -> Result<Tensors, TrainError> {
     Ok(tensors)
 }
 
-/// Compares everything that is expected; what is not produced fails.
+/// Compares each expected tensor with the produced tensor of that name. A tensor that was not produced fails.
 fn compare_all(
     expected: &Tensors,
     produced: &Tensors,

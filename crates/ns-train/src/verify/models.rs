@@ -1,4 +1,4 @@
-//! Model cases: outputs, hidden states, the vector cache, and the loss of a head.
+//! Golden cases of models: outputs, hidden states, all residual-stream values, and the loss of the head.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use ns_models::{
 use super::{Comparison, Tensors, compare::Tolerance, compare_all, read_json, read_tensors};
 use crate::error::TrainError;
 
-/// Families whose `output_hidden_states` of HF end with the normed last hidden state.
+/// Values of `model_type` whose last entry of HF's `output_hidden_states` is the normalised last hidden state.
 const NORMED_LAST: [&str; 3] = ["gpt2", "gpt_neo", "gpt_neox"];
 
 pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<Comparison>, TrainError> {
@@ -25,7 +25,8 @@ pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<Comparison>, Tra
     let losses = folder.join("loss.safetensors");
     if losses.exists() {
         let mut losses = read_tensors(&losses)?;
-        let labels = losses.remove("labels").ok_or_else(|| invalid("loss.safetensors", "without labels"))?;
+        let labels = losses.remove("labels");
+        let labels = labels.ok_or_else(|| invalid("loss.safetensors", "without labels", "it must contain `labels`"))?;
         let loss = model.task_output(&inputs, &read_labels(labels, &model, device)?)?.loss;
         produced.insert("loss".into(), loss.into_data());
         expected.extend(losses);
@@ -34,16 +35,19 @@ pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<Comparison>, Tra
     Ok(compare_all(&expected, &produced, |_, _| Tolerance::Absolute(tolerance)))
 }
 
-/// Reads what a case gives; a tensor that no model would see is an error.
+/// Reads the inputs of a case. A tensor that is not a model input is an error.
 fn read_inputs(path: &Path, device: &Device) -> Result<ModelInputs, TrainError> {
     let tensors = read_tensors(path)?;
     match tensors.keys().find(|name| !ModelInputs::NAMES.contains(&name.as_str())) {
-        Some(name) => Err(invalid("inputs", name)),
+        Some(name) => {
+            let expected = format!("the inputs of a model are {}", ModelInputs::NAMES.join(", "));
+            Err(invalid("tensor of inputs.safetensors", name, &expected))
+        }
         None => Ok(ModelInputs::from_named(&tensors, device)?),
     }
 }
 
-/// Labels as the head takes them: HF tells them by their type and shape, too.
+/// Converts labels to the type that the head needs. Like HF, infers it from the element type and the shape.
 fn read_labels<M: Model>(labels: TensorData, model: &M, device: &Device) -> Result<Labels, TrainError> {
     let shape = labels.shape().to_vec();
     match (shape.as_slice(), labels.dtype().is_float()) {
@@ -51,7 +55,10 @@ fn read_labels<M: Model>(labels: TensorData, model: &M, device: &Device) -> Resu
         ([_, _], false) => Ok(Labels::Tokens(Tensor::from_data(labels, device))),
         ([batch], true) => Ok(Labels::Values(Tensor::<1>::from_data(labels, device).reshape([*batch, 1]))),
         ([_, _], true) => Ok(Labels::Values(Tensor::from_data(labels, device))),
-        _ => Err(invalid("labels", &format!("{shape:?} for a {}", model.head().name()))),
+        _ => {
+            let found = format!("of shape {shape:?} for a {} head", model.head().name());
+            Err(invalid("labels", &found, "labels are [batch] or [batch, n]"))
+        }
     }
 }
 
@@ -98,7 +105,6 @@ fn resnet_tensors(model: &ResNet, inputs: &ModelInputs) -> Result<Tensors, Train
     Ok(produced)
 }
 
-fn invalid(what: &'static str, found: &str) -> TrainError {
-    let expected = "that is not how a case looks".into();
-    ModelError::InvalidInput { what, found: found.into(), expected }.into()
+fn invalid(what: &'static str, found: &str, expected: &str) -> TrainError {
+    ModelError::InvalidInput { what, found: found.into(), expected: expected.into() }.into()
 }

@@ -1,4 +1,4 @@
-//! Probe cases: first step, gradients, trajectory, evaluation.
+//! Golden cases of probes: the first step with its gradients, a training trajectory and the evaluation.
 
 use std::path::Path;
 
@@ -34,7 +34,7 @@ pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<Comparison>, Tra
     }))
 }
 
-/// Adds `hard.<mask>` for every `final.<mask>`: hard masks after training must agree entry by entry.
+/// Adds the hard mask `hard.<mask>` for every `final.<mask>`. Hard masks after training must be equal.
 fn add_hard_masks(tensors: &mut Tensors) {
     let masks = tensors.iter().filter_map(|(name, data)| {
         let mask = name.strip_prefix("final.").filter(|name| name.ends_with("_mask_params"))?;

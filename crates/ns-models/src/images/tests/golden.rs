@@ -1,4 +1,4 @@
-//! Against HF's image processors, file by file (tests/golden/images).
+//! Compares preprocessed images with the results of HF's image processors (tests/golden/images).
 
 use std::path::{Path, PathBuf};
 
@@ -7,8 +7,8 @@ use burn::tensor::{Device, TensorData};
 use crate::checkpoint::Checkpoint;
 use crate::images::ImagePreprocessor;
 
-/// JPEG decoders round differently, and spread colours differently over edges; this one's pixels lie within 2 of
-/// libjpeg's but for a few.
+/// Tolerance for JPEG files. Decoders differ in rounding and in chroma upsampling at edges; all but a few pixels are
+/// within 2 of libjpeg's.
 const LARGEST_MEAN_JPEG_ERROR: f32 = 0.01;
 
 fn folder() -> PathBuf {
@@ -21,7 +21,7 @@ fn paths(folder: &Path) -> Vec<PathBuf> {
     paths
 }
 
-/// The variants with their cases: an image file, and its `pixel_values`.
+/// All test cases: the folder of an image processor, an image file, and the file with the expected `pixel_values`.
 fn cases() -> Vec<(PathBuf, PathBuf, PathBuf)> {
     let (variants, images): (Vec<_>, Vec<_>) = paths(&folder()).into_iter().partition(|path| path.is_dir());
     let mut cases = Vec::new();

@@ -1,25 +1,26 @@
-//! An axis: which values it covers, where each lies, and which of them are labelled.
+//! Axes: range, scale and tick labels.
 
 use super::number::{drawable, log_tick, tick};
 
-/// About how many labels an axis gets.
-const WANTED_TICKS: f64 = 6.0;
-/// No axis gets more labels than this.
-const MOST_TICKS: usize = 14;
+/// Approximate number of labels on a linear axis.
+const TARGET_TICKS: f64 = 6.0;
+/// Largest number of labels on an axis.
+const MAX_TICKS: usize = 14;
 
-/// Smaller numbers count as zero, so that no step between ticks vanishes.
+/// Numbers below this are treated as zero, so that the step between ticks never becomes zero.
 const TINY: f64 = 1e-290;
 
-/// The values from `low` to `high`, evenly or logarithmically spaced.
+/// A linear or logarithmic axis from `low` to `high`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Axis {
     low: f64,
     high: f64,
     log: bool,
+    /// Whether all ticks are whole numbers.
     whole: bool,
 }
 
-/// A labelled value of an axis.
+/// A value of an axis and its label.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Tick {
     pub(super) value: f64,
@@ -27,36 +28,37 @@ pub(super) struct Tick {
 }
 
 impl Axis {
-    /// A linear axis from `low` to `high`.
+    /// Creates a linear axis from `low` to `high`.
     pub(super) fn new(low: f64, high: f64) -> Self {
         Self { low, high, log: false, whole: false }
     }
 
-    /// A linear axis around all drawable `values`, or nothing if there are none.
+    /// Creates a linear axis that contains all drawable `values`, or returns `None` if no value is drawable.
     pub(super) fn linear(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let (low, high) = extent(values.into_iter().filter(|&value| drawable(value)))?;
         let (low, high) = padded(low, high);
         Some(Self::new(low, high))
     }
 
-    /// A logarithmic axis around all drawable `values` above zero, or nothing if there are none.
+    /// Creates a logarithmic axis that contains all drawable `values` above zero, or returns `None` if there are no
+    /// such values.
     pub(super) fn logarithmic(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let (low, high) = extent(values.into_iter().filter(|&value| shown_on_log(value)))?;
         let (low, high) = padded(low.log10(), high.log10());
         Some(Self { log: true, ..Self::new(10f64.powf(low.max(-300.0)), 10f64.powf(high.min(300.0))) })
     }
 
-    /// The same axis with whole numbers at its ticks, where it is long enough for two of them.
+    /// Restricts the ticks of the axis to whole numbers if its range is at least 2.
     pub(super) fn whole_ticks(self) -> Self {
         Self { whole: self.high - self.low >= 2.0, ..self }
     }
 
-    /// Whether `value` has a place on this kind of axis.
+    /// Whether `value` can be drawn on this axis.
     pub(super) fn shows(&self, value: f64) -> bool {
         if self.log { shown_on_log(value) } else { drawable(value) }
     }
 
-    /// Where `value` lies: 0 at the low end, 1 at the high end.
+    /// Returns the relative position of `value`: 0 at the low end, 1 at the high end.
     pub(super) fn fraction(&self, value: f64) -> f64 {
         if self.log {
             let (low, high) = (self.low.log10(), self.high.log10());
@@ -66,7 +68,7 @@ impl Axis {
         }
     }
 
-    /// The labelled values, ascending.
+    /// Returns the ticks in ascending order.
     pub(super) fn ticks(&self) -> Vec<Tick> {
         if self.log {
             let ticks = self.log_ticks();
@@ -78,12 +80,12 @@ impl Axis {
     }
 
     fn linear_ticks(&self) -> Vec<Tick> {
-        let mut step = nice_step((self.high - self.low) / WANTED_TICKS);
+        let mut step = nice_step((self.high - self.low) / TARGET_TICKS);
         if self.whole {
             step = step.max(1.0);
         }
         let first = (self.low / step - 1e-6).ceil();
-        (0..MOST_TICKS)
+        (0..MAX_TICKS)
             .map(|index| (first + index as f64) * step)
             .take_while(|&value| value <= self.high + step * 1e-6)
             .map(|value| Tick { value, label: tick(value, step) })
@@ -93,7 +95,7 @@ impl Axis {
     fn log_ticks(&self) -> Vec<Tick> {
         let (first, last) = (self.low.log10().floor() as i32, self.high.log10().ceil() as i32);
         let decades = (last - first).max(1);
-        let stride = (decades as usize).div_ceil(MOST_TICKS / 2);
+        let stride = (decades as usize).div_ceil(MAX_TICKS / 2);
         let factors: &[f64] = if decades <= 3 { &[1.0, 2.0, 5.0] } else { &[1.0] };
         (first..=last)
             .step_by(stride)
@@ -108,6 +110,7 @@ fn shown_on_log(value: f64) -> bool {
     drawable(value) && value > TINY
 }
 
+/// Returns the smallest and the largest value.
 fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     values.fold(None, |extent, value| match extent {
         None => Some((value, value)),
@@ -115,7 +118,7 @@ fn extent(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     })
 }
 
-/// Some room at both ends; a single value comes to lie in the middle.
+/// Adds a margin at both ends. A range of a single value is centred on it.
 fn padded(low: f64, high: f64) -> (f64, f64) {
     let largest = low.abs().max(high.abs());
     let span = high - low;
@@ -129,7 +132,7 @@ fn padded(low: f64, high: f64) -> (f64, f64) {
     (low - room, high + room)
 }
 
-/// The next larger number of the form 1, 2 or 5 times a power of ten.
+/// Rounds up to the next number of the form 1, 2 or 5 times a power of ten.
 fn nice_step(step: f64) -> f64 {
     let power = 10f64.powf(step.log10().floor());
     let factor = [1.0, 2.0, 5.0].into_iter().find(|factor| factor * power >= step * (1.0 - 1e-9)).unwrap_or(10.0);
@@ -163,9 +166,9 @@ mod tests {
         assert_eq!(Axis::logarithmic([0.0, -1.0]), None);
         for value in [0.0, 5e-324, 1e299, -1e299, 3.5] {
             let axis = Axis::linear([value]);
-            assert!(axis.is_some_and(|axis| axis.ticks().len() <= MOST_TICKS), "{value}");
+            assert!(axis.is_some_and(|axis| axis.ticks().len() <= MAX_TICKS), "{value}");
         }
         assert!(Axis::linear([-9e299, 9e299]).is_some_and(|axis| axis.fraction(0.0) == 0.5));
-        assert!(Axis::logarithmic([1e-289, 1e299]).is_some_and(|axis| axis.ticks().len() <= MOST_TICKS));
+        assert!(Axis::logarithmic([1e-289, 1e299]).is_some_and(|axis| axis.ticks().len() <= MAX_TICKS));
     }
 }

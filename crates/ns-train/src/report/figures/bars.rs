@@ -9,14 +9,14 @@ use super::number::drawable;
 use super::text::{fitted, width};
 use super::theme::{GRID, INK, MUTED, TICK, VALUE};
 
-/// Part of a group's width that its bars take.
-const FILLED: f64 = 0.86;
-/// Greatest width of a bar, in pixels, where there are few of them.
-const WIDEST_BAR: f64 = 130.0;
-/// Height that a value needs above its bar.
+/// Share of the width of a group that its bars fill.
+const FILL: f64 = 0.86;
+/// Largest width of a bar, in pixels.
+const MAX_BAR_WIDTH: f64 = 130.0;
+/// Height of a value above its bar, in pixels.
 const VALUE_HEIGHT: i32 = 26;
 
-/// One bar: a mean, and a whisker of the standard deviation to both sides if there is one.
+/// One bar: a mean and, optionally, a standard deviation that is drawn as a whisker in both directions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Bar {
     pub(super) mean: Option<f64>,
@@ -24,16 +24,16 @@ pub(super) struct Bar {
     pub(super) colour: RGBColor,
 }
 
-/// Bars that belong together, from left to right.
+/// Bars with a common label, from left to right.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Group<'a> {
     pub(super) label: &'a str,
     pub(super) bars: Vec<Bar>,
-    /// A value that a line across all bars marks.
+    /// A value that is marked with a line across all bars of the group.
     pub(super) mark: Option<f64>,
 }
 
-/// Draws `groups` into equal parts of the frame's width, whose vertical axis starts at zero.
+/// Draws `groups` side by side with equal widths. The vertical axis of the frame starts at zero.
 pub(super) fn draw_groups<B: DrawingBackend>(canvas: &mut Canvas<B>, groups: &[Group<'_>], frame: &Frame) -> Drawn<B> {
     let slot = f64::from(frame.area.width()) / groups.len().max(1) as f64;
     for (index, group) in groups.iter().enumerate() {
@@ -50,9 +50,9 @@ fn draw_group<B: DrawingBackend>(
     frame: &Frame,
 ) -> Drawn<B> {
     let count = group.bars.len().max(1) as f64;
-    let bar_width = (slot * FILLED / count).min(WIDEST_BAR);
+    let bar_width = (slot * FILL / count).min(MAX_BAR_WIDTH);
     let (left, right) = (middle - bar_width * count / 2.0, middle + bar_width * count / 2.0);
-    let mark = group.mark.filter(|&mark| drawable(mark)).map(|mark| inside(frame, mark));
+    let mark = group.mark.filter(|&mark| drawable(mark)).map(|mark| clamped_row(frame, mark));
     for (index, bar) in group.bars.iter().enumerate() {
         let start = left + bar_width * index as f64;
         let span = (start.round() as i32 + 1, (start + bar_width).round() as i32 - 1);
@@ -81,7 +81,7 @@ fn draw_bar<B: DrawingBackend>(
         let label = value_label("n/a", right - left);
         return canvas.text("n/a", (middle, base - 16), label.coloured(MUTED));
     };
-    let mut top = inside(frame, mean);
+    let mut top = clamped_row(frame, mean);
     canvas.fill(Area::new((left, top), (right, base)), bar.colour)?;
     if let Some(deviation) = bar.deviation.filter(|&deviation| drawable(deviation)) {
         top = draw_whisker(canvas, middle, (mean - deviation.abs(), mean + deviation.abs()), frame)?.min(top);
@@ -91,7 +91,7 @@ fn draw_bar<B: DrawingBackend>(
     canvas.text(&text, at, value_label(&text, right - left))
 }
 
-/// Four digits or the whole part, whatever is more.
+/// Formats a value with up to three decimals: four digits, or the whole part if it is longer.
 fn value_text(value: f64) -> String {
     match value.abs() {
         large if large >= 100.0 => format!("{value:.0}"),
@@ -100,21 +100,22 @@ fn value_text(value: f64) -> String {
     }
 }
 
-/// Draws the line from `low` to `high` with its ends and returns the pixel row of its upper end.
+/// Draws a whisker from `low` to `high` and returns the pixel row of its upper end.
 fn draw_whisker<B: DrawingBackend>(
     canvas: &mut Canvas<B>,
     column: i32,
     (low, high): (f64, f64),
     frame: &Frame,
 ) -> Result<i32, plotters::drawing::DrawingAreaErrorKind<B::ErrorType>> {
-    let (top, bottom) = (inside(frame, high), inside(frame, low));
+    let (top, bottom) = (clamped_row(frame, high), clamped_row(frame, low));
     canvas.down(column, (top, bottom), 2, INK)?;
     canvas.across((column - 8, column + 8), top, 2, INK)?;
     canvas.across((column - 8, column + 8), bottom, 2, INK)?;
     Ok(top)
 }
 
-/// The row of a value's text: right above its bar, or above the mark where that would cross the text.
+/// Returns the pixel row of the text of a value: directly above its bar, or above the mark if the mark would cross the
+/// text.
 fn value_row(top: i32, mark: Option<i32>) -> i32 {
     let top = match mark {
         Some(mark) if mark <= top && mark > top - VALUE_HEIGHT => mark,
@@ -123,18 +124,18 @@ fn value_row(top: i32, mark: Option<i32>) -> i32 {
     top - VALUE_HEIGHT / 2 - 2
 }
 
-/// As large as `text` fits between the edges of a bar that is `bar_width` pixels wide.
+/// Returns a text style in which `text` fits the width of its bar, in pixels.
 fn value_label(text: &str, bar_width: i32) -> Label {
     let room = f64::from(bar_width - 4) * VALUE / width(text, VALUE);
     Label::new(VALUE.min(room)).centred()
 }
 
-/// The pixel row of `value`, held within the frame.
-fn inside(frame: &Frame, value: f64) -> i32 {
+/// Returns the pixel row of `value`, clamped to the frame.
+fn clamped_row(frame: &Frame, value: f64) -> i32 {
     frame.row(value).clamp(frame.area.top, frame.area.bottom)
 }
 
-/// Light lines between the groups, which lead the eye from a label to its bars.
+/// Draws light separators between the labels of the groups.
 pub(super) fn draw_separators<B: DrawingBackend>(canvas: &mut Canvas<B>, groups: usize, frame: &Frame) -> Drawn<B> {
     let area = frame.area;
     for index in 1..groups {

@@ -1,4 +1,4 @@
-//! The few drawing operations that all figures are made of, over any plotters backend.
+//! The drawing operations that all figures use, for any plotters backend.
 
 use plotters::backend::DrawingBackend;
 use plotters::drawing::DrawingAreaErrorKind;
@@ -11,15 +11,15 @@ use super::theme::{INK, WHITE};
 /// The result of a drawing operation on the backend `B`.
 pub(super) type Drawn<B> = Result<(), DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
 
-/// A position: pixels from the left, pixels from the top.
+/// A position: pixels from the left and pixels from the top.
 pub(super) type Point = (i32, i32);
 
 /// The SVG backend divides text sizes by this number.
 const SVG_TEXT_SCALE: f64 = 1.24;
-/// The SVG backend centres on small letters; this many em lower are the centres of capitals and digits.
+/// The SVG backend centres text on the small letters. The centre of capitals and digits is this much lower, in em.
 const SVG_CAPITAL_SHIFT: f64 = 0.09;
 
-/// A rectangle.
+/// A rectangle, in pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Area {
     pub(super) left: i32,
@@ -42,18 +42,19 @@ impl Area {
     }
 }
 
-/// How a text is set: size in pixels an em, colour, and where its anchor lies.
+/// Style of a text: size in pixels per em, colour and alignment.
 #[derive(Clone, Copy)]
 pub(super) struct Label {
     pub(super) size: f64,
     pub(super) colour: RGBColor,
+    /// Horizontal position of the anchor within the text.
     pub(super) align: HPos,
-    /// Reads from bottom to top.
+    /// Whether the text is rotated to read from bottom to top.
     pub(super) upright: bool,
 }
 
 impl Label {
-    /// Dark text that starts at its anchor.
+    /// Creates a style for dark text that starts at its anchor.
     pub(super) fn new(size: f64) -> Self {
         Self { size, colour: INK, align: HPos::Left, upright: false }
     }
@@ -62,6 +63,7 @@ impl Label {
         Self { align: HPos::Center, ..self }
     }
 
+    /// Aligns the end of the text to its anchor.
     pub(super) fn ending(self) -> Self {
         Self { align: HPos::Right, ..self }
     }
@@ -75,41 +77,45 @@ impl Label {
     }
 }
 
-/// A sheet to draw on, in pixels of the figure whatever the backend's resolution.
+/// A drawing surface. All coordinates are pixels of the figure, independent of the resolution of the backend.
 pub(super) struct Canvas<B: DrawingBackend> {
     backend: B,
+    /// Units of the backend per pixel of the figure.
     scale: i32,
     raster: bool,
 }
 
 impl<B: DrawingBackend> Canvas<B> {
-    /// A sheet whose backend keeps text as text and has `scale` units for every pixel.
+    /// Creates a canvas for a vector backend with `scale` units per pixel of the figure. Text remains text.
     pub(super) fn vector(backend: B, scale: i32) -> Self {
         Self { backend, scale, raster: false }
     }
 
-    /// A sheet whose backend has `scale` pixels for every pixel of the figure.
+    /// Creates a canvas for a bitmap backend with `scale` pixels per pixel of the figure.
     pub(super) fn raster(backend: B, scale: i32) -> Self {
         Self { backend, scale, raster: true }
     }
 
-    /// Ends the drawing.
+    /// Finishes the drawing.
     pub(super) fn finish(mut self) -> Drawn<B> {
         self.backend.present().map_err(DrawingAreaErrorKind::BackendError)
     }
 
+    /// Fills the whole canvas with white.
     pub(super) fn background(&mut self) -> Drawn<B> {
         let (width, height) = self.backend.get_size();
         let corner = (width as i32 / self.scale, height as i32 / self.scale);
         self.fill(Area::new((0, 0), corner), WHITE)
     }
 
+    /// Fills a rectangle.
     pub(super) fn fill(&mut self, area: Area, colour: RGBColor) -> Drawn<B> {
         let (from, to) = (self.scaled((area.left, area.top)), self.scaled((area.right, area.bottom)));
         let style = ShapeStyle::from(colour).filled();
         self.backend.draw_rect(from, to, &style, true).map_err(DrawingAreaErrorKind::BackendError)
     }
 
+    /// Draws a filled circle.
     pub(super) fn dot(&mut self, centre: Point, radius: u32, colour: RGBColor) -> Drawn<B> {
         let (centre, style) = (self.scaled(centre), ShapeStyle::from(colour).filled());
         self.backend
@@ -117,11 +123,11 @@ impl<B: DrawingBackend> Canvas<B> {
             .map_err(DrawingAreaErrorKind::BackendError)
     }
 
-    /// A line through `points`, which may lie between the pixels; a dot if they all coincide.
+    /// Draws a line through `points`, which may lie between pixels. If all points coincide, draws a dot.
     pub(super) fn path(&mut self, points: &[(f64, f64)], thickness: u32, colour: RGBColor) -> Drawn<B> {
         let scale = f64::from(self.scale);
-        let fine = |(x, y): (f64, f64)| ((x * scale).round() as i32, (y * scale).round() as i32);
-        let mut points: Vec<Point> = points.iter().map(|&point| fine(point)).collect();
+        let to_units = |(x, y): (f64, f64)| ((x * scale).round() as i32, (y * scale).round() as i32);
+        let mut points: Vec<Point> = points.iter().map(|&point| to_units(point)).collect();
         points.dedup();
         let thickness = thickness * self.scale as u32;
         if let [only] = points[..] {
@@ -135,30 +141,31 @@ impl<B: DrawingBackend> Canvas<B> {
         if !self.raster {
             return self.backend.draw_path(points, &style).map_err(DrawingAreaErrorKind::BackendError);
         }
-        // plotters' bitmaps lengthen the joint of a sharp bend without limit, so each piece is drawn by itself.
+        // The bitmap backend of plotters draws arbitrarily long miter joints at sharp bends. Separate segments with
+        // round joints avoid them.
         let joint = ShapeStyle::from(colour).filled();
-        for piece in points.windows(2) {
-            self.backend.draw_path(piece.iter().copied(), &style).map_err(DrawingAreaErrorKind::BackendError)?;
+        for segment in points.windows(2) {
+            self.backend.draw_path(segment.iter().copied(), &style).map_err(DrawingAreaErrorKind::BackendError)?;
             self.backend
-                .draw_circle(piece[1], thickness / 2, &joint, true)
+                .draw_circle(segment[1], thickness / 2, &joint, true)
                 .map_err(DrawingAreaErrorKind::BackendError)?;
         }
         Ok(())
     }
 
-    /// A horizontal line of crisp edges.
+    /// Draws a horizontal line with sharp edges.
     pub(super) fn across(&mut self, (left, right): (i32, i32), y: i32, thickness: i32, colour: RGBColor) -> Drawn<B> {
         let top = y - thickness / 2;
         self.fill(Area::new((left, top), (right, top + thickness)), colour)
     }
 
-    /// A vertical line of crisp edges.
+    /// Draws a vertical line with sharp edges.
     pub(super) fn down(&mut self, x: i32, (top, bottom): (i32, i32), thickness: i32, colour: RGBColor) -> Drawn<B> {
         let left = x - thickness / 2;
         self.fill(Area::new((left, top), (left + thickness, bottom)), colour)
     }
 
-    /// A horizontal dashed line.
+    /// Draws a horizontal dashed line.
     pub(super) fn dashes(&mut self, (left, right): (i32, i32), y: i32, colour: RGBColor) -> Drawn<B> {
         for start in (left..right).step_by(20) {
             self.across((start, right.min(start + 12)), y, 3, colour)?;
@@ -166,7 +173,7 @@ impl<B: DrawingBackend> Canvas<B> {
         Ok(())
     }
 
-    /// `text` whose capitals are centred on the height of `at`.
+    /// Draws `text` so that its capitals are vertically centred on `at`. Control characters become spaces.
     pub(super) fn text(&mut self, text: &str, at: Point, label: Label) -> Drawn<B> {
         let text = text.replace(char::is_control, " ");
         if self.raster { self.raster_text(&text, at, label) } else { self.vector_text(&text, at, label) }
@@ -175,14 +182,14 @@ impl<B: DrawingBackend> Canvas<B> {
     fn vector_text(&mut self, text: &str, at: Point, label: Label) -> Drawn<B> {
         let (size, (x, y)) = (label.size * f64::from(self.scale), self.scaled(at));
         let shift = (SVG_CAPITAL_SHIFT * size).round() as i32;
-        let (at, turn) = if label.upright {
+        let (at, rotation) = if label.upright {
             ((x + shift, y), FontTransform::Rotate270)
         } else {
             ((x, y + shift), FontTransform::None)
         };
         let font = FontDesc::new(FontFamily::SansSerif, size * SVG_TEXT_SCALE, FontStyle::Normal);
         let style = TextStyle {
-            font: font.transform(turn),
+            font: font.transform(rotation),
             color: label.colour.to_backend_color(),
             pos: Pos::new(label.align, VPos::Center),
         };
@@ -198,10 +205,10 @@ impl<B: DrawingBackend> Canvas<B> {
             HPos::Right => -width,
         };
         let pixels = text::rasterise(text, size).map_err(|_| DrawingAreaErrorKind::LayoutError)?;
-        for (right, below, cover) in pixels {
-            let right = right + start;
-            let at = if label.upright { (x + below, y - right) } else { (x + right, y + below) };
-            let colour = label.colour.mix(f64::from(cover)).to_backend_color();
+        for (x_offset, y_offset, coverage) in pixels {
+            let x_offset = x_offset + start;
+            let at = if label.upright { (x + y_offset, y - x_offset) } else { (x + x_offset, y + y_offset) };
+            let colour = label.colour.mix(f64::from(coverage)).to_backend_color();
             self.backend.draw_pixel(at, colour).map_err(DrawingAreaErrorKind::BackendError)?;
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! One or two circuits over the parts of a model: for each part a bar of what is in which circuit.
+//! Circuit maps: for each part of a model, a bar that shows how many parameters are in which circuit.
 
 use std::path::Path;
 
@@ -8,28 +8,32 @@ use super::canvas::{Area, Canvas, Drawn, Label};
 use super::error::{FigureError, check_number};
 use super::frame::{draw_no_data, draw_title_at};
 use super::grid::{Cells, CircuitCell, CircuitGrid};
-use super::grid_frame::{GridFrame, MARGIN, MOST_COLUMNS, MOST_ROWS, Wish};
+use super::grid_frame::{GridFrame, GridSpec, MARGIN, MAX_COLUMNS, MAX_ROWS};
 use super::legend;
 use super::map_style::MapStyle;
 use super::output::{Figure, ImageFormat, save_as};
 use super::text::fitted;
 use super::theme::{MUTED, TRACK};
 
-/// Least width of a cell, in pixels.
-const LEAST_CELL: i32 = 92;
-/// Size of numbers below bars, as a part of that of names.
-const NUMBER: f64 = 0.72;
-/// Half the distance of a bar from the next in its row.
+/// Smallest width of a cell, in pixels.
+const MIN_CELL_WIDTH: i32 = 92;
+/// Text size of the numbers below bars, relative to the size of names.
+const NUMBER_SCALE: f64 = 0.72;
+/// Half the distance between neighbouring bars, in pixels.
 const SIDE: i32 = 5;
 
-/// Draws `grid` into one file: a row a layer, a bar a cell, with shares in percent below it.
+/// Draws a circuit map to the file `path`.
+///
+/// Each cell of `grid` is a bar with the colours of `style`. The percentages of its parameters that are in the circuits
+/// are below the bar if rows are tall enough. Without rows, the figure shows `no data`.
 ///
 /// # Errors
-/// When there are more rows or columns than a page can show, a fixed size is too small for them, or drawing or writing
-/// fails.
+/// Returns [`FigureError::TooMany`] for more than 200 rows or 130 columns, [`FigureError::TooSmall`] if the size in
+/// `style` is too small for the cells, and [`FigureError::Draw`] or [`FigureError::Write`] if the file cannot be drawn
+/// or written.
 pub fn circuit_map(path: &Path, format: ImageFormat, grid: &CircuitGrid, style: &MapStyle) -> Result<(), FigureError> {
-    check_number("rows", grid.rows.len(), MOST_ROWS)?;
-    check_number("columns", grid.columns.len(), MOST_COLUMNS)?;
+    check_number("rows", grid.rows.len(), MAX_ROWS)?;
+    check_number("columns", grid.columns.len(), MAX_COLUMNS)?;
     let map = CircuitMap::new(grid, style);
     map.frame.check(map.size)?;
     save_as(path, format, &map)
@@ -40,7 +44,7 @@ struct CircuitMap<'a> {
     style: &'a MapStyle,
     entries: Vec<legend::Entry>,
     frame: GridFrame,
-    /// Width and height.
+    /// Width and height in pixels.
     size: (i32, i32),
 }
 
@@ -54,21 +58,21 @@ impl<'a> CircuitMap<'a> {
             3..=8 => 44,
             _ => 32,
         };
-        let wish = Wish {
+        let spec = GridSpec {
             columns: &grid.columns,
             rows: grid.rows.iter().map(|row| row.label.as_str()).collect(),
             top: style.title_strip() + legend + caption as i32 + 14,
-            cell_width: LEAST_CELL,
+            cell_width: MIN_CELL_WIDTH,
             widest_cell: i32::MAX,
             row_height: bar + number_strip(style) + 12,
             bottom: style.size.map(|(_, height)| height - MARGIN / 2),
         };
-        let frame = GridFrame::new(style, wish);
+        let frame = GridFrame::new(style, spec);
         let size = style.size.unwrap_or((frame.right() + MARGIN, frame.bottom() + MARGIN / 2));
         Self { grid, style, entries, frame, size }
     }
 
-    /// Height below a bar that its numbers take; none where rows are too low for them.
+    /// Height of the numbers below a bar; 0 if rows are too low for numbers.
     fn number_strip(&self) -> i32 {
         let strip = number_strip(self.style);
         if self.frame.row_height() >= 2 * strip + 4 { strip } else { 0 }
@@ -114,8 +118,8 @@ impl<'a> CircuitMap<'a> {
             return Ok(());
         }
         let text = match &style.labels[..] {
-            [first, second] => format!("numbers: percent of each part in only {first} · both · only {second}"),
-            _ => "numbers: percent of each part in the circuit".to_owned(),
+            [first, second] => format!("numbers: % of each part only in {first} · in both · only in {second}"),
+            _ => "numbers: % of each part in the circuit".to_owned(),
         };
         let (text, size) = fitted(&text, number_size(style), f64::from(self.size.0 - 2 * MARGIN));
         let below = top + legend::height_at(style.label_size, &self.entries, style.width() - 2 * MARGIN);
@@ -152,7 +156,7 @@ impl Figure for CircuitMap<'_> {
 }
 
 fn number_size(style: &MapStyle) -> f64 {
-    NUMBER * style.label_size
+    NUMBER_SCALE * style.label_size
 }
 
 fn number_strip(style: &MapStyle) -> i32 {

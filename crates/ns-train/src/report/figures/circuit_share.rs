@@ -1,4 +1,4 @@
-//! Which share of every weight tensor is in the circuit.
+//! Share of each weight tensor in the circuit, as horizontal bars.
 
 use std::path::Path;
 
@@ -13,28 +13,28 @@ use super::output::{Figure, save};
 use super::text::{fitted, widest, width};
 use super::theme::{BLUE, MUTED, TICK, TITLE_STRIP, TRACK, VALUE, WIDTH};
 
-/// More rows would make a figure that no page can show.
-const MOST_ROWS: usize = 200;
+/// Largest number of rows of a legible figure.
+const MAX_ROWS: usize = 200;
 const MARGIN: i32 = 36;
 const GAP: i32 = 18;
-/// The bars get at least this width, in pixels; long names widen the figure instead.
-const LEAST_BARS: i32 = 640;
-/// Longer names widen the figure no more, so that a broken name cannot ask for an endless picture.
-const LONGEST_NAME: i32 = 2000;
+/// Smallest width of the bars, in pixels. Long names widen the figure instead.
+const MIN_BARS_WIDTH: i32 = 640;
+/// Largest width of a name, in pixels. Longer names are cut, so that the size of the image stays bounded.
+const MAX_NAME_WIDTH: i32 = 2000;
 
-/// How much of one weight tensor is in the circuit.
+/// Number of weights of one tensor in the circuit.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct LayerShare {
     /// Name of the tensor, such as `transformer.h.0.attn.c_attn`.
     pub name: String,
-    /// Number of its weights that are in the circuit.
+    /// Number of weights in the circuit.
     pub in_circuit: f64,
-    /// Number of its weights.
+    /// Number of all weights of the tensor.
     pub total: f64,
 }
 
 impl LayerShare {
-    /// The share in percent, from 0 to 100; 0 when the total is zero or a number is not finite.
+    /// Returns the percentage in the circuit, from 0 to 100. It is 0 if the total is zero or a number is not finite.
     fn percent(&self) -> f64 {
         let percent = 100.0 * self.in_circuit / self.total;
         if percent.is_finite() { percent.clamp(0.0, 100.0) } else { 0.0 }
@@ -45,16 +45,16 @@ impl LayerShare {
     }
 }
 
-/// Draws one horizontal bar a tensor, from top to bottom in the order of `layers`.
+/// Draws one horizontal bar per tensor, in the order of `layers`, to `<folder>/<stem>.svg` and `<folder>/<stem>.png`.
 ///
-/// The figure grows with the names and with the number of tensors, so that nothing is cut (only names of more than
-/// about 200 letters are).
-/// Without tensors it says `no data`.
+/// The figure grows with the names and the number of tensors; only names of more than about 200 letters are cut.
+/// Without tensors, the figure shows `no data`.
 ///
 /// # Errors
-/// When there are more than 200 tensors, the stem is no file name, or drawing or writing fails.
+/// Returns [`FigureError::TooMany`] for more than 200 tensors, [`FigureError::InvalidStem`] if the stem is not a file
+/// name, and [`FigureError::Draw`] or [`FigureError::Write`] if a file cannot be drawn or written.
 pub fn circuit_share(folder: &Path, stem: &str, title: &str, layers: &[LayerShare]) -> Result<(), FigureError> {
-    check_number("tensors", layers.len(), MOST_ROWS)?;
+    check_number("tensors", layers.len(), MAX_ROWS)?;
     save(folder, stem, &CircuitShare { title, layers })
 }
 
@@ -100,7 +100,7 @@ impl CircuitShare<'_> {
         canvas.fill(bar(area.right), TRACK)?;
         canvas.fill(bar(frame.column(layer.percent())), BLUE)?;
         let label = Label::new(self.text_size()).ending();
-        let (name, size) = fitted(&layer.name, label.size, f64::from(LONGEST_NAME));
+        let (name, size) = fitted(&layer.name, label.size, f64::from(MAX_NAME_WIDTH));
         canvas.text(&name, (area.left - GAP, middle), Label { size, ..label })?;
         let percent = (area.right + GAP + self.percent_width(), middle);
         canvas.text(&percent_text(layer), percent, label)?;
@@ -108,16 +108,16 @@ impl CircuitShare<'_> {
         canvas.text(&layer.counts(), counts, label.coloured(MUTED))
     }
 
-    /// Where the bars are.
+    /// Returns the area of the bars.
     fn plot(&self) -> Area {
         let names = widest(self.layers.iter().map(|layer| layer.name.as_str()), self.text_size());
-        let left = MARGIN + names.min(LONGEST_NAME) + GAP;
-        let right = (WIDTH - MARGIN - self.numbers_width() - GAP).max(left + LEAST_BARS);
+        let left = MARGIN + names.min(MAX_NAME_WIDTH) + GAP;
+        let right = (WIDTH - MARGIN - self.numbers_width() - GAP).max(left + MIN_BARS_WIDTH);
         let rows = self.row_height() * self.layers.len().max(1) as i32;
         Area::new((left, TITLE_STRIP), (right, TITLE_STRIP + rows))
     }
 
-    /// Tall rows when there are few of them.
+    /// Returns the height of a row in pixels. Rows are taller if there are few of them.
     fn row_height(&self) -> i32 {
         match self.layers.len() {
             0..=2 => 120,
@@ -132,7 +132,7 @@ impl CircuitShare<'_> {
     }
 
     fn percent_width(&self) -> i32 {
-        width("100.0 %", self.text_size()).ceil() as i32
+        width("100.0%", self.text_size()).ceil() as i32
     }
 
     fn numbers_width(&self) -> i32 {
@@ -142,7 +142,7 @@ impl CircuitShare<'_> {
 }
 
 fn percent_text(layer: &LayerShare) -> String {
-    format!("{:.1} %", layer.percent())
+    format!("{:.1}%", layer.percent())
 }
 
 #[cfg(test)]
@@ -161,7 +161,7 @@ mod tests {
             [layer("transformer.h.0.attn.c_attn", 19_712.0, 49_152.0), layer("transformer.h.0.mlp.c_fc", 0.0, 0.0)];
         circuit_share(folder.path(), "share", "Circuit", &layers)?;
         let svg = folder.svg("share");
-        for text in ["transformer.h.0.attn.c_attn", "19 712 / 49 152", "40.1 %", "0 / 0", "0.0 %"] {
+        for text in ["transformer.h.0.attn.c_attn", "19,712 / 49,152", "40.1%", "0 / 0", "0.0%"] {
             assert!(svg.contains(text), "{text}");
         }
         assert_eq!(folder.png_size("share").0, 1600);

@@ -1,9 +1,9 @@
-//! Colours as users write them.
+//! Colours in configuration files.
 
 use plotters::style::RGBColor;
 use serde::{Deserialize, Serialize};
 
-/// Names with the values that CSS and matplotlib give them.
+/// Colour names with their values in CSS and matplotlib.
 const NAMES: [(&str, [u8; 3]); 30] = [
     ("black", [0, 0, 0]),
     ("blue", [0, 0, 255]),
@@ -37,36 +37,37 @@ const NAMES: [(&str, [u8; 3]); 30] = [
     ("yellow", [255, 255, 0]),
 ];
 
-/// A colour: one of the usual names, or `#rrggbb`.
+/// An RGB colour. In text, it is a name such as `red` or `#rrggbb`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Colour {
-    /// Red.
+    /// Red, from 0 to 255.
     pub red: u8,
-    /// Green.
+    /// Green, from 0 to 255.
     pub green: u8,
-    /// Blue.
+    /// Blue, from 0 to 255.
     pub blue: u8,
 }
 
 impl Colour {
-    /// The colour of these shares of red, green and blue.
+    /// Creates a colour from its red, green and blue values.
     pub const fn new(red: u8, green: u8, blue: u8) -> Self {
         Self { red, green, blue }
     }
 
-    /// What is seen of it at this opacity before white, or of any other colour behind.
+    /// Blends the colour with the colour behind it. An opacity of 1 returns the colour itself.
     pub(super) fn over(self, behind: Self, opacity: f64) -> Self {
         let mix =
             |front: u8, behind: u8| (f64::from(front) * opacity + f64::from(behind) * (1.0 - opacity)).round() as u8;
         Self::new(mix(self.red, behind.red), mix(self.green, behind.green), mix(self.blue, behind.blue))
     }
 
-    /// How light it looks, from 0 to 1 (the luma of ITU-R BT.601).
+    /// Returns the perceived lightness, from 0 to 1 (the luma of ITU-R BT.601).
     pub(super) fn lightness(self) -> f64 {
         (0.299 * f64::from(self.red) + 0.587 * f64::from(self.green) + 0.114 * f64::from(self.blue)) / 255.0
     }
 
+    /// Converts to the colour type of plotters.
     pub(super) fn rgb(self) -> RGBColor {
         RGBColor(self.red, self.green, self.blue)
     }
@@ -85,7 +86,7 @@ impl TryFrom<String> for Colour {
             Some(value) => Ok(Self::new((value >> 16) as u8, (value >> 8) as u8, value as u8)),
             None => {
                 let names: Vec<_> = NAMES.iter().map(|(name, _)| *name).collect();
-                Err(format!("`{text}` is no colour; write #rrggbb or one of {}", names.join(", ")))
+                Err(format!("`{text}` is not a colour; use #rrggbb or one of {}", names.join(", ")))
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Curves over the epochs, one panel a quantity.
+//! Curves in panels, one panel per quantity.
 
 use std::path::Path;
 
@@ -11,24 +11,28 @@ use super::output::{Figure, save};
 use super::panel::{Panel, draw_panel, legend_strip};
 use super::theme::{HEIGHT, TITLE_STRIP, WIDTH};
 
-/// Distance between panels and to the edges.
+/// Distance between panels and to the edges of the figure, in pixels.
 const MARGIN: i32 = 36;
-/// Least height of a panel below its legend.
-const LEAST_HEIGHT: i32 = 420;
-/// More panels or series would make a figure that no page can show.
-const MOST_PANELS: usize = 12;
-const MOST_SERIES: usize = 32;
+/// Smallest height of a panel without its legend, in pixels.
+const MIN_HEIGHT: i32 = 420;
+/// Largest number of panels in a legible figure.
+const MAX_PANELS: usize = 12;
+/// Largest number of series in a legible panel.
+const MAX_SERIES: usize = 32;
 
-/// Draws `panels` side by side (from three on in rows) with the epochs as shared horizontal quantity.
+/// Draws `panels` to `<folder>/<stem>.svg` and `<folder>/<stem>.png`. Two panels are side by side; more are arranged in
+/// a grid.
 ///
-/// A panel without a single value to draw says `no data`, and so does a figure without panels.
+/// A panel without drawable values and a figure without panels show `no data`.
 ///
 /// # Errors
-/// When there are more than 12 panels or 32 series in one, the stem is no file name, or drawing or writing fails.
+/// Returns [`FigureError::TooMany`] for more than 12 panels or more than 32 series in a panel,
+/// [`FigureError::InvalidStem`] if the stem is not a file name, and [`FigureError::Draw`] or [`FigureError::Write`] if
+/// a file cannot be drawn or written.
 pub fn curves(folder: &Path, stem: &str, title: &str, panels: &[Panel]) -> Result<(), FigureError> {
-    check_number("panels", panels.len(), MOST_PANELS)?;
+    check_number("panels", panels.len(), MAX_PANELS)?;
     for panel in panels {
-        check_number("series in a panel", panel.series.len(), MOST_SERIES)?;
+        check_number("series in a panel", panel.series.len(), MAX_SERIES)?;
     }
     save(folder, stem, &Curves { title, panels })
 }
@@ -42,9 +46,9 @@ impl Figure for Curves<'_> {
     fn size(&self) -> (u32, u32) {
         let (columns, rows) = grid(self.panels.len());
         let width = WIDTH.max(600 * columns);
-        let usual = if (columns, rows) == (2, 1) { 800 } else { HEIGHT };
-        let needed = TITLE_STRIP + rows * (LEAST_HEIGHT + self.strip(width));
-        (width as u32, usual.max(needed) as u32)
+        let default_height = if (columns, rows) == (2, 1) { 800 } else { HEIGHT };
+        let needed = TITLE_STRIP + rows * (MIN_HEIGHT + self.strip(width));
+        (width as u32, default_height.max(needed) as u32)
     }
 
     fn draw<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B> {
@@ -67,7 +71,7 @@ impl Figure for Curves<'_> {
 }
 
 impl Curves<'_> {
-    /// Height of the tallest legend, which all panels leave room for so that their axes align.
+    /// Returns the height of the tallest legend. All panels reserve it, so that their axes align.
     fn strip(&self, width: i32) -> i32 {
         let (columns, _) = grid(self.panels.len());
         let panel_width = (width - MARGIN) / columns - MARGIN;
@@ -76,7 +80,7 @@ impl Curves<'_> {
     }
 }
 
-/// Columns and rows that hold this number of panels.
+/// Returns the number of columns and rows for `panels` panels.
 fn grid(panels: usize) -> (i32, i32) {
     let columns = (panels as f64).sqrt().ceil().max(1.0) as usize;
     (columns as i32, panels.div_ceil(columns).max(1) as i32)

@@ -1,61 +1,65 @@
-//! What can go wrong when a figure is written.
+//! Errors of drawing and writing figures.
 
 use std::path::PathBuf;
 
 use thiserror::Error;
 
-/// Why a figure could not be written.
+/// Error of drawing or writing a figure.
 #[derive(Debug, Error)]
 pub enum FigureError {
-    /// The stem is not the plain name of a file.
-    #[error("`{stem}` cannot name a figure: give a file name without folder and extension")]
+    /// The stem is empty or contains a path separator or a NUL character.
+    #[error("`{stem}` is not a valid figure name; pass a file name without folder and extension")]
     InvalidStem {
         /// The stem as given.
         stem: String,
     },
-    /// More than a legible figure can hold.
-    #[error("{found} {what} are too many for one figure (at most {limit}): split them up")]
+    /// The data has more items than fit in a legible figure.
+    #[error("a figure can show at most {limit} {what}, but {found} were given; split them into several figures")]
     TooMany {
-        /// What there is too much of, such as `rows`.
+        /// The items that are too many, such as `rows`.
         what: &'static str,
-        /// The number given.
+        /// The number of items given.
         found: usize,
-        /// The number that fits.
+        /// The largest number of items.
         limit: usize,
     },
-    /// The figure asked for has no room for what is in it.
+    /// The requested size is too small for the cells of the figure.
     #[error(
-        "{width} × {height} pixels have no room for {rows} rows of {columns} cells: give a larger figsize, or none for one that fits"
+        "a figure of {width} × {height} pixels is too small for {rows} rows of {columns} cells; set a larger figsize, \
+         or remove figsize to use the size that fits"
     )]
     TooSmall {
-        /// Width asked for.
+        /// Requested width in pixels.
         width: i32,
-        /// Height asked for.
+        /// Requested height in pixels.
         height: i32,
-        /// Rows of the figure.
+        /// Number of rows.
         rows: usize,
-        /// Cells a row.
+        /// Number of cells per row.
         columns: usize,
     },
-    /// The drawing itself failed.
-    #[error("cannot draw {}", path.display())]
+    /// The drawing library failed.
+    #[error("cannot draw `{}`", path.display())]
     Draw {
-        /// The figure being drawn.
+        /// Path of the figure.
         path: PathBuf,
-        /// What the drawing library reported.
+        /// Error of the drawing library.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A file or folder could not be written.
-    #[error("cannot write {}", path.display())]
+    #[error("cannot write `{}`", path.display())]
     Write {
-        /// The file or folder.
+        /// Path of the file or folder.
         path: PathBuf,
-        /// What the operating system reported.
+        /// Error of the operating system.
         source: std::io::Error,
     },
 }
 
-/// Fails when `found` is above `limit`.
+/// Checks that `found` is at most `limit`.
+///
+/// # Errors
+/// Returns [`FigureError::TooMany`] if it is larger.
 pub(super) fn check_number(what: &'static str, found: usize, limit: usize) -> Result<(), FigureError> {
     if found > limit {
         return Err(FigureError::TooMany { what, found, limit });

@@ -1,4 +1,4 @@
-//! The plot area: two axes with grid, tick labels and names.
+//! Plot areas: two axes with grid lines, tick labels and names.
 
 use plotters::backend::DrawingBackend;
 
@@ -7,37 +7,37 @@ use super::canvas::{Area, Canvas, Drawn, Label};
 use super::text::{fitted, widest};
 use super::theme::{GRID, INK, MUTED, NAME, TICK, TITLE, TITLE_MIDDLE};
 
-/// Room below a plot area for tick labels and the axis name.
+/// Space below a plot area for tick labels and the axis name, in pixels.
 pub(super) const BELOW: i32 = 84;
-/// Distance between tick labels and the plot area.
+/// Distance between tick labels and the plot area, in pixels.
 const GAP: i32 = 12;
-/// Height of the strip for an upright axis name.
+/// Width of the strip for the name of the vertical axis, in pixels.
 const NAME_STRIP: i32 = 48;
 
-/// Room left of a plot area for the tick labels and the name of `axis`.
+/// Returns the space left of a plot area for the tick labels and the name of `axis`, in pixels.
 pub(super) fn room_left(axis: &Axis) -> i32 {
     let ticks = axis.ticks();
     widest(ticks.iter().map(|tick| tick.label.as_str()), TICK) + GAP + NAME_STRIP
 }
 
-/// The title of a figure that is `width` pixels wide.
+/// Draws the title of a figure that is `width` pixels wide.
 pub(super) fn draw_title<B: DrawingBackend>(canvas: &mut Canvas<B>, title: &str, width: i32) -> Drawn<B> {
     draw_title_at(TITLE, canvas, title, width)
 }
 
-/// The same at another size.
+/// Like [`draw_title`], but with text of the given size.
 pub(super) fn draw_title_at<B: DrawingBackend>(size: f64, canvas: &mut Canvas<B>, title: &str, width: i32) -> Drawn<B> {
     let middle = (f64::from(TITLE_MIDDLE) * size / TITLE).round() as i32;
     let (title, size) = fitted(title, size, f64::from(width - 80));
     canvas.text(&title, (width / 2, middle), Label::new(size).centred())
 }
 
-/// Says in the middle of `area` that there is nothing to show.
+/// Draws the text `no data` in the centre of `area`.
 pub(super) fn draw_no_data<B: DrawingBackend>(canvas: &mut Canvas<B>, area: Area) -> Drawn<B> {
     canvas.text("no data", area.centre(), Label::new(NAME).centred().coloured(MUTED))
 }
 
-/// A plot area and the values it spans.
+/// A plot area with its axes.
 pub(super) struct Frame {
     pub(super) area: Area,
     pub(super) x: Axis,
@@ -45,17 +45,17 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    /// The pixel column of `value`.
+    /// Returns the pixel column of `value`.
     pub(super) fn column(&self, value: f64) -> i32 {
         self.point((value, 0.0)).0.round() as i32
     }
 
-    /// The pixel row of `value`.
+    /// Returns the pixel row of `value`.
     pub(super) fn row(&self, value: f64) -> i32 {
         self.point((0.0, value)).1.round() as i32
     }
 
-    /// Column and row of a pair of values, which may lie between the pixels.
+    /// Returns the position of a pair of values, in pixels. It may lie between pixels.
     pub(super) fn point(&self, (x, y): (f64, f64)) -> (f64, f64) {
         let width = f64::from(self.area.width());
         let height = f64::from(self.area.bottom - self.area.top);
@@ -65,7 +65,7 @@ impl Frame {
         )
     }
 
-    /// Grid lines, tick labels and name of the horizontal axis.
+    /// Draws grid lines, tick labels and the name of the horizontal axis.
     pub(super) fn draw_x<B: DrawingBackend>(&self, canvas: &mut Canvas<B>, name: &str) -> Drawn<B> {
         let area = self.area;
         for tick in self.x.ticks() {
@@ -76,7 +76,7 @@ impl Frame {
         self.draw_x_name(canvas, name)
     }
 
-    /// Grid lines, tick labels and name of the vertical axis.
+    /// Draws grid lines, tick labels and the name of the vertical axis.
     pub(super) fn draw_y<B: DrawingBackend>(&self, canvas: &mut Canvas<B>, name: &str) -> Drawn<B> {
         let area = self.area;
         for tick in self.y.ticks() {
@@ -87,21 +87,21 @@ impl Frame {
         self.draw_y_name(canvas, name)
     }
 
-    /// The name below the horizontal axis.
+    /// Draws the name of the horizontal axis.
     pub(super) fn draw_x_name<B: DrawingBackend>(&self, canvas: &mut Canvas<B>, name: &str) -> Drawn<B> {
         let (name, size) = fitted(name, NAME, f64::from(self.area.width()));
         let at = (self.area.centre().0, self.area.bottom + 64);
         canvas.text(&name, at, Label::new(size).centred())
     }
 
-    /// The name beside the vertical axis.
+    /// Draws the name of the vertical axis.
     pub(super) fn draw_y_name<B: DrawingBackend>(&self, canvas: &mut Canvas<B>, name: &str) -> Drawn<B> {
         let (name, size) = fitted(name, NAME, f64::from(self.area.bottom - self.area.top));
         let at = (self.area.left - room_left(&self.y) + NAME_STRIP / 3, self.area.centre().1);
         canvas.text(&name, at, Label::new(size).centred().upright())
     }
 
-    /// The lines of both axes, over whatever was drawn between them.
+    /// Draws the lines of both axes, on top of the content of the plot area.
     pub(super) fn draw_spines<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B> {
         let area = self.area;
         canvas.across((area.left - 1, area.right), area.bottom, 2, INK)?;

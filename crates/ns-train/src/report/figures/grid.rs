@@ -1,38 +1,40 @@
-//! What a circuit map shows: a table of cells, one row a layer of the model.
+//! The data of a circuit map: a table of cells, one row per layer of the model.
 
-/// How many parameters of one cell are in which circuit.
+/// Number of parameters of one cell per circuit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CircuitCell {
-    /// In the first circuit only.
+    /// Parameters only in the first circuit.
     pub first: u64,
-    /// In both.
+    /// Parameters in both circuits.
     pub both: u64,
-    /// In the second circuit only.
+    /// Parameters only in the second circuit.
     pub second: u64,
-    /// Masked, and in neither.
+    /// Masked parameters that are not in any circuit.
     pub unused: u64,
-    /// Masked in no circuit.
+    /// Parameters without a mask.
     pub unmasked: u64,
 }
 
 impl CircuitCell {
-    /// All parameters.
+    /// Number of all parameters.
     pub fn total(&self) -> u64 {
         self.masked() + self.unmasked
     }
 
-    /// Those that could be in a circuit.
+    /// Number of masked parameters.
     pub fn masked(&self) -> u64 {
         self.first + self.both + self.second + self.unused
     }
 
-    /// Numbers of parameters, from left to right of a bar.
+    /// Numbers of parameters in the order of a bar, from left to right.
     pub(super) fn counts(&self) -> [u64; 5] {
         [self.first, self.both, self.second, self.unused, self.unmasked]
     }
 
-    /// Shares in percent of the cell: of one circuit with a decimal where it is small; of two, shorter, those of the
-    /// first alone, both, and the second alone.
+    /// Formats the percentages of the parameters in the circuits, without a percent sign.
+    ///
+    /// One circuit has one percentage, with a decimal if it is small. Two circuits have three percentages without
+    /// decimals: only the first, both, only the second.
     pub(super) fn percents(&self, circuits: usize) -> Vec<String> {
         let share = |count: u64| count as f64 / self.total().max(1) as f64;
         match circuits {
@@ -52,7 +54,8 @@ impl std::ops::AddAssign for CircuitCell {
     }
 }
 
-/// A share in percent, as short as tells it from 0 and 100: `0`, `<0.1`, `4.2`, `38`, `>99`.
+/// Formats a share as a short percentage that is `0` or `100` only if it is exactly that: `0`, `<0.1`, `4.2`, `38`,
+/// `>99`.
 pub(super) fn percent(share: f64) -> String {
     let percent = 100.0 * share;
     match percent {
@@ -65,7 +68,7 @@ pub(super) fn percent(share: f64) -> String {
     }
 }
 
-/// The same without decimals.
+/// Like [`percent`], but without decimals.
 fn whole_percent(share: f64) -> String {
     let percent = 100.0 * share;
     match percent {
@@ -78,14 +81,14 @@ fn whole_percent(share: f64) -> String {
 /// The cells of one row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cells {
-    /// One cell a column; `None` where the row has none.
+    /// One cell per column; `None` if the row has no cell in a column.
     Columns(Vec<Option<CircuitCell>>),
-    /// One cell across all columns, for what none of them names.
+    /// One cell that spans all columns, for a layer that does not belong to a column.
     Whole(CircuitCell),
 }
 
 impl Cells {
-    /// All that are there.
+    /// Iterates over the cells of the row.
     pub fn iter(&self) -> impl Iterator<Item = &CircuitCell> {
         let cells: Vec<&CircuitCell> = match self {
             Self::Columns(cells) => cells.iter().flatten().collect(),
@@ -98,23 +101,23 @@ impl Cells {
 /// One row of a [`CircuitGrid`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GridRow {
-    /// Its name, such as `layer 3`.
+    /// Name of the row, such as `layer 3`.
     pub label: String,
-    /// Its cells.
+    /// Cells of the row.
     pub cells: Cells,
 }
 
-/// One or two circuits over the parts of a model.
+/// Cells of one or two circuits in all parts of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct CircuitGrid {
-    /// Names of the columns, such as `head 3`; none for rows of a single nameless cell.
+    /// Names of the columns, such as `head 3`; empty if each row has a single cell without a name.
     pub columns: Vec<String>,
-    /// The rows, from top to bottom.
+    /// Rows from top to bottom.
     pub rows: Vec<GridRow>,
 }
 
 impl CircuitGrid {
-    /// All cells added up.
+    /// Returns the sum of all cells.
     pub fn sum(&self) -> CircuitCell {
         let mut sum = CircuitCell::default();
         self.rows.iter().flat_map(|row| row.cells.iter()).for_each(|cell| sum += *cell);
@@ -127,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn percentages_tell_little_from_nothing() {
+    fn small_percentages_differ_from_zero() {
         let found = [0.0, 0.0004, 0.042, 0.3849, 0.9999, 1.0, f64::NAN].map(percent);
         assert_eq!(found, ["0", "<0.1", "4.2", "38", ">99", "100", "0"]);
     }

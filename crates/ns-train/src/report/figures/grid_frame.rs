@@ -1,4 +1,4 @@
-//! Where the cells of a circuit map lie, with the names of rows and columns beside them.
+//! Layout of the cells of circuit maps and heat maps, with the names of rows and columns.
 
 use plotters::backend::DrawingBackend;
 
@@ -7,24 +7,28 @@ use super::error::FigureError;
 use super::map_style::MapStyle;
 use super::text::{fitted, widest, width, wrapped};
 
+/// Distance from the edges of the figure, in pixels.
 pub(super) const MARGIN: i32 = 36;
-/// Distance of names from the cells, and of a cell from the next.
+/// Distance between names and cells, and between neighbouring column names, in pixels.
 const GAP: i32 = 16;
-/// No cell is smaller.
-const LEAST_CELL: i32 = 14;
-/// Longer headings are broken into lines.
-const WIDEST_HEADING: i32 = 190;
-/// Longer row names are broken, too.
-const WIDEST_LABEL: i32 = 330;
+/// Smallest width and height of a cell, in pixels.
+const MIN_CELL: i32 = 14;
+/// Longer column names are broken into lines.
+const MAX_HEADING_WIDTH: i32 = 190;
+/// Longer row names are broken into lines.
+const MAX_LABEL_WIDTH: i32 = 330;
 /// Height of a line of names, in em.
 const LINE: f64 = 1.22;
-/// More would make a figure that no page can show.
-pub(super) const MOST_ROWS: usize = 200;
-pub(super) const MOST_COLUMNS: usize = 130;
+/// Largest number of rows of a legible figure.
+pub(super) const MAX_ROWS: usize = 200;
+/// Largest number of columns of a legible figure.
+pub(super) const MAX_COLUMNS: usize = 130;
 
-/// Cells in rows and columns.
+/// Positions of the cells, row names and column names of a grid, in pixels.
 pub(super) struct GridFrame {
+    /// Lines of each row name.
     labels: Vec<Vec<String>>,
+    /// Lines of each column name.
     headings: Vec<Vec<String>>,
     label_size: f64,
     heading_size: f64,
@@ -35,52 +39,55 @@ pub(super) struct GridFrame {
     row_height: i32,
 }
 
-/// What a [`GridFrame`] has to hold.
-pub(super) struct Wish<'a> {
+/// Content and size limits of a [`GridFrame`]. Sizes are in pixels.
+pub(super) struct GridSpec<'a> {
+    /// Column names.
     pub(super) columns: &'a [String],
+    /// Row names.
     pub(super) rows: Vec<&'a str>,
-    /// Where it begins.
+    /// Upper edge, including the column names.
     pub(super) top: i32,
-    /// Least width of a cell without its heading.
+    /// Smallest width of a column, including the distance to the next column. Long column names widen it.
     pub(super) cell_width: i32,
-    /// Greatest width of a cell.
+    /// Largest width of a cell.
     pub(super) widest_cell: i32,
-    /// Height of a row, where the figure's size is free.
+    /// Height of a row if `bottom` is `None`.
     pub(super) row_height: i32,
-    /// Where it has to end, where that is fixed.
+    /// Lower edge, if the size of the figure is fixed.
     pub(super) bottom: Option<i32>,
 }
 
 impl GridFrame {
-    pub(super) fn new(style: &MapStyle, wish: Wish<'_>) -> Self {
+    /// Computes the layout.
+    pub(super) fn new(style: &MapStyle, spec: GridSpec<'_>) -> Self {
         let size = style.label_size;
         let broken = |text: &str, room: i32| wrapped(text, size, f64::from(room));
-        let labels: Vec<_> = wish.rows.iter().map(|label| broken(label, WIDEST_LABEL)).collect();
-        let (columns, fixed) = (wish.columns.len().max(1) as i32, style.size.is_some());
+        let labels: Vec<_> = spec.rows.iter().map(|label| broken(label, MAX_LABEL_WIDTH)).collect();
+        let (columns, fixed) = (spec.columns.len().max(1) as i32, style.size.is_some());
         let mut left = MARGIN + widest(labels.iter().flatten().map(String::as_str), size) + GAP;
         if fixed {
             left = left.min(style.width() * 3 / 10);
         }
-        let longest = widest(wish.columns.iter().map(String::as_str), size).min(WIDEST_HEADING);
-        let needed = left + columns * (longest + GAP).max(wish.cell_width) + MARGIN;
+        let longest = widest(spec.columns.iter().map(String::as_str), size).min(MAX_HEADING_WIDTH);
+        let needed = left + columns * (longest + GAP).max(spec.cell_width) + MARGIN;
         let right = if fixed { style.width() } else { style.width().max(needed) } - MARGIN;
-        let cell_width = (f64::from(right - left) / f64::from(columns)).min(f64::from(wish.widest_cell));
-        let headings: Vec<_> = wish.columns.iter().map(|name| broken(name, cell_width as i32 - GAP)).collect();
+        let cell_width = (f64::from(right - left) / f64::from(columns)).min(f64::from(spec.widest_cell));
+        let headings: Vec<_> = spec.columns.iter().map(|name| broken(name, cell_width as i32 - GAP)).collect();
         let lines = headings.iter().map(Vec::len).max().unwrap_or(0);
-        let top = wish.top + if lines == 0 { 0 } else { (lines as f64 * LINE * size) as i32 + 10 };
-        let rows = wish.rows.len().max(1) as i32;
-        let row_height = wish.bottom.map_or(wish.row_height, |bottom| (bottom - top) / rows);
+        let top = spec.top + if lines == 0 { 0 } else { (lines as f64 * LINE * size) as i32 + 10 };
+        let rows = spec.rows.len().max(1) as i32;
+        let row_height = spec.bottom.map_or(spec.row_height, |bottom| (bottom - top) / rows);
         let right = left + (cell_width * f64::from(columns)).round() as i32;
         let label_size = size.min(f64::from(row_height) * 0.8);
         Self { labels, headings, label_size, heading_size: size, left, top, right, cell_width, row_height }
     }
 
-    /// Checks that the cells can be seen.
+    /// Checks that the cells are large enough to be visible.
     ///
     /// # Errors
-    /// [`FigureError::TooSmall`].
+    /// Returns [`FigureError::TooSmall`] with the size of the figure if they are too small.
     pub(super) fn check(&self, (width, height): (i32, i32)) -> Result<(), FigureError> {
-        if self.row_height < LEAST_CELL || self.cell_width < f64::from(LEAST_CELL) || self.left > self.right {
+        if self.row_height < MIN_CELL || self.cell_width < f64::from(MIN_CELL) || self.left > self.right {
             let (rows, columns) = (self.labels.len(), self.headings.len().max(1));
             return Err(FigureError::TooSmall { width, height, rows, columns });
         }
@@ -103,24 +110,24 @@ impl GridFrame {
         self.row_height
     }
 
-    /// All cells.
+    /// Returns the area of all cells.
     pub(super) fn area(&self) -> Area {
         Area::new((self.left, self.top), (self.right, self.bottom()))
     }
 
-    /// The cell of a row and column.
+    /// Returns the area of one cell.
     pub(super) fn cell(&self, row: usize, column: usize) -> Area {
         let edge = |column: usize| self.left + (self.cell_width * column as f64).round() as i32;
         Area { left: edge(column), right: edge(column + 1), ..self.row(row) }
     }
 
-    /// All cells of a row.
+    /// Returns the area of all cells in a row.
     pub(super) fn row(&self, row: usize) -> Area {
         let top = self.top + self.row_height * row as i32;
         Area::new((self.left, top), (self.right, top + self.row_height))
     }
 
-    /// Names of rows, whose middles lie `raise` pixels above those of the cells, and of columns.
+    /// Draws the names of rows and columns. Row names are centred `raise` pixels above the centres of their cells.
     pub(super) fn draw_names<B: DrawingBackend>(&self, canvas: &mut Canvas<B>, raise: i32) -> Drawn<B> {
         for (row, lines) in self.labels.iter().enumerate() {
             let middle = self.row(row).centre().1 - raise;
@@ -138,7 +145,7 @@ impl GridFrame {
     }
 }
 
-/// Lines of one size around `at`, made to fit `room`.
+/// Draws lines of text that are vertically centred on `middle` and made to fit a width of `room` pixels.
 fn draw_lines<B: DrawingBackend>(
     canvas: &mut Canvas<B>,
     lines: &[String],

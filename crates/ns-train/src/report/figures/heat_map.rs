@@ -1,4 +1,4 @@
-//! Layers by heads: how much of each is in a circuit, as colour and number.
+//! Heat maps: share of each head of each layer in a circuit, as colour and number.
 
 use std::path::Path;
 
@@ -9,42 +9,51 @@ use super::colour::Colour;
 use super::error::{FigureError, check_number};
 use super::frame::{draw_no_data, draw_title_at};
 use super::grid::percent;
-use super::grid_frame::{GridFrame, MARGIN, MOST_COLUMNS, MOST_ROWS, Wish};
+use super::grid_frame::{GridFrame, GridSpec, MARGIN, MAX_COLUMNS, MAX_ROWS};
 use super::map_style::MapStyle;
 use super::output::{Figure, ImageFormat, save_as};
 use super::text::fitted;
 use super::theme::{INK, MUTED, TRACK, WHITE};
 
-const LEAST_CELL: i32 = 74;
-const WIDEST_CELL: i32 = 150;
-const ROW: i32 = 54;
-/// Height of the strip with the colour scale.
+/// Smallest width of a cell, in pixels.
+const MIN_CELL_WIDTH: i32 = 74;
+/// Largest width of a cell, in pixels.
+const MAX_CELL_WIDTH: i32 = 150;
+/// Height of a row, in pixels.
+const ROW_HEIGHT: i32 = 54;
+/// Height of the strip with the colour scale, in pixels.
 const SCALE_STRIP: i32 = 78;
+/// Width of the colour scale, in pixels.
 const SCALE_WIDTH: i32 = 420;
+/// Number of colours of the colour scale.
 const SCALE_STEPS: i32 = 105;
-/// Where a scale may end: the first that no share is beyond, so that small circuits have colours, too.
-const SCALES: [f64; 7] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
-/// Size of numbers in cells, as a part of that of names.
-const NUMBER: f64 = 0.84;
+/// Possible upper ends of the colour scale. The scale ends at the first value that is not below the largest share, so
+/// that small circuits are also visible.
+const SCALE_ENDS: [f64; 7] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0];
+/// Text size of the numbers in cells, relative to the size of names.
+const NUMBER_SCALE: f64 = 0.84;
 
-/// Shares of one circuit.
+/// Shares of the components of a model in one circuit.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct HeatPanel {
     /// Names of the columns, such as `head 3`.
     pub columns: Vec<String>,
-    /// A name such as `layer 0`, and for each column the share of its masked parameters that are in the circuit, from 0
-    /// to 1; `None` where none is masked.
+    /// Name of each row, such as `layer 0`, and one share per column: the share of the masked parameters that is in the
+    /// circuit, from 0 to 1, or `None` if no parameter is masked.
     pub rows: Vec<(String, Vec<Option<f64>>)>,
 }
 
-/// Draws a panel a circuit, from top to bottom, into one file.
+/// Draws a heat map to the file `path`, with one panel per circuit from top to bottom.
+///
+/// All panels share the upper end of the colour scale. A panel without rows shows `no data`.
 ///
 /// # Errors
-/// When there are more rows or columns than a page can show, a fixed size is too small for them, or drawing or writing
-/// fails.
+/// Returns [`FigureError::TooMany`] for more than 200 rows in all panels or more than 130 columns,
+/// [`FigureError::TooSmall`] if the size in `style` is too small for the cells, and [`FigureError::Draw`] or
+/// [`FigureError::Write`] if the file cannot be drawn or written.
 pub fn heat_map(path: &Path, format: ImageFormat, panels: &[HeatPanel], style: &MapStyle) -> Result<(), FigureError> {
-    check_number("rows", panels.iter().map(|panel| panel.rows.len()).sum(), MOST_ROWS)?;
-    check_number("columns", panels.iter().map(|panel| panel.columns.len()).max().unwrap_or(0), MOST_COLUMNS)?;
+    check_number("rows", panels.iter().map(|panel| panel.rows.len()).sum(), MAX_ROWS)?;
+    check_number("columns", panels.iter().map(|panel| panel.columns.len()).max().unwrap_or(0), MAX_COLUMNS)?;
     let map = HeatMap::new(panels, style);
     map.frames.iter().try_for_each(|frame| frame.check(map.size))?;
     save_as(path, format, &map)
@@ -55,8 +64,8 @@ struct HeatMap<'a> {
     style: &'a MapStyle,
     frames: Vec<GridFrame>,
     size: (i32, i32),
-    /// The share of the darkest colour.
-    most: f64,
+    /// The share that has the darkest colour: the upper end of the colour scale.
+    scale_end: f64,
 }
 
 impl<'a> HeatMap<'a> {
@@ -64,25 +73,25 @@ impl<'a> HeatMap<'a> {
         let name = if panels.len() > 1 { (1.7 * style.label_size) as i32 } else { 0 };
         let scale = if style.legend { SCALE_STRIP } else { MARGIN / 2 };
         let count = panels.len().max(1) as i32;
-        let share = style.size.map(|(_, height)| (height - style.title_strip() - scale) / count);
+        let panel_height = style.size.map(|(_, height)| (height - style.title_strip() - scale) / count);
         let (mut top, mut frames) = (style.title_strip(), Vec::new());
         for panel in panels {
-            let wish = Wish {
+            let spec = GridSpec {
                 columns: &panel.columns,
                 rows: panel.rows.iter().map(|(label, _)| label.as_str()).collect(),
                 top: top + name,
-                cell_width: LEAST_CELL,
-                widest_cell: WIDEST_CELL,
-                row_height: ROW,
-                bottom: share.map(|share| top + share - 12),
+                cell_width: MIN_CELL_WIDTH,
+                widest_cell: MAX_CELL_WIDTH,
+                row_height: ROW_HEIGHT,
+                bottom: panel_height.map(|height| top + height - 12),
             };
-            let frame = GridFrame::new(style, wish);
-            top = share.map_or(frame.bottom() + 24, |share| top + share);
+            let frame = GridFrame::new(style, spec);
+            top = panel_height.map_or(frame.bottom() + 24, |height| top + height);
             frames.push(frame);
         }
         let width = frames.iter().map(GridFrame::right).max().unwrap_or(0).max(2 * SCALE_WIDTH) + MARGIN;
         let size = style.size.unwrap_or((width, top + scale));
-        Self { panels, style, frames, size, most: scale_of(panels) }
+        Self { panels, style, frames, size, scale_end: scale_end(panels) }
     }
 
     fn draw_panel<B: DrawingBackend>(&self, canvas: &mut Canvas<B>, index: usize, colour: Colour) -> Drawn<B> {
@@ -104,6 +113,7 @@ impl<'a> HeatMap<'a> {
         canvas.text(&label, (frame.left(), middle), Label::new(size))
     }
 
+    /// Returns the upper edge of the area that holds the name of a panel.
     fn panel_top(&self, index: usize) -> i32 {
         match (index, self.style.size) {
             (0, _) => self.style.title_strip(),
@@ -120,7 +130,7 @@ impl<'a> HeatMap<'a> {
         colour: Colour,
     ) -> Drawn<B> {
         let area = Area { left: area.left + 2, top: area.top + 2, right: area.right - 2, bottom: area.bottom - 2 };
-        let shade = share.map(|share| shade(colour, share / self.most));
+        let shade = share.map(|share| shade(colour, share / self.scale_end));
         canvas.fill(area, shade.map_or(TRACK, Colour::rgb))?;
         let ink = match shade {
             None => MUTED,
@@ -128,17 +138,17 @@ impl<'a> HeatMap<'a> {
             Some(_) => INK,
         };
         let text = share.map_or("–".to_owned(), percent);
-        let size = (NUMBER * self.style.label_size).min(f64::from(area.bottom - area.top) * 0.75);
+        let size = (NUMBER_SCALE * self.style.label_size).min(f64::from(area.bottom - area.top) * 0.75);
         let (text, size) = fitted(&text, size, f64::from(area.width() - 4));
         canvas.text(&text, area.centre(), Label::new(size).centred().coloured(ink))
     }
 
-    /// The scale of each panel's colour, one below the other.
+    /// Draws the colour scale of each panel, one below the other.
     fn draw_scale<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B> {
         let colours = &self.style.circuits[..self.panels.len().clamp(1, 2)];
         let height = 22 / colours.len() as i32;
         let left = self.frames.first().map_or(MARGIN, GridFrame::left);
-        let size = NUMBER * self.style.label_size;
+        let size = NUMBER_SCALE * self.style.label_size;
         let (top, step) = (self.size.1 - SCALE_STRIP + 8, SCALE_WIDTH / SCALE_STEPS);
         for index in 0..SCALE_STEPS {
             let share = f64::from(index) / f64::from(SCALE_STEPS - 1);
@@ -150,7 +160,7 @@ impl<'a> HeatMap<'a> {
         let below = top + 22 + (0.8 * size) as i32;
         for share in [0.0, 0.5, 1.0] {
             let x = left + (f64::from(SCALE_WIDTH) * share) as i32;
-            let text = format!("{}", (1e3 * share * self.most).round() / 10.0);
+            let text = format!("{}", (1e3 * share * self.scale_end).round() / 10.0);
             canvas.text(&text, (x, below), Label::new(size * 0.85).centred().coloured(MUTED))?;
         }
         let caption = "% of the masked parameters in the circuit";
@@ -177,13 +187,14 @@ impl Figure for HeatMap<'_> {
     }
 }
 
-fn scale_of(panels: &[HeatPanel]) -> f64 {
+/// Returns the upper end of the colour scale.
+fn scale_end(panels: &[HeatPanel]) -> f64 {
     let shares = panels.iter().flat_map(|panel| &panel.rows).flat_map(|(_, shares)| shares.iter().flatten());
-    let most = shares.copied().fold(0.0, f64::max);
-    SCALES.into_iter().find(|scale| most <= *scale).unwrap_or(1.0)
+    let largest = shares.copied().fold(0.0, f64::max);
+    SCALE_ENDS.into_iter().find(|end| largest <= *end).unwrap_or(1.0)
 }
 
-/// The colour of a share of the scale: almost white at 0, darker than the circuit's at 1.
+/// Returns the colour of a position on the scale: almost white at 0, darker than the colour of the circuit at 1.
 fn shade(colour: Colour, share: f64) -> Colour {
     let (white, black) = (Colour::new(255, 255, 255), Colour::new(0, 0, 0));
     black.over(colour, 0.25 * share.clamp(0.0, 1.0)).over(white, 0.06 + 0.94 * share.clamp(0.0, 1.0))
@@ -231,10 +242,10 @@ mod tests {
     #[test]
     fn the_scale_ends_near_the_largest_share() {
         let scale =
-            |share| scale_of(&[HeatPanel { rows: vec![("layer 0".into(), vec![Some(share), None])], ..panel() }]);
+            |share| scale_end(&[HeatPanel { rows: vec![("layer 0".into(), vec![Some(share), None])], ..panel() }]);
         assert_eq!([0.0, 0.059, 0.5, 0.51, 1.0].map(scale), [0.01, 0.1, 0.5, 1.0, 1.0]);
-        assert_eq!(scale_of(&[panel(), HeatPanel::default()]), 1.0);
-        assert_eq!(scale_of(&[]), 0.01);
+        assert_eq!(scale_end(&[panel(), HeatPanel::default()]), 1.0);
+        assert_eq!(scale_end(&[]), 0.01);
     }
 
     #[test]

@@ -1,51 +1,53 @@
-//! How circuit maps look: texts, colours, sizes.
+//! Texts, colours and sizes of circuit maps and heat maps.
 
 use super::colour::Colour;
-use super::legend::{Entry, Sign};
+use super::legend::{Entry, Symbol};
 use super::theme::WIDTH;
 
-/// How a circuit map looks.
+/// Texts, colours and sizes of a circuit map or heat map.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MapStyle {
-    /// The title.
+    /// Title of the figure.
     pub title: String,
-    /// Names of the circuits, one or two.
+    /// Names of one or two circuits.
     pub labels: Vec<String>,
     /// Colours of the circuits.
     pub circuits: [Colour; 2],
-    /// Colour of what is in both.
+    /// Colour of parameters in both circuits.
     pub both: Colour,
-    /// Colour of what is masked and in no circuit.
+    /// Colour of masked parameters that are not in any circuit.
     pub unused: Colour,
-    /// Colour of what no circuit masks.
+    /// Colour of parameters without a mask.
     pub unmasked: Colour,
-    /// Opacity of these colours before white, from 0 to 1.
+    /// Opacity of these colours over white, from 0 to 1. Heat maps do not use it.
     pub opacity: f64,
-    /// Size of the title, in pixels.
+    /// Text size of the title, in pixels.
     pub title_size: f64,
-    /// Size of names and of the legend, in pixels.
+    /// Text size of names and of the legend, in pixels.
     pub label_size: f64,
-    /// Width and height in pixels; `None` gives what is in the figure the room that it needs.
+    /// Width and height in pixels. With `None`, the size follows from the content.
     pub size: Option<(i32, i32)>,
-    /// Whether there is a legend.
+    /// Whether the figure has a legend.
     pub legend: bool,
 }
 
 const WHITE: Colour = Colour::new(255, 255, 255);
 
 impl MapStyle {
-    /// Colours of a bar's parts, in the order of [`CircuitCell::counts`](super::grid::CircuitCell::counts).
+    /// Returns the colours of the parts of a bar, in the order of
+    /// [`CircuitCell::counts`](super::grid::CircuitCell::counts).
     pub(super) fn colours(&self) -> [Colour; 5] {
         let [first, second] = self.circuits;
-        [first, self.both, second, self.unused, self.unmasked].map(|colour| self.seen(colour))
+        [first, self.both, second, self.unused, self.unmasked].map(|colour| self.over_white(colour))
     }
 
-    /// A colour before white.
-    pub(super) fn seen(&self, colour: Colour) -> Colour {
+    /// Blends a colour with white by the opacity of the style.
+    pub(super) fn over_white(&self, colour: Colour) -> Colour {
         colour.over(WHITE, self.opacity)
     }
 
-    /// The legend of a bar's parts; what appears nowhere (`shown`) is left out.
+    /// Returns the legend entries of the parts of a bar. `not masked` is left out unless `shown` says that it appears
+    /// in the figure.
     pub(super) fn entries(&self, shown: [bool; 5]) -> Vec<Entry> {
         let two = self.labels.len() > 1;
         let only = |index: usize| {
@@ -57,16 +59,16 @@ impl MapStyle {
         let entries = names.iter().zip(self.colours()).zip(wanted);
         entries
             .filter(|(_, wanted)| *wanted && self.legend)
-            .map(|((name, colour), _)| Entry::new(name, Sign::Bar, colour.rgb()))
+            .map(|((name, colour), _)| Entry::new(name, Symbol::Bar, colour.rgb()))
             .collect()
     }
 
-    /// Height of the strip that holds the title.
+    /// Returns the height of the strip that holds the title, in pixels.
     pub(super) fn title_strip(&self) -> i32 {
         if self.title.is_empty() { 24 } else { (2.4 * self.title_size).round() as i32 }
     }
 
-    /// Width that the figure has at least.
+    /// Returns the fixed width, or the smallest width if the size follows from the content, in pixels.
     pub(super) fn width(&self) -> i32 {
         self.size.map_or(WIDTH, |(width, _)| width)
     }

@@ -1,31 +1,34 @@
-//! The figures of an experiment, each written as `<stem>.svg` and `<stem>.png`.
+//! Figures of an experiment, as SVG and PNG files.
 //!
 //! | function | shows |
 //! |---|---|
-//! | [`training_curves`] | loss and L0 of a circuit search over the epochs |
-//! | [`curves`] | any named series over the epochs, one panel a quantity |
-//! | [`probe_bars`] | 1-NN accuracy of each circuit and what ablating it does to the model |
-//! | [`circuit_share`] | share of each weight tensor that is in the circuit |
-//! | [`circuit_map`] | one or two circuits over the parts of a model, a bar a part |
-//! | [`heat_map`] | share of each head of each layer that is in a circuit |
-//! | [`time_bars`] | what the same work costs in different places |
-//! | [`text_map`], [`text_heat_map`] | the same two for a terminal |
+//! | [`training_curves`] | loss and L0 per epoch |
+//! | [`curves`] | named series over the epochs or another quantity, one panel per measured quantity |
+//! | [`probe_bars`] | 1-NN accuracy of each circuit, and accuracy of the model without the circuit |
+//! | [`circuit_share`] | share of each weight tensor in the circuit |
+//! | [`circuit_map`] | one or two circuits in all parts of a model, one bar per part |
+//! | [`heat_map`] | share of each head of each layer in a circuit |
+//! | [`time_bars`] | measured times of the same work on several devices or backends |
+//! | [`text_map`], [`text_heat_map`] | circuit map and heat map as text for a terminal |
 //!
-//! The functions take plain numbers and know nothing of models or circuits.
-//! Both files come from the same drawing code, so they always show the same.
+//! The functions take plain numbers; they do not depend on models or circuits.
 //!
-//! # Bad data
-//! Values that are not finite (or beyond ±1e300) are left out of a curve and shown as `n/a` in a bar chart.
-//! An empty input gives a figure that says `no data`; nothing here panics.
+//! # Missing values
+//! Values that are not finite (or beyond ±1e300) are left out of curves and shown as `n/a` in bar charts. A figure
+//! without data shows `no data`. None of the functions panics.
 //!
 //! # Files
-//! The folder is created if it is missing. Each file is written under a temporary name in the same folder and then
-//! renamed, so that a reader never sees half a figure.
-//! The PNG is 1600 pixels wide or more, the SVG half of that in CSS pixels (the same drawing).
+//! [`circuit_map`] and [`heat_map`] write one file, [`text_map`] and [`text_heat_map`] return text. The other functions
+//! of the table write `<stem>.svg` and `<stem>.png`; both files come from the same drawing code. Missing folders are
+//! created. Each file is written to a temporary file in the same folder, which is then renamed, so a reader never sees
+//! part of a figure.
+//!
+//! By default, a PNG is at least 1600 pixels wide (a heat map may be narrower). The SVG of the same figure has half the
+//! width and height in CSS pixels.
 //!
 //! # Fonts
-//! No system font is needed: the PNG is drawn with the embedded DejaVu Sans, the SVG asks the viewer for its
-//! `sans-serif` font and keeps all text as text.
+//! No system fonts are needed to write a figure. A PNG is drawn with the embedded font DejaVu Sans. An SVG keeps all
+//! text as text, in the `sans-serif` font of the viewer.
 
 mod axis;
 mod bars;
@@ -59,7 +62,7 @@ pub use error::FigureError;
 pub use grid::{Cells, CircuitCell, CircuitGrid, GridRow};
 pub use heat_map::{HeatPanel, heat_map};
 pub use map_style::MapStyle;
-pub(crate) use number::count;
+pub use number::count;
 pub use output::ImageFormat;
 pub use panel::{Panel, Series};
 pub use probe_bars::{ProbeBar, probe_bars};

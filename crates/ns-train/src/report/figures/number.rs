@@ -1,12 +1,15 @@
-//! Numbers as text: `34,944`, `0.05`, `1.2×10⁻⁷`.
+//! Formats numbers as text: `34,944`, `0.05`, `1.2×10⁻⁷`.
 
-/// Whether a value can be drawn: finite, and small enough that differences of two such values are finite too.
+/// Whether a value can be drawn: it is finite, and small enough that the difference of two such values is finite.
 pub(super) fn drawable(value: f64) -> bool {
     value.abs() < 1e300
 }
 
-/// A count with its thousands apart, `19,712`; other numbers keep one decimal; `n/a` if it is not finite.
-pub(crate) fn count(value: f64) -> String {
+/// Formats a count with thousands separators, such as `19,712`.
+///
+/// A value that is not whole has one decimal. A value of 10¹⁵ or more is written as `3.0×10¹⁸`, and a value that is not
+/// finite as `n/a`.
+pub fn count(value: f64) -> String {
     if !value.is_finite() {
         return "n/a".to_owned();
     }
@@ -16,7 +19,7 @@ pub(crate) fn count(value: f64) -> String {
     decimal(value, usize::from(value.fract() != 0.0))
 }
 
-/// A value between ticks that are `step` apart, with no more decimals than tell them apart.
+/// Formats the value of a tick with as many decimals as are needed to distinguish ticks at a distance of `step`.
 pub(super) fn tick(value: f64, step: f64) -> String {
     let largest = value.abs().max(step);
     if largest >= 1e9 || step < 1e-5 {
@@ -26,21 +29,22 @@ pub(super) fn tick(value: f64, step: f64) -> String {
     decimal(value, (-step.log10() - 1e-9).ceil().clamp(0.0, 9.0) as usize)
 }
 
-/// A power of ten times 1, 2 or 5, for a logarithmic axis.
+/// Formats the value of a tick on a logarithmic axis: 1, 2 or 5 times a power of ten.
 pub(super) fn log_tick(value: f64) -> String {
     let exponent = (value.log10() + 1e-9).floor();
     if (-4.0..7.0).contains(&exponent) { decimal(value, (-exponent).max(0.0) as usize) } else { scientific(value, 0) }
 }
 
+/// Formats a value with thousands separators and a fixed number of decimals.
 fn decimal(value: f64, decimals: usize) -> String {
     let text = format!("{:.decimals$}", value.abs());
     let (whole, fraction) = text.split_at(text.find('.').unwrap_or(text.len()));
-    let is_zero = text.chars().all(|sign| matches!(sign, '0' | '.'));
+    let is_zero = text.chars().all(|character| matches!(character, '0' | '.'));
     let sign = if value < 0.0 && !is_zero { "−" } else { "" };
     format!("{sign}{}{fraction}", grouped(whole))
 }
 
-/// Digits in groups of three from the right.
+/// Inserts a comma between groups of three digits.
 fn grouped(digits: &str) -> String {
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -52,6 +56,7 @@ fn grouped(digits: &str) -> String {
     text
 }
 
+/// Formats a value as mantissa and power of ten, with `digits` decimals in the mantissa.
 fn scientific(value: f64, digits: usize) -> String {
     if value == 0.0 {
         return "0".to_owned();
@@ -60,16 +65,17 @@ fn scientific(value: f64, digits: usize) -> String {
     let Some((mantissa, exponent)) = text.split_once('e') else {
         return text;
     };
-    let power = format!("10{}", raised(exponent));
+    let power = format!("10{}", superscript(exponent));
     match mantissa {
         "1" => power,
         mantissa => format!("{mantissa}×{power}"),
     }
 }
 
-fn raised(exponent: &str) -> String {
+/// Writes an exponent in superscript characters.
+fn superscript(exponent: &str) -> String {
     const DIGITS: [char; 10] = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
-    exponent.chars().map(|sign| sign.to_digit(10).map_or('⁻', |digit| DIGITS[digit as usize])).collect()
+    exponent.chars().map(|character| character.to_digit(10).map_or('⁻', |digit| DIGITS[digit as usize])).collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Writing one figure as SVG and PNG.
+//! Writes a figure as SVG and PNG.
 
 use std::error::Error;
 use std::fs;
@@ -13,28 +13,30 @@ use serde::{Deserialize, Serialize};
 use super::canvas::{Canvas, Drawn};
 use super::error::FigureError;
 
-/// The PNG is drawn this much larger and then averaged, which smooths the edges that plotters leaves jagged.
+/// Scale at which a PNG is drawn before it is averaged down to its size. plotters does not smooth edges; averaging
+/// does.
 const OVERSAMPLING: u32 = 2;
-/// plotters rounds to whole units, so the SVG counts in units finer than a pixel of the figure.
+/// Units of the SVG per pixel of the figure. plotters rounds coordinates to whole units, so the units are finer than
+/// pixels.
 const UNITS_PER_PIXEL: u32 = 4;
-/// Pixels of the figure for one CSS pixel of the SVG.
+/// Pixels of the figure per CSS pixel of the SVG.
 const PIXELS_PER_CSS_PIXEL: u32 = 2;
 
-/// The format of a figure's file.
+/// File format of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ImageFormat {
-    /// Scalable, with its text as text.
+    /// Vector graphics; text remains text.
     Svg,
-    /// Pixels.
+    /// Bitmap.
     Png,
 }
 
 impl ImageFormat {
-    /// Both of them.
+    /// All formats.
     pub const ALL: [Self; 2] = [Self::Svg, Self::Png];
 
-    /// The ending of file names.
+    /// The file name extension, without a dot.
     pub fn extension(self) -> &'static str {
         match self {
             Self::Svg => "svg",
@@ -43,19 +45,20 @@ impl ImageFormat {
     }
 }
 
-/// Something that can be drawn on a canvas of the size it asks for.
+/// A figure of a given size that can be drawn on a [`Canvas`].
 pub(super) trait Figure {
     /// Width and height in pixels.
     fn size(&self) -> (u32, u32);
 
-    /// Draws everything but the background.
+    /// Draws everything except the background.
     fn draw<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B>;
 }
 
 /// Writes `figure` to `<folder>/<stem>.svg` and `<folder>/<stem>.png`.
 ///
 /// # Errors
-/// When the stem is no file name, or drawing or writing fails.
+/// Returns [`FigureError::InvalidStem`] if the stem is not a file name, [`FigureError::Draw`] if drawing fails, and
+/// [`FigureError::Write`] if a file or the folder cannot be written.
 pub(super) fn save(folder: &Path, stem: &str, figure: &impl Figure) -> Result<(), FigureError> {
     if stem.is_empty() || stem.contains(['/', '\\', '\0']) {
         return Err(FigureError::InvalidStem { stem: stem.to_owned() });
@@ -68,7 +71,8 @@ pub(super) fn save(folder: &Path, stem: &str, figure: &impl Figure) -> Result<()
 /// Writes `figure` to one file.
 ///
 /// # Errors
-/// When drawing or writing fails.
+/// Returns [`FigureError::Draw`] if drawing fails and [`FigureError::Write`] if the file or its folder cannot be
+/// written.
 pub(super) fn save_as(path: &Path, format: ImageFormat, figure: &impl Figure) -> Result<(), FigureError> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|source| write_error(folder, source))?;
@@ -81,13 +85,13 @@ pub(super) fn save_as(path: &Path, format: ImageFormat, figure: &impl Figure) ->
 
 fn save_svg(path: &Path, figure: &impl Figure) -> Result<(), FigureError> {
     let (width, height) = figure.size();
-    let fine = (width * UNITS_PER_PIXEL, height * UNITS_PER_PIXEL);
+    let units = (width * UNITS_PER_PIXEL, height * UNITS_PER_PIXEL);
     let mut svg = String::new();
-    let backend = SVGBackend::with_string(&mut svg, fine);
+    let backend = SVGBackend::with_string(&mut svg, units);
     draw_all(Canvas::vector(backend, UNITS_PER_PIXEL as i32), figure).map_err(|source| draw_error(path, source))?;
-    let drawn = format!("width=\"{}\" height=\"{}\"", fine.0, fine.1);
-    let shown = format!("width=\"{}\" height=\"{}\"", width / PIXELS_PER_CSS_PIXEL, height / PIXELS_PER_CSS_PIXEL);
-    let svg = svg.replacen(&drawn, &shown, 1);
+    let drawn_size = format!("width=\"{}\" height=\"{}\"", units.0, units.1);
+    let shown_size = format!("width=\"{}\" height=\"{}\"", width / PIXELS_PER_CSS_PIXEL, height / PIXELS_PER_CSS_PIXEL);
+    let svg = svg.replacen(&drawn_size, &shown_size, 1);
     write_atomically(path, svg.as_bytes()).map_err(|source| write_error(path, source))
 }
 
@@ -97,7 +101,7 @@ fn save_png(path: &Path, figure: &impl Figure) -> Result<(), FigureError> {
     let mut pixels = vec![255; 3 * large.0 as usize * large.1 as usize];
     let backend = BitMapBackend::with_buffer(&mut pixels, large);
     draw_all(Canvas::raster(backend, OVERSAMPLING as i32), figure).map_err(|source| draw_error(path, source))?;
-    let pixels = averaged(&pixels, large.0 as usize);
+    let pixels = average(&pixels, large.0 as usize);
     let mut png = Vec::new();
     let encoder = PngEncoder::new(&mut png);
     encoder.write_image(&pixels, size.0, size.1, ExtendedColorType::Rgb8).map_err(|source| draw_error(path, source))?;
@@ -110,8 +114,8 @@ fn draw_all<B: DrawingBackend>(mut canvas: Canvas<B>, figure: &impl Figure) -> D
     canvas.finish()
 }
 
-/// The mean over squares of `OVERSAMPLING`² pixels of an RGB image that is `width` pixels wide.
-fn averaged(pixels: &[u8], width: usize) -> Vec<u8> {
+/// Averages squares of `OVERSAMPLING` × `OVERSAMPLING` pixels of an RGB image that is `width` pixels wide.
+fn average(pixels: &[u8], width: usize) -> Vec<u8> {
     let block = OVERSAMPLING as usize;
     let (row, blocks) = (3 * width, width / block);
     let mut means = Vec::with_capacity(pixels.len() / (block * block));

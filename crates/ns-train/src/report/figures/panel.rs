@@ -1,17 +1,17 @@
-//! One panel of curves.
+//! A panel of curves with axes and legend.
 
 use plotters::backend::DrawingBackend;
 
 use super::axis::Axis;
 use super::canvas::{Area, Canvas, Drawn};
 use super::frame::{BELOW, Frame, draw_no_data, room_left};
-use super::legend::{self, Entry, Sign};
+use super::legend::{self, Entry, Symbol};
 use super::number::drawable;
 use super::theme::{GRID, MUTED, SERIES};
 
-/// A series of at most this many points shows each of them as a dot.
+/// A series of at most this many points shows each point as a dot.
 const FEW_POINTS: usize = 30;
-/// Room above the plot area, for half a tick label.
+/// Space above the plot area for half a tick label, in pixels.
 const ABOVE: i32 = 14;
 
 /// A named curve.
@@ -19,33 +19,33 @@ const ABOVE: i32 = 14;
 pub struct Series {
     /// Name in the legend, such as `train`.
     pub name: String,
-    /// Epoch, or what the panel is over, and value, in the order in which they are joined. A value that cannot be
-    /// drawn leaves a gap.
+    /// Points of the curve, in the order in which they are connected: the epoch (or the quantity of the horizontal
+    /// axis) and the value. A value that cannot be drawn leaves a gap.
     pub points: Vec<(f64, f64)>,
 }
 
-/// One quantity over the epochs, or over another one.
+/// Curves of one quantity over the epochs or over another quantity.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Panel {
-    /// Name of the quantity.
+    /// Name of the vertical axis.
     pub y_label: String,
-    /// What it is drawn over; the epoch if it is not said.
+    /// Name of the horizontal axis; `None` for `epoch`.
     pub x_label: Option<String>,
-    /// Its curves. A legend is drawn when there are several, or a reference.
+    /// The curves. A panel with several curves or a reference value has a legend.
     pub series: Vec<Series>,
-    /// A named value that a dashed line marks.
+    /// Name and value of a reference, drawn as a dashed line.
     pub reference: Option<(String, f64)>,
-    /// Whether the axis is logarithmic; values of zero and below are then left out.
+    /// Whether the vertical axis is logarithmic. If it is, values of zero and below are left out.
     pub log: bool,
 }
 
-/// Height of the strip that the legend of `panel` needs, in a panel of this width.
+/// Returns the height of the legend of `panel` in pixels, if the panel is `width` pixels wide.
 pub(super) fn legend_strip(panel: &Panel, width: i32) -> i32 {
     let (_, y) = axes(panel).unwrap_or_else(unit_axes);
     legend::height(&legend_entries(panel), width - room_left(&y))
 }
 
-/// Draws `panel` into `area`, of which the upper `strip` pixels are for the legend.
+/// Draws `panel` into `area`. The upper `strip` pixels are reserved for the legend.
 pub(super) fn draw_panel<B: DrawingBackend>(canvas: &mut Canvas<B>, panel: &Panel, area: Area, strip: i32) -> Drawn<B> {
     let axes = axes(panel);
     let (x, y) = axes.unwrap_or_else(unit_axes);
@@ -73,6 +73,7 @@ fn unit_axes() -> (Axis, Axis) {
     (Axis::new(0.0, 1.0), Axis::new(0.0, 1.0))
 }
 
+/// Draws the axes without ticks, and the text `no data`.
 fn draw_empty<B: DrawingBackend>(canvas: &mut Canvas<B>, panel: &Panel, frame: &Frame) -> Drawn<B> {
     let area = frame.area;
     canvas.across((area.left, area.right), area.top, 2, GRID)?;
@@ -109,7 +110,7 @@ fn draw_series<B: DrawingBackend>(canvas: &mut Canvas<B>, series: &Series, index
     Ok(())
 }
 
-/// Axes around all that can be drawn, or nothing if no point can.
+/// Returns axes that contain all drawable points and the reference value, or `None` if no point is drawable.
 fn axes(panel: &Panel) -> Option<(Axis, Axis)> {
     let usable: Vec<(f64, f64)> = panel
         .series
@@ -136,7 +137,7 @@ fn legend_entries(panel: &Panel) -> Vec<Entry> {
         .series
         .iter()
         .zip(SERIES.iter().cycle())
-        .map(|(series, &colour)| Entry::new(&series.name, Sign::Line, colour))
-        .chain(reference.map(|(name, _)| Entry::new(name, Sign::Dashes, MUTED)))
+        .map(|(series, &colour)| Entry::new(&series.name, Symbol::Line, colour))
+        .chain(reference.map(|(name, _)| Entry::new(name, Symbol::Dashes, MUTED)))
         .collect()
 }

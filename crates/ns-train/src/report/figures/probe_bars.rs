@@ -1,4 +1,4 @@
-//! What probing found: 1-NN accuracy of each circuit, and the model's accuracy without it.
+//! Results of circuit probes as bars: 1-NN accuracy of each circuit, and accuracy of the model without the circuit.
 
 use std::path::Path;
 
@@ -9,46 +9,48 @@ use super::bars::{Bar, Group, draw_groups, draw_separators};
 use super::canvas::{Area, Canvas, Drawn};
 use super::error::{FigureError, check_number};
 use super::frame::{Frame, draw_no_data, draw_title, room_left};
-use super::legend::{self, Entry, Sign};
+use super::legend::{self, Entry, Symbol};
 use super::output::{Figure, save};
 use super::text::widest;
 use super::theme::{BLUE, CONTROL, HEIGHT, INK, ORANGE, TICK, TITLE_STRIP, VERMILLION, WIDTH};
 
-/// More rows would make a figure that no page can show.
-const MOST_ROWS: usize = 32;
-/// Least and greatest width of a row's bars, in pixels.
-const SLOT: (i32, i32) = (176, 320);
+/// Largest number of probes in a legible figure.
+const MAX_ROWS: usize = 32;
+/// Smallest and largest width of the bars of one probe, in pixels.
+const GROUP_WIDTH: (i32, i32) = (176, 320);
 const MARGIN: i32 = 36;
-/// The vertical axis goes to 1; what is above is room for values and whiskers.
+/// Space above an accuracy of 1 on the vertical axis, for values and whiskers.
 const HEADROOM: f64 = 0.12;
 
-/// The measurements of one circuit. All but the deviation are accuracies from 0 to 1.
+/// Measurements of one circuit probe: accuracies from 0 to 1.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ProbeBar {
     /// Name of the circuit, such as `a² · attn`.
     pub label: String,
-    /// 1-NN test accuracy on the activations of the circuit (the model with its mask).
+    /// 1-NN test accuracy on the activations of the masked model.
     pub knn_test: f64,
-    /// 1-NN test accuracy on the activations of the model without a mask.
+    /// 1-NN test accuracy on the activations of the unmasked model.
     pub knn_unmasked: f64,
-    /// Accuracy of always naming the most frequent class.
+    /// Accuracy of always predicting the most frequent class.
     pub majority: f64,
-    /// Accuracy of the whole model.
+    /// Accuracy of the unmasked model on its own task.
     pub acc_full: f64,
-    /// Accuracy of the model with the circuit's weights set to zero.
+    /// Accuracy of the model with the weights of the circuit set to zero.
     pub acc_ablated: f64,
-    /// Mean and standard deviation of the accuracy with as many random weights set to zero.
+    /// Mean and standard deviation of the accuracy with the same number of random weights set to zero.
     pub acc_random: Option<(f64, f64)>,
 }
 
-/// Draws two panels of bars, one group a row, with their values above them.
+/// Draws two panels of bars to `<folder>/<stem>.svg` and `<folder>/<stem>.png`: 1-NN test accuracies and model
+/// accuracies, with one group of bars per probe.
 ///
-/// A value that is missing or not finite reads `n/a`; without rows the figure says `no data`.
+/// A value that is missing or not finite is shown as `n/a`. Without rows, the panels show `no data`.
 ///
 /// # Errors
-/// When there are more than 32 rows, the stem is no file name, or drawing or writing fails.
+/// Returns [`FigureError::TooMany`] for more than 32 rows, [`FigureError::InvalidStem`] if the stem is not a file name,
+/// and [`FigureError::Draw`] or [`FigureError::Write`] if a file cannot be drawn or written.
 pub fn probe_bars(folder: &Path, stem: &str, title: &str, rows: &[ProbeBar]) -> Result<(), FigureError> {
-    check_number("rows", rows.len(), MOST_ROWS)?;
+    check_number("rows", rows.len(), MAX_ROWS)?;
     save(folder, stem, &ProbeBars { title, rows })
 }
 
@@ -60,8 +62,8 @@ struct ProbeBars<'a> {
 impl Figure for ProbeBars<'_> {
     fn size(&self) -> (u32, u32) {
         let label = widest(self.rows.iter().map(|row| row.label.as_str()), TICK) + 24;
-        let slot = label.clamp(SLOT.0, SLOT.1);
-        let bars = slot * self.rows.len() as i32;
+        let group = label.clamp(GROUP_WIDTH.0, GROUP_WIDTH.1);
+        let bars = group * self.rows.len() as i32;
         let width = WIDTH.max(bars + room_left(&accuracy_axis()) + 2 * MARGIN);
         (width as u32, HEIGHT as u32)
     }
@@ -93,9 +95,9 @@ fn knn_group(row: &ProbeBar) -> Group<'_> {
 
 fn knn_legend() -> [Entry; 3] {
     [
-        Entry::new("circuit only (masked)", Sign::Bar, ORANGE),
-        Entry::new("whole model (unmasked)", Sign::Bar, BLUE),
-        Entry::new("majority class", Sign::Mark, INK),
+        Entry::new("circuit only (masked)", Symbol::Bar, ORANGE),
+        Entry::new("whole model (unmasked)", Symbol::Bar, BLUE),
+        Entry::new("majority class", Symbol::Mark, INK),
     ]
 }
 
@@ -114,9 +116,9 @@ fn model_group(row: &ProbeBar) -> Group<'_> {
 
 fn model_legend() -> [Entry; 3] {
     [
-        Entry::new("whole model", Sign::Bar, BLUE),
-        Entry::new("circuit set to zero", Sign::Bar, VERMILLION),
-        Entry::new("as many random weights set to zero (mean ± sd)", Sign::Bar, CONTROL),
+        Entry::new("whole model", Symbol::Bar, BLUE),
+        Entry::new("circuit set to zero", Symbol::Bar, VERMILLION),
+        Entry::new("same number of random weights set to zero (mean ± sd)", Symbol::Bar, CONTROL),
     ]
 }
 

@@ -1,58 +1,60 @@
-//! Measuring and rasterising text with the embedded font.
+//! Measures, shortens and rasterises text in the embedded font.
 //!
-//! Deviation from plotters: its `ab_glyph` text drawing drops the left bearing of every glyph, so that `l`, `i` and `1`
-//! stick to the letter before them. [`rasterise`] draws glyph by glyph and centres each in its advance instead.
+//! Deviation from plotters: its `ab_glyph` backend ignores the left bearing of every glyph, so that `l`, `i` and `1`
+//! touch the letter before them. [`rasterise`] draws each glyph separately, centred in its advance width.
 
 use std::convert::Infallible;
 use std::sync::LazyLock;
 
 use plotters::style::{FontDesc, FontError, FontFamily, FontStyle, register_font};
 
-/// Name under which the font is registered with plotters; private, so that no other user of plotters is affected.
+/// Name under which the font is registered with plotters. It is unique to this module, so that other users of plotters
+/// are not affected.
 const FAMILY: &str = "ns-figures DejaVu Sans";
-/// plotters measures a font by ascent plus descent, which is this many em in DejaVu Sans.
+/// Ascent plus descent of DejaVu Sans, in em. plotters measures font sizes in this height.
 const HEIGHT_PER_EM: f64 = 1.164;
 /// Height of a capital letter in DejaVu Sans, in em.
 const CAPITAL_HEIGHT: f64 = 0.729;
-/// Text is measured this much larger than drawn, since plotters rounds widths down to whole pixels.
+/// Text is measured at this multiple of its size, because plotters rounds widths down to whole pixels.
 const MEASURE_SCALE: f64 = 32.0;
-/// The smallest part of the wished size that [`fitted`] still takes for legible.
-const LEGIBLE: f64 = 0.65;
+/// Smallest factor by which [`fitted`] reduces the size of a text.
+const MIN_SCALE: f64 = 0.65;
 
 static REGISTERED: LazyLock<bool> =
     LazyLock::new(|| register_font(FAMILY, FontStyle::Normal, dejavu::sans::regular()).is_ok());
 
-/// One pixel of a text: offset from the anchor and how much of the pixel is covered (0 to 1).
+/// One pixel of a text: horizontal and vertical offset from the anchor, and coverage from 0 to 1.
 pub(super) type InkPixel = (i32, i32, f32);
 
-/// Width of `text` at `size` pixels an em.
+/// Returns the width of `text` in pixels, at `size` pixels per em.
 pub(super) fn width(text: &str, size: f64) -> f64 {
     match font(size * MEASURE_SCALE).layout_box(text) {
         Ok((_, (right, _))) => f64::from(right) / MEASURE_SCALE,
-        // Only an unreadable font comes here; the drawing then fails with that error.
+        // This happens only if the font cannot be read; drawing the text then returns the error.
         Err(_) => 0.6 * size * text.chars().count() as f64,
     }
 }
 
-/// The width of the widest of `texts`, rounded up.
+/// Returns the width of the widest of `texts` in pixels, rounded up.
 pub(super) fn widest<'a>(texts: impl IntoIterator<Item = &'a str>, size: f64) -> i32 {
     texts.into_iter().map(|text| width(text, size).ceil() as i32).max().unwrap_or(0)
 }
 
-/// `text` made to fit `room` pixels: first smaller (down to 65 %), then cut with an ellipsis.
+/// Makes `text` fit `room` pixels: reduces its size (down to 65%) and then, if needed, cuts it with an ellipsis.
+/// Returns the text and its size.
 pub(super) fn fitted(text: &str, size: f64, room: f64) -> (String, f64) {
     let needed = width(text, size);
     if needed <= room {
         return (text.to_owned(), size);
     }
-    let smaller = (size * room / needed).max(size * LEGIBLE);
+    let smaller = (size * room / needed).max(size * MIN_SCALE);
     if width(text, smaller) <= room + 1.0 {
         return (text.to_owned(), smaller);
     }
     (cut(text, smaller, room), smaller)
 }
 
-/// The longest beginning of `text` that fits `room` pixels together with an ellipsis.
+/// Returns the longest beginning of `text` that fits `room` pixels with an ellipsis, and appends the ellipsis.
 fn cut(text: &str, size: f64, room: f64) -> String {
     let mut kept = String::new();
     let mut used = width("…", size);
@@ -66,7 +68,8 @@ fn cut(text: &str, size: f64, room: f64) -> String {
     kept + "…"
 }
 
-/// `text` in lines of `room` pixels, broken after spaces and dots, and where that is not enough after underscores.
+/// Breaks `text` into lines of at most `room` pixels, after spaces and dots and, if that is not enough, after
+/// underscores. A piece that cannot be broken may be wider.
 pub(super) fn wrapped(text: &str, size: f64, room: f64) -> Vec<String> {
     let fits = |text: &str| width(text.trim_end(), size) <= room;
     let pieces = text.split_inclusive([' ', '.']).flat_map(|piece| match fits(piece) {
@@ -83,34 +86,35 @@ pub(super) fn wrapped(text: &str, size: f64, room: f64) -> Vec<String> {
     lines
 }
 
-/// The pixels of `text` at `size` pixels an em.
+/// Returns the pixels of `text` at `size` pixels per em.
 ///
-/// The origin is the left end of the text, at the middle of its capital letters.
+/// The anchor is the left end of the text, at half the height of its capital letters.
 ///
 /// # Errors
-/// When the embedded font cannot be read.
+/// Returns [`FontError`] if the embedded font cannot be read.
 pub(super) fn rasterise(text: &str, size: f64) -> Result<Vec<InkPixel>, FontError> {
     let font = font(size);
     let raise = (size * (HEIGHT_PER_EM - CAPITAL_HEIGHT) / 2.0).round() as i32;
     let mut pixels = Vec::new();
-    let mut pen = 0.0;
+    let mut origin = 0.0;
     for letter in text.chars() {
         let mut buffer = [0; 4];
         let letter: &str = letter.encode_utf8(&mut buffer);
         let glyph = glyph(&font, letter)?;
         let ink = glyph.iter().map(|pixel| pixel.0 + 1).max().unwrap_or(0);
         let advance = width(letter, size);
-        let left = (pen + (advance - f64::from(ink)) / 2.0).round() as i32;
-        pixels.extend(glyph.iter().map(|&(x, y, cover)| (x + left, y - raise, cover)));
-        pen += advance;
+        let left = (origin + (advance - f64::from(ink)) / 2.0).round() as i32;
+        pixels.extend(glyph.iter().map(|&(x, y, coverage)| (x + left, y - raise, coverage)));
+        origin += advance;
     }
     Ok(pixels)
 }
 
+/// Returns the pixels of one letter.
 fn glyph(font: &FontDesc<'_>, letter: &str) -> Result<Vec<InkPixel>, FontError> {
     let mut pixels = Vec::new();
-    let drawn = font.draw::<Infallible, _>(letter, (0, 0), |x, y, cover| {
-        pixels.push((x, y, cover.clamp(0.0, 1.0)));
+    let drawn = font.draw::<Infallible, _>(letter, (0, 0), |x, y, coverage| {
+        pixels.push((x, y, coverage.clamp(0.0, 1.0)));
         Ok(())
     })?;
     match drawn {
@@ -131,9 +135,9 @@ mod tests {
     #[test]
     fn embedded_font_has_the_signs_of_our_labels() -> Result<(), FontError> {
         let missing = rasterise("\u{10FFFF}", 40.0)?;
-        for sign in ["²", "−", "·", "…", "⁻", "⁷"] {
-            let pixels = rasterise(sign, 40.0)?;
-            assert!(!pixels.is_empty() && pixels != missing, "{sign} is missing");
+        for symbol in ["²", "−", "·", "…", "⁻", "⁷"] {
+            let pixels = rasterise(symbol, 40.0)?;
+            assert!(!pixels.is_empty() && pixels != missing, "{symbol} is missing");
         }
         Ok(())
     }

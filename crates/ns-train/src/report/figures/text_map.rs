@@ -1,25 +1,29 @@
-//! Circuit maps for a terminal.
+//! Circuit maps and heat maps as text for a terminal.
 
 use super::grid::{Cells, CircuitCell, CircuitGrid, percent};
 use super::heat_map::HeatPanel;
 
-/// Width of a page, in characters.
+/// Target width of a page, in characters.
 const PAGE: usize = 128;
-/// Between two cells.
+/// Distance between two cells, in characters.
 const GAP: usize = 2;
-/// Narrower bars say nothing.
-const LEAST_BAR: usize = 4;
-const WIDEST_BAR: usize = 60;
-/// Signs of a bar's parts when there are two circuits: only the first, both, only the second, unused, not masked.
-const TWO: [char; 5] = ['1', '#', '2', '·', ' '];
-/// The same for one circuit.
-const ONE: [char; 5] = ['#', '#', '#', '·', ' '];
+/// Smallest width of a bar, in characters.
+const MIN_BAR_WIDTH: usize = 4;
+/// Largest width of a bar, in characters.
+const MAX_BAR_WIDTH: usize = 60;
+/// Symbols of a bar of two circuits: only in the first, in both, only in the second, unused, not masked.
+const TWO_CIRCUITS: [char; 5] = ['1', '#', '2', '·', ' '];
+/// Symbols of a bar of one circuit, in the order of [`TWO_CIRCUITS`].
+const ONE_CIRCUIT: [char; 5] = ['#', '#', '#', '·', ' '];
 
-/// `grid` as a page of text: a bar of signs a cell, and below it shares in percent where the page has room for them.
+/// Returns a circuit map as text.
+///
+/// `labels` are the names of one or two circuits. Each cell is a bar of symbols. If the page has room, the
+/// percentages of its parameters that are in the circuits are below the bar.
 pub fn text_map(title: &str, labels: &[String], grid: &CircuitGrid) -> String {
-    let signs = if labels.len() > 1 { TWO } else { ONE };
+    let symbols = if labels.len() > 1 { TWO_CIRCUITS } else { ONE_CIRCUIT };
     let page = Page::new(labels.len(), grid);
-    let mut text = format!("{title}\n\n{}", legend(labels, signs, grid.sum().unmasked > 0));
+    let mut text = format!("{title}\n\n{}", legend(labels, symbols, grid.sum().unmasked > 0));
     if page.numbers {
         text += &caption(labels);
     }
@@ -32,23 +36,26 @@ pub fn text_map(title: &str, labels: &[String], grid: &CircuitGrid) -> String {
             Cells::Columns(cells) => (cells.clone(), page.cell),
             Cells::Whole(cell) => (vec![Some(*cell)], page.whole()),
         };
-        let each = |text: &dyn Fn(&CircuitCell) -> String| -> Vec<String> {
+        let render = |text: &dyn Fn(&CircuitCell) -> String| -> Vec<String> {
             cells.iter().map(|cell| cell.as_ref().map_or(String::new(), text)).collect()
         };
-        text += &page.line(&row.label, each(&|cell| drawn_bar(cell, signs, width)), width);
+        text += &page.line(&row.label, render(&|cell| bar_text(cell, symbols, width)), width);
         if page.numbers {
-            text += &page.line("", each(&|cell| numbers(cell, labels.len())), width);
+            text += &page.line("", render(&|cell| numbers(cell, labels.len())), width);
         }
     }
     text
 }
 
-/// Where things stand on a page.
+/// Layout of a page, in characters.
 struct Page {
+    /// Width of the row names.
     names: usize,
+    /// Number of columns.
     columns: usize,
+    /// Width of a cell.
     cell: usize,
-    /// Whether there is room for numbers.
+    /// Whether cells have room for numbers.
     numbers: bool,
 }
 
@@ -56,15 +63,15 @@ impl Page {
     fn new(circuits: usize, grid: &CircuitGrid) -> Self {
         let names = grid.rows.iter().map(|row| row.label.chars().count()).max().unwrap_or(0);
         let columns = grid.columns.len().max(1);
-        let room = (PAGE.saturating_sub(names) / columns).saturating_sub(GAP).clamp(LEAST_BAR, WIDEST_BAR);
+        let room = (PAGE.saturating_sub(names) / columns).saturating_sub(GAP).clamp(MIN_BAR_WIDTH, MAX_BAR_WIDTH);
         let cells = grid.rows.iter().flat_map(|row| row.cells.iter());
-        let wanted = cells.map(|cell| numbers(cell, circuits).chars().count()).max().unwrap_or(0);
-        Self { names, columns, cell: room, numbers: wanted <= room }
+        let longest = cells.map(|cell| numbers(cell, circuits).chars().count()).max().unwrap_or(0);
+        Self { names, columns, cell: room, numbers: longest <= room }
     }
 
-    /// Width of a cell across all columns.
+    /// Width of a cell that spans all columns.
     fn whole(&self) -> usize {
-        (self.columns * (self.cell + GAP) - GAP).min(WIDEST_BAR)
+        (self.columns * (self.cell + GAP) - GAP).min(MAX_BAR_WIDTH)
     }
 
     fn line(&self, label: &str, cells: Vec<String>, width: usize) -> String {
@@ -81,9 +88,11 @@ fn numbers(cell: &CircuitCell, circuits: usize) -> String {
     }
 }
 
-/// Panels as pages of text, with shares in percent.
+/// Returns heat maps as text: a table of percentages per panel.
+///
+/// `labels` are the names of the panels.
 pub fn text_heat_map(title: &str, labels: &[String], panels: &[HeatPanel]) -> String {
-    let mut page = format!("{title}\n\n% of the masked parameters in the circuit, – where none is masked\n");
+    let mut page = format!("{title}\n\n% of the masked parameters in the circuit; – if no parameter is masked\n");
     for (index, panel) in panels.iter().enumerate() {
         let names = panel.rows.iter().map(|(label, _)| label.chars().count()).max().unwrap_or(0);
         let width = panel.columns.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(4);
@@ -100,36 +109,37 @@ pub fn text_heat_map(title: &str, labels: &[String], panels: &[HeatPanel]) -> St
     page
 }
 
-fn legend(labels: &[String], signs: [char; 5], unmasked: bool) -> String {
+fn legend(labels: &[String], symbols: [char; 5], unmasked: bool) -> String {
     let names = match labels {
         [first, second] => {
-            format!("{}  only {first}   {}  both   {}  only {second}", signs[0], signs[1], signs[2])
+            format!("{}  only {first}   {}  both   {}  only {second}", symbols[0], symbols[1], symbols[2])
         }
-        _ => format!("{}  {}", signs[0], labels.first().map_or("", String::as_str)),
+        _ => format!("{}  {}", symbols[0], labels.first().map_or("", String::as_str)),
     };
-    format!("{names}   {}  unused{}\n", signs[3], if unmasked { "   blank  not masked" } else { "" })
+    format!("{names}   {}  unused{}\n", symbols[3], if unmasked { "   blank  not masked" } else { "" })
 }
 
 fn caption(labels: &[String]) -> String {
     match labels {
-        [first, second] => format!("numbers: percent of each part in only {first} / both / only {second}\n"),
-        _ => "numbers: percent of each part in the circuit\n".to_owned(),
+        [first, second] => format!("numbers: % of each part only in {first} / in both / only in {second}\n"),
+        _ => "numbers: % of each part in the circuit\n".to_owned(),
     }
 }
 
-/// A bar of `width` signs.
-fn drawn_bar(cell: &CircuitCell, signs: [char; 5], width: usize) -> String {
+/// Returns a bar of `width` symbols.
+fn bar_text(cell: &CircuitCell, symbols: [char; 5], width: usize) -> String {
     let (total, mut before) = (cell.total().max(1) as f64, 0);
-    let place = |count: u64| (width as f64 * count as f64 / total).round() as usize;
+    let position = |count: u64| (width as f64 * count as f64 / total).round() as usize;
     let mut bar = String::new();
-    for (count, sign) in cell.counts().into_iter().zip(signs) {
-        bar.extend(std::iter::repeat_n(sign, place(before + count) - place(before)));
+    for (count, symbol) in cell.counts().into_iter().zip(symbols) {
+        bar.extend(std::iter::repeat_n(symbol, position(before + count) - position(before)));
         before += count;
     }
     bar
 }
 
-/// `text` in exactly `width` characters; what is too long keeps its end, where names differ.
+/// Pads or shortens `text` to exactly `width` characters. A text that is too long keeps its end, because the ends of
+/// names differ.
 fn fixed(text: &str, width: usize) -> String {
     let len = text.chars().count();
     if len <= width {
@@ -146,9 +156,9 @@ mod tests {
 
     fn grid() -> CircuitGrid {
         let cell = CircuitCell { first: 1, both: 1, second: 1, unused: 1, unmasked: 0 };
-        let bare = CircuitCell { unmasked: 7, ..CircuitCell::default() };
+        let unmasked = CircuitCell { unmasked: 7, ..CircuitCell::default() };
         let rows = vec![
-            GridRow { label: "layer 0".into(), cells: Cells::Columns(vec![Some(cell), Some(bare), None]) },
+            GridRow { label: "layer 0".into(), cells: Cells::Columns(vec![Some(cell), Some(unmasked), None]) },
             GridRow { label: "score".into(), cells: Cells::Whole(cell) },
         ];
         CircuitGrid { columns: vec!["head 0".into(), "head 1".into(), "mlp".into()], rows }

@@ -1,8 +1,9 @@
-//! Colours and text sizes, so that all figures look alike.
+//! Colours, text sizes and dimensions shared by all figures.
 
 use plotters::style::RGBColor;
 
-/// Colours of Okabe and Ito, which colour-blind readers can tell apart; the order in which series use them.
+/// Colours of series, in the order of use. They are the colours of Okabe and Ito, which colour-blind readers can
+/// distinguish.
 pub(super) const SERIES: [RGBColor; 7] = [BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK];
 
 pub(super) const BLUE: RGBColor = RGBColor(0, 114, 178);
@@ -14,31 +15,31 @@ const SKY: RGBColor = RGBColor(86, 180, 233);
 pub(super) const BLACK: RGBColor = RGBColor(0, 0, 0);
 
 pub(super) const WHITE: RGBColor = RGBColor(255, 255, 255);
-/// Text.
+/// Main text colour.
 pub(super) const INK: RGBColor = RGBColor(34, 34, 34);
-/// Text of less weight, axis lines and bars of a control.
+/// Colour of secondary text and of reference lines.
 pub(super) const MUTED: RGBColor = RGBColor(96, 96, 96);
-/// Bars of a control, which should step back behind the measured ones.
+/// Colour of the bars of control measurements, lighter than the colours of the other bars.
 pub(super) const CONTROL: RGBColor = RGBColor(160, 160, 160);
-/// Grid lines.
+/// Colour of grid lines.
 pub(super) const GRID: RGBColor = RGBColor(225, 225, 225);
-/// The empty part of a share bar.
+/// Colour of the empty part of a share bar and of empty cells.
 pub(super) const TRACK: RGBColor = RGBColor(238, 238, 238);
 
-/// Text size of a figure's title, in pixels of the drawing.
+/// Text size of the title of a figure, in pixels.
 pub(super) const TITLE: f64 = 34.0;
-/// Text size of axis names and legends.
+/// Text size of axis names and legends, in pixels.
 pub(super) const NAME: f64 = 25.0;
-/// Text size of tick labels.
+/// Text size of tick labels, in pixels.
 pub(super) const TICK: f64 = 22.0;
-/// Text size of values beside or above bars.
+/// Text size of values next to or above bars, in pixels.
 pub(super) const VALUE: f64 = 18.0;
 
-/// Width of a figure, in pixels.
+/// Default width of a figure, in pixels.
 pub(super) const WIDTH: i32 = 1600;
-/// Height of a figure whose rows do not ask for another one, in pixels.
+/// Default height of a figure, in pixels.
 pub(super) const HEIGHT: i32 = 1000;
-/// Distance of the title's middle from the upper edge.
+/// Distance from the upper edge to the vertical centre of the title, in pixels.
 pub(super) const TITLE_MIDDLE: i32 = 46;
-/// Height of the strip that holds the title.
+/// Height of the strip that holds the title, in pixels.
 pub(super) const TITLE_STRIP: i32 = 90;

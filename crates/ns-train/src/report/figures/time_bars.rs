@@ -1,4 +1,4 @@
-//! What the same work costs in different places: a panel for each kind of work, a bar for each place.
+//! Measured times as bars: one panel per kind of work, one bar per device or backend.
 
 use std::path::Path;
 
@@ -13,34 +13,37 @@ use super::number::drawable;
 use super::output::{Figure, save};
 use super::theme::{SERIES, TITLE_STRIP, WIDTH};
 
-/// More panels or bars would be too narrow for their values.
-const MOST: usize = 8;
+/// Largest number of panels, and of bars in a panel. With more, bars would be too narrow for their values.
+const MAX_ITEMS: usize = 8;
 const HEIGHT: i32 = 700;
 const MARGIN: i32 = 28;
-/// Room below a panel for the names of its bars.
+/// Space below a panel for the names of its bars, in pixels.
 const BELOW: i32 = 56;
-/// The vertical axis goes this far beyond the longest time, for its value.
+/// Upper end of the vertical axis, relative to the longest time. The space is for the value above the bar.
 const HEADROOM: f64 = 1.12;
 
-/// Times of one kind of work.
+/// Measured times of one kind of work.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct TimePanel {
-    /// What was timed, with the unit: the name of the vertical axis.
+    /// Name of the work with the unit of the times; the name of the vertical axis.
     pub label: String,
-    /// Where, and how long it took there.
+    /// Name of each device or backend, and the time measured on it.
     pub times: Vec<(String, f64)>,
 }
 
-/// Draws the panels side by side, each with an axis of its own from zero.
+/// Draws the panels side by side to `<folder>/<stem>.svg` and `<folder>/<stem>.png`. Each panel has its own vertical
+/// axis, which starts at zero.
 ///
-/// A time that is not finite reads `n/a`; without panels the figure says `no data`.
+/// A time that is not finite is shown as `n/a`. Without panels, the figure shows `no data`.
 ///
 /// # Errors
-/// When there are more than 8 panels or 8 times in one, the stem is no file name, or drawing or writing fails.
+/// Returns [`FigureError::TooMany`] for more than 8 panels or more than 8 times in a panel,
+/// [`FigureError::InvalidStem`] if the stem is not a file name, and [`FigureError::Draw`] or [`FigureError::Write`] if
+/// a file cannot be drawn or written.
 pub fn time_bars(folder: &Path, stem: &str, title: &str, panels: &[TimePanel]) -> Result<(), FigureError> {
-    check_number("panels", panels.len(), MOST)?;
+    check_number("panels", panels.len(), MAX_ITEMS)?;
     for panel in panels {
-        check_number("bars", panel.times.len(), MOST)?;
+        check_number("bars in a panel", panel.times.len(), MAX_ITEMS)?;
     }
     save(folder, stem, &TimeBars { title, panels })
 }
@@ -85,8 +88,8 @@ fn draw_panel<B: DrawingBackend>(canvas: &mut Canvas<B>, panel: &TimePanel, area
     frame.draw_spines(canvas)
 }
 
-fn group<'a>(((place, time), colour): (&'a (String, f64), &plotters::style::RGBColor)) -> Group<'a> {
-    Group { label: place, bars: vec![Bar { mean: Some(*time), deviation: None, colour: *colour }], mark: None }
+fn group<'a>(((name, time), colour): (&'a (String, f64), &plotters::style::RGBColor)) -> Group<'a> {
+    Group { label: name, bars: vec![Bar { mean: Some(*time), deviation: None, colour: *colour }], mark: None }
 }
 
 #[cfg(test)]
@@ -95,7 +98,7 @@ mod tests {
     use crate::report::figures::output::tests::TestFolder;
 
     fn panel(label: &str, times: &[(&str, f64)]) -> TimePanel {
-        TimePanel { label: label.into(), times: times.iter().map(|(place, time)| ((*place).into(), *time)).collect() }
+        TimePanel { label: label.into(), times: times.iter().map(|(name, time)| ((*name).into(), *time)).collect() }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Loss and L0 of a circuit search over its epochs.
+//! Training curves: loss and L0 per epoch.
 
 use std::path::Path;
 
@@ -7,27 +7,29 @@ use super::error::FigureError;
 use super::number::drawable;
 use super::panel::{Panel, Series};
 
-/// What one epoch of a circuit search measured.
+/// Measurements of one epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct EpochPoint {
-    /// The epoch; a fraction for a measurement within it.
+    /// The epoch, with a fraction for a measurement within an epoch.
     pub epoch: f64,
     /// Training loss.
     pub loss: f64,
-    /// Loss on the test set, if it was measured.
+    /// Loss on the test split, if it was measured.
     pub test_loss: Option<f64>,
-    /// Number of weights in the circuit, if there is a mask.
+    /// Number of weights in the circuit, if the model has masks.
     pub l0: Option<f64>,
 }
 
-/// Draws the loss over the epochs and, if any epoch has one, the L0 beside it.
+/// Draws training curves to `<folder>/<stem>.svg` and `<folder>/<stem>.png`: a panel of the loss per epoch and, if any
+/// epoch has an L0, a panel of the L0 per epoch.
 ///
-/// The loss axis is logarithmic when all losses are above zero and span more than two decades.
-/// `l0_max`, the number of weights the mask covers, is a dashed line.
-/// Values that are not finite leave a gap; without any value a panel says `no data`.
+/// The loss axis is logarithmic if all losses are above zero and span more than two decades. `l0_max`, the number of
+/// masked weights, is drawn as a dashed line. Values that are not finite leave a gap in a curve. A panel without values
+/// shows `no data`.
 ///
 /// # Errors
-/// When the stem is no file name, or drawing or writing fails.
+/// Returns [`FigureError::InvalidStem`] if the stem is not a file name, and [`FigureError::Draw`] or
+/// [`FigureError::Write`] if a file cannot be drawn or written.
 pub fn training_curves(
     folder: &Path,
     stem: &str,
@@ -56,13 +58,13 @@ fn loss_panel(epochs: &[EpochPoint]) -> Panel {
     Panel { y_label: "loss".to_owned(), x_label: None, series, reference: None, log }
 }
 
-/// The epochs that have this value as a series, or nothing if none has.
+/// Returns the series of a value over the epochs that have it, or `None` if no epoch has it.
 fn series(name: &str, epochs: &[EpochPoint], value: impl Fn(&EpochPoint) -> Option<f64>) -> Option<Series> {
     let points: Vec<(f64, f64)> = epochs.iter().filter_map(|point| Some((point.epoch, value(point)?))).collect();
     (!points.is_empty()).then(|| Series { name: name.to_owned(), points })
 }
 
-/// Whether all values are above zero and the largest is more than a hundred times the smallest.
+/// Whether all values are above zero and the largest value is more than 100 times the smallest.
 fn spans_decades(series: &[Series]) -> bool {
     let values = || {
         let points = series.iter().flat_map(|series| &series.points);
@@ -95,7 +97,7 @@ mod tests {
         let folder = TestFolder::new("training");
         training_curves(folder.path(), "search", "a² · mlp", &search(), Some(65_536.0))?;
         let svg = folder.svg("search");
-        for text in ["a² · mlp", "L0 (weights in the circuit)", "all masked weights", "loss", "epoch", "40 000"] {
+        for text in ["a² · mlp", "L0 (weights in the circuit)", "all masked weights", "loss", "epoch", "40,000"] {
             assert!(svg.contains(text), "{text}");
         }
         assert_eq!(folder.png_size("search"), (1600, 800));
@@ -119,11 +121,11 @@ mod tests {
     #[test]
     fn nothing_measured_is_no_data() -> Result<(), FigureError> {
         let folder = TestFolder::new("training-empty");
-        let lost = EpochPoint { loss: f64::NAN, l0: Some(f64::NAN), ..EpochPoint::default() };
+        let not_finite = EpochPoint { loss: f64::NAN, l0: Some(f64::NAN), ..EpochPoint::default() };
         training_curves(folder.path(), "empty", "model", &[], None)?;
-        training_curves(folder.path(), "lost", "model", &[lost], Some(f64::NAN))?;
+        training_curves(folder.path(), "not-finite", "model", &[not_finite], Some(f64::NAN))?;
         assert_eq!(folder.svg("empty").matches("no data").count(), 1);
-        assert_eq!(folder.svg("lost").matches("no data").count(), 2);
+        assert_eq!(folder.svg("not-finite").matches("no data").count(), 2);
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! How circuits are drawn, in the field names of NeuroSurgeon's `VisualizerConfig`.
+//! Settings of circuit figures, with the field names of NeuroSurgeon's `VisualizerConfig`.
 
 use std::path::PathBuf;
 
@@ -7,58 +7,59 @@ use serde::{Deserialize, Serialize};
 use crate::error::TrainError;
 use crate::report::figures::{Colour, ImageFormat, MapStyle};
 
-/// What one bar stands for.
+/// The part of a model that one bar of a circuit map shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Granularity {
-    /// A layer's weight.
+    /// A weight tensor (with its bias if biases are counted).
     #[default]
     Tensor,
-    /// An attention head, or the MLP.
+    /// A component of a block: an attention head, the MLP, …
     Block,
-    /// A whole layer of the model.
+    /// A whole layer (block) of the model.
     Layer,
 }
 
-/// How circuits are drawn.
+/// Settings of circuit figures.
 ///
-/// Fields and defaults are NeuroSurgeon's, except that the legend is on, colours are some that colour-blind readers tell
-/// apart, and the figure's size follows from what is in it. Not here are `model_architecture`, `hidden_size`, `num_heads`
-/// and `mask_method`, which model and masks tell themselves.
+/// Fields and defaults are those of NeuroSurgeon, with three exceptions: the legend is on, the colours can be
+/// distinguished by colour-blind readers, and the size of the figure follows from its content. NeuroSurgeon's
+/// `model_architecture`, `hidden_size`, `num_heads` and `mask_method` are not fields because they are read from the
+/// model and the masks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct VisualizerConfig {
-    /// Names of the circuits.
+    /// Names of the circuits. A circuit without a name is called `Subnetwork 1` or `Subnetwork 2`.
     pub model_labels: Vec<String>,
-    /// Colours of the circuits: names such as `red`, or `#rrggbb`.
+    /// Colours of the circuits: a name such as `red`, or `#rrggbb`.
     pub subnetwork_colors: [Colour; 2],
-    /// Colour of what is in both circuits.
+    /// Colour of parameters in both circuits.
     pub intersect_color: Colour,
-    /// Colour of what is in no circuit.
+    /// Colour of masked parameters that are not in any circuit.
     pub unused_color: Colour,
-    /// Colour of what no circuit masks.
+    /// Colour of parameters without a mask.
     pub unmasked_color: Colour,
-    /// Whether biases count.
+    /// Whether biases are counted in addition to weights.
     pub visualize_bias: bool,
-    /// Whether layers that no circuit masks are shown, too.
+    /// Whether parameters without a mask are shown.
     pub plot_full_network: bool,
-    /// What one bar stands for.
+    /// The part of the model that one bar shows.
     pub plot_granularity: Granularity,
-    /// The file. Without an ending (or with another than .svg and .png) both kinds are written.
+    /// Path of the figure. Without an extension `.svg` or `.png`, the extension of each written format is appended.
     pub outfile: PathBuf,
-    /// Only this format.
+    /// The format to write. By default, the extension of `outfile` selects it; without one, both formats are written.
     pub format: Option<ImageFormat>,
-    /// Width and height in inches, of which each has 100 pixels.
+    /// Width and height in inches, with 100 pixels per inch. By default, the size follows from the content.
     pub figsize: Option<[f64; 2]>,
-    /// Size of the title in points.
+    /// Font size of the title, in points.
     pub title_fontsize: f64,
-    /// Size of names in points.
+    /// Font size of row names, column names and the legend, in points.
     pub label_fontsize: f64,
-    /// Opacity of the colours.
+    /// Opacity of the colours of a circuit map, from 0 to 1.
     pub alpha: f64,
-    /// The title.
+    /// Title of the figure.
     pub title: String,
-    /// Whether there is a legend.
+    /// Whether the figure has a legend.
     pub legend: bool,
 }
 
@@ -87,65 +88,69 @@ impl Default for VisualizerConfig {
 
 const PIXELS_PER_INCH: f64 = 100.0;
 const POINTS_PER_INCH: f64 = 72.0;
-/// Inches; beyond this a picture fills the memory.
-const LARGEST_FIGURE: f64 = 200.0;
-/// Points.
-const LARGEST_FONT: f64 = 200.0;
+/// Largest width and height, in inches. A larger image may not fit in memory.
+const MAX_FIGURE_SIZE: f64 = 200.0;
+/// Largest font size, in points.
+const MAX_FONT_SIZE: f64 = 200.0;
 
 impl VisualizerConfig {
-    /// Checks every value.
+    /// Checks all settings.
     ///
     /// # Errors
-    /// [`TrainError::Setting`].
+    /// Returns [`TrainError::Setting`] for the first invalid setting: an opacity outside 0 to 1, a font or figure size
+    /// that is not above 0 and at most 200, a format that contradicts the extension of `outfile`, or an `outfile`
+    /// without a file name.
     pub fn validate(&self) -> Result<(), TrainError> {
         let check = |setting, found: String, holds: bool, expected: &str| match holds {
             true => Ok(()),
             false => Err(TrainError::Setting { setting, found, expected: expected.into() }),
         };
-        let within = |value: f64, most: f64| value > 0.0 && value <= most;
-        check("alpha", self.alpha.to_string(), (0.0..=1.0).contains(&self.alpha), "opacity goes from 0 to 1")?;
+        let within = |value: f64, max: f64| value > 0.0 && value <= max;
+        check("alpha", self.alpha.to_string(), (0.0..=1.0).contains(&self.alpha), "the opacity must be from 0 to 1")?;
         for (setting, size) in [("title_fontsize", self.title_fontsize), ("label_fontsize", self.label_fontsize)] {
-            check(setting, size.to_string(), within(size, LARGEST_FONT), "a size is from 0 to 200 points")?;
+            check(setting, size.to_string(), within(size, MAX_FONT_SIZE), "it must be above 0 and at most 200 points")?;
         }
         if let Some(figsize) = self.figsize {
-            let fits = figsize.iter().all(|length| within(*length, LARGEST_FIGURE));
-            check("figsize", format!("{figsize:?}"), fits, "width and height are from 0 to 200 inches")?;
+            let fits = figsize.iter().all(|length| within(*length, MAX_FIGURE_SIZE));
+            check("figsize", format!("{figsize:?}"), fits, "width and height must be above 0 and at most 200 inches")?;
         }
-        if let (Some(format), Some(ending)) = (self.format, self.ending()) {
-            let expected = format!("`{}` is a {} file", self.outfile.display(), ending.extension());
-            check("format", format.extension().into(), format == ending, &expected)?;
+        if let (Some(format), Some(implied)) = (self.format, self.implied_format()) {
+            let expected = format!("the outfile `{}` must have the same format", self.outfile.display());
+            check("format", format.extension().into(), format == implied, &expected)?;
         }
         let named = self.outfile.file_name().is_some();
-        check("outfile", self.outfile.display().to_string(), named, "it must be the name of a file")
+        check("outfile", self.outfile.display().to_string(), named, "the path must end in a file name")
     }
 
-    /// The files to be written.
+    /// Returns the paths and formats of the files to write.
     pub fn outputs(&self) -> Vec<(PathBuf, ImageFormat)> {
-        match (self.ending(), self.format) {
-            (Some(ending), _) => vec![(self.outfile.clone(), ending)],
-            (None, Some(format)) => vec![(self.with_ending(format), format)],
-            (None, None) => ImageFormat::ALL.map(|format| (self.with_ending(format), format)).to_vec(),
+        match (self.implied_format(), self.format) {
+            (Some(implied), _) => vec![(self.outfile.clone(), implied)],
+            (None, Some(format)) => vec![(self.with_extension(format), format)],
+            (None, None) => ImageFormat::ALL.map(|format| (self.with_extension(format), format)).to_vec(),
         }
     }
 
-    fn ending(&self) -> Option<ImageFormat> {
-        let ending = self.outfile.extension()?.to_str()?.to_lowercase();
-        ImageFormat::ALL.into_iter().find(|format| format.extension() == ending)
+    /// Returns the format that the extension of `outfile` selects.
+    fn implied_format(&self) -> Option<ImageFormat> {
+        let extension = self.outfile.extension()?.to_str()?.to_lowercase();
+        ImageFormat::ALL.into_iter().find(|format| format.extension() == extension)
     }
 
-    fn with_ending(&self, format: ImageFormat) -> PathBuf {
+    /// Returns `outfile` with the extension of `format` appended.
+    fn with_extension(&self, format: ImageFormat) -> PathBuf {
         let mut path = self.outfile.clone().into_os_string();
         path.push(format!(".{}", format.extension()));
         path.into()
     }
 
-    /// Names of this many circuits.
+    /// Returns the names of `circuits` circuits.
     pub(super) fn labels(&self, circuits: usize) -> Vec<String> {
-        let usual = |index: usize| format!("Subnetwork {}", index + 1);
-        (0..circuits).map(|index| self.model_labels.get(index).cloned().unwrap_or_else(|| usual(index))).collect()
+        let numbered = |index: usize| format!("Subnetwork {}", index + 1);
+        (0..circuits).map(|index| self.model_labels.get(index).cloned().unwrap_or_else(|| numbered(index))).collect()
     }
 
-    /// The same as figures want it.
+    /// Converts the settings to the style of a figure of `circuits` circuits: points and inches become pixels.
     pub(super) fn style(&self, circuits: usize) -> MapStyle {
         let pixels = |points: f64| points * PIXELS_PER_INCH / POINTS_PER_INCH;
         MapStyle {
@@ -234,7 +239,7 @@ mod tests {
             c.outfile = "plot.svg".into();
             c.format = Some(ImageFormat::Png);
         });
-        assert!(contradiction.contains("format is png") && contradiction.contains("svg file"), "{contradiction}");
+        assert!(contradiction.contains("format is png") && contradiction.contains("`plot.svg`"), "{contradiction}");
         for (text, expected) in [
             ("subnetwork_colors = [\"red\", \"bleu\"]", "bleu"),
             ("plot_granularity = \"head\"", "`block`"),

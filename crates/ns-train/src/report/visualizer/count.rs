@@ -1,4 +1,4 @@
-//! From circuits to the cells of a map.
+//! Counts the parameters of circuits for the cells of circuit maps and heat maps.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -10,27 +10,28 @@ use ns_models::{Component, LayerComponents, Location};
 use super::{CircuitView, Granularity, VisualizerConfig};
 use crate::report::figures::{Cells, CircuitCell, CircuitGrid, GridRow, HeatPanel};
 
-/// What stands in the same row and column.
+/// A column of a circuit map. Parameters with the same row and column are added up in one cell.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Column {
-    /// The only one.
+    /// The only column of [`Granularity::Layer`].
     Layer,
-    /// By its place among the columns, and its name in the block.
+    /// A weight tensor: its index among the columns and its name within the block.
     Tensor(usize, String),
+    /// A component of a block.
     Component(Component),
 }
 
-/// One or two circuits of one model, counted.
+/// Counts one or two circuits of a model at the granularity of `config`.
 pub(super) fn grid(views: &[CircuitView], config: &VisualizerConfig) -> CircuitGrid {
     let mut tensors: Vec<String> = Vec::new();
     let (mut blocks, mut outside) = (BTreeMap::new(), Vec::new());
     for layer in views.first().map_or(&[][..], |view| &view.layers) {
         let in_block = matches!(layer.location, Location::Block { .. });
-        for (component, cell) in counted(views, layer, config) {
+        for (component, cell) in count_layer(views, layer, config) {
             let column = match config.plot_granularity {
                 Granularity::Layer => Column::Layer,
                 Granularity::Tensor => {
-                    Column::Tensor(position(&mut tensors, &layer.short_name, in_block), layer.short_name.clone())
+                    Column::Tensor(column_index(&mut tensors, &layer.short_name, in_block), layer.short_name.clone())
                 }
                 Granularity::Block => Column::Component(component),
             };
@@ -42,10 +43,10 @@ pub(super) fn grid(views: &[CircuitView], config: &VisualizerConfig) -> CircuitG
             }
         }
     }
-    assembled(blocks, outside)
+    build_grid(blocks, outside)
 }
 
-/// The shares of one circuit's parts.
+/// For each block and component, computes the share of the masked parameters that is in the circuit.
 pub(super) fn heat_panel(view: &CircuitView, config: &VisualizerConfig) -> HeatPanel {
     let config = VisualizerConfig { plot_granularity: Granularity::Block, ..config.clone() };
     let grid = grid(std::slice::from_ref(view), &config);
@@ -57,9 +58,10 @@ pub(super) fn heat_panel(view: &CircuitView, config: &VisualizerConfig) -> HeatP
     HeatPanel { rows: rows.collect(), columns: grid.columns }
 }
 
-/// The place of a tensor among the columns; tensors outside the blocks have none.
-fn position(tensors: &mut Vec<String>, name: &str, in_block: bool) -> usize {
-    tensors.iter().position(|known| known == name).unwrap_or_else(|| {
+/// Returns the index of a tensor among the columns and adds the tensor if it is new. Tensors outside the blocks have no
+/// column; the index returned for them is not used.
+fn column_index(tensors: &mut Vec<String>, name: &str, in_block: bool) -> usize {
+    tensors.iter().position(|tensor| tensor == name).unwrap_or_else(|| {
         if in_block {
             tensors.push(name.to_owned());
         }
@@ -67,15 +69,15 @@ fn position(tensors: &mut Vec<String>, name: &str, in_block: bool) -> usize {
     })
 }
 
-/// Rows in the order of a forward pass: what lies outside the blocks stands above or below them.
-fn assembled(
+/// Builds the rows in the order of a forward pass: layers before the blocks, blocks, layers after the blocks.
+fn build_grid(
     blocks: BTreeMap<Location, BTreeMap<Column, CircuitCell>>,
     outside: Vec<(Location, String, CircuitCell)>,
 ) -> CircuitGrid {
     let mut columns: Vec<&Column> = blocks.values().flat_map(BTreeMap::keys).collect();
     columns.sort();
     columns.dedup();
-    let whole = |wanted: Location| {
+    let outer_rows = |wanted: Location| {
         let rows = outside.iter().filter(move |(location, _, _)| *location == wanted);
         rows.map(|(_, name, cell)| GridRow { label: name.clone(), cells: Cells::Whole(*cell) })
     };
@@ -83,7 +85,7 @@ fn assembled(
         label: location.to_string(),
         cells: Cells::Columns(columns.iter().map(|column| cells.get(*column).copied()).collect()),
     };
-    let rows = whole(Location::Input).chain(blocks.iter().map(row)).chain(whole(Location::Output)).collect();
+    let rows = outer_rows(Location::Input).chain(blocks.iter().map(row)).chain(outer_rows(Location::Output)).collect();
     let names = columns.iter().filter_map(|column| match column {
         Column::Layer => None,
         Column::Tensor(_, name) => Some(name.clone()),
@@ -92,8 +94,13 @@ fn assembled(
     CircuitGrid { columns: names.collect(), rows }
 }
 
-/// The parameters of one layer, component by component, as the configuration wants them counted.
-fn counted(views: &[CircuitView], layer: &LayerComponents, config: &VisualizerConfig) -> Vec<(Component, CircuitCell)> {
+/// Counts the parameters of one layer per component. `config` selects whether biases and parameters without a mask are
+/// included.
+fn count_layer(
+    views: &[CircuitView],
+    layer: &LayerComponents,
+    config: &VisualizerConfig,
+) -> Vec<(Component, CircuitCell)> {
     let masks =
         |parameter: &str| -> Vec<Option<&HardMask>> { views.iter().map(|view| view.mask(layer, parameter)).collect() };
     let shown = |masks: &[Option<&HardMask>]| config.plot_full_network || masks.iter().any(Option::is_some);
@@ -116,8 +123,9 @@ fn counted(views: &[CircuitView], layer: &LayerComponents, config: &VisualizerCo
     cells
 }
 
-/// Counts entries of one parameter.
+/// Counts how many entries of one parameter are in which circuit.
 struct Counter<'a> {
+    /// The mask entries of each circuit (row-major, `true` = kept), or `None` if it does not mask the parameter.
     masks: Vec<Option<Cow<'a, [bool]>>>,
 }
 
@@ -126,7 +134,8 @@ impl<'a> Counter<'a> {
         Self { masks: masks.iter().map(|mask| mask.map(HardMask::entries)).collect() }
     }
 
-    /// Adds the entries of a run to a cell. What only one circuit masks is not in the other.
+    /// Adds the entries of a contiguous range to a cell. An entry that only one circuit masks is not in the other
+    /// circuit.
     fn count(&self, run: Range<usize>, cell: &mut CircuitCell) {
         let kept = |index: usize| self.masks.get(index).and_then(Option::as_deref).map(|mask| &mask[run.clone()]);
         let ones = |mask: &[bool]| mask.iter().map(|kept| u64::from(*kept)).sum::<u64>();

@@ -1,4 +1,4 @@
-//! Circuits as files and as pages for a terminal.
+//! Circuit maps and heat maps, as image files and as text for a terminal.
 
 use std::path::PathBuf;
 
@@ -7,11 +7,15 @@ use super::{CircuitView, VisualizerConfig};
 use crate::error::TrainError;
 use crate::report::figures::{HeatPanel, circuit_map, heat_map, text_heat_map, text_map};
 
-/// Draws one or two circuits over the parts of their model, and says which files it wrote.
+/// Draws a circuit map of one or two circuits and returns the paths of the written files.
+///
+/// Each bar shows a part of the model (see [`Granularity`](super::Granularity)) and how many of its parameters are in
+/// which circuit.
 ///
 /// # Errors
-/// [`TrainError::Setting`] for a configuration that cannot be drawn or another number of circuits,
-/// [`TrainError::DifferentModels`], [`TrainError::Figure`].
+/// Returns [`TrainError::Setting`] if a value of `config` is invalid or `views` does not have one or two entries,
+/// [`TrainError::DifferentModels`] if the models of the two circuits have different layers or shapes, and
+/// [`TrainError::Figure`] if the figure cannot be drawn or written.
 pub fn draw_circuits(views: &[CircuitView], config: &VisualizerConfig) -> Result<Vec<PathBuf>, TrainError> {
     check(views, config)?;
     let (grid, style) = (grid(views, config), config.style(views.len()));
@@ -22,10 +26,15 @@ pub fn draw_circuits(views: &[CircuitView], config: &VisualizerConfig) -> Result
     Ok(files.into_iter().map(|(path, _)| path).collect())
 }
 
-/// Draws how much of each head of each layer is in a circuit, a panel a circuit, and says which files it wrote.
+/// Draws a heat map of one or two circuits and returns the paths of the written files.
+///
+/// Each circuit has its own panel. A cell shows the share of a component (an attention head, the MLP, …) that is in the
+/// circuit.
 ///
 /// # Errors
-/// As [`draw_circuits`].
+/// Returns [`TrainError::Setting`] if a value of `config` is invalid or `views` does not have one or two entries,
+/// [`TrainError::DifferentModels`] if the models of the two circuits have different layers or shapes, and
+/// [`TrainError::Figure`] if the figure cannot be drawn or written.
 pub fn draw_heat_map(views: &[CircuitView], config: &VisualizerConfig) -> Result<Vec<PathBuf>, TrainError> {
     check(views, config)?;
     let (panels, style) = (panels(views, config), config.style(views.len()));
@@ -36,19 +45,21 @@ pub fn draw_heat_map(views: &[CircuitView], config: &VisualizerConfig) -> Result
     Ok(files.into_iter().map(|(path, _)| path).collect())
 }
 
-/// What [`draw_circuits`] draws, for a terminal.
+/// Returns the figure of [`draw_circuits`] as text for a terminal.
 ///
 /// # Errors
-/// [`TrainError::Setting`], [`TrainError::DifferentModels`].
+/// Returns [`TrainError::Setting`] if a value of `config` is invalid or `views` does not have one or two entries, and
+/// [`TrainError::DifferentModels`] if the models of the two circuits have different layers or shapes.
 pub fn circuit_page(views: &[CircuitView], config: &VisualizerConfig) -> Result<String, TrainError> {
     check(views, config)?;
     Ok(text_map(&config.title, &config.labels(views.len()), &grid(views, config)))
 }
 
-/// What [`draw_heat_map`] draws, for a terminal.
+/// Returns the figure of [`draw_heat_map`] as text for a terminal.
 ///
 /// # Errors
-/// [`TrainError::Setting`], [`TrainError::DifferentModels`].
+/// Returns [`TrainError::Setting`] if a value of `config` is invalid or `views` does not have one or two entries, and
+/// [`TrainError::DifferentModels`] if the models of the two circuits have different layers or shapes.
 pub fn heat_map_page(views: &[CircuitView], config: &VisualizerConfig) -> Result<String, TrainError> {
     check(views, config)?;
     Ok(text_heat_map(&config.title, &config.labels(views.len()), &panels(views, config)))
@@ -58,6 +69,7 @@ fn panels(views: &[CircuitView], config: &VisualizerConfig) -> Vec<HeatPanel> {
     views.iter().map(|view| heat_panel(view, config)).collect()
 }
 
+/// Checks the configuration, the number of circuits, and that two circuits fit the same model.
 fn check(views: &[CircuitView], config: &VisualizerConfig) -> Result<(), TrainError> {
     config.validate()?;
     match views {
@@ -66,7 +78,7 @@ fn check(views: &[CircuitView], config: &VisualizerConfig) -> Result<(), TrainEr
         _ => Err(TrainError::Setting {
             setting: "the number of circuits",
             found: views.len().to_string(),
-            expected: "a figure shows one or two".into(),
+            expected: "a figure shows one or two circuits".into(),
         }),
     }
 }

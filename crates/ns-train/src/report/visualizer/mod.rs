@@ -1,8 +1,8 @@
-//! One or two circuits over the layers of their model: figures, pages for a terminal, and tables of their overlap.
+//! Figures, terminal pages and overlap tables of one or two circuits of a model.
 //!
-//! What NeuroSurgeon's `Visualizer` draws, for every family, with sizes and heads taken from the model itself. Deviations:
-//! a parameter that no circuit masks is `not masked` here and part of the circuit there; biases can be shown with
-//! attention heads, too.
+//! Circuit maps show what NeuroSurgeon's `Visualizer` shows, for every model family; layer sizes and heads are read
+//! from the model. Deviations: a parameter without a mask is counted as `not masked`, where NeuroSurgeon counts it as
+//! part of the circuit, and biases can also be counted per attention head.
 
 mod config;
 mod count;

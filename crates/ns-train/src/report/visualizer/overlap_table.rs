@@ -1,4 +1,4 @@
-//! The overlap of two circuits as a table.
+//! The overlap of two circuits as a Markdown table.
 
 use ns_circuit::{Comparison, Overlap};
 
@@ -7,15 +7,19 @@ use crate::report::table::{numbers, share};
 
 const HEADER: [&str; 8] = ["parameters", "all", "first", "second", "both", "Jaccard", "by chance", "both / chance"];
 
-/// Every tensor, every layer and the model, in Markdown; then what only one circuit masks.
+/// Returns a Markdown table with the overlap of two circuits per parameter, per layer of the model and for the whole
+/// model.
+///
+/// `by chance` is the overlap that random circuits of the same sizes have on average. The lines after the table list
+/// the parameters that only one circuit masks; they are not compared.
 pub fn overlap_table(comparison: &Comparison) -> String {
     let named = comparison.tensors.iter().chain(&comparison.groups);
     let mut lines: Vec<Vec<String>> = named.map(|(name, overlap)| cells(name, overlap)).collect();
     lines.push(cells("model", &comparison.total));
     let mut table = numbers(&HEADER, &lines);
-    for (which, names) in [("first", &comparison.first_only), ("second", &comparison.second_only)] {
+    for (circuit, names) in [("first", &comparison.first_only), ("second", &comparison.second_only)] {
         if !names.is_empty() {
-            table += &format!("\nmasked in the {which} circuit only, and so not compared: {}\n", names.join(", "));
+            table += &format!("\nmasked in the {circuit} circuit only, so not compared: {}\n", names.join(", "));
         }
     }
     table
@@ -29,7 +33,7 @@ fn cells(name: &str, overlap: &Overlap) -> Vec<String> {
         count(overlap.second as f64),
         count(overlap.both as f64),
         share(overlap.jaccard()),
-        format!("{:.1}", overlap.expected()),
+        count(overlap.expected()),
         overlap.over_chance().map_or("n/a".to_owned(), share),
     ]
 }
@@ -52,7 +56,7 @@ mod tests {
         let lines: Vec<&str> = table.lines().collect();
         assert_eq!(lines[2], "| h.0.weight | 100 |    50 |     20 |   15 |   0.273 |      10.0 |         1.500 |");
         assert!(lines[3].starts_with("| layer 0    |") && lines[4].contains("n/a"), "{table}");
-        assert!(table.contains("in the first circuit only, and so not compared: h.1.weight"), "{table}");
+        assert!(table.contains("in the first circuit only, so not compared: h.1.weight"), "{table}");
         assert!(!table.contains("in the second circuit only"));
     }
 }

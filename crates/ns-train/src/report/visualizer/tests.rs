@@ -1,4 +1,5 @@
-//! What is drawn of circuits over real models, beside the two mistakes of NeuroSurgeon's visualizer.
+//! Tests of circuit figures on small models of every family, including two mistakes of NeuroSurgeon's visualizer that
+//! are not repeated here.
 
 use burn::tensor::{Device, TensorData};
 use ns_circuit::{CircuitConfig, CircuitModel, MaskUnit};
@@ -11,13 +12,13 @@ use super::*;
 use crate::error::TrainError;
 use crate::report::figures::{Cells, CircuitCell, CircuitGrid};
 
-/// Two layers of unequal tensors: c_attn 6 × 18, c_proj 6 × 6, c_fc 6 × 10, mlp.c_proj 10 × 6.
+/// A GPT-2 of two layers. Weight shapes: c_attn 6 × 18, attn.c_proj 6 × 6, c_fc 6 × 10, mlp.c_proj 10 × 6.
 fn gpt2() -> Value {
     json!({"model_type": "gpt2", "architectures": ["GPT2ForTokenClassification"], "vocab_size": 11, "n_embd": 6,
         "n_layer": 2, "n_head": 3, "n_inner": 10, "n_positions": 9, "num_labels": 3})
 }
 
-/// A circuit in `layers`, whose mask keeps an entry when `keep` says so of its index.
+/// A circuit with masks on `layers`. A mask keeps the entries for which `keep(name, index)` is true.
 fn circuit(model: &Value, layers: &[&str], config: CircuitConfig, keep: impl Fn(&str, usize) -> bool) -> CircuitView {
     let model = AnyModel::init(model, &Device::default()).unwrap();
     let config = CircuitConfig { target_layers: layers.iter().map(ToString::to_string).collect(), ..config };
@@ -45,9 +46,9 @@ fn by(plot_granularity: Granularity) -> VisualizerConfig {
 
 fn cell(grid: &CircuitGrid, row: &str, column: &str) -> CircuitCell {
     let row = grid.rows.iter().find(|candidate| candidate.label == row).unwrap();
-    let place = grid.columns.iter().position(|name| name == column).unwrap_or(0);
+    let index = grid.columns.iter().position(|name| name == column).unwrap_or(0);
     match &row.cells {
-        Cells::Columns(cells) => cells[place].unwrap(),
+        Cells::Columns(cells) => cells[index].unwrap(),
         Cells::Whole(cell) => *cell,
     }
 }
@@ -58,7 +59,8 @@ fn plain(first: u64, unused: u64) -> CircuitCell {
 
 #[test]
 fn both_layers_of_the_mlp_count_once() {
-    // All of c_fc (60 weights) is in the circuit, nothing of c_proj (60 weights): counted twice, c_fc alone would be all.
+    // All 60 weights of c_fc and none of the 60 weights of c_proj are in the circuit. NeuroSurgeon counts c_fc twice
+    // and c_proj not at all, so its bar is full.
     let view = circuit(&gpt2(), &BLOCK_0, CircuitConfig::default(), |name, _| name.contains("c_fc"));
     let grid = grid(&[view], &by(Granularity::Block));
     assert_eq!(cell(&grid, "layer 0", "MLP"), plain(60, 60));
@@ -77,7 +79,7 @@ fn a_single_circuits_layer_is_the_sum_of_its_tensors() {
 
 #[test]
 fn heads_of_the_fused_projection_have_their_query_key_and_value() {
-    // Columns 2–3 of queries, 8–9 of keys and 14–15 of values are head 1.
+    // Head 1 has the columns 2–3 (queries), 8–9 (keys) and 14–15 (values).
     let of_head_1 = |name: &str, entry: usize| name.contains("c_attn") && [2, 3, 8, 9, 14, 15].contains(&(entry % 18));
     let view = circuit(&gpt2(), &BLOCK_0, CircuitConfig::default(), of_head_1);
     let grid = grid(std::slice::from_ref(&view), &by(Granularity::Block));
@@ -106,8 +108,8 @@ fn two_circuits_share_and_differ_and_what_one_masks_is_not_in_the_other() {
     let shared = CircuitCell { first: 12, both: 6, second: 6, unused: 12, unmasked: 0 };
     assert_eq!(cell(&found, "layer 0", "attn.c_proj"), shared);
     assert_eq!(cell(&found, "layer 0", "mlp.c_fc"), CircuitCell { second: 20, unused: 40, ..CircuitCell::default() });
-    let bare = CircuitCell { unmasked: 60, ..CircuitCell::default() };
-    assert_eq!(cell(&found, "layer 0", "mlp.c_proj"), bare);
+    let unmasked = CircuitCell { unmasked: 60, ..CircuitCell::default() };
+    assert_eq!(cell(&found, "layer 0", "mlp.c_proj"), unmasked);
     assert_eq!(cell(&found, "classifier", ""), CircuitCell { unmasked: 18, ..CircuitCell::default() });
     assert_eq!(found.rows.len(), 3);
     let masked = grid(&views, &VisualizerConfig { plot_full_network: false, ..by(Granularity::Tensor) });
@@ -123,10 +125,10 @@ fn biases_count_when_they_are_asked_for() {
         grid(std::slice::from_ref(&view), &config)
     };
     assert_eq!(cell(&count(false), "layer 0", "head 2"), plain(0, 48));
-    let with = count(true);
-    assert_eq!(cell(&with, "layer 0", "head 2"), plain(6, 48));
-    assert_eq!(cell(&with, "layer 0", "MLP"), plain(16, 120));
-    assert_eq!(cell(&with, "layer 0", "all heads"), plain(6, 0));
+    let with_bias = count(true);
+    assert_eq!(cell(&with_bias, "layer 0", "head 2"), plain(6, 48));
+    assert_eq!(cell(&with_bias, "layer 0", "MLP"), plain(16, 120));
+    assert_eq!(cell(&with_bias, "layer 0", "all heads"), plain(6, 0));
 }
 
 #[test]
@@ -182,7 +184,7 @@ fn circuits_of_different_models_are_refused_by_name() {
 }
 
 #[test]
-fn an_overlap_is_told_in_the_models_order() {
+fn an_overlap_follows_the_order_of_the_model() {
     let mut deep = gpt2();
     deep["n_layer"] = 11.into();
     let names = [10, 2].map(|layer| format!("transformer.h.{layer}.attn.c_proj"));

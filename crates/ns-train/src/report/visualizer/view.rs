@@ -1,11 +1,11 @@
-//! A circuit as data to draw and count.
+//! The layers and hard masks of a circuit, for figures and comparisons.
 
 use ns_circuit::{CircuitModel, Comparison, HardMask, HardMasks};
 use ns_models::{LayerComponents, Model, layer_components};
 
 use crate::error::TrainError;
 
-/// A circuit as data: the layers of its model with their parts, and its hard masks. It holds no weights.
+/// A circuit without weights: the maskable layers of its model, split into components, and its hard masks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CircuitView {
     pub(super) layers: Vec<LayerComponents>,
@@ -13,12 +13,13 @@ pub struct CircuitView {
 }
 
 impl CircuitView {
-    /// The circuit itself, whatever mode, ablation or switch is in force.
+    /// Creates the view of a circuit. The hard masks do not depend on the circuit's current mode, ablation and on/off
+    /// switch.
     pub fn new<M: Model>(circuit: &CircuitModel<M>) -> Self {
         Self { layers: layer_components(circuit.wrapped()), masks: circuit.hard_masks() }
     }
 
-    /// The masks by `<layer>.weight` and `<layer>.bias`.
+    /// Returns the hard masks. The keys are `<layer>.weight` and `<layer>.bias`.
     pub fn masks(&self) -> &HardMasks {
         &self.masks
     }
@@ -27,10 +28,12 @@ impl CircuitView {
         self.masks.get(&format!("{}.{parameter}", layer.layer.name))
     }
 
-    /// What two circuits share by tensor, by layer of the model and in all, in the model's order.
+    /// Computes the overlap with another circuit of the model: per parameter, per layer of the model and in total.
+    /// Parameters and layers are in the order of the model.
     ///
     /// # Errors
-    /// [`TrainError::DifferentModels`].
+    /// Returns [`TrainError::DifferentModels`] if the models have different layers or shapes, and
+    /// [`TrainError::Circuit`] if two masks of a parameter have different shapes.
     pub fn compare(&self, other: &Self) -> Result<Comparison, TrainError> {
         self.check_same_model(other)?;
         let location = |parameter: &str| match self.position(parameter) {
@@ -47,16 +50,16 @@ impl CircuitView {
         Ok(comparison)
     }
 
-    /// The layer that a parameter is of.
+    /// Returns the index of the layer that a parameter belongs to.
     fn position(&self, parameter: &str) -> Option<usize> {
         let name = parameter.rsplit_once('.').map_or(parameter, |(layer, _)| layer);
         self.layers.iter().position(|layer| layer.layer.name == name)
     }
 
-    /// Checks that two circuits lie in models of the same layers and shapes; their weights may differ.
+    /// Checks that the models of two circuits have the same layers and shapes. Their weights may differ.
     ///
     /// # Errors
-    /// [`TrainError::DifferentModels`].
+    /// Returns [`TrainError::DifferentModels`] with one entry per layer that differs.
     pub fn check_same_model(&self, other: &Self) -> Result<(), TrainError> {
         let shape = |view: &Self, name: &str| {
             view.layers.iter().find(|layer| layer.layer.name == name).map(|layer| layer.layer.shape.clone())

@@ -1,9 +1,11 @@
+//! Tests of circuit maps, and a style that the tests of heat maps also use.
+
 use super::*;
 use crate::figures::colour::Colour;
 use crate::figures::grid::GridRow;
 use crate::figures::output::tests::TestFolder;
 
-/// A plain style for this many circuits.
+/// A style for `circuits` circuits.
 pub(in crate::report::figures) fn style(circuits: usize) -> MapStyle {
     MapStyle {
         title: "Layer by layer".into(),
@@ -51,7 +53,7 @@ fn shows_names_legend_and_shares() -> Result<(), FigureError> {
     for text in ["Layer by layer", "layer 1", "head 0", "only first", "both", "only second", "unused", "not masked"] {
         assert!(svg.contains(text), "{text}");
     }
-    assert!(svg.contains("5 · 10 · 15") && svg.contains("#FF4040"), "opacity and shares");
+    assert!(svg.contains("5 · 10 · 15") && svg.contains("#FF4040"), "percentages, and a colour with opacity");
     assert_eq!(folder.png_size("map").0, 1600);
     Ok(())
 }
@@ -63,9 +65,9 @@ fn one_circuit_has_no_second_in_its_legend() -> Result<(), FigureError> {
     let svg = folder.svg("map");
     assert!(svg.contains(">\nfirst\n<"), "{svg}");
     assert!(!svg.contains("both") && !svg.contains("only"));
-    let silent = MapStyle { legend: false, title: String::new(), ..style(1) };
-    circuit_map(&folder.path().join("silent.svg"), ImageFormat::Svg, &grid(1, 1), &silent)?;
-    assert!(!folder.svg("silent").contains("unused"));
+    let plain = MapStyle { legend: false, title: String::new(), ..style(1) };
+    circuit_map(&folder.path().join("plain.svg"), ImageFormat::Svg, &grid(1, 1), &plain)?;
+    assert!(!folder.svg("plain").contains("unused"));
     Ok(())
 }
 

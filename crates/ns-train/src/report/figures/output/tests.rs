@@ -1,10 +1,10 @@
-//! Tests of writing, and what the tests of the single figures share.
+//! Tests of writing figures, and a test folder that the tests of all figures use.
 
 use super::*;
 
 use std::path::PathBuf;
 
-/// A folder of its own for one test, removed at the end.
+/// A temporary folder of one test, removed at the end of the test.
 pub(in crate::report::figures) struct TestFolder(PathBuf);
 
 impl TestFolder {
@@ -16,17 +16,17 @@ impl TestFolder {
         &self.0
     }
 
-    /// The text of an SVG of this folder.
+    /// Reads an SVG in this folder.
     pub(in crate::report::figures) fn svg(&self, stem: &str) -> String {
-        fs::read_to_string(self.0.join(format!("{stem}.svg"))).expect("the SVG is written")
+        fs::read_to_string(self.0.join(format!("{stem}.svg"))).expect("the SVG exists")
     }
 
-    /// Width and height that the header of a PNG of this folder states.
+    /// Reads width and height from the header of a PNG in this folder.
     pub(in crate::report::figures) fn png_size(&self, stem: &str) -> (u32, u32) {
-        let bytes = fs::read(self.0.join(format!("{stem}.png"))).expect("the PNG is written");
+        let bytes = fs::read(self.0.join(format!("{stem}.png"))).expect("the PNG exists");
         assert_eq!(&bytes[..8], b"\x89PNG\r\n\x1a\n");
         assert_eq!(&bytes[12..16], b"IHDR");
-        let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().expect("the slice has four bytes"));
         (number(16), number(20))
     }
 }
@@ -55,8 +55,8 @@ fn writes_both_files_and_leaves_no_others() -> Result<(), FigureError> {
     save(&folder.path().join("deep"), "run.1", &Blank)?;
     save(&folder.path().join("deep"), "run.1", &Blank)?;
     let mut names: Vec<_> = fs::read_dir(folder.path().join("deep"))
-        .expect("the folder is made")
-        .map(|entry| entry.expect("readable").file_name())
+        .expect("the folder exists")
+        .map(|entry| entry.expect("the folder entry is readable").file_name())
         .collect();
     names.sort();
     assert_eq!(names, ["run.1.png", "run.1.svg"]);
@@ -76,7 +76,7 @@ fn refuses_a_stem_with_a_folder() {
 #[test]
 fn names_the_path_that_cannot_be_written() {
     let folder = TestFolder::new("blocked");
-    fs::write(folder.path(), "a file, no folder").expect("the temporary folder is writable");
+    fs::write(folder.path(), "a file, not a folder").expect("the temporary folder is writable");
     let refused = save(folder.path(), "figure", &Blank);
     assert!(matches!(refused, Err(FigureError::Write { path, .. }) if path == folder.path()));
     let _ = fs::remove_file(folder.path());
@@ -86,5 +86,5 @@ fn names_the_path_that_cannot_be_written() {
 fn averages_squares_of_pixels() {
     let (black, white) = ([0; 3], [200; 3]);
     let pixels = [black, white, white, white, black, white, white, white].concat();
-    assert_eq!(averaged(&pixels, 4), [100, 100, 100, 200, 200, 200]);
+    assert_eq!(average(&pixels, 4), [100, 100, 100, 200, 200, 200]);
 }

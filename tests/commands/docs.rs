@@ -1,0 +1,116 @@
+//! The command lines in README.md and docs/. Each must parse. Fast ones are run, training commands with `--dry-run`.
+
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::{
+    circuit::{ATTENTION, run},
+    golden,
+    work::{error, path, success, xtask_in},
+};
+
+/// Commands that train; they are run with `--dry-run`.
+const TRAINING: [&[&str]; 4] = [&["train"], &["probe"], &["subnetwork"], &["circuit", "train"]];
+/// Commands that need a network, Python or more than a few seconds; they are only parsed.
+const ONLY_PARSED: [&[&str]; 4] = [&["demo"], &["fetch"], &["embed"], &["bench"]];
+
+fn repository() -> PathBuf {
+    golden().join("../..").canonicalize().unwrap()
+}
+
+/// The arguments of every `cargo xtask` line in a block of shell commands, with the file that contains it.
+fn command_lines() -> Vec<(PathBuf, Vec<String>)> {
+    let docs = std::fs::read_dir(repository().join("docs")).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<PathBuf> = docs.chain([repository().join("README.md")]).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "md"));
+    files.sort();
+    let mut lines = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for block in text.split("```sh\n").skip(1) {
+            let (block, _) = block.split_once("```").unwrap();
+            let commands = block.lines().filter_map(|line| line.strip_prefix("cargo xtask "));
+            let arguments =
+                |line: &str| line.split('#').next().unwrap().split_whitespace().flat_map(expanded).collect();
+            lines.extend(commands.map(|line| (file.clone(), arguments(line))));
+        }
+    }
+    lines
+}
+
+/// The files of a pattern such as `models/arithmetic/probe-*.toml`, as a shell would list them.
+fn expanded(argument: &str) -> Vec<String> {
+    let Some((before, after)) = argument.split_once('*') else { return vec![argument.into()] };
+    let (folder, start) = before.rsplit_once('/').unwrap();
+    let names = std::fs::read_dir(repository().join(folder)).unwrap();
+    let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut files: Vec<String> = names
+        .filter(|name| name.starts_with(start) && name.ends_with(after))
+        .map(|name| format!("{folder}/{name}"))
+        .collect();
+    files.sort();
+    assert!(!files.is_empty(), "{argument}");
+    files
+}
+
+/// A folder with the shipped models, and with the run folders that the documentation reads.
+fn workplace() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(repository().join("models"), folder.path().join("models")).unwrap();
+    for name in ["runs/table/probe-a2-attn-0", "runs/table/probe-minus_b2-attn-0", "runs/demo/probe-a2-attn"] {
+        run(folder.path(), name, &ATTENTION, |entry| entry % 3 == 0);
+    }
+    // One epoch of one circuit of the sweep.
+    let digits = repository().join("models/digits");
+    let recipe = std::fs::read_to_string(digits.join("circuit-vit.toml")).unwrap();
+    let short = recipe
+        .replace("epochs = 40", "epochs = 1")
+        .replace("l0_lambdas = [1e-5, 3e-5, 1e-4, 3e-4]", "l0_lambdas = [3e-4]")
+        .replace("model = \"vit\"", &format!("model = {:?}", path(&digits.join("vit"))))
+        .replace("path = \"data/digits.csv\"", &format!("path = {:?}", path(&digits.join("data/digits.csv"))));
+    assert_eq!(short.matches(path(&digits)).count(), 2, "{short}");
+    std::fs::write(folder.path().join("short.toml"), short).unwrap();
+    success(&xtask_in(folder.path(), ["circuit", "train", "short.toml", "--out", "runs/vit/lambda-3e-4"]));
+    folder
+}
+
+fn starts_with_one_of(arguments: &[String], commands: &[&[&str]]) -> bool {
+    commands.iter().any(|command| arguments.iter().map(String::as_str).zip(*command).all(|(a, b)| a == *b))
+}
+
+/// Placeholders are written in capitals: `--model MODEL`.
+fn has_placeholder(arguments: &[String]) -> bool {
+    arguments.iter().any(|argument| argument.len() > 1 && argument.chars().all(|c| c.is_ascii_uppercase()))
+}
+
+#[test]
+fn every_command_line_works() {
+    let folder = workplace();
+    let lines = command_lines();
+    assert!(lines.len() > 15, "{lines:?}");
+    for (file, arguments) in lines {
+        let line = format!("{}: {}", file.display(), arguments.join(" "));
+        xtask::check_arguments(&arguments).unwrap_or_else(|message| panic!("{line}: {message}"));
+        if has_placeholder(&arguments) || starts_with_one_of(&arguments, &ONLY_PARSED) {
+            continue;
+        }
+        check(&line, folder.path(), arguments);
+    }
+}
+
+fn check(line: &str, folder: &Path, mut arguments: Vec<String>) {
+    let trains = starts_with_one_of(&arguments, &TRAINING);
+    if trains && !arguments.contains(&"--dry-run".to_string()) {
+        arguments.push("--dry-run".into());
+    }
+    let output = super::work::command(folder, []).args(&arguments).output().unwrap();
+    let needs_minilm = arguments.iter().any(|argument| argument.starts_with("models/wordnet/"));
+    if needs_minilm && !folder.join("models/minilm").exists() {
+        // `fetch minilm` needs a network; without the model the message must name it.
+        assert!(error(&output).contains("minilm"), "{line}: {}", error(&output));
+        return;
+    }
+    assert!(output.status.success(), "{line}: {}", error(&output));
+    assert!(!trains || !folder.join("runs/probe-a2-attn-0").exists(), "{line} trained something");
+}
