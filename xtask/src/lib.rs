@@ -15,7 +15,7 @@ mod inspect;
 mod jobs;
 mod output;
 mod probe;
-mod run_folder;
+mod run_options;
 mod subnetwork;
 mod train;
 mod verify;

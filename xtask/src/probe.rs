@@ -16,7 +16,7 @@ use crate::{
     backend::BackendOption,
     jobs::JobsOption,
     output::say,
-    run_folder::{default_run_folder, run_name},
+    run_options::{default_run_folder, run_name},
 };
 
 /// Train circuit probes from recipes, and test the circuits that they find

@@ -1,7 +1,5 @@
 //! `subnetwork RECIPE`: trains subnetwork probes with their controls.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use ns_train::figures::count;
 use ns_train::{
@@ -9,10 +7,7 @@ use ns_train::{
     subnetwork_table, train_subnetwork, write_rows,
 };
 
-use crate::{
-    activation_cache::ActivationCacheOption, backend::BackendOption, jobs::JobsOption, output::say,
-    run_folder::default_run_folder,
-};
+use crate::{activation_cache::ActivationCacheOption, jobs::JobsOption, output::say, run_options::RunOptions};
 
 /// Train subnetwork probes (Cao et al. 2021) from a recipe
 ///
@@ -27,34 +22,23 @@ use crate::{
 /// Example: cargo xtask subnetwork models/wordnet/probe-part-of-speech.toml, after cargo xtask fetch minilm
 #[derive(Args)]
 pub(crate) struct Subnetwork {
-    /// The recipe (TOML)
-    recipe: PathBuf,
-    /// Seed of classifiers, shuffles and samples
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Folder of all runs [default: runs/<recipe>-<seed>]
-    #[arg(long)]
-    out: Option<PathBuf>,
-    /// Check recipe, model and data, print what would be trained, and train nothing
-    #[arg(long)]
-    dry_run: bool,
+    #[command(flatten)]
+    run: RunOptions,
     #[command(flatten)]
     jobs: JobsOption,
     #[command(flatten)]
     activations: ActivationCacheOption,
-    #[command(flatten)]
-    backend: BackendOption,
 }
 
 impl Subnetwork {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let recipe = load_recipe::<SubnetworkRecipe>(&self.recipe)?.resolve(&self.recipe)?;
-        let folder = self.out.unwrap_or_else(|| default_run_folder(&self.recipe, self.seed));
-        let pool = BaseModelPool::new(&self.backend.device()?, self.activations.activation_cache_mb);
+        let recipe = load_recipe::<SubnetworkRecipe>(&self.run.recipe)?.resolve(&self.run.recipe)?;
+        let folder = self.run.folder();
+        let pool = BaseModelPool::new(&self.run.backend.device()?, self.activations.activation_cache_mb);
         let variants = recipe.variants();
-        if self.dry_run {
+        if self.run.dry_run {
             for variant in variants {
-                let training = SubnetworkTraining::on(&pool, &recipe, variant, self.seed)?;
+                let training = SubnetworkTraining::on(&pool, &recipe, variant, self.run.seed)?;
                 let split = &training.data().split;
                 say!(
                     "{}: {} classes at {}, {} training and {} test words, {} epochs, {} maskable weights",
@@ -71,7 +55,7 @@ impl Subnetwork {
         }
         let train = |variant: &SubnetworkVariant, interrupt: &Interrupt| {
             let run = folder.join(variant.name());
-            Ok(train_subnetwork(&recipe, *variant, self.seed, &run, &pool, interrupt)?)
+            Ok(train_subnetwork(&recipe, *variant, self.run.seed, &run, &pool, interrupt)?)
         };
         let rows = self.jobs.run_all(&variants, train, |_, row| Ok(row))?;
         write_rows(&folder, &rows)?;

@@ -1,7 +1,5 @@
 //! `train RECIPE`: trains a model, from scratch or from a checkpoint.
 
-use std::path::PathBuf;
-
 use clap::Args;
 use ns_train::figures::count;
 use ns_train::{
@@ -9,7 +7,7 @@ use ns_train::{
     train_task,
 };
 
-use crate::{backend::BackendOption, output::say, run_folder::default_run_folder};
+use crate::{output::say, run_options::RunOptions};
 
 /// Train a model from a recipe
 ///
@@ -22,36 +20,25 @@ use crate::{backend::BackendOption, output::say, run_folder::default_run_folder}
 /// Example: cargo xtask train models/digits/train-resnet.toml
 #[derive(Args)]
 pub(crate) struct Train {
-    /// The recipe (TOML)
-    recipe: PathBuf,
-    /// Seed of initial weights and shuffles
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Folder of the run [default: runs/<recipe>-<seed>]
-    #[arg(long)]
-    out: Option<PathBuf>,
-    /// Check recipe, model and data, print what would be trained, and train nothing
-    #[arg(long)]
-    dry_run: bool,
     #[command(flatten)]
-    backend: BackendOption,
+    run: RunOptions,
 }
 
 impl Train {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         // A recipe with [data] trains any model on that data; one with [task] is the arithmetic experiment, full batch.
-        if load_recipe::<toml::Table>(&self.recipe)?.contains_key("data") {
+        if load_recipe::<toml::Table>(&self.run.recipe)?.contains_key("data") {
             return self.run_task();
         }
-        let recipe: TrainRecipe = load_recipe(&self.recipe)?;
-        let folder = self.out.unwrap_or_else(|| default_run_folder(&self.recipe, self.seed));
-        let device = self.backend.device()?;
-        if self.dry_run {
-            ModelTraining::new(&recipe, self.seed, &device)?;
+        let recipe: TrainRecipe = load_recipe(&self.run.recipe)?;
+        let folder = self.run.folder();
+        let device = self.run.backend.device()?;
+        if self.run.dry_run {
+            ModelTraining::new(&recipe, self.run.seed, &device)?;
             let split = recipe.task.split();
             return describe(&folder, split.train.len(), split.test.len(), recipe.epochs);
         }
-        let (outcome, metrics) = train_model(&recipe, self.seed, &folder, &device, &Interrupt::on_signals())?;
+        let (outcome, metrics) = train_model(&recipe, self.run.seed, &folder, &device, &Interrupt::on_signals())?;
         if let Outcome::Interrupted { epochs_done } = outcome {
             say!("stopped after epoch {epochs_done}; the same command continues from there");
             return Ok(());
@@ -71,20 +58,20 @@ impl Train {
     }
 
     fn run_task(self) -> anyhow::Result<()> {
-        let recipe = load_recipe::<TaskRecipe>(&self.recipe)?.resolve(&self.recipe)?;
+        let recipe = load_recipe::<TaskRecipe>(&self.run.recipe)?.resolve(&self.run.recipe)?;
         anyhow::ensure!(
             recipe.circuit_config.is_none(),
             "`{}` has a [circuit_config]; use `circuit train` to train a circuit",
-            self.recipe.display()
+            self.run.recipe.display()
         );
-        let folder = self.out.unwrap_or_else(|| default_run_folder(&self.recipe, self.seed));
-        let device = self.backend.device()?;
-        if self.dry_run {
-            let training = TaskTraining::new(&recipe, self.seed, &device)?;
+        let folder = self.run.folder();
+        let device = self.run.backend.device()?;
+        if self.run.dry_run {
+            let training = TaskTraining::new(&recipe, self.run.seed, &device)?;
             let split = training.data().split();
             return describe(&folder, split.train.len(), split.test.len(), recipe.epochs);
         }
-        let Some(report) = train_task(&recipe, self.seed, &folder, &device, &Interrupt::on_signals())? else {
+        let Some(report) = train_task(&recipe, self.run.seed, &folder, &device, &Interrupt::on_signals())? else {
             say!("stopped; the same command continues from the checkpoint in {}", folder.display());
             return Ok(());
         };

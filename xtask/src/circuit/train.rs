@@ -1,6 +1,6 @@
 //! `circuit train RECIPE`: trains circuits on a model's own task.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use burn::tensor::Device;
 use clap::Args;
@@ -10,7 +10,7 @@ use ns_train::{
     train_task, write_rows,
 };
 
-use crate::{backend::BackendOption, output::say, run_folder::default_run_folder};
+use crate::{output::say, run_options::RunOptions};
 
 /// Train circuits on a model's own task from a recipe, and ablate them
 ///
@@ -27,44 +27,33 @@ use crate::{backend::BackendOption, output::say, run_folder::default_run_folder}
 /// Example: cargo xtask circuit train models/digits/circuit-vit.toml
 #[derive(Args)]
 pub(crate) struct CircuitTrain {
-    /// The recipe (TOML)
-    recipe: PathBuf,
-    /// Seed of shuffles and samples
-    #[arg(long, default_value_t = 0)]
-    seed: u64,
-    /// Folder of the run, or of all runs if the recipe has several l0_lambdas [default: runs/<recipe>-<seed>]
-    #[arg(long)]
-    out: Option<PathBuf>,
-    /// Check recipe, model and data, print what would be trained, and train nothing
-    #[arg(long)]
-    dry_run: bool,
     #[command(flatten)]
-    backend: BackendOption,
+    run: RunOptions,
 }
 
 impl CircuitTrain {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let recipe = load_recipe::<TaskRecipe>(&self.recipe)?.resolve(&self.recipe)?;
+        let recipe = load_recipe::<TaskRecipe>(&self.run.recipe)?.resolve(&self.run.recipe)?;
         anyhow::ensure!(
             recipe.circuit_config.is_some(),
             "`{}` has no [circuit_config]; `cargo xtask train` trains a whole model",
-            self.recipe.display()
+            self.run.recipe.display()
         );
-        let folder = self.out.unwrap_or_else(|| default_run_folder(&self.recipe, self.seed));
-        let device = self.backend.device()?;
+        let folder = self.run.folder();
+        let device = self.run.backend.device()?;
         let recipes = recipe.sweep();
         let several = recipes.len() > 1;
         let mut rows = Vec::new();
         for recipe in recipes {
             let lambda = recipe.circuit_config.as_ref().map_or(0.0, |config| config.l0_lambda);
             let folder = if several { folder.join(format!("lambda-{lambda:e}")) } else { folder.clone() };
-            if self.dry_run {
-                describe(&recipe, self.seed, &folder, &device)?;
+            if self.run.dry_run {
+                describe(&recipe, self.run.seed, &folder, &device)?;
                 continue;
             }
-            rows.push(train(&recipe, self.seed, &folder, &device)?);
+            rows.push(train(&recipe, self.run.seed, &folder, &device)?);
         }
-        if self.dry_run {
+        if self.run.dry_run {
             return Ok(());
         }
         if several {

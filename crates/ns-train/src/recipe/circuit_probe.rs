@@ -7,6 +7,7 @@ use ns_models::{Site, Sublayer};
 use ns_probe::{CircuitProbeConfig, ProbeLoss, ResidualUpdateModelConfig};
 use serde::{Deserialize, Serialize};
 
+use super::settings::{CommonSettings, invalid};
 use super::{OptimizerRecipe, resolve_model_folder};
 use crate::data::{Arithmetic, Variable};
 use crate::error::TrainError;
@@ -98,23 +99,17 @@ impl ProbeRecipe {
     /// Returns [`TrainError::Setting`] for a value out of range.
     pub fn validate(&self) -> Result<(), TrainError> {
         self.task.validate()?;
-        let setting = |setting, found: String, expected: &str| {
-            Err(TrainError::Setting { setting, found, expected: expected.into() })
-        };
-        let examples = self.task.split().train.len();
-        if self.batch_size == 0 || self.batch_size > examples {
-            let expected = format!("there are {examples} training examples; it must be between 1 and {examples}");
-            return setting("batch_size", self.batch_size.to_string(), &expected);
+        CommonSettings {
+            examples: self.task.split().train.len(),
+            batch_size: self.batch_size,
+            epochs: self.epochs,
+            final_temperature: self.final_temperature,
+            l0_lambdas: &[],
         }
-        if !(self.final_temperature.is_finite() && self.final_temperature > 0.0) {
-            return setting("final_temperature", self.final_temperature.to_string(), "it must be positive and finite");
+        .check()?;
+        match self.circuit_config.target_layers.is_empty() {
+            true => invalid("circuit_config.target_layers", "empty", "a circuit needs at least one layer"),
+            false => Ok(()),
         }
-        if self.epochs == 0 {
-            return setting("epochs", "0".into(), "it must be at least 1");
-        }
-        if self.circuit_config.target_layers.is_empty() {
-            return setting("circuit_config.target_layers", "empty".into(), "a circuit needs at least one layer");
-        }
-        Ok(())
     }
 }

@@ -3,6 +3,7 @@
 mod arithmetic_model;
 mod circuit_probe;
 mod optimizer;
+mod settings;
 mod subnetwork_probe;
 mod task;
 

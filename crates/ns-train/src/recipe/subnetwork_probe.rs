@@ -7,6 +7,7 @@ use ns_models::Site;
 use ns_probe::{Labeling, ResidualUpdateModelConfig, SubnetworkProbeConfig};
 use serde::{Deserialize, Serialize};
 
+use super::settings::CommonSettings;
 use super::{OptimizerRecipe, resolve_model_folder};
 use crate::data::{WordLabels, WordRecipe};
 use crate::error::TrainError;
@@ -113,25 +114,14 @@ impl SubnetworkRecipe {
 
     /// Checks the values that deserialisation does not check.
     pub(crate) fn validate(&self, data: &WordLabels) -> Result<(), TrainError> {
-        let setting = |setting, found: String, expected: String| Err(TrainError::Setting { setting, found, expected });
-        let rows = data.split.train.len();
-        if self.batch_size == 0 || self.batch_size > rows {
-            let expected = format!("there are {rows} training rows; it must be between 1 and {rows}");
-            return setting("batch_size", self.batch_size.to_string(), expected);
+        CommonSettings {
+            examples: data.split.train.len(),
+            batch_size: self.batch_size,
+            epochs: self.epochs,
+            final_temperature: self.final_temperature,
+            l0_lambdas: &self.l0_lambdas,
         }
-        if self.epochs == 0 {
-            return setting("epochs", "0".into(), "it must be at least 1".into());
-        }
-        if !(self.final_temperature.is_finite() && self.final_temperature > 0.0) {
-            let expected = "it must be positive and finite".into();
-            return setting("final_temperature", self.final_temperature.to_string(), expected);
-        }
-        match self.l0_lambdas.iter().find(|lambda| !(lambda.is_finite() && **lambda >= 0.0)) {
-            Some(lambda) => {
-                setting("l0_lambdas", lambda.to_string(), "each factor must be finite and at least 0".into())
-            }
-            None => Ok(()),
-        }
+        .check()
     }
 }
 

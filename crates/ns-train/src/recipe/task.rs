@@ -6,6 +6,7 @@ use ns_circuit::CircuitConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::settings::{CommonSettings, invalid};
 use super::{OptimizerRecipe, resolve_model_folder};
 use crate::data::{DataRecipe, TaskData};
 use crate::error::TrainError;
@@ -92,27 +93,20 @@ impl TaskRecipe {
     /// Returns [`TrainError::Setting`] for a value out of range, and for several `l0_lambdas` without a
     /// `circuit_config`.
     pub fn validate(&self, data: &TaskData) -> Result<(), TrainError> {
-        let setting = |setting, found: String, expected: String| Err(TrainError::Setting { setting, found, expected });
-        let examples = data.split().train.len();
-        if self.batch_size == 0 || self.batch_size > examples {
-            let expected = format!("there are {examples} training examples; it must be between 1 and {examples}");
-            return setting("batch_size", self.batch_size.to_string(), expected);
+        CommonSettings {
+            examples: data.split().train.len(),
+            batch_size: self.batch_size,
+            epochs: self.epochs,
+            final_temperature: self.final_temperature,
+            l0_lambdas: &self.l0_lambdas,
         }
-        if self.epochs == 0 {
-            return setting("epochs", "0".into(), "it must be at least 1".into());
+        .check()?;
+        match self.l0_lambdas.len() > 1 && self.circuit_config.is_none() {
+            true => {
+                invalid("l0_lambdas", format!("{:?}", self.l0_lambdas), "a sweep over factors needs a [circuit_config]")
+            }
+            false => Ok(()),
         }
-        if !(self.final_temperature.is_finite() && self.final_temperature > 0.0) {
-            let expected = "it must be positive and finite".into();
-            return setting("final_temperature", self.final_temperature.to_string(), expected);
-        }
-        if let Some(lambda) = self.l0_lambdas.iter().find(|lambda| !(lambda.is_finite() && **lambda >= 0.0)) {
-            return setting("l0_lambdas", lambda.to_string(), "each factor must be finite and at least 0".into());
-        }
-        if self.l0_lambdas.len() > 1 && self.circuit_config.is_none() {
-            let expected = "a sweep over factors needs a [circuit_config]".into();
-            return setting("l0_lambdas", format!("{:?}", self.l0_lambdas), expected);
-        }
-        Ok(())
     }
 
     /// One recipe per factor in `l0_lambdas`; this recipe if `l0_lambdas` is empty or there are no masks.
