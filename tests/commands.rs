@@ -92,8 +92,9 @@ mod help {
     fn commands() -> BTreeSet<String> {
         let help = success(&xtask(["--help"]));
         let (_, list) = help.split_once("Commands:\n").unwrap();
-        let names =
-            list.lines().take_while(|line| line.starts_with("  ")).filter_map(|line| line.split_whitespace().next());
+        let lines = list.lines().take_while(|line| line.starts_with("  "));
+        // Continued descriptions are indented further.
+        let names = lines.filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
         names.filter(|name| *name != "help").map(String::from).collect()
     }
 }

@@ -137,7 +137,9 @@ fn masks_of_another_model_say_which_shapes_differ() {
     let runs = runs();
     let other = golden().join("models/gpt2-lm");
     let message = failure(&xtask_in(runs.path(), ["circuit", "show", "squares", "--model", path(&other), "--text"]));
-    for text in ["squares", "not this model's", "c_attn.weight_mask_params", "c_proj.weight_mask_params", "[1, 384]"] {
+    for text in
+        ["squares", "do not fit this model", "c_attn.weight_mask_params", "c_proj.weight_mask_params", "[1, 384]"]
+    {
         assert!(message.contains(text), "{text}: {message}");
     }
 }

@@ -1,6 +1,7 @@
 //! The option `--jobs`, and training of several runs in one process.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 
 use clap::Args;
 use ns_train::{Interrupt, run_parallel};
@@ -26,21 +27,30 @@ impl JobsOption {
     pub(crate) fn run_all<J: Sync, R: Send, T>(
         self,
         runs: &[J],
+        folder: impl Fn(&J) -> PathBuf,
         train: impl Fn(&J, &Interrupt) -> anyhow::Result<Option<R>> + Sync,
         mut finish: impl FnMut(&J, R) -> anyhow::Result<T>,
     ) -> anyhow::Result<Vec<T>> {
         let mut results: Vec<Option<T>> = runs.iter().map(|_| None).collect();
+        let mut interrupted = Vec::new();
         let done = |index: usize, result: Option<R>| {
-            results[index] = result.map(|result| finish(&runs[index], result)).transpose()?;
+            match result {
+                Some(result) => results[index] = Some(finish(&runs[index], result)?),
+                None => interrupted.push(folder(&runs[index]).display().to_string()),
+            }
             Ok(())
         };
         run_parallel(self.jobs.get(), &Interrupt::on_signals(), runs, train, done)?;
         let results: Vec<T> = results.into_iter().flatten().collect();
         anyhow::ensure!(
             results.len() == runs.len(),
-            "stopped, {} of {} probes done; the same command continues from the last checkpoints",
+            "stopped, {} of {} probes done; the same command continues{}",
             results.len(),
-            runs.len()
+            runs.len(),
+            match interrupted.is_empty() {
+                true => String::new(),
+                false => format!(" from the checkpoint in {}", interrupted.join(" and ")),
+            }
         );
         Ok(results)
     }

@@ -140,8 +140,13 @@ pub(crate) fn train_all(runs: &[ProbeRun], pool: &BaseModelPool, jobs: JobsOptio
             report => Ok(report?),
         }
     };
-    jobs.run_all(runs, train, |run, report| {
-        write_probe(&run.folder, &report)?;
-        Ok(report.row)
-    })
+    jobs.run_all(
+        runs,
+        |run| run.folder.clone(),
+        train,
+        |run, report| {
+            write_probe(&run.folder, &report)?;
+            Ok(report.row)
+        },
+    )
 }

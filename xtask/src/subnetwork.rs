@@ -53,11 +53,11 @@ impl Subnetwork {
             }
             return Ok(());
         }
+        let run_folder = |variant: &SubnetworkVariant| folder.join(variant.name());
         let train = |variant: &SubnetworkVariant, interrupt: &Interrupt| {
-            let run = folder.join(variant.name());
-            Ok(train_subnetwork(&recipe, *variant, self.run.seed, &run, &pool, interrupt)?)
+            Ok(train_subnetwork(&recipe, *variant, self.run.seed, &run_folder(variant), &pool, interrupt)?)
         };
-        let rows = self.jobs.run_all(&variants, train, |_, row| Ok(row))?;
+        let rows = self.jobs.run_all(&variants, run_folder, train, |_, row| Ok(row))?;
         write_rows(&folder, &rows)?;
         draw_subnetworks(&folder, &format!("Subnetwork probes at {}", recipe.probe_vectors), &rows)?;
         say!("{}", subnetwork_table(&rows).trim_end());

@@ -54,7 +54,7 @@ mod tests {
         };
         let table = overlap_table(&comparison);
         let lines: Vec<&str> = table.lines().collect();
-        assert_eq!(lines[2], "| h.0.weight | 100 |    50 |     20 |   15 |   0.273 |      10.0 |         1.500 |");
+        assert_eq!(lines[2], "| h.0.weight | 100 |    50 |     20 |   15 |   0.273 |        10 |         1.500 |");
         assert!(lines[3].starts_with("| layer 0    |") && lines[4].contains("n/a"), "{table}");
         assert!(table.contains("in the first circuit only, so not compared: h.1.weight"), "{table}");
         assert!(!table.contains("in the second circuit only"));
