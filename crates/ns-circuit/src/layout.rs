@@ -8,6 +8,7 @@ use crate::config::MaskUnit;
 use crate::error::CircuitError;
 use crate::hard_mask::HardMask;
 use crate::kernels::MaskBroadcast;
+use crate::names;
 use crate::target::LayerKind;
 
 /// The role of a masked parameter in its layer.
@@ -191,6 +192,17 @@ impl MaskedParam {
             _ => values,
         }
     }
+}
+
+/// The index of `name` in `keys`.
+///
+/// # Errors
+/// Returns [`CircuitError::UnexpectedTensor`] with the most similar keys if `name` is not among them.
+pub(crate) fn position(keys: &[String], name: &str) -> Result<usize, CircuitError> {
+    keys.iter().position(|key| key == name).ok_or_else(|| CircuitError::UnexpectedTensor {
+        name: name.to_string(),
+        nearest: names::nearest(name, keys.iter().map(String::as_str)),
+    })
 }
 
 /// The transpose of a row-major `[rows, columns]` matrix.

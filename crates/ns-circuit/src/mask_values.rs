@@ -7,7 +7,7 @@ use burn::tensor::{Gradients, TensorData};
 
 use crate::error::{CircuitError, Misfit};
 use crate::hard_mask::HardMasks;
-use crate::layout::MaskedParam;
+use crate::layout::{self, MaskedParam};
 use crate::mask::host;
 use crate::model::CircuitModel;
 use crate::names;
@@ -49,7 +49,7 @@ impl<M: Module> CircuitModel<M> {
         };
         let given: Vec<_> = params
             .iter()
-            .map(|(given, data)| Ok((names::position(&keys, names::unwrapped(given))?, data)))
+            .map(|(given, data)| Ok((layout::position(&keys, names::unwrapped(given))?, data)))
             .collect::<Result<_, CircuitError>>()?;
         check_shapes(masked, &keys, &given)?;
         let mut values = BTreeMap::new();

@@ -12,7 +12,7 @@ use crate::config::CircuitConfig;
 use crate::control::Control;
 use crate::error::CircuitError;
 use crate::l0::{self, L0Statistics};
-use crate::layout::{MaskedParam, Role};
+use crate::layout::{self, MaskedParam, Role};
 use crate::mask::{Attach, new_flag};
 use crate::methods::hard_concrete::{HardConcrete, log_odds};
 use crate::methods::{Method, initial_logit};
@@ -312,7 +312,7 @@ impl<M: Module> CircuitModel<M> {
             }
             let keys: Vec<String> = masked.iter().map(MaskedParam::key).collect();
             for (name, data) in &noise {
-                let i = names::position(&keys, name)?;
+                let i = layout::position(&keys, name)?;
                 let values = masked[i].mask_from_hf(name, data)?;
                 injected[i] = Some(values.into_iter().map(|u| log_odds(f64::from(u))).collect());
             }

@@ -1,7 +1,5 @@
 //! Names of layers and tensors: prefixes, lookups, and the most similar names for error messages.
 
-use crate::error::CircuitError;
-
 /// The prefix that the Python `CircuitModel` adds to every name of the model that it wraps.
 const WRAPPER_PREFIX: &str = "wrapped_model.";
 
@@ -27,17 +25,6 @@ pub(crate) fn unwrapped(mut name: &str) -> &str {
 /// The path of `field` in the module at `path`. The path of the root module is empty.
 pub(crate) fn join(path: &str, field: &str) -> String {
     if path.is_empty() { field.to_string() } else { format!("{path}.{field}") }
-}
-
-/// The index of `name` in `keys`.
-///
-/// # Errors
-/// Returns [`CircuitError::UnexpectedTensor`] with the most similar keys if `name` is not among them.
-pub(crate) fn position(keys: &[String], name: &str) -> Result<usize, CircuitError> {
-    keys.iter().position(|key| key == name).ok_or_else(|| CircuitError::UnexpectedTensor {
-        name: name.to_string(),
-        nearest: nearest(name, keys.iter().map(String::as_str)),
-    })
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::frame::{Frame, draw_no_data, draw_title, room_left};
 use super::legend::{self, Entry, Symbol};
 use super::output::{Figure, save};
 use super::text::widest;
-use super::theme::{BLUE, CONTROL, HEIGHT, INK, ORANGE, TICK, TITLE_STRIP, VERMILLION, WIDTH};
+use super::theme::{BLUE, CONTROL, HEIGHT, INK, ORANGE, TICK, TITLE_STRIP, VERMILION, WIDTH};
 
 /// Largest number of probes in a legible figure.
 const MAX_ROWS: usize = 32;
@@ -104,7 +104,7 @@ fn knn_legend() -> [Entry; 3] {
 fn model_group(row: &ProbeBar) -> Group<'_> {
     let bars = vec![
         Bar { mean: Some(row.acc_full), deviation: None, colour: BLUE },
-        Bar { mean: Some(row.acc_ablated), deviation: None, colour: VERMILLION },
+        Bar { mean: Some(row.acc_ablated), deviation: None, colour: VERMILION },
         Bar {
             mean: row.acc_random.map(|random| random.0),
             deviation: row.acc_random.map(|random| random.1),
@@ -117,7 +117,7 @@ fn model_group(row: &ProbeBar) -> Group<'_> {
 fn model_legend() -> [Entry; 3] {
     [
         Entry::new("whole model", Symbol::Bar, BLUE),
-        Entry::new("circuit set to zero", Symbol::Bar, VERMILLION),
+        Entry::new("circuit set to zero", Symbol::Bar, VERMILION),
         Entry::new("same number of random weights set to zero (mean ± sd)", Symbol::Bar, CONTROL),
     ]
 }

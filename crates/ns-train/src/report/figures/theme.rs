@@ -4,10 +4,10 @@ use plotters::style::RGBColor;
 
 /// Colours of series, in the order of use. They are the colours of Okabe and Ito, which colour-blind readers can
 /// distinguish.
-pub(super) const SERIES: [RGBColor; 7] = [BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK];
+pub(super) const SERIES: [RGBColor; 7] = [BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK];
 
 pub(super) const BLUE: RGBColor = RGBColor(0, 114, 178);
-pub(super) const VERMILLION: RGBColor = RGBColor(213, 94, 0);
+pub(super) const VERMILION: RGBColor = RGBColor(213, 94, 0);
 pub(super) const ORANGE: RGBColor = RGBColor(230, 159, 0);
 const GREEN: RGBColor = RGBColor(0, 158, 115);
 const PURPLE: RGBColor = RGBColor(204, 121, 167);
