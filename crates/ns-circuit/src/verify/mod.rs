@@ -45,7 +45,7 @@ pub fn run_mask_case(
     device: &Device,
 ) -> Result<BTreeMap<String, TensorData>, CircuitError> {
     let case: MaskCase = MaskCase::deserialize(case).map_err(|error| invalid(format!("case.json: {error}")))?;
-    let run = Run::new(case, tensors, device.clone().autodiff())?;
+    let run = MaskCaseRun::new(case, tensors, device.clone().autodiff())?;
     let mut out = BTreeMap::new();
     run.train(&mut out)?;
     run.evaluate(&mut out)?;
@@ -56,7 +56,7 @@ pub fn run_mask_case(
 }
 
 /// A checked case, with the module that it describes.
-struct Run<'a> {
+struct MaskCaseRun<'a> {
     case: MaskCase,
     tensors: &'a BTreeMap<String, TensorData>,
     device: Device,
@@ -68,7 +68,7 @@ struct Run<'a> {
     output_shape: Vec<usize>,
 }
 
-impl<'a> Run<'a> {
+impl<'a> MaskCaseRun<'a> {
     fn new(case: MaskCase, tensors: &'a BTreeMap<String, TensorData>, device: Device) -> Result<Self, CircuitError> {
         let (weight, weight_shape) = floats(tensors, "weight")?;
         let (x, x_shape) = floats(tensors, "x")?;

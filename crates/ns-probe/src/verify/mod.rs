@@ -42,12 +42,14 @@ pub fn run_probe_case<M: Transformer + ModuleDisplay>(
     let case = Case::read(case)?;
     let batch = case::batch(&case, tensors, &model)?;
     match case.kind.clone() {
-        ProbeKind::Circuit(config) => Run { case, batch, tensors }.all(CircuitProbe::new(config, model)?),
-        ProbeKind::Subnetwork(config) => Run { case, batch, tensors }.all(SubnetworkProbe::new(config, model, 0)?),
+        ProbeKind::Circuit(config) => ProbeCaseRun { case, batch, tensors }.all(CircuitProbe::new(config, model)?),
+        ProbeKind::Subnetwork(config) => {
+            ProbeCaseRun { case, batch, tensors }.all(SubnetworkProbe::new(config, model, 0)?)
+        }
     }
 }
 
-struct Run<'a> {
+struct ProbeCaseRun<'a> {
     case: Case,
     batch: ProbeBatch,
     tensors: &'a BTreeMap<String, TensorData>,
@@ -55,7 +57,7 @@ struct Run<'a> {
 
 type Produced = BTreeMap<String, TensorData>;
 
-impl Run<'_> {
+impl ProbeCaseRun<'_> {
     fn all<S: Subject>(&self, probe: S) -> Result<Produced, ProbeError> {
         let probe = probe.load(self.with_prefix("init."))?;
         let mut produced = self.first_step(&probe)?;

@@ -27,7 +27,7 @@ pub enum ToleranceKind {
 
 /// Result of comparing a tensor with the expected tensor.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Comparison {
+pub struct TensorComparison {
     /// Name of the tensor.
     pub tensor: String,
     /// Largest error of an element; `None` if the tensor is missing, has another shape, or has a difference that is not
@@ -41,7 +41,7 @@ pub struct Comparison {
     problem: Option<String>,
 }
 
-impl Comparison {
+impl TensorComparison {
     pub(super) fn new(name: &str, expected: &TensorData, found: Option<&TensorData>, tolerance: Tolerance) -> Self {
         let (kind, tolerance) = match tolerance {
             Tolerance::Absolute(tolerance) => (ToleranceKind::Absolute, tolerance),
@@ -77,7 +77,7 @@ impl Comparison {
     }
 }
 
-impl fmt::Display for Comparison {
+impl fmt::Display for TensorComparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.kind {
             ToleranceKind::Absolute => "abs",
@@ -113,9 +113,9 @@ pub(super) fn magnitude(data: &TensorData) -> f64 {
 mod tests {
     use super::*;
 
-    fn compare(expected: &[f32], found: Option<&[f32]>, tolerance: Tolerance) -> Comparison {
+    fn compare(expected: &[f32], found: Option<&[f32]>, tolerance: Tolerance) -> TensorComparison {
         let found = found.map(TensorData::from);
-        Comparison::new("t", &TensorData::from(expected), found.as_ref(), tolerance)
+        TensorComparison::new("t", &TensorData::from(expected), found.as_ref(), tolerance)
     }
 
     #[test]

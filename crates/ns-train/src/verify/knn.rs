@@ -6,13 +6,13 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use ns_models::ModelError;
 use ns_probe::nearest_neighbours;
 
-use super::{Comparison, Tensors, compare::Tolerance, compare_all, read_tensors};
+use super::{TensorComparison, Tensors, compare::Tolerance, compare_all, read_tensors};
 use crate::error::TrainError;
 
 /// The tensors of a case that are inputs. All other tensors are expected results.
 const INPUTS: [&str; 4] = ["vectors", "labels", "train_idx", "test_idx"];
 
-pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<Comparison>, TrainError> {
+pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<TensorComparison>, TrainError> {
     let mut expected = read_tensors(&folder.join("tensors.safetensors"))?;
     let produced = produce(&expected, device)?;
     expected.retain(|name, _| !INPUTS.contains(&name.as_str()));

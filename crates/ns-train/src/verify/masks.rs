@@ -6,13 +6,13 @@ use burn::tensor::Device;
 use ns_circuit::{MASK_CASE_INPUTS, run_mask_case};
 
 use super::{
-    Comparison,
+    TensorComparison,
     compare::{Tolerance, magnitude},
     compare_all, read_json, read_tensors,
 };
 use crate::error::TrainError;
 
-pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<Comparison>, TrainError> {
+pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<TensorComparison>, TrainError> {
     let case = read_json(&folder.join("case.json"))?;
     let mut expected = read_tensors(&folder.join("tensors.safetensors"))?;
     let produced = run_mask_case(&case, &expected, device)?;

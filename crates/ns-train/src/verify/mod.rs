@@ -17,7 +17,7 @@ use ns_models::{Checkpoint, ModelError};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-pub use compare::{Comparison, ToleranceKind};
+pub use compare::{TensorComparison, ToleranceKind};
 
 use crate::error::TrainError;
 
@@ -69,7 +69,7 @@ pub struct CaseResult {
     /// Outcome.
     pub status: Status,
     /// The tensor with the largest error relative to its tolerance; `None` if the case could not be run.
-    pub worst: Option<Comparison>,
+    pub worst: Option<TensorComparison>,
 }
 
 impl Serialize for CaseResult {
@@ -149,7 +149,7 @@ pub fn run_case(kind: CaseKind, folder: &Path, device: &Device) -> CaseResult {
 }
 
 /// Returns the outcome of a case and its worst tensor.
-fn summarize(comparisons: Vec<Comparison>) -> (Status, Option<Comparison>) {
+fn summarize(comparisons: Vec<TensorComparison>) -> (Status, Option<TensorComparison>) {
     let worst = comparisons.into_iter().max_by(|a, b| a.ratio().total_cmp(&b.ratio()));
     let status = match &worst {
         None => Status::Fail("the case has no expected tensors".into()),
@@ -184,10 +184,10 @@ fn compare_all(
     expected: &Tensors,
     produced: &Tensors,
     tolerance: impl Fn(&str, &TensorData) -> compare::Tolerance,
-) -> Vec<Comparison> {
+) -> Vec<TensorComparison> {
     let compare = |(name, expected): (&String, &TensorData)| {
         let tolerance = tolerance(name, expected);
-        Comparison::new(name, expected, produced.get(name), tolerance)
+        TensorComparison::new(name, expected, produced.get(name), tolerance)
     };
     expected.iter().map(compare).collect()
 }

@@ -7,13 +7,13 @@ use ns_models::{
     AnyModel, Labels, Logits, Model, ModelError, ModelInputs, ResNet, Site, Sublayer, Transformer, Vector, VectorCache,
 };
 
-use super::{Comparison, Tensors, compare::Tolerance, compare_all, read_json, read_tensors};
+use super::{TensorComparison, Tensors, compare::Tolerance, compare_all, read_json, read_tensors};
 use crate::error::TrainError;
 
 /// Values of `model_type` whose last entry of HF's `output_hidden_states` is the normalised last hidden state.
 const NORMED_LAST: [&str; 3] = ["gpt2", "gpt_neo", "gpt_neox"];
 
-pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<Comparison>, TrainError> {
+pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<TensorComparison>, TrainError> {
     let case = read_json(&folder.join("case.json"))?;
     let model = AnyModel::load(folder, device)?;
     let inputs = read_inputs(&folder.join("inputs.safetensors"), device)?;

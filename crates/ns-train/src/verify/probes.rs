@@ -7,13 +7,13 @@ use ns_models::AnyTransformer;
 use ns_probe::{PROBE_CASE_INPUTS, run_probe_case};
 
 use super::{
-    Comparison, Tensors,
+    TensorComparison, Tensors,
     compare::{Tolerance, magnitude},
     compare_all, read_json, read_tensors,
 };
 use crate::error::TrainError;
 
-pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<Comparison>, TrainError> {
+pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<TensorComparison>, TrainError> {
     let case = read_json(&folder.join("case.json"))?;
     let model = AnyTransformer::load(folder, &device.clone().autodiff())?;
     let mut expected = read_tensors(&folder.join("tensors.safetensors"))?;
