@@ -8,7 +8,7 @@ use ns_circuit::CircuitConfig;
 use ns_train::figures::{TimePanel, time_bars};
 use ns_train::{
     DEFAULT_ACTIVATION_CACHE_MB, ForwardBench, MaskBench, ProbeRecipe, StepTimes, load_recipe, markdown,
-    time_probe_steps,
+    time_probe_steps, write_json,
 };
 use serde_json::{Value, json};
 
@@ -107,7 +107,7 @@ impl BenchBackends {
         }
         say!("{}", table(&devices, &measured).trim_end());
         if let Some(path) = &self.json {
-            std::fs::write(path, format!("{:#}\n", self.report(&devices, &measured)))?;
+            write_json(path, &self.report(&devices, &measured))?;
         }
         if let Some(folder) = &self.figure {
             let panels: Vec<TimePanel> = measured.iter().map(|(work, times)| panel(*work, &devices, times)).collect();

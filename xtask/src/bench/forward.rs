@@ -6,7 +6,7 @@ use anyhow::Context;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use clap::{Args, ValueEnum};
 use ns_models::ModelInputs;
-use ns_train::{ForwardBench, StepTimes};
+use ns_train::{ForwardBench, StepTimes, write_json};
 use serde_json::{Value, json};
 
 use super::peer::{PeerOptions, PeerProcess};
@@ -106,7 +106,7 @@ impl BenchForward {
         let measured: Vec<Value> =
             shapes.iter().map(|shape| self.measure(*shape, &device)).collect::<anyhow::Result<_>>()?;
         if let Some(path) = &self.json {
-            std::fs::write(path, format!("{:#}\n", json!(measured)))?;
+            write_json(path, &json!(measured))?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use ns_circuit::{CircuitConfig, MaskMethod, MaskUnit};
-use ns_train::{MaskBench, MaskTimes, StepTimes};
+use ns_train::{MaskBench, MaskTimes, StepTimes, write_json};
 use serde_json::{Map, Value, json};
 
 use crate::{backend::BackendOption, output::say};
@@ -102,7 +102,7 @@ impl BenchMask {
         measured.insert("alone_of_products".into(), alone.into());
         measured.insert("added_of_products".into(), added.into());
         if let Some(path) = &self.json {
-            std::fs::write(path, format!("{:#}\n", Value::Object(measured)))?;
+            write_json(path, &Value::Object(measured))?;
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
-use ns_train::{ProbeRecipe, StepTimes, load_recipe, time_probe_steps};
+use ns_train::{ProbeRecipe, StepTimes, load_recipe, time_probe_steps, write_json};
 use serde_json::{Value, json};
 
 use super::{
@@ -83,7 +83,7 @@ impl BenchProbe {
             }
         }
         if let Some(path) = &self.json {
-            std::fs::write(path, format!("{:#}\n", json!(measured)))?;
+            write_json(path, &json!(measured))?;
         }
         Ok(())
     }

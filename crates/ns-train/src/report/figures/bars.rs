@@ -1,6 +1,5 @@
 //! Groups of vertical bars with their values above them.
 
-use plotters::backend::DrawingBackend;
 use plotters::style::RGBColor;
 
 use super::canvas::{Area, Canvas, Drawn, Label};
@@ -34,7 +33,7 @@ pub(super) struct Group<'a> {
 }
 
 /// Draws `groups` side by side with equal widths. The vertical axis of the frame starts at zero.
-pub(super) fn draw_groups<B: DrawingBackend>(canvas: &mut Canvas<B>, groups: &[Group<'_>], frame: &Frame) -> Drawn<B> {
+pub(super) fn draw_groups(canvas: &mut Canvas<'_>, groups: &[Group<'_>], frame: &Frame) -> Drawn {
     let slot = f64::from(frame.area.width()) / groups.len().max(1) as f64;
     for (index, group) in groups.iter().enumerate() {
         let middle = f64::from(frame.area.left) + slot * (index as f64 + 0.5);
@@ -43,12 +42,7 @@ pub(super) fn draw_groups<B: DrawingBackend>(canvas: &mut Canvas<B>, groups: &[G
     Ok(())
 }
 
-fn draw_group<B: DrawingBackend>(
-    canvas: &mut Canvas<B>,
-    group: &Group<'_>,
-    (middle, slot): (f64, f64),
-    frame: &Frame,
-) -> Drawn<B> {
+fn draw_group(canvas: &mut Canvas<'_>, group: &Group<'_>, (middle, slot): (f64, f64), frame: &Frame) -> Drawn {
     let count = group.bars.len().max(1) as f64;
     let bar_width = (slot * FILL / count).min(MAX_BAR_WIDTH);
     let (left, right) = (middle - bar_width * count / 2.0, middle + bar_width * count / 2.0);
@@ -67,13 +61,7 @@ fn draw_group<B: DrawingBackend>(
     canvas.text(&label, at, Label::new(size).centred())
 }
 
-fn draw_bar<B: DrawingBackend>(
-    canvas: &mut Canvas<B>,
-    bar: &Bar,
-    span: (i32, i32),
-    mark: Option<i32>,
-    frame: &Frame,
-) -> Drawn<B> {
+fn draw_bar(canvas: &mut Canvas<'_>, bar: &Bar, span: (i32, i32), mark: Option<i32>, frame: &Frame) -> Drawn {
     let (left, right) = span;
     let middle = (left + right) / 2;
     let base = frame.area.bottom;
@@ -101,12 +89,7 @@ fn value_text(value: f64) -> String {
 }
 
 /// Draws a whisker from `low` to `high` and returns the pixel row of its upper end.
-fn draw_whisker<B: DrawingBackend>(
-    canvas: &mut Canvas<B>,
-    column: i32,
-    (low, high): (f64, f64),
-    frame: &Frame,
-) -> Result<i32, plotters::drawing::DrawingAreaErrorKind<B::ErrorType>> {
+fn draw_whisker(canvas: &mut Canvas<'_>, column: i32, (low, high): (f64, f64), frame: &Frame) -> Drawn<i32> {
     let (top, bottom) = (clamped_row(frame, high), clamped_row(frame, low));
     canvas.down(column, (top, bottom), 2, INK)?;
     canvas.across((column - 8, column + 8), top, 2, INK)?;
@@ -136,7 +119,7 @@ fn clamped_row(frame: &Frame, value: f64) -> i32 {
 }
 
 /// Draws light separators between the labels of the groups.
-pub(super) fn draw_separators<B: DrawingBackend>(canvas: &mut Canvas<B>, groups: usize, frame: &Frame) -> Drawn<B> {
+pub(super) fn draw_separators(canvas: &mut Canvas<'_>, groups: usize, frame: &Frame) -> Drawn {
     let area = frame.area;
     for index in 1..groups {
         let column = area.left + (f64::from(area.width()) * index as f64 / groups as f64).round() as i32;

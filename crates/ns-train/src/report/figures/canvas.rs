@@ -1,15 +1,14 @@
-//! The drawing operations that all figures use, for any plotters backend.
+//! The drawing operations that all figures use. They write SVG.
 
-use plotters::backend::DrawingBackend;
+use plotters::backend::{DrawingBackend, SVGBackend};
 use plotters::drawing::DrawingAreaErrorKind;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color, FontDesc, FontFamily, FontStyle, FontTransform, RGBColor, ShapeStyle, TextStyle};
 
-use super::text;
 use super::theme::{INK, WHITE};
 
-/// The result of a drawing operation on the backend `B`.
-pub(super) type Drawn<B> = Result<(), DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
+/// The result of a drawing function.
+pub(super) type Drawn<T = ()> = Result<T, DrawingAreaErrorKind<std::io::Error>>;
 
 /// A position: pixels from the left and pixels from the top.
 pub(super) type Point = (i32, i32);
@@ -77,46 +76,40 @@ impl Label {
     }
 }
 
-/// A drawing surface. All coordinates are pixels of the figure, independent of the resolution of the backend.
-pub(super) struct Canvas<B: DrawingBackend> {
-    backend: B,
-    /// Units of the backend per pixel of the figure.
+/// A drawing in pixels of the figure.
+pub(super) struct Canvas<'a> {
+    backend: SVGBackend<'a>,
+    /// Units of the SVG per pixel.
     scale: i32,
-    raster: bool,
 }
 
-impl<B: DrawingBackend> Canvas<B> {
-    /// Creates a canvas for a vector backend with `scale` units per pixel of the figure. Text remains text.
-    pub(super) fn vector(backend: B, scale: i32) -> Self {
-        Self { backend, scale, raster: false }
-    }
-
-    /// Creates a canvas for a bitmap backend with `scale` pixels per pixel of the figure.
-    pub(super) fn raster(backend: B, scale: i32) -> Self {
-        Self { backend, scale, raster: true }
+impl<'a> Canvas<'a> {
+    /// Creates a canvas that writes to `svg`, with `scale` units per pixel.
+    pub(super) fn new(svg: &'a mut String, (width, height): (u32, u32), scale: u32) -> Self {
+        Self { backend: SVGBackend::with_string(svg, (width * scale, height * scale)), scale: scale as i32 }
     }
 
     /// Finishes the drawing.
-    pub(super) fn finish(mut self) -> Drawn<B> {
+    pub(super) fn finish(mut self) -> Drawn {
         self.backend.present().map_err(DrawingAreaErrorKind::BackendError)
     }
 
     /// Fills the whole canvas with white.
-    pub(super) fn background(&mut self) -> Drawn<B> {
+    pub(super) fn background(&mut self) -> Drawn {
         let (width, height) = self.backend.get_size();
         let corner = (width as i32 / self.scale, height as i32 / self.scale);
         self.fill(Area::new((0, 0), corner), WHITE)
     }
 
     /// Fills a rectangle.
-    pub(super) fn fill(&mut self, area: Area, colour: RGBColor) -> Drawn<B> {
+    pub(super) fn fill(&mut self, area: Area, colour: RGBColor) -> Drawn {
         let (from, to) = (self.scaled((area.left, area.top)), self.scaled((area.right, area.bottom)));
         let style = ShapeStyle::from(colour).filled();
         self.backend.draw_rect(from, to, &style, true).map_err(DrawingAreaErrorKind::BackendError)
     }
 
     /// Draws a filled circle.
-    pub(super) fn dot(&mut self, centre: Point, radius: u32, colour: RGBColor) -> Drawn<B> {
+    pub(super) fn dot(&mut self, centre: Point, radius: u32, colour: RGBColor) -> Drawn {
         let (centre, style) = (self.scaled(centre), ShapeStyle::from(colour).filled());
         self.backend
             .draw_circle(centre, radius * self.scale as u32, &style, true)
@@ -124,7 +117,7 @@ impl<B: DrawingBackend> Canvas<B> {
     }
 
     /// Draws a line through `points`, which may lie between pixels. If all points coincide, draws a dot.
-    pub(super) fn path(&mut self, points: &[(f64, f64)], thickness: u32, colour: RGBColor) -> Drawn<B> {
+    pub(super) fn path(&mut self, points: &[(f64, f64)], thickness: u32, colour: RGBColor) -> Drawn {
         let scale = f64::from(self.scale);
         let to_units = |(x, y): (f64, f64)| ((x * scale).round() as i32, (y * scale).round() as i32);
         let mut points: Vec<Point> = points.iter().map(|&point| to_units(point)).collect();
@@ -138,35 +131,23 @@ impl<B: DrawingBackend> Canvas<B> {
                 .map_err(DrawingAreaErrorKind::BackendError);
         }
         let style = ShapeStyle::from(colour).stroke_width(thickness);
-        if !self.raster {
-            return self.backend.draw_path(points, &style).map_err(DrawingAreaErrorKind::BackendError);
-        }
-        // The bitmap backend of plotters draws arbitrarily long miter joints at sharp bends. Separate segments with
-        // round joints avoid them.
-        let joint = ShapeStyle::from(colour).filled();
-        for segment in points.windows(2) {
-            self.backend.draw_path(segment.iter().copied(), &style).map_err(DrawingAreaErrorKind::BackendError)?;
-            self.backend
-                .draw_circle(segment[1], thickness / 2, &joint, true)
-                .map_err(DrawingAreaErrorKind::BackendError)?;
-        }
-        Ok(())
+        self.backend.draw_path(points, &style).map_err(DrawingAreaErrorKind::BackendError)
     }
 
     /// Draws a horizontal line with sharp edges.
-    pub(super) fn across(&mut self, (left, right): (i32, i32), y: i32, thickness: i32, colour: RGBColor) -> Drawn<B> {
+    pub(super) fn across(&mut self, (left, right): (i32, i32), y: i32, thickness: i32, colour: RGBColor) -> Drawn {
         let top = y - thickness / 2;
         self.fill(Area::new((left, top), (right, top + thickness)), colour)
     }
 
     /// Draws a vertical line with sharp edges.
-    pub(super) fn down(&mut self, x: i32, (top, bottom): (i32, i32), thickness: i32, colour: RGBColor) -> Drawn<B> {
+    pub(super) fn down(&mut self, x: i32, (top, bottom): (i32, i32), thickness: i32, colour: RGBColor) -> Drawn {
         let left = x - thickness / 2;
         self.fill(Area::new((left, top), (left + thickness, bottom)), colour)
     }
 
     /// Draws a horizontal dashed line.
-    pub(super) fn dashes(&mut self, (left, right): (i32, i32), y: i32, colour: RGBColor) -> Drawn<B> {
+    pub(super) fn dashes(&mut self, (left, right): (i32, i32), y: i32, colour: RGBColor) -> Drawn {
         for start in (left..right).step_by(20) {
             self.across((start, right.min(start + 12)), y, 3, colour)?;
         }
@@ -174,12 +155,8 @@ impl<B: DrawingBackend> Canvas<B> {
     }
 
     /// Draws `text` so that its capitals are vertically centred on `at`. Control characters become spaces.
-    pub(super) fn text(&mut self, text: &str, at: Point, label: Label) -> Drawn<B> {
+    pub(super) fn text(&mut self, text: &str, at: Point, label: Label) -> Drawn {
         let text = text.replace(char::is_control, " ");
-        if self.raster { self.raster_text(&text, at, label) } else { self.vector_text(&text, at, label) }
-    }
-
-    fn vector_text(&mut self, text: &str, at: Point, label: Label) -> Drawn<B> {
         let (size, (x, y)) = (label.size * f64::from(self.scale), self.scaled(at));
         let shift = (SVG_CAPITAL_SHIFT * size).round() as i32;
         let (at, rotation) = if label.upright {
@@ -193,25 +170,7 @@ impl<B: DrawingBackend> Canvas<B> {
             color: label.colour.to_backend_color(),
             pos: Pos::new(label.align, VPos::Center),
         };
-        self.backend.draw_text(text, &style, at).map_err(DrawingAreaErrorKind::BackendError)
-    }
-
-    fn raster_text(&mut self, text: &str, at: Point, label: Label) -> Drawn<B> {
-        let (size, (x, y)) = (label.size * f64::from(self.scale), self.scaled(at));
-        let width = text::width(text, size).round() as i32;
-        let start = match label.align {
-            HPos::Left => 0,
-            HPos::Center => -width / 2,
-            HPos::Right => -width,
-        };
-        let pixels = text::rasterise(text, size).map_err(|_| DrawingAreaErrorKind::LayoutError)?;
-        for (x_offset, y_offset, coverage) in pixels {
-            let x_offset = x_offset + start;
-            let at = if label.upright { (x + y_offset, y - x_offset) } else { (x + x_offset, y + y_offset) };
-            let colour = label.colour.mix(f64::from(coverage)).to_backend_color();
-            self.backend.draw_pixel(at, colour).map_err(DrawingAreaErrorKind::BackendError)?;
-        }
-        Ok(())
+        self.backend.draw_text(&text, &style, at).map_err(DrawingAreaErrorKind::BackendError)
     }
 
     fn scaled(&self, (x, y): Point) -> Point {

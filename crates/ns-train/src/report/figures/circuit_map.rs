@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use plotters::backend::DrawingBackend;
-
 use super::canvas::{Area, Canvas, Drawn, Label};
 use super::error::{FigureError, check_number};
 use super::frame::{draw_no_data, draw_title_at};
@@ -78,7 +76,7 @@ impl<'a> CircuitMap<'a> {
         if self.frame.row_height() >= 2 * strip + 4 { strip } else { 0 }
     }
 
-    fn draw_cell<B: DrawingBackend>(&self, canvas: &mut Canvas<B>, cell: &CircuitCell, area: Area) -> Drawn<B> {
+    fn draw_cell(&self, canvas: &mut Canvas<'_>, cell: &CircuitCell, area: Area) -> Drawn {
         let strip = self.number_strip();
         let gap = (self.frame.row_height() / 12).clamp(1, 6);
         let side = SIDE.min(area.width() / 8);
@@ -110,7 +108,7 @@ impl<'a> CircuitMap<'a> {
         canvas.text(&text, at, Label::new(size).centred().coloured(MUTED))
     }
 
-    fn draw_legend<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B> {
+    fn draw_legend(&self, canvas: &mut Canvas<'_>) -> Drawn {
         let (style, top) = (self.style, self.style.title_strip());
         let area = Area::new((MARGIN, top), (self.size.0 - MARGIN, self.size.1));
         legend::draw_at(style.label_size, canvas, &self.entries, area)?;
@@ -133,7 +131,7 @@ impl Figure for CircuitMap<'_> {
         (self.size.0.max(1) as u32, self.size.1.max(1) as u32)
     }
 
-    fn draw<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B> {
+    fn draw(&self, canvas: &mut Canvas<'_>) -> Drawn {
         draw_title_at(self.style.title_size, canvas, &self.style.title, self.size.0)?;
         self.draw_legend(canvas)?;
         if self.grid.rows.is_empty() {

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use plotters::backend::DrawingBackend;
-
 use super::axis::Axis;
 use super::canvas::{Area, Canvas, Drawn, Label};
 use super::error::{FigureError, check_number};
@@ -70,7 +68,7 @@ impl Figure for CircuitShare<'_> {
         (width as u32, (plot.bottom + BELOW + 14) as u32)
     }
 
-    fn draw<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B> {
+    fn draw(&self, canvas: &mut Canvas<'_>) -> Drawn {
         draw_title(canvas, self.title, self.size().0 as i32)?;
         let frame = Frame { area: self.plot(), x: Axis::new(0.0, 100.0), y: Axis::new(0.0, 1.0) };
         frame.draw_x(canvas, "share of the weights in the circuit (%)")?;
@@ -86,13 +84,7 @@ impl Figure for CircuitShare<'_> {
 }
 
 impl CircuitShare<'_> {
-    fn draw_row<B: DrawingBackend>(
-        &self,
-        canvas: &mut Canvas<B>,
-        layer: &LayerShare,
-        top: i32,
-        frame: &Frame,
-    ) -> Drawn<B> {
+    fn draw_row(&self, canvas: &mut Canvas<'_>, layer: &LayerShare, top: i32, frame: &Frame) -> Drawn {
         let (area, height) = (frame.area, self.row_height());
         let middle = top + height / 2;
         let thickness = height * 3 / 10;

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use plotters::backend::DrawingBackend;
-
 use super::canvas::{Area, Canvas, Drawn};
 use super::error::{FigureError, check_number};
 use super::frame::{draw_no_data, draw_title};
@@ -51,7 +49,7 @@ impl Figure for Curves<'_> {
         (width as u32, default_height.max(needed) as u32)
     }
 
-    fn draw<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B> {
+    fn draw(&self, canvas: &mut Canvas<'_>) -> Drawn {
         let (width, height) = (self.size().0 as i32, self.size().1 as i32);
         draw_title(canvas, self.title, width)?;
         if self.panels.is_empty() {

@@ -1,7 +1,5 @@
 //! Plot areas: two axes with grid lines, tick labels and names.
 
-use plotters::backend::DrawingBackend;
-
 use super::axis::Axis;
 use super::canvas::{Area, Canvas, Drawn, Label};
 use super::text::{fitted, widest};
@@ -21,19 +19,19 @@ pub(super) fn room_left(axis: &Axis) -> i32 {
 }
 
 /// Draws the title of a figure that is `width` pixels wide.
-pub(super) fn draw_title<B: DrawingBackend>(canvas: &mut Canvas<B>, title: &str, width: i32) -> Drawn<B> {
+pub(super) fn draw_title(canvas: &mut Canvas<'_>, title: &str, width: i32) -> Drawn {
     draw_title_at(TITLE, canvas, title, width)
 }
 
 /// Like [`draw_title`], but with text of the given size.
-pub(super) fn draw_title_at<B: DrawingBackend>(size: f64, canvas: &mut Canvas<B>, title: &str, width: i32) -> Drawn<B> {
+pub(super) fn draw_title_at(size: f64, canvas: &mut Canvas<'_>, title: &str, width: i32) -> Drawn {
     let middle = (f64::from(TITLE_MIDDLE) * size / TITLE).round() as i32;
     let (title, size) = fitted(title, size, f64::from(width - 80));
     canvas.text(&title, (width / 2, middle), Label::new(size).centred())
 }
 
 /// Draws the text `no data` in the centre of `area`.
-pub(super) fn draw_no_data<B: DrawingBackend>(canvas: &mut Canvas<B>, area: Area) -> Drawn<B> {
+pub(super) fn draw_no_data(canvas: &mut Canvas<'_>, area: Area) -> Drawn {
     canvas.text("no data", area.centre(), Label::new(NAME).centred().coloured(MUTED))
 }
 
@@ -66,7 +64,7 @@ impl Frame {
     }
 
     /// Draws grid lines, tick labels and the name of the horizontal axis.
-    pub(super) fn draw_x<B: DrawingBackend>(&self, canvas: &mut Canvas<B>, name: &str) -> Drawn<B> {
+    pub(super) fn draw_x(&self, canvas: &mut Canvas<'_>, name: &str) -> Drawn {
         let area = self.area;
         for tick in self.x.ticks() {
             let column = self.column(tick.value);
@@ -77,7 +75,7 @@ impl Frame {
     }
 
     /// Draws grid lines, tick labels and the name of the vertical axis.
-    pub(super) fn draw_y<B: DrawingBackend>(&self, canvas: &mut Canvas<B>, name: &str) -> Drawn<B> {
+    pub(super) fn draw_y(&self, canvas: &mut Canvas<'_>, name: &str) -> Drawn {
         let area = self.area;
         for tick in self.y.ticks() {
             let row = self.row(tick.value);
@@ -88,21 +86,21 @@ impl Frame {
     }
 
     /// Draws the name of the horizontal axis.
-    pub(super) fn draw_x_name<B: DrawingBackend>(&self, canvas: &mut Canvas<B>, name: &str) -> Drawn<B> {
+    pub(super) fn draw_x_name(&self, canvas: &mut Canvas<'_>, name: &str) -> Drawn {
         let (name, size) = fitted(name, NAME, f64::from(self.area.width()));
         let at = (self.area.centre().0, self.area.bottom + 64);
         canvas.text(&name, at, Label::new(size).centred())
     }
 
     /// Draws the name of the vertical axis.
-    pub(super) fn draw_y_name<B: DrawingBackend>(&self, canvas: &mut Canvas<B>, name: &str) -> Drawn<B> {
+    pub(super) fn draw_y_name(&self, canvas: &mut Canvas<'_>, name: &str) -> Drawn {
         let (name, size) = fitted(name, NAME, f64::from(self.area.bottom - self.area.top));
         let at = (self.area.left - room_left(&self.y) + NAME_STRIP / 3, self.area.centre().1);
         canvas.text(&name, at, Label::new(size).centred().upright())
     }
 
     /// Draws the lines of both axes, on top of the content of the plot area.
-    pub(super) fn draw_spines<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B> {
+    pub(super) fn draw_spines(&self, canvas: &mut Canvas<'_>) -> Drawn {
         let area = self.area;
         canvas.across((area.left - 1, area.right), area.bottom, 2, INK)?;
         canvas.down(area.left, (area.top, area.bottom), 2, INK)

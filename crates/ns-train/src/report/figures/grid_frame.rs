@@ -1,7 +1,5 @@
 //! Layout of the cells of circuit maps and heat maps, with the names of rows and columns.
 
-use plotters::backend::DrawingBackend;
-
 use super::canvas::{Area, Canvas, Drawn, Label};
 use super::error::FigureError;
 use super::map_style::MapStyle;
@@ -128,7 +126,7 @@ impl GridFrame {
     }
 
     /// Draws the names of rows and columns. Row names are centred `raise` pixels above the centres of their cells.
-    pub(super) fn draw_names<B: DrawingBackend>(&self, canvas: &mut Canvas<B>, raise: i32) -> Drawn<B> {
+    pub(super) fn draw_names(&self, canvas: &mut Canvas<'_>, raise: i32) -> Drawn {
         for (row, lines) in self.labels.iter().enumerate() {
             let middle = self.row(row).centre().1 - raise;
             let room = f64::from(self.left - GAP - MARGIN / 2);
@@ -146,13 +144,7 @@ impl GridFrame {
 }
 
 /// Draws lines of text that are vertically centred on `middle` and made to fit a width of `room` pixels.
-fn draw_lines<B: DrawingBackend>(
-    canvas: &mut Canvas<B>,
-    lines: &[String],
-    (x, middle): (i32, i32),
-    label: Label,
-    room: f64,
-) -> Drawn<B> {
+fn draw_lines(canvas: &mut Canvas<'_>, lines: &[String], (x, middle): (i32, i32), label: Label, room: f64) -> Drawn {
     let needed = lines.iter().map(|line| width(line.trim_end(), label.size)).fold(0.0, f64::max);
     let size = label.size * (room / needed.max(1.0)).clamp(0.65, 1.0);
     let step = LINE * size;

@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use plotters::backend::DrawingBackend;
-
 use super::canvas::{Area, Canvas, Drawn, Label};
 use super::colour::Colour;
 use super::error::{FigureError, check_number};
@@ -94,7 +92,7 @@ impl<'a> HeatMap<'a> {
         Self { panels, style, frames, size, scale_end: scale_end(panels) }
     }
 
-    fn draw_panel<B: DrawingBackend>(&self, canvas: &mut Canvas<B>, index: usize, colour: Colour) -> Drawn<B> {
+    fn draw_panel(&self, canvas: &mut Canvas<'_>, index: usize, colour: Colour) -> Drawn {
         let (panel, frame, style) = (&self.panels[index], &self.frames[index], self.style);
         for (row, (_, shares)) in panel.rows.iter().enumerate() {
             for (column, share) in shares.iter().enumerate() {
@@ -122,13 +120,7 @@ impl<'a> HeatMap<'a> {
         }
     }
 
-    fn draw_cell<B: DrawingBackend>(
-        &self,
-        canvas: &mut Canvas<B>,
-        area: Area,
-        share: Option<f64>,
-        colour: Colour,
-    ) -> Drawn<B> {
+    fn draw_cell(&self, canvas: &mut Canvas<'_>, area: Area, share: Option<f64>, colour: Colour) -> Drawn {
         let area = Area { left: area.left + 2, top: area.top + 2, right: area.right - 2, bottom: area.bottom - 2 };
         let shade = share.map(|share| shade(colour, share / self.scale_end));
         canvas.fill(area, shade.map_or(TRACK, Colour::rgb))?;
@@ -144,7 +136,7 @@ impl<'a> HeatMap<'a> {
     }
 
     /// Draws the colour scale of each panel, one below the other.
-    fn draw_scale<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B> {
+    fn draw_scale(&self, canvas: &mut Canvas<'_>) -> Drawn {
         let colours = &self.style.circuits[..self.panels.len().clamp(1, 2)];
         let height = 22 / colours.len() as i32;
         let left = self.frames.first().map_or(MARGIN, GridFrame::left);
@@ -175,7 +167,7 @@ impl Figure for HeatMap<'_> {
         (self.size.0.max(1) as u32, self.size.1.max(1) as u32)
     }
 
-    fn draw<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B> {
+    fn draw(&self, canvas: &mut Canvas<'_>) -> Drawn {
         draw_title_at(self.style.title_size, canvas, &self.style.title, self.size.0)?;
         for index in 0..self.panels.len() {
             self.draw_panel(canvas, index, self.style.circuits[index % 2])?;

@@ -1,6 +1,5 @@
 //! Legends, drawn in a separate strip above a plot so that they never cover data.
 
-use plotters::backend::DrawingBackend;
 use plotters::style::RGBColor;
 
 use super::canvas::{Area, Canvas, Drawn, Label, Point};
@@ -56,12 +55,12 @@ fn line(size: f64) -> i32 {
 }
 
 /// Draws `entries` in lines, from the upper left corner of `area`.
-pub(super) fn draw<B: DrawingBackend>(canvas: &mut Canvas<B>, entries: &[Entry], area: Area) -> Drawn<B> {
+pub(super) fn draw(canvas: &mut Canvas<'_>, entries: &[Entry], area: Area) -> Drawn {
     draw_at(NAME, canvas, entries, area)
 }
 
 /// Like [`draw`], but with text of the given size.
-pub(super) fn draw_at<B: DrawingBackend>(size: f64, canvas: &mut Canvas<B>, entries: &[Entry], area: Area) -> Drawn<B> {
+pub(super) fn draw_at(size: f64, canvas: &mut Canvas<'_>, entries: &[Entry], area: Area) -> Drawn {
     for (entry, (x, y)) in entries.iter().zip(positions(size, entries, area.width())) {
         let (left, middle) = (area.left + x, area.top + y + line(size) / 2);
         draw_symbol(canvas, entry, left, middle)?;
@@ -71,7 +70,7 @@ pub(super) fn draw_at<B: DrawingBackend>(size: f64, canvas: &mut Canvas<B>, entr
     Ok(())
 }
 
-fn draw_symbol<B: DrawingBackend>(canvas: &mut Canvas<B>, entry: &Entry, left: i32, middle: i32) -> Drawn<B> {
+fn draw_symbol(canvas: &mut Canvas<'_>, entry: &Entry, left: i32, middle: i32) -> Drawn {
     let span = (left, left + SYMBOL);
     match entry.symbol {
         Symbol::Line => canvas.across(span, middle, 4, entry.colour),

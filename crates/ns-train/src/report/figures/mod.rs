@@ -19,7 +19,7 @@
 //!
 //! # Files
 //! [`circuit_map`] and [`heat_map`] write one file, [`text_map`] and [`text_heat_map`] return text. The other functions
-//! of the table write `<stem>.svg` and `<stem>.png`; both files come from the same drawing code. Missing folders are
+//! of the table write `<stem>.svg` and `<stem>.png`; the PNG is rasterised from the SVG. Missing folders are
 //! created. Each file is written to a temporary file in the same folder, which is then renamed, so a reader never sees
 //! part of a figure.
 //!

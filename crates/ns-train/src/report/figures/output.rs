@@ -3,24 +3,29 @@
 use std::error::Error;
 use std::fs;
 use std::path::Path;
+use std::sync::{Arc, LazyLock};
 
-use image::codecs::png::PngEncoder;
-use image::{ExtendedColorType, ImageEncoder};
 use ns_models::write_atomically;
-use plotters::backend::{BitMapBackend, DrawingBackend, SVGBackend};
+use resvg::tiny_skia::{Pixmap, Transform};
+use resvg::usvg::{Options, Tree, fontdb::Database};
 use serde::{Deserialize, Serialize};
 
 use super::canvas::{Canvas, Drawn};
 use super::error::FigureError;
 
-/// Scale at which a PNG is drawn before it is averaged down to its size. plotters does not smooth edges; averaging
-/// does.
-const OVERSAMPLING: u32 = 2;
 /// Units of the SVG per pixel of the figure. plotters rounds coordinates to whole units, so the units are finer than
 /// pixels.
 const UNITS_PER_PIXEL: u32 = 4;
 /// Pixels of the figure per CSS pixel of the SVG.
 const PIXELS_PER_CSS_PIXEL: u32 = 2;
+
+/// The embedded font, which a PNG has for `sans-serif`.
+static FONTS: LazyLock<Arc<Database>> = LazyLock::new(|| {
+    let mut fonts = Database::new();
+    fonts.load_font_data(dejavu::sans::regular().to_vec());
+    fonts.set_sans_serif_family("DejaVu Sans");
+    Arc::new(fonts)
+});
 
 /// File format of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +56,7 @@ pub(super) trait Figure {
     fn size(&self) -> (u32, u32);
 
     /// Draws everything except the background.
-    fn draw<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B>;
+    fn draw(&self, canvas: &mut Canvas<'_>) -> Drawn;
 }
 
 /// Writes `figure` to `<folder>/<stem>.svg` and `<folder>/<stem>.png`.
@@ -64,8 +69,10 @@ pub(super) fn save(folder: &Path, stem: &str, figure: &impl Figure) -> Result<()
         return Err(FigureError::InvalidStem { stem: stem.to_owned() });
     }
     fs::create_dir_all(folder).map_err(|source| write_error(folder, source))?;
-    save_svg(&folder.join(format!("{stem}.svg")), figure)?;
-    save_png(&folder.join(format!("{stem}.png")), figure)
+    let path = |format: ImageFormat| folder.join(format!("{stem}.{}", format.extension()));
+    let svg = svg_of(&path(ImageFormat::Svg), figure)?;
+    write(&path(ImageFormat::Svg), svg.as_bytes())?;
+    write(&path(ImageFormat::Png), &png_of(&path(ImageFormat::Png), &svg)?)
 }
 
 /// Writes `figure` to one file.
@@ -77,60 +84,39 @@ pub(super) fn save_as(path: &Path, format: ImageFormat, figure: &impl Figure) ->
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|source| write_error(folder, source))?;
     }
+    let svg = svg_of(path, figure)?;
     match format {
-        ImageFormat::Svg => save_svg(path, figure),
-        ImageFormat::Png => save_png(path, figure),
+        ImageFormat::Svg => write(path, svg.as_bytes()),
+        ImageFormat::Png => write(path, &png_of(path, &svg)?),
     }
 }
 
-fn save_svg(path: &Path, figure: &impl Figure) -> Result<(), FigureError> {
+/// Draws `figure` as SVG. Its text remains text, in the viewer's `sans-serif` font.
+fn svg_of(path: &Path, figure: &impl Figure) -> Result<String, FigureError> {
     let (width, height) = figure.size();
-    let units = (width * UNITS_PER_PIXEL, height * UNITS_PER_PIXEL);
     let mut svg = String::new();
-    let backend = SVGBackend::with_string(&mut svg, units);
-    draw_all(Canvas::vector(backend, UNITS_PER_PIXEL as i32), figure).map_err(|source| draw_error(path, source))?;
-    let drawn_size = format!("width=\"{}\" height=\"{}\"", units.0, units.1);
+    let mut canvas = Canvas::new(&mut svg, (width, height), UNITS_PER_PIXEL);
+    let drawn = canvas.background().and_then(|()| figure.draw(&mut canvas)).and_then(|()| canvas.finish());
+    drawn.map_err(|source| draw_error(path, source))?;
+    let drawn_size = format!("width=\"{}\" height=\"{}\"", width * UNITS_PER_PIXEL, height * UNITS_PER_PIXEL);
     let shown_size = format!("width=\"{}\" height=\"{}\"", width / PIXELS_PER_CSS_PIXEL, height / PIXELS_PER_CSS_PIXEL);
-    let svg = svg.replacen(&drawn_size, &shown_size, 1);
-    write_atomically(path, svg.as_bytes()).map_err(|source| write_error(path, source))
+    Ok(svg.replacen(&drawn_size, &shown_size, 1))
 }
 
-fn save_png(path: &Path, figure: &impl Figure) -> Result<(), FigureError> {
-    let size = figure.size();
-    let large = (size.0 * OVERSAMPLING, size.1 * OVERSAMPLING);
-    let mut pixels = vec![255; 3 * large.0 as usize * large.1 as usize];
-    let backend = BitMapBackend::with_buffer(&mut pixels, large);
-    draw_all(Canvas::raster(backend, OVERSAMPLING as i32), figure).map_err(|source| draw_error(path, source))?;
-    let pixels = average(&pixels, large.0 as usize);
-    let mut png = Vec::new();
-    let encoder = PngEncoder::new(&mut png);
-    encoder.write_image(&pixels, size.0, size.1, ExtendedColorType::Rgb8).map_err(|source| draw_error(path, source))?;
-    write_atomically(path, &png).map_err(|source| write_error(path, source))
+/// Rasterises an SVG of this module, with the embedded font for its text.
+fn png_of(path: &Path, svg: &str) -> Result<Vec<u8>, FigureError> {
+    let options = Options { fontdb: FONTS.clone(), ..Options::default() };
+    let tree = Tree::from_str(svg, &options).map_err(|source| draw_error(path, source))?;
+    let size = tree.size().to_int_size().scale_by(PIXELS_PER_CSS_PIXEL as f32);
+    let pixmap = size.and_then(|size| Pixmap::new(size.width(), size.height()));
+    let mut pixmap = pixmap.ok_or_else(|| draw_error(path, std::io::Error::other("the figure has no pixels")))?;
+    let scale = Transform::from_scale(PIXELS_PER_CSS_PIXEL as f32, PIXELS_PER_CSS_PIXEL as f32);
+    resvg::render(&tree, scale, &mut pixmap.as_mut());
+    pixmap.encode_png().map_err(|source| draw_error(path, source))
 }
 
-fn draw_all<B: DrawingBackend>(mut canvas: Canvas<B>, figure: &impl Figure) -> Drawn<B> {
-    canvas.background()?;
-    figure.draw(&mut canvas)?;
-    canvas.finish()
-}
-
-/// Averages squares of `OVERSAMPLING` × `OVERSAMPLING` pixels of an RGB image that is `width` pixels wide.
-fn average(pixels: &[u8], width: usize) -> Vec<u8> {
-    let block = OVERSAMPLING as usize;
-    let (row, blocks) = (3 * width, width / block);
-    let mut means = Vec::with_capacity(pixels.len() / (block * block));
-    for rows in pixels.chunks_exact(row * block) {
-        for column in 0..blocks {
-            for channel in 0..3 {
-                let first = 3 * block * column + channel;
-                let sum: usize = (0..block * block)
-                    .map(|index| usize::from(rows[first + row * (index / block) + 3 * (index % block)]))
-                    .sum();
-                means.push((sum / (block * block)) as u8);
-            }
-        }
-    }
-    means
+fn write(path: &Path, bytes: &[u8]) -> Result<(), FigureError> {
+    write_atomically(path, bytes).map_err(|source| write_error(path, source))
 }
 
 fn write_error(path: &Path, source: std::io::Error) -> FigureError {

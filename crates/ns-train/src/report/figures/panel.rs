@@ -1,7 +1,5 @@
 //! A panel of curves with axes and legend.
 
-use plotters::backend::DrawingBackend;
-
 use super::axis::Axis;
 use super::canvas::{Area, Canvas, Drawn};
 use super::frame::{BELOW, Frame, draw_no_data, room_left};
@@ -46,7 +44,7 @@ pub(super) fn legend_strip(panel: &Panel, width: i32) -> i32 {
 }
 
 /// Draws `panel` into `area`. The upper `strip` pixels are reserved for the legend.
-pub(super) fn draw_panel<B: DrawingBackend>(canvas: &mut Canvas<B>, panel: &Panel, area: Area, strip: i32) -> Drawn<B> {
+pub(super) fn draw_panel(canvas: &mut Canvas<'_>, panel: &Panel, area: Area, strip: i32) -> Drawn {
     let axes = axes(panel);
     let (x, y) = axes.unwrap_or_else(unit_axes);
     let legend_area = Area { left: area.left + room_left(&y), ..area };
@@ -74,7 +72,7 @@ fn unit_axes() -> (Axis, Axis) {
 }
 
 /// Draws the axes without ticks, and the text `no data`.
-fn draw_empty<B: DrawingBackend>(canvas: &mut Canvas<B>, panel: &Panel, frame: &Frame) -> Drawn<B> {
+fn draw_empty(canvas: &mut Canvas<'_>, panel: &Panel, frame: &Frame) -> Drawn {
     let area = frame.area;
     canvas.across((area.left, area.right), area.top, 2, GRID)?;
     canvas.down(area.right, (area.top, area.bottom), 2, GRID)?;
@@ -84,7 +82,7 @@ fn draw_empty<B: DrawingBackend>(canvas: &mut Canvas<B>, panel: &Panel, frame: &
     draw_no_data(canvas, area)
 }
 
-fn draw_reference<B: DrawingBackend>(canvas: &mut Canvas<B>, panel: &Panel, frame: &Frame) -> Drawn<B> {
+fn draw_reference(canvas: &mut Canvas<'_>, panel: &Panel, frame: &Frame) -> Drawn {
     match panel.reference {
         Some((_, value)) if frame.y.shows(value) => {
             canvas.dashes((frame.area.left, frame.area.right), frame.row(value), MUTED)
@@ -93,7 +91,7 @@ fn draw_reference<B: DrawingBackend>(canvas: &mut Canvas<B>, panel: &Panel, fram
     }
 }
 
-fn draw_series<B: DrawingBackend>(canvas: &mut Canvas<B>, series: &Series, index: usize, frame: &Frame) -> Drawn<B> {
+fn draw_series(canvas: &mut Canvas<'_>, series: &Series, index: usize, frame: &Frame) -> Drawn {
     let colour = SERIES[index % SERIES.len()];
     let few = series.points.len() <= FEW_POINTS;
     for run in series.points.split(|&(x, y)| !frame.x.shows(x) || !frame.y.shows(y)) {

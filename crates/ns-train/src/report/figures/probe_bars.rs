@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use plotters::backend::DrawingBackend;
-
 use super::axis::Axis;
 use super::bars::{Bar, Group, draw_groups, draw_separators};
 use super::canvas::{Area, Canvas, Drawn};
@@ -68,7 +66,7 @@ impl Figure for ProbeBars<'_> {
         (width as u32, HEIGHT as u32)
     }
 
-    fn draw<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B> {
+    fn draw(&self, canvas: &mut Canvas<'_>) -> Drawn {
         let (width, height) = (self.size().0 as i32, self.size().1 as i32);
         draw_title(canvas, self.title, width)?;
         let middle = (TITLE_STRIP + height) / 2 - 4;
@@ -122,13 +120,7 @@ fn model_legend() -> [Entry; 3] {
     ]
 }
 
-fn draw_panel<B: DrawingBackend>(
-    canvas: &mut Canvas<B>,
-    name: &str,
-    entries: &[Entry],
-    groups: &[Group<'_>],
-    area: Area,
-) -> Drawn<B> {
+fn draw_panel(canvas: &mut Canvas<'_>, name: &str, entries: &[Entry], groups: &[Group<'_>], area: Area) -> Drawn {
     let y = accuracy_axis();
     let left = area.left + room_left(&y);
     let legend_area = Area { left, ..area };

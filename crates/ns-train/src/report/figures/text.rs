@@ -1,20 +1,14 @@
-//! Measures, shortens and rasterises text in the embedded font.
-//!
-//! Deviation from plotters: its `ab_glyph` backend ignores the left bearing of every glyph, so that `l`, `i` and `1`
-//! touch the letter before them. [`rasterise`] draws each glyph separately, centred in its advance width.
+//! Measures and shortens text in the embedded font.
 
-use std::convert::Infallible;
 use std::sync::LazyLock;
 
-use plotters::style::{FontDesc, FontError, FontFamily, FontStyle, register_font};
+use plotters::style::{FontDesc, FontFamily, FontStyle, register_font};
 
 /// Name under which the font is registered with plotters. It is unique to this module, so that other users of plotters
 /// are not affected.
 const FAMILY: &str = "ns-figures DejaVu Sans";
 /// Ascent plus descent of DejaVu Sans, in em. plotters measures font sizes in this height.
 const HEIGHT_PER_EM: f64 = 1.164;
-/// Height of a capital letter in DejaVu Sans, in em.
-const CAPITAL_HEIGHT: f64 = 0.729;
 /// Text is measured at this multiple of its size, because plotters rounds widths down to whole pixels.
 const MEASURE_SCALE: f64 = 32.0;
 /// Smallest factor by which [`fitted`] reduces the size of a text.
@@ -23,14 +17,11 @@ const MIN_SCALE: f64 = 0.65;
 static REGISTERED: LazyLock<bool> =
     LazyLock::new(|| register_font(FAMILY, FontStyle::Normal, dejavu::sans::regular()).is_ok());
 
-/// One pixel of a text: horizontal and vertical offset from the anchor, and coverage from 0 to 1.
-pub(super) type InkPixel = (i32, i32, f32);
-
 /// Returns the width of `text` in pixels, at `size` pixels per em.
 pub(super) fn width(text: &str, size: f64) -> f64 {
     match font(size * MEASURE_SCALE).layout_box(text) {
         Ok((_, (right, _))) => f64::from(right) / MEASURE_SCALE,
-        // This happens only if the font cannot be read; drawing the text then returns the error.
+        // This happens only if the embedded font cannot be read.
         Err(_) => 0.6 * size * text.chars().count() as f64,
     }
 }
@@ -86,43 +77,6 @@ pub(super) fn wrapped(text: &str, size: f64, room: f64) -> Vec<String> {
     lines
 }
 
-/// Returns the pixels of `text` at `size` pixels per em.
-///
-/// The anchor is the left end of the text, at half the height of its capital letters.
-///
-/// # Errors
-/// Returns [`FontError`] if the embedded font cannot be read.
-pub(super) fn rasterise(text: &str, size: f64) -> Result<Vec<InkPixel>, FontError> {
-    let font = font(size);
-    let raise = (size * (HEIGHT_PER_EM - CAPITAL_HEIGHT) / 2.0).round() as i32;
-    let mut pixels = Vec::new();
-    let mut origin = 0.0;
-    for letter in text.chars() {
-        let mut buffer = [0; 4];
-        let letter: &str = letter.encode_utf8(&mut buffer);
-        let glyph = glyph(&font, letter)?;
-        let ink = glyph.iter().map(|pixel| pixel.0 + 1).max().unwrap_or(0);
-        let advance = width(letter, size);
-        let left = (origin + (advance - f64::from(ink)) / 2.0).round() as i32;
-        pixels.extend(glyph.iter().map(|&(x, y, coverage)| (x + left, y - raise, coverage)));
-        origin += advance;
-    }
-    Ok(pixels)
-}
-
-/// Returns the pixels of one letter.
-fn glyph(font: &FontDesc<'_>, letter: &str) -> Result<Vec<InkPixel>, FontError> {
-    let mut pixels = Vec::new();
-    let drawn = font.draw::<Infallible, _>(letter, (0, 0), |x, y, coverage| {
-        pixels.push((x, y, coverage.clamp(0.0, 1.0)));
-        Ok(())
-    })?;
-    match drawn {
-        Ok(()) => Ok(pixels),
-        Err(never) => match never {},
-    }
-}
-
 fn font(size: f64) -> FontDesc<'static> {
     LazyLock::force(&REGISTERED);
     FontDesc::new(FontFamily::Name(FAMILY), size * HEIGHT_PER_EM, FontStyle::Normal)
@@ -131,16 +85,6 @@ fn font(size: f64) -> FontDesc<'static> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn embedded_font_has_the_signs_of_our_labels() -> Result<(), FontError> {
-        let missing = rasterise("\u{10FFFF}", 40.0)?;
-        for symbol in ["²", "−", "·", "…", "⁻", "⁷"] {
-            let pixels = rasterise(symbol, 40.0)?;
-            assert!(!pixels.is_empty() && pixels != missing, "{symbol} is missing");
-        }
-        Ok(())
-    }
 
     #[test]
     fn names_are_broken_at_their_dots() {

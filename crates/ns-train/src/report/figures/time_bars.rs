@@ -2,8 +2,6 @@
 
 use std::path::Path;
 
-use plotters::backend::DrawingBackend;
-
 use super::axis::Axis;
 use super::bars::{Bar, Group, draw_groups};
 use super::canvas::{Area, Canvas, Drawn};
@@ -58,7 +56,7 @@ impl Figure for TimeBars<'_> {
         (WIDTH as u32, HEIGHT as u32)
     }
 
-    fn draw<B: DrawingBackend>(&self, canvas: &mut Canvas<B>) -> Drawn<B> {
+    fn draw(&self, canvas: &mut Canvas<'_>) -> Drawn {
         draw_title(canvas, self.title, WIDTH)?;
         let whole = Area::new((MARGIN, TITLE_STRIP), (WIDTH - MARGIN, HEIGHT - MARGIN));
         if self.panels.is_empty() {
@@ -74,7 +72,7 @@ impl Figure for TimeBars<'_> {
     }
 }
 
-fn draw_panel<B: DrawingBackend>(canvas: &mut Canvas<B>, panel: &TimePanel, area: Area) -> Drawn<B> {
+fn draw_panel(canvas: &mut Canvas<'_>, panel: &TimePanel, area: Area) -> Drawn {
     let longest = panel.times.iter().map(|(_, time)| *time).filter(|time| drawable(*time)).fold(0.0, f64::max);
     let y = Axis::new(0.0, if longest > 0.0 { longest * HEADROOM } else { 1.0 });
     let plot = Area::new((area.left + room_left(&y), area.top), (area.right, area.bottom - BELOW));

@@ -1,6 +1,7 @@
 //! Tests of writing figures, and a test folder that the tests of all figures use.
 
 use super::*;
+use crate::report::figures::canvas::Label;
 
 use std::path::PathBuf;
 
@@ -44,7 +45,7 @@ impl Figure for Blank {
         (40, 30)
     }
 
-    fn draw<B: DrawingBackend>(&self, _canvas: &mut Canvas<B>) -> Drawn<B> {
+    fn draw(&self, _canvas: &mut Canvas<'_>) -> Drawn {
         Ok(())
     }
 }
@@ -82,9 +83,25 @@ fn names_the_path_that_cannot_be_written() {
     let _ = fs::remove_file(folder.path());
 }
 
+/// One symbol in the middle of a figure.
+struct Symbol(&'static str);
+
+impl Figure for Symbol {
+    fn size(&self) -> (u32, u32) {
+        (80, 80)
+    }
+
+    fn draw(&self, canvas: &mut Canvas<'_>) -> Drawn {
+        canvas.text(self.0, (40, 40), Label::new(40.0).centred())
+    }
+}
+
 #[test]
-fn averages_squares_of_pixels() {
-    let (black, white) = ([0; 3], [200; 3]);
-    let pixels = [black, white, white, white, black, white, white, white].concat();
-    assert_eq!(average(&pixels, 4), [100, 100, 100, 200, 200, 200]);
+fn the_embedded_font_has_the_symbols_of_our_labels() -> Result<(), FigureError> {
+    let png = |symbol| png_of(Path::new("symbol.png"), &svg_of(Path::new("symbol.svg"), &Symbol(symbol))?);
+    let missing = [png("\u{10FFFF}")?, png(" ")?];
+    for symbol in ["²", "−", "·", "…", "⁻", "⁷", "λ", "±"] {
+        assert!(!missing.contains(&png(symbol)?), "{symbol} is missing");
+    }
+    Ok(())
 }
