@@ -17,7 +17,7 @@ use super::error::FigureError;
 /// pixels.
 const UNITS_PER_PIXEL: u32 = 4;
 /// Pixels of the figure per CSS pixel of the SVG.
-const PIXELS_PER_CSS_PIXEL: u32 = 2;
+const PIXELS_PER_CSS_PIXEL: f64 = 2.0;
 
 /// The embedded font, which a PNG has for `sans-serif`.
 static FONTS: LazyLock<Arc<Database>> = LazyLock::new(|| {
@@ -72,7 +72,7 @@ pub(super) fn save(folder: &Path, stem: &str, figure: &impl Figure) -> Result<()
     let path = |format: ImageFormat| folder.join(format!("{stem}.{}", format.extension()));
     let svg = svg_of(&path(ImageFormat::Svg), figure)?;
     write(&path(ImageFormat::Svg), svg.as_bytes())?;
-    write(&path(ImageFormat::Png), &png_of(&path(ImageFormat::Png), &svg)?)
+    write(&path(ImageFormat::Png), &png_of(&path(ImageFormat::Png), figure, &svg)?)
 }
 
 /// Writes `figure` to one file.
@@ -87,7 +87,7 @@ pub(super) fn save_as(path: &Path, format: ImageFormat, figure: &impl Figure) ->
     let svg = svg_of(path, figure)?;
     match format {
         ImageFormat::Svg => write(path, svg.as_bytes()),
-        ImageFormat::Png => write(path, &png_of(path, &svg)?),
+        ImageFormat::Png => write(path, &png_of(path, figure, &svg)?),
     }
 }
 
@@ -99,16 +99,18 @@ fn svg_of(path: &Path, figure: &impl Figure) -> Result<String, FigureError> {
     let drawn = canvas.background().and_then(|()| figure.draw(&mut canvas)).and_then(|()| canvas.finish());
     drawn.map_err(|source| draw_error(path, source))?;
     let drawn_size = format!("width=\"{}\" height=\"{}\"", width * UNITS_PER_PIXEL, height * UNITS_PER_PIXEL);
-    let shown_size = format!("width=\"{}\" height=\"{}\"", width / PIXELS_PER_CSS_PIXEL, height / PIXELS_PER_CSS_PIXEL);
+    // The size may be odd; rounding it would blur every edge of the PNG.
+    let [shown_width, shown_height] = [width, height].map(|size| f64::from(size) / PIXELS_PER_CSS_PIXEL);
+    let shown_size = format!("width=\"{shown_width}\" height=\"{shown_height}\"");
     Ok(svg.replacen(&drawn_size, &shown_size, 1))
 }
 
-/// Rasterises an SVG of this module, with the embedded font for its text.
-fn png_of(path: &Path, svg: &str) -> Result<Vec<u8>, FigureError> {
+/// Rasterises the SVG of `figure`, with the embedded font for its text.
+fn png_of(path: &Path, figure: &impl Figure, svg: &str) -> Result<Vec<u8>, FigureError> {
     let options = Options { fontdb: FONTS.clone(), ..Options::default() };
     let tree = Tree::from_str(svg, &options).map_err(|source| draw_error(path, source))?;
-    let size = tree.size().to_int_size().scale_by(PIXELS_PER_CSS_PIXEL as f32);
-    let pixmap = size.and_then(|size| Pixmap::new(size.width(), size.height()));
+    let (width, height) = figure.size();
+    let pixmap = Pixmap::new(width, height);
     let mut pixmap = pixmap.ok_or_else(|| draw_error(path, std::io::Error::other("the figure has no pixels")))?;
     let scale = Transform::from_scale(PIXELS_PER_CSS_PIXEL as f32, PIXELS_PER_CSS_PIXEL as f32);
     resvg::render(&tree, scale, &mut pixmap.as_mut());

@@ -42,7 +42,7 @@ struct Blank;
 
 impl Figure for Blank {
     fn size(&self) -> (u32, u32) {
-        (40, 30)
+        (41, 30)
     }
 
     fn draw(&self, _canvas: &mut Canvas<'_>) -> Drawn {
@@ -61,8 +61,8 @@ fn writes_both_files_and_leaves_no_others() -> Result<(), FigureError> {
         .collect();
     names.sort();
     assert_eq!(names, ["run.1.png", "run.1.svg"]);
-    assert_eq!(folder.png_size("deep/run.1"), (40, 30));
-    assert!(folder.svg("deep/run.1").contains("width=\"20\" height=\"15\" viewBox=\"0 0 160 120\""));
+    assert_eq!(folder.png_size("deep/run.1"), (41, 30));
+    assert!(folder.svg("deep/run.1").contains("width=\"20.5\" height=\"15\" viewBox=\"0 0 164 120\""));
     Ok(())
 }
 
@@ -98,7 +98,8 @@ impl Figure for Symbol {
 
 #[test]
 fn the_embedded_font_has_the_symbols_of_our_labels() -> Result<(), FigureError> {
-    let png = |symbol| png_of(Path::new("symbol.png"), &svg_of(Path::new("symbol.svg"), &Symbol(symbol))?);
+    let path = Path::new("symbol");
+    let png = |symbol| png_of(path, &Symbol(symbol), &svg_of(path, &Symbol(symbol))?);
     let missing = [png("\u{10FFFF}")?, png(" ")?];
     for symbol in ["²", "−", "·", "…", "⁻", "⁷", "λ", "±"] {
         assert!(!missing.contains(&png(symbol)?), "{symbol} is missing");
