@@ -84,7 +84,7 @@ impl Train {
 
 /// Prints what would be trained.
 fn describe(folder: &std::path::Path, train: usize, test: usize, epochs: usize) -> anyhow::Result<()> {
-    let (train, test) = (count(train as f64), count(test as f64));
+    let [train, test, epochs] = [train, test, epochs].map(|number| count(number as f64));
     say!("{}: {train} training and {test} test examples, {epochs} epochs", folder.display());
     Ok(())
 }
