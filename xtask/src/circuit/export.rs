@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ns_train::figures::count;
 use ns_train::{CircuitFiles, export_masks, export_state_dict};
 
-use crate::{backend::BackendOption, output::say};
+use super::source::say_written;
+use crate::backend::BackendOption;
 
 /// Write a circuit for Python NeuroSurgeon
 ///
@@ -46,14 +46,7 @@ impl Export {
             true => export_state_dict(&circuit, &self.out)?,
             false => export_masks(&circuit, &self.prefix, &self.out)?,
         }
-        let l0 = circuit.l0();
-        say!(
-            "{} of {} weights in {} layer(s), written to {}",
-            count(l0.total),
-            count(l0.max),
-            circuit.layers().len(),
-            self.out.display()
-        );
+        say_written(&circuit, &self.out);
         Ok(())
     }
 }

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ns_train::figures::count;
 use ns_train::{CircuitFiles, check_base, export_masks};
 
+use super::source::say_written;
 use crate::{backend::BackendOption, output::say};
 
 /// Read a circuit of Python NeuroSurgeon
@@ -46,14 +46,7 @@ impl Import {
         let circuit = files.load(&device)?;
         let compared = if self.any_base { 0 } else { check_base(&files, &circuit)? };
         export_masks(&circuit, "", &self.out)?;
-        let l0 = circuit.l0();
-        say!(
-            "{} of {} weights in {} layer(s), written to {}",
-            count(l0.total),
-            count(l0.max),
-            circuit.layers().len(),
-            self.out.display()
-        );
+        say_written(&circuit, &self.out);
         if compared > 0 {
             say!("all {compared} base tensors of the state dict are equal to those of {}", self.model.display());
         }

@@ -7,7 +7,9 @@ use burn::tensor::Device;
 use clap::Args;
 use ns_circuit::CircuitModel;
 use ns_models::AnyModel;
-use ns_train::CircuitFiles;
+use ns_train::{CircuitFiles, figures::count};
+
+use crate::output::say;
 
 /// Model and configuration of masks whose folder does not contain or name them.
 #[derive(Args, Clone, Debug)]
@@ -32,4 +34,11 @@ impl SourceOptions {
 pub(crate) fn label(path: &Path) -> String {
     let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
     name.map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}
+
+/// Prints the size of a circuit, and the folder that it was written to.
+pub(super) fn say_written(circuit: &CircuitModel<AnyModel>, folder: &Path) {
+    let (l0, layers) = (circuit.l0(), circuit.layers().len());
+    let (total, max) = (count(l0.total), count(l0.max));
+    say!("{total} of {max} weights in {layers} layer(s), written to {}", folder.display());
 }

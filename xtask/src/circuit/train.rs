@@ -43,19 +43,16 @@ impl CircuitTrain {
         let device = self.run.backend.device()?;
         let recipes = recipe.sweep();
         let several = recipes.len() > 1;
-        let mut rows = Vec::new();
-        for recipe in recipes {
+        let run_folder = |recipe: &TaskRecipe| {
             let lambda = recipe.circuit_config.as_ref().map_or(0.0, |config| config.l0_lambda);
-            let folder = if several { folder.join(format!("lambda-{lambda:e}")) } else { folder.clone() };
-            if self.run.dry_run {
-                describe(&recipe, self.run.seed, &folder, &device)?;
-                continue;
-            }
-            rows.push(train(&recipe, self.run.seed, &folder, &device)?);
-        }
+            if several { folder.join(format!("lambda-{lambda:e}")) } else { folder.clone() }
+        };
+        let seed = self.run.seed;
         if self.run.dry_run {
-            return Ok(());
+            return recipes.iter().try_for_each(|recipe| describe(recipe, seed, &run_folder(recipe), &device));
         }
+        let rows = recipes.iter().map(|recipe| train(recipe, seed, &run_folder(recipe), &device));
+        let rows = rows.collect::<anyhow::Result<Vec<_>>>()?;
         if several {
             write_rows(&folder, &rows)?;
             draw_circuit_sizes(&folder, "Circuits of a sweep", &rows)?;

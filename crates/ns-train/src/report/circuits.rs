@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::figures::{Panel, Series, curves};
+use super::accuracy_size::draw_accuracy_size;
 use super::table::{markdown, percent, share, size};
 use crate::error::TrainError;
 use crate::evaluate::{AblationReport, AblationRow, CircuitRow, Controls};
@@ -100,23 +100,15 @@ fn p_value(controls: Option<Controls>) -> String {
 /// # Errors
 /// Returns [`TrainError::Figure`] if the figure cannot be drawn or written.
 pub fn draw_circuit_sizes(folder: &Path, title: &str, rows: &[CircuitRow]) -> Result<(), TrainError> {
-    let series = |name: &str, accuracy: fn(&CircuitRow) -> Option<f64>| {
-        let points = rows.iter().filter_map(|row| Some((100.0 * row.l0 / row.l0_max, accuracy(row)?)));
-        let mut points: Vec<(f64, f64)> = points.collect();
-        points.sort_by(|left, right| left.0.total_cmp(&right.0));
-        Series { name: name.into(), points }
+    let points = |accuracy: fn(&AblationRow) -> Option<f64>| {
+        let point = |row: &CircuitRow| Some((100.0 * row.l0 / row.l0_max, accuracy(row.ablation.rows.first()?)?));
+        rows.iter().filter_map(point).collect()
     };
-    let all = [
-        series("circuit alone", |row| Some(row.ablation.rows.first()?.circuit_only.accuracy)),
-        series("circuit ablated", |row| Some(row.ablation.rows.first()?.zero_ablate.accuracy)),
-        series("random masks ablated", |row| Some(row.ablation.rows.first()?.randomly_sampled?.accuracy_mean)),
+    let series = [
+        ("circuit alone", points(|row| Some(row.circuit_only.accuracy))),
+        ("circuit ablated", points(|row| Some(row.zero_ablate.accuracy))),
+        ("random masks ablated", points(|row| Some(row.randomly_sampled?.accuracy_mean))),
     ];
-    let panel = Panel {
-        y_label: "accuracy".into(),
-        x_label: Some("weights kept, %".into()),
-        series: all.into_iter().filter(|series| !series.points.is_empty()).collect(),
-        reference: rows.first().map(|row| ("full model".into(), row.ablation.full.accuracy)),
-        log: false,
-    };
-    Ok(curves(folder, "accuracy-size", title, &[panel])?)
+    let reference = rows.first().map(|row| ("full model", row.ablation.full.accuracy));
+    draw_accuracy_size(folder, title, series, reference)
 }

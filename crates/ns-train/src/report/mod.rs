@@ -1,6 +1,7 @@
 //! Results of runs as JSON files, Markdown tables, terminal pages and figures. No other module of this crate creates
 //! them.
 
+mod accuracy_size;
 mod circuits;
 mod probes;
 mod results;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::figures::{Panel, Series, curves};
+use super::accuracy_size::draw_accuracy_size;
 use super::table::{markdown, percent, share, size};
 use crate::error::TrainError;
 use crate::evaluate::SubnetworkRow;
@@ -34,24 +34,15 @@ pub fn subnetwork_table(rows: &[SubnetworkRow]) -> String {
 /// # Errors
 /// Returns [`TrainError::Figure`] if the figure cannot be drawn or written.
 pub fn draw_subnetworks(folder: &Path, title: &str, rows: &[SubnetworkRow]) -> Result<(), TrainError> {
-    let series = |name: &str, control: bool, accuracy: fn(&SubnetworkRow) -> f64| {
+    let points = |control: bool, accuracy: fn(&SubnetworkRow) -> f64| {
         let selected = rows.iter().filter(|row| row.variant.control == control);
-        let mut points: Vec<(f64, f64)> = selected.map(|row| (row.share_kept() * 100.0, accuracy(row))).collect();
-        points.sort_by(|left, right| left.0.total_cmp(&right.0));
-        Series { name: name.into(), points }
+        selected.map(|row| (row.share_kept() * 100.0, accuracy(row))).collect()
     };
-    let all = [
-        series("test", false, |row| row.test_accuracy),
-        series("train", false, |row| row.train_accuracy),
-        series("control, train", true, |row| row.train_accuracy),
-        series("control, test", true, |row| row.test_accuracy),
+    let series = [
+        ("test", points(false, |row| row.test_accuracy)),
+        ("train", points(false, |row| row.train_accuracy)),
+        ("control, train", points(true, |row| row.train_accuracy)),
+        ("control, test", points(true, |row| row.test_accuracy)),
     ];
-    let panel = Panel {
-        y_label: "accuracy".into(),
-        x_label: Some("weights kept, %".into()),
-        series: all.into_iter().filter(|series| !series.points.is_empty()).collect(),
-        reference: rows.first().map(|row| ("majority".into(), row.majority)),
-        log: false,
-    };
-    Ok(curves(folder, "accuracy-size", title, &[panel])?)
+    draw_accuracy_size(folder, title, series, rows.first().map(|row| ("majority", row.majority)))
 }

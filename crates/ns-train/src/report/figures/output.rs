@@ -69,10 +69,10 @@ pub(super) fn save(folder: &Path, stem: &str, figure: &impl Figure) -> Result<()
         return Err(FigureError::InvalidStem { stem: stem.to_owned() });
     }
     fs::create_dir_all(folder).map_err(|source| write_error(folder, source))?;
-    let path = |format: ImageFormat| folder.join(format!("{stem}.{}", format.extension()));
-    let svg = svg_of(&path(ImageFormat::Svg), figure)?;
-    write(&path(ImageFormat::Svg), svg.as_bytes())?;
-    write(&path(ImageFormat::Png), &png_of(&path(ImageFormat::Png), figure, &svg)?)
+    let svg = svg_of(&folder.join(stem), figure)?;
+    ImageFormat::ALL
+        .into_iter()
+        .try_for_each(|format| write(&folder.join(format!("{stem}.{}", format.extension())), format, figure, &svg))
 }
 
 /// Writes `figure` to one file.
@@ -84,11 +84,7 @@ pub(super) fn save_as(path: &Path, format: ImageFormat, figure: &impl Figure) ->
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|source| write_error(folder, source))?;
     }
-    let svg = svg_of(path, figure)?;
-    match format {
-        ImageFormat::Svg => write(path, svg.as_bytes()),
-        ImageFormat::Png => write(path, &png_of(path, figure, &svg)?),
-    }
+    write(path, format, figure, &svg_of(path, figure)?)
 }
 
 /// Draws `figure` as SVG. Its text remains text, in the viewer's `sans-serif` font.
@@ -117,8 +113,13 @@ fn png_of(path: &Path, figure: &impl Figure, svg: &str) -> Result<Vec<u8>, Figur
     pixmap.encode_png().map_err(|source| draw_error(path, source))
 }
 
-fn write(path: &Path, bytes: &[u8]) -> Result<(), FigureError> {
-    write_atomically(path, bytes).map_err(|source| write_error(path, source))
+/// Writes the SVG of `figure`, or its PNG.
+fn write(path: &Path, format: ImageFormat, figure: &impl Figure, svg: &str) -> Result<(), FigureError> {
+    let written = match format {
+        ImageFormat::Svg => write_atomically(path, svg.as_bytes()),
+        ImageFormat::Png => write_atomically(path, &png_of(path, figure, svg)?),
+    };
+    written.map_err(|source| write_error(path, source))
 }
 
 fn write_error(path: &Path, source: std::io::Error) -> FigureError {
