@@ -6,7 +6,7 @@ use tracing::warn;
 
 use crate::config::CircuitConfig;
 use crate::error::CircuitError;
-use crate::layout::MaskedParam;
+use crate::layout::ParamLayout;
 use crate::names;
 use crate::target::{MaskTarget, ParamInfo, parameter_path};
 
@@ -14,18 +14,18 @@ use crate::target::{MaskTarget, ParamInfo, parameter_path};
 ///
 /// # Errors
 /// Returns an error for a layer that cannot be masked; see [`CircuitModel::new`](crate::CircuitModel::new).
-pub(crate) fn build_masked_params(
+pub(crate) fn build_layouts(
     config: &CircuitConfig,
     targets: &[MaskTarget],
     params: &BTreeMap<String, ParamInfo>,
-) -> Result<Vec<MaskedParam>, CircuitError> {
+) -> Result<Vec<ParamLayout>, CircuitError> {
     let mut by_name = BTreeMap::new();
     for target in targets {
         if by_name.insert(target.name.as_str(), target).is_some() {
             return Err(CircuitError::DuplicateLayer { name: target.name.clone(), place: "the list of targets" });
         }
     }
-    let mut masked: Vec<MaskedParam> = Vec::new();
+    let mut masked: Vec<ParamLayout> = Vec::new();
     for name in &config.target_layers {
         let target = by_name.get(name.as_str()).ok_or_else(|| CircuitError::UnknownLayer {
             asked: name.clone(),
@@ -53,7 +53,7 @@ fn weight_param(
     config: &CircuitConfig,
     target: &MaskTarget,
     params: &BTreeMap<String, ParamInfo>,
-) -> Result<MaskedParam, CircuitError> {
+) -> Result<ParamLayout, CircuitError> {
     let path = parameter_path(&target.path, "weight");
     let info = params.get(&path).ok_or_else(|| CircuitError::ParameterNotFound {
         layer: target.name.clone(),
@@ -61,22 +61,22 @@ fn weight_param(
         nearest: names::nearest(&path, params.keys().map(String::as_str)),
     })?;
     check(target, &path, info, target.kind.rank())?;
-    Ok(MaskedParam::weight(&target.name, target.kind, path, info.shape.clone(), config.mask_unit))
+    Ok(ParamLayout::weight(&target.name, target.kind, path, info.shape.clone(), config.mask_unit))
 }
 
 /// The masked bias that belongs to `weight`. If the layer has no bias, logs a warning and returns `None`.
 fn bias_param(
-    weight: &MaskedParam,
+    weight: &ParamLayout,
     target: &MaskTarget,
     params: &BTreeMap<String, ParamInfo>,
-) -> Result<Option<MaskedParam>, CircuitError> {
+) -> Result<Option<ParamLayout>, CircuitError> {
     let path = parameter_path(&target.path, "bias");
     let Some(info) = params.get(&path) else {
         warn!(layer = target.name, "the layer has no bias, so no bias is masked");
         return Ok(None);
     };
     check(target, &path, info, 1)?;
-    Ok(Some(MaskedParam::bias(weight, path, info.shape.clone())))
+    Ok(Some(ParamLayout::bias(weight, path, info.shape.clone())))
 }
 
 /// Checks that the parameter has no reparameterization and has the expected rank.

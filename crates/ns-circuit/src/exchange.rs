@@ -157,7 +157,7 @@ mod tests {
     fn masks_come_back_and_carry_the_format() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("masks.safetensors");
-        let circuit = circuit(&config());
+        let mut circuit = circuit(&config());
         save_masks(&path, &circuit).unwrap();
         assert_eq!(load_masks(&path).unwrap(), circuit.mask_params());
         let names: Vec<_> = fs::read_dir(folder.path()).unwrap().collect();

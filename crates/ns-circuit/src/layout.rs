@@ -29,7 +29,7 @@ impl Role {
 
 /// A masked parameter: its names, shapes and other facts that never change.
 #[derive(Debug, Clone)]
-pub(crate) struct MaskedParam {
+pub(crate) struct ParamLayout {
     /// Name of the layer.
     pub(crate) layer: String,
     /// Kind of the layer.
@@ -46,7 +46,7 @@ pub(crate) struct MaskedParam {
     pub(crate) fan_in: usize,
 }
 
-impl MaskedParam {
+impl ParamLayout {
     /// Creates the masked weight of a layer. `shape` is its shape in Burn.
     pub(crate) fn weight(layer: &str, kind: LayerKind, path: String, shape: Vec<usize>, unit: MaskUnit) -> Self {
         let mut mask_shape = shape.clone();
@@ -218,8 +218,8 @@ pub(crate) fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32>
 mod tests {
     use super::*;
 
-    fn param(kind: LayerKind, shape: &[usize], unit: MaskUnit) -> MaskedParam {
-        MaskedParam::weight("l", kind, "l.weight".into(), shape.to_vec(), unit)
+    fn param(kind: LayerKind, shape: &[usize], unit: MaskUnit) -> ParamLayout {
+        ParamLayout::weight("l", kind, "l.weight".into(), shape.to_vec(), unit)
     }
 
     fn values(data: &TensorData) -> Vec<f32> {
@@ -237,7 +237,7 @@ mod tests {
 
         let gpt = param(LayerKind::GptConv1d, &[2, 3], MaskUnit::Weight);
         assert_eq!(values(&gpt.mask_to_hf(stored.clone())), stored);
-        let bias = MaskedParam::bias(&linear, "l.bias".into(), vec![3]);
+        let bias = ParamLayout::bias(&linear, "l.bias".into(), vec![3]);
         assert_eq!(bias.hf_mask_shape(), [3]);
         assert_eq!(bias.key(), "l.bias");
         assert_eq!(bias.fan_in, 2);

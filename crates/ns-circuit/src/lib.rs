@@ -43,7 +43,7 @@
 //! assert_eq!(circuit.mask_gradients(&gradients).len(), 1);
 //!
 //! // Evaluation: the hard circuit, then the model without it.
-//! let eval = circuit.valid();
+//! let mut eval = circuit.valid();
 //! assert_eq!(eval.l0().max, 24.0);
 //! eval.set_ablation(Ablation::ZeroAblate)?;
 //! let without = eval.model()?.forward(x.without_autodiff());
@@ -57,12 +57,12 @@
 mod config;
 mod target;
 
+mod attach;
 mod build;
 mod mask_values;
 mod model;
-mod sampling;
+mod settings;
 
-mod control;
 mod mask;
 mod methods;
 
@@ -80,7 +80,6 @@ mod overlap;
 mod layout;
 mod names;
 mod patterns;
-mod snapshot;
 
 mod error;
 mod exchange;

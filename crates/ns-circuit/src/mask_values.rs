@@ -7,11 +7,10 @@ use burn::tensor::{Gradients, TensorData};
 
 use crate::error::{CircuitError, Misfit};
 use crate::hard_mask::HardMasks;
-use crate::layout::{self, MaskedParam};
-use crate::mask::host;
+use crate::layout;
+use crate::mask::{Mask, host};
 use crate::model::CircuitModel;
 use crate::names;
-use crate::snapshot::{MaskSnapshot, with_logits};
 
 const PARAMS: &str = "_mask_params";
 const MASK: &str = "_mask";
@@ -25,13 +24,10 @@ impl<M: Module> CircuitModel<M> {
     /// - neuron masks: `[out, 1]` (linear), `[1, out]` (GPT Conv1D), `[out, 1, k…]` (convolutions)
     /// - bias masks: `[out]`
     pub fn mask_params(&self) -> BTreeMap<String, TensorData> {
-        self.collect(PARAMS, |param, snapshot| {
-            let logits = snapshot.logits.clone()?;
-            Some(param.mask_to_hf(host(logits)))
-        })
+        self.collect(PARAMS, |mask| Some(mask.layout.mask_to_hf(host(mask.logits()?))))
     }
 
-    /// Returns this model with new mask parameters.
+    /// Replaces the mask parameters. On an error, nothing is changed.
     ///
     /// Keys and shapes are those of [`mask_params`](Self::mask_params). Leading `wrapped_model.` prefixes in keys are
     /// ignored. Samples of the active ablation are cleared, because the circuit changes.
@@ -41,21 +37,18 @@ impl<M: Module> CircuitModel<M> {
     /// - [`CircuitError::ShapeMismatch`] for one wrong shape, [`CircuitError::ShapesMismatch`] for several
     /// - [`CircuitError::InvalidValues`] for values that are NaN or cannot be read as floats
     /// - [`CircuitError::DuplicateLayer`] for two keys that differ only in their prefix
-    pub fn load_mask_params(self, params: &BTreeMap<String, TensorData>) -> Result<Self, CircuitError> {
-        let masked = &self.control.masked;
-        let keys: Vec<String> = match self.control.method.has_logits() {
-            true => masked.iter().map(|param| param.key() + PARAMS).collect(),
-            false => Vec::new(),
-        };
+    pub fn load_mask_params(&mut self, params: &BTreeMap<String, TensorData>) -> Result<(), CircuitError> {
+        let with_logits = self.masks.iter().filter(|mask| mask.params.is_some());
+        let keys: Vec<String> = with_logits.map(|mask| mask.layout.key() + PARAMS).collect();
         let given: Vec<_> = params
             .iter()
             .map(|(given, data)| Ok((layout::position(&keys, names::unwrapped(given))?, data)))
             .collect::<Result<_, CircuitError>>()?;
-        check_shapes(masked, &keys, &given)?;
+        check_shapes(&self.masks, &keys, &given)?;
         let mut values = BTreeMap::new();
         for (i, data) in given {
             let name = keys[i].as_str();
-            let loaded = masked[i].mask_from_hf(name, data)?;
+            let loaded = self.masks[i].layout.mask_from_hf(name, data)?;
             if values.insert(i, loaded).is_some() {
                 return Err(CircuitError::DuplicateLayer { name: name.to_string(), place: "the mask parameters" });
             }
@@ -66,9 +59,8 @@ impl<M: Module> CircuitModel<M> {
                 nearest: names::nearest(&keys[missing], params.keys().map(String::as_str)),
             });
         }
-        let wrapped_model = with_logits(self.wrapped_model, &self.control, values);
-        self.control.forget_samples();
-        Ok(Self { wrapped_model, ..self })
+        values.into_iter().for_each(|(i, values)| self.masks[i].set_logits(values));
+        Ok(())
     }
 
     /// Returns the active masks, with the keys `<layer>.weight_mask` and `<layer>.bias_mask`.
@@ -76,57 +68,44 @@ impl<M: Module> CircuitModel<M> {
     /// They depend on the mode, the temperature, the noise and the ablation. Each mask is broadcast to the shape of its
     /// parameter in Hugging Face's layout. A mask that is off is all ones. Under `random_ablate`, a mask is one where
     /// the base weight is kept.
-    pub fn effective_masks(&self) -> BTreeMap<String, TensorData> {
-        self.sample_or_report();
-        self.collect(MASK, |param, snapshot| {
-            let mask = snapshot.with_inputs(|inputs| self.control.mask(snapshot.index, inputs));
-            let mask = mask.map_or_else(|| vec![1.0; param.mask_len()], host);
-            Some(param.broadcast_to_hf(&mask))
-        })
+    ///
+    /// # Errors
+    /// Returns the errors of [`model`](Self::model).
+    pub fn effective_masks(&self) -> Result<BTreeMap<String, TensorData>, CircuitError> {
+        self.prepare()?;
+        Ok(self.collect(MASK, |mask| {
+            let values = mask.active().map_or_else(|| vec![1.0; mask.layout.mask_len()], host);
+            Some(mask.layout.broadcast_to_hf(&values))
+        }))
     }
 
     /// Returns the hard masks of the circuit, with the keys `<layer>.weight` and `<layer>.bias`.
     ///
     /// They do not depend on the mode, the ablation, or whether masks are on.
     pub fn hard_masks(&self) -> HardMasks {
-        let mask = |snapshot: &MaskSnapshot| {
-            let param = &self.control.masked[snapshot.index];
-            let kept = snapshot.with_inputs(|inputs| host(self.control.hard_mask(inputs)));
-            (param.key(), param.hard_mask(kept))
-        };
-        self.snapshots().iter().map(mask).collect()
+        let hard = |mask: &Mask| (mask.layout.key(), mask.layout.hard_mask(host(mask.hard())));
+        self.pruned_masks().iter().map(hard).collect()
     }
 
     /// Returns the gradients of the mask parameters, with the keys and shapes of [`mask_params`](Self::mask_params).
     /// They are zero for a mask that the loss does not depend on.
     pub fn mask_gradients(&self, gradients: &Gradients) -> BTreeMap<String, TensorData> {
-        self.collect(PARAMS, |param, snapshot| {
-            let logits = snapshot.logits.as_ref()?;
-            let gradient = logits.grad(gradients).map_or_else(|| vec![0.0; param.mask_len()], host);
-            Some(param.mask_to_hf(gradient))
+        self.collect(PARAMS, |mask| {
+            let gradient = mask.logits()?.grad(gradients).map_or_else(|| vec![0.0; mask.layout.mask_len()], host);
+            Some(mask.layout.mask_to_hf(gradient))
         })
     }
 
     /// One tensor per mask. The key is `<layer>.weight` or `<layer>.bias`, followed by `suffix`.
-    fn collect(
-        &self,
-        suffix: &str,
-        read: impl Fn(&MaskedParam, &MaskSnapshot) -> Option<TensorData>,
-    ) -> BTreeMap<String, TensorData> {
-        self.snapshots()
-            .iter()
-            .filter_map(|snapshot| {
-                let param = &self.control.masked[snapshot.index];
-                Some((param.key() + suffix, read(param, snapshot)?))
-            })
-            .collect()
+    fn collect(&self, suffix: &str, read: impl Fn(&Mask) -> Option<TensorData>) -> BTreeMap<String, TensorData> {
+        self.masks.iter().filter_map(|mask| Some((mask.layout.key() + suffix, read(mask)?))).collect()
     }
 }
 
-/// Reports all wrong shapes in one error if there are several. [`MaskedParam::mask_from_hf`] reports a single one.
-fn check_shapes(masked: &[MaskedParam], keys: &[String], given: &[(usize, &TensorData)]) -> Result<(), CircuitError> {
+/// Reports all wrong shapes in one error if there are several. [`ParamLayout::mask_from_hf`](crate::layout::ParamLayout::mask_from_hf) reports a single one.
+fn check_shapes(masks: &[Mask], keys: &[String], given: &[(usize, &TensorData)]) -> Result<(), CircuitError> {
     let misfit = |(i, data): &(usize, &TensorData)| {
-        let (expected, found) = (masked[*i].hf_mask_shape(), data.shape().as_slice().to_vec());
+        let (expected, found) = (masks[*i].layout.hf_mask_shape(), data.shape().as_slice().to_vec());
         (expected != found).then(|| Misfit { name: keys[*i].clone(), expected, found })
     };
     let misfits: Vec<Misfit> = given.iter().filter_map(misfit).collect();

@@ -1,24 +1,21 @@
 //! The circuit model: any Burn module with masks on chosen layers.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use burn::module::{Flag, Module, Param, ParamGroup};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::Tensor;
 
 use crate::ablation::Ablation;
-use crate::build::build_masked_params;
+use crate::attach::{Attach, Prune};
+use crate::build::build_layouts;
 use crate::config::CircuitConfig;
-use crate::control::Control;
 use crate::error::CircuitError;
 use crate::l0::{self, L0Statistics};
-use crate::layout::{self, MaskedParam, Role};
-use crate::mask::{Attach, new_flag};
-use crate::methods::hard_concrete::{HardConcrete, log_odds};
+use crate::layout::{ParamLayout, Role};
+use crate::mask::{Mask, Settings, new_flag};
+use crate::methods::hard_concrete::HardConcrete;
 use crate::methods::{Method, initial_logit};
-use crate::names;
 use crate::patterns::expand_layers;
-use crate::snapshot::{MaskSnapshot, snapshots};
 use crate::target::{LayerKind, MaskTarget, parameters};
 
 /// Any Burn module with learned binary masks over the parameters of chosen layers.
@@ -31,17 +28,21 @@ use crate::target::{LayerKind, MaskTarget, parameters};
 /// for magnitude pruning and for frozen mask parameters. In evaluation, masks are hard, and the ablation applies if one
 /// is set. A model that is built on a device without autodiff starts in evaluation mode.
 ///
-/// # Shared state
-/// All clones, including the copies that `valid()` and `train()` return, share the temperature, the ablation and its
-/// samples, the on/off switches, the seed and the noise. Each copy has its own mask parameters.
+/// # Clones
+/// Clones, including the copies that `valid()` and `train()` return, start with the settings of the original: the
+/// temperature, the ablation and its sample, the on/off switches, the seed and the step. A later change affects one copy
+/// only, so copies may be used on different threads.
 #[derive(Module, Debug)]
 pub struct CircuitModel<M: Module> {
-    pub(crate) wrapped_model: M,
-    pub(crate) training: Param<Flag>,
+    /// The base model.
+    wrapped_model: M,
+    /// The masks, in the order of the target layers, each weight before its bias.
+    pub(crate) masks: Vec<Mask>,
+    training: Param<Flag>,
     #[module(skip)]
     pub(crate) config: Arc<CircuitConfig>,
     #[module(skip)]
-    pub(crate) control: Arc<Control>,
+    pub(crate) settings: Settings,
 }
 
 /// A masked layer, with shapes in Hugging Face's layout.
@@ -99,18 +100,18 @@ impl<M: Module> CircuitModel<M> {
         let target_layers = expand_layers(&config.target_layers, targets.iter().map(|target| target.name.as_str()))?;
         let config = CircuitConfig { target_layers, ..config };
         let params = parameters(&base);
-        let masked = build_masked_params(&config, targets, &params)?;
-        let method = Method::new(&config.mask_method, constants);
-        let control = Arc::new(Control::new(masked, method, config.ablation));
-
-        let autodiff = params.is_empty() || params.values().any(|p| p.autodiff);
-        let base = if config.freeze_base { base.freeze() } else { base };
-        let wrapped_model = base.apply_reparameterization(Attach {
-            control: control.clone(),
-            initial_logit: initial_logit(&config.mask_method),
-            training: new_flag(autodiff),
-        });
-        Ok(Self { wrapped_model, training: new_flag(autodiff), config: Arc::new(config), control })
+        let layouts = build_layouts(&config, targets, &params)?;
+        let training = params.is_empty() || params.values().any(|param| param.device.is_autodiff());
+        let wrapped_model = if config.freeze_base { base.freeze() } else { base };
+        let (method, logit) = (Method::new(&config.mask_method, constants), initial_logit(&config.mask_method));
+        let settings =
+            Settings { temperature: 1.0, ablation: config.ablation, sample: 0, seed: 0, epoch: 0, step: 0 };
+        let mask = |layout: ParamLayout| {
+            let device = params.get(&layout.path).map(|param| param.device.clone()).unwrap_or_default();
+            Mask::new(layout, method, logit, training, settings, &device)
+        };
+        let masks = layouts.into_iter().map(mask).collect();
+        Ok(Self { wrapped_model, masks, training: new_flag(training), config: Arc::new(config), settings })
     }
 
     /// The configuration of the model, with all patterns in `target_layers` expanded to layer names.
@@ -118,28 +119,17 @@ impl<M: Module> CircuitModel<M> {
         &self.config
     }
 
-    /// Returns the masked model, ready to run.
+    /// Returns the masked model, ready to run. It shares its parameters with this copy, so this is cheap.
     ///
     /// # Errors
-    /// Returns [`CircuitError::AblationWhileTraining`] if this copy is in training mode and an ablation was set through
-    /// an evaluation copy. Returns [`CircuitError::ComplementTooSmall`] if the ablation has no sample yet and cannot be
-    /// sampled.
-    pub fn model(&self) -> Result<&M, CircuitError> {
-        if self.is_training() {
-            self.check_not_ablated()?;
-        } else {
-            self.sample_missing()?;
+    /// Returns [`CircuitError::AblationWhileTraining`] if this copy was put in training mode after its ablation was set,
+    /// and [`CircuitError::ComplementTooSmall`] if the ablation has no sample yet and cannot be sampled.
+    pub fn model(&self) -> Result<M, CircuitError> {
+        self.prepare()?;
+        if self.masks.is_empty() {
+            return Ok(self.wrapped_model.clone());
         }
-        Ok(&self.wrapped_model)
-    }
-
-    /// Returns the masked model without the checks of [`model`](Self::model).
-    ///
-    /// Training ignores the ablation. If the ablation cannot be sampled, an error is logged, and the circuit runs
-    /// without the ablation.
-    pub fn wrapped(&self) -> &M {
-        self.sample_or_report();
-        &self.wrapped_model
+        Ok(self.wrapped_model.clone().apply_reparameterization(Attach::new(&self.masks)))
     }
 
     /// Returns the circuit as a plain module without masks: the weights are multiplied by the hard masks, and the
@@ -147,33 +137,28 @@ impl<M: Module> CircuitModel<M> {
     ///
     /// The result is in evaluation mode. Its `train()` returns a trainable copy, in which the parameters that were
     /// frozen in the base are still frozen.
-    pub fn materialize_circuit(&self) -> M {
-        let plain = self.wrapped_model.valid();
-        if self.is_training() {
-            // A training copy does not sample the ablation, but its valid() copy does.
-            let valid = Self {
-                wrapped_model: plain,
-                training: self.training.valid(),
-                config: self.config.clone(),
-                control: self.control.clone(),
-            };
-            valid.sample_or_report();
-            return valid.wrapped_model.materialize();
-        }
-        self.sample_or_report();
-        plain.materialize()
+    ///
+    /// # Errors
+    /// Returns [`CircuitError::ComplementTooSmall`] if the ablation has no sample yet and cannot be sampled.
+    pub fn materialize_circuit(&self) -> Result<M, CircuitError> {
+        let evaluation = Self {
+            wrapped_model: self.unmasked(),
+            masks: self.masks.valid(),
+            training: self.training.valid(),
+            config: self.config.clone(),
+            settings: self.settings,
+        };
+        Ok(evaluation.model()?.materialize())
     }
 
-    /// Returns the base as a plain module in evaluation mode, with the base weights bit for bit. The weights are
-    /// shared, not copied, so this is cheap.
+    /// The base model without masks, in the mode of this copy.
+    pub fn base(&self) -> &M {
+        &self.wrapped_model
+    }
+
+    /// Returns the base as a module in evaluation mode. The weights are shared, not copied, so this is cheap.
     pub fn unmasked(&self) -> M {
-        let was_on: Vec<bool> = self.control.state().masked.iter().map(|param| param.on).collect();
-        self.use_masks(false);
-        let base = self.wrapped_model.valid().materialize();
-        for (param, on) in self.control.state().masked.iter_mut().zip(was_on) {
-            param.on = on;
-        }
-        base
+        self.wrapped_model.valid()
     }
 
     /// Whether the model is in training mode.
@@ -181,206 +166,81 @@ impl<M: Module> CircuitModel<M> {
         self.training.is_enabled()
     }
 
-    /// The temperature of continuous sparsification. It is 1 initially.
-    pub fn temperature(&self) -> f32 {
-        self.control.state().temperature
-    }
-
-    /// Sets the temperature. Only continuous sparsification uses it.
-    ///
-    /// # Errors
-    /// Returns [`CircuitError::InvalidTemperature`] if the temperature is negative or not finite.
-    pub fn set_temperature(&self, temperature: f32) -> Result<(), CircuitError> {
-        if !(temperature.is_finite() && temperature >= 0.0) {
-            return Err(CircuitError::InvalidTemperature { found: temperature });
-        }
-        self.control.state().temperature = temperature;
-        Ok(())
-    }
-
-    /// The ablation of evaluation mode.
-    pub fn ablation(&self) -> Ablation {
-        self.control.state().ablation
-    }
-
-    /// Sets the ablation of evaluation mode and samples the random numbers that it needs. It replaces the configured
-    /// ablation.
-    ///
-    /// The samples are kept until [`resample`](Self::resample), [`set_sample`](Self::set_sample),
-    /// [`load_mask_params`](Self::load_mask_params) or the next ablation.
-    ///
-    /// # Errors
-    /// Returns [`CircuitError::AblationWhileTraining`] in training mode, unless the ablation is [`Ablation::None`].
-    /// Returns [`CircuitError::ComplementTooSmall`] if `complement_sampled` finds too few entries outside the circuit.
-    /// On an error, the ablation is unchanged.
-    pub fn set_ablation(&self, ablation: Ablation) -> Result<(), CircuitError> {
-        if self.is_training() && ablation != Ablation::None {
-            return Err(CircuitError::AblationWhileTraining { ablation });
-        }
-        let sample = self.control.state().sample;
-        self.resample_as(ablation, sample)?;
-        self.control.state().ablation_is_configured = false;
-        Ok(())
-    }
-
-    /// Samples the ablation again, with the next sample number. This affects `randomly_sampled`, `complement_sampled`
-    /// and `random_ablate`.
-    ///
-    /// # Errors
-    /// Returns [`CircuitError::ComplementTooSmall`] if `complement_sampled` finds too few entries outside the circuit.
-    /// On an error, the old sample is kept.
-    pub fn resample(&self) -> Result<(), CircuitError> {
-        let next = self.control.state().sample.wrapping_add(1);
-        self.set_sample(next)
-    }
-
-    /// Samples the ablation with the sample number `index`. The sample number is 0 initially. Equal seeds, masks and
-    /// sample numbers yield equal samples.
-    ///
-    /// # Errors
-    /// Returns [`CircuitError::ComplementTooSmall`] if `complement_sampled` finds too few entries outside the circuit.
-    /// On an error, the old sample is kept.
-    pub fn set_sample(&self, index: u64) -> Result<(), CircuitError> {
-        self.resample_as(self.ablation(), index)
-    }
-
-    /// Turns all masks on or off. With all masks off, the model equals the base bit for bit.
-    pub fn use_masks(&self, on: bool) {
-        for param in &mut self.control.state().masked {
-            param.on = on;
-        }
-    }
-
-    /// Turns the masks of the layers in `names` on or off. Leading `wrapped_model.` prefixes are ignored.
-    ///
-    /// # Errors
-    /// Returns [`CircuitError::UnknownLayer`] for a layer without masks. On an error, no mask is switched.
-    pub fn use_masks_of(&self, on: bool, names: &[&str]) -> Result<(), CircuitError> {
-        let masked = &self.control.masked;
-        for name in names {
-            let name = names::unwrapped(name);
-            if !masked.iter().any(|param| param.layer == name) {
-                return Err(CircuitError::UnknownLayer {
-                    asked: name.to_string(),
-                    nearest: names::nearest(name, weights(masked).map(|weight| weight.layer.as_str())),
-                });
-            }
-        }
-        let mut state = self.control.state();
-        for (param, state) in masked.iter().zip(&mut state.masked) {
-            if names.iter().any(|name| names::unwrapped(name) == param.layer) {
-                state.on = on;
-            }
-        }
-        Ok(())
-    }
-
-    /// Sets the seed of all random numbers. It is 0 initially. An ablation that is already sampled keeps its sample
-    /// until [`resample`](Self::resample).
-    pub fn set_seed(&self, seed: u64) {
-        self.control.state().seed = seed;
-        self.control.forget_noise();
-    }
-
-    /// Sets the epoch and step of the next training step. Both are 0 initially.
-    ///
-    /// Hard concrete noise is a function of (seed, layer, weight or bias, epoch, step). So all reads of a parameter
-    /// within one step see the same mask.
-    pub fn begin_step(&self, epoch: u64, step: u64) {
-        {
-            let mut state = self.control.state();
-            state.epoch = epoch;
-            state.step = step;
-        }
-        self.control.forget_noise();
-    }
-
-    /// Replaces the noise `u` of hard concrete masks, for all following steps. `None` restores sampled noise.
-    ///
-    /// The keys are `<layer>.weight` and `<layer>.bias`. Each tensor has the shape of the mask parameters in Hugging
-    /// Face's layout. Values are clamped to `[1e-4, 1 − 1e-4]`. Parameters without a key use sampled noise.
-    ///
-    /// # Errors
-    /// Returns [`CircuitError::NoiseUnused`] for other mask methods. Returns [`CircuitError::UnexpectedTensor`],
-    /// [`CircuitError::ShapeMismatch`] or [`CircuitError::InvalidValues`] for tensors that do not fit the masks.
-    pub fn inject_noise(&self, noise: Option<BTreeMap<String, TensorData>>) -> Result<(), CircuitError> {
-        let masked = &self.control.masked;
-        let mut injected = vec![None; masked.len()];
-        if let Some(noise) = noise {
-            if !matches!(self.control.method, Method::HardConcrete(_)) {
-                return Err(CircuitError::NoiseUnused { method: self.control.method.name() });
-            }
-            let keys: Vec<String> = masked.iter().map(MaskedParam::key).collect();
-            for (name, data) in &noise {
-                let i = layout::position(&keys, name)?;
-                let values = masked[i].mask_from_hf(name, data)?;
-                injected[i] = Some(values.into_iter().map(|u| log_odds(f64::from(u))).collect());
-            }
-        }
-        for (state, values) in self.control.state().masked.iter_mut().zip(injected) {
-            state.injected = values;
-        }
-        self.control.forget_noise();
-        Ok(())
-    }
-
     /// The size of the circuit: the number of entries that its hard masks keep. It does not depend on the mode or the
     /// ablation.
     pub fn l0(&self) -> L0Statistics {
-        l0::statistics(&self.control, &self.snapshots())
+        l0::statistics(self.pruned_masks())
     }
 
     /// The training L0, summed over all masks, shape `[1]`. It is differentiable for trainable masks. For magnitude
     /// pruning, it is the constant size of the circuit.
     pub fn l0_training(&self) -> Tensor<1> {
-        self.snapshots()
-            .iter()
-            .map(|snapshot| l0::training_term(&self.control, snapshot))
-            .reduce(|sum, term| sum + term)
-            .unwrap_or_else(|| {
-                let device = self.wrapped_model.devices().into_iter().next();
-                Tensor::zeros([1], &device.unwrap_or_default())
-            })
+        let device = self.wrapped_model.devices().into_iter().next().unwrap_or_default();
+        let terms = self.pruned_masks().iter().map(|mask| l0::training_term(mask, &device));
+        terms.reduce(|sum, term| sum + term).unwrap_or_else(|| Tensor::zeros([1], &device))
     }
 
     /// The L0 term of the loss, `l0_lambda · L0`, shape `[1]`. Returns `None` in evaluation mode, without `add_l0`, and
     /// without masks.
     pub fn l0_loss(&self) -> Option<Tensor<1>> {
-        let has_l0_term = self.is_training() && self.config.add_l0 && !self.control.masked.is_empty();
+        let has_l0_term = self.is_training() && self.config.add_l0 && !self.masks.is_empty();
         has_l0_term.then(|| self.l0_training().mul_scalar(self.config.l0_lambda))
+    }
+
+    /// The training loss: `loss` plus the [L0 term](Self::l0_loss), if there is one. Shapes: `loss` and result `[1]`.
+    pub fn with_l0(&self, loss: Tensor<1>) -> Tensor<1> {
+        match self.l0_loss() {
+            Some(l0) => loss + l0,
+            None => loss,
+        }
     }
 
     /// The masked layers, in the order of `target_layers`.
     pub fn layers(&self) -> Vec<MaskedLayer> {
-        let masked = &self.control.masked;
-        weights(masked)
-            .map(|weight| MaskedLayer {
-                name: weight.layer.clone(),
-                kind: weight.kind,
-                weight_shape: weight.hf_shape(),
-                weight_mask_shape: weight.hf_mask_shape(),
-                bias_mask_shape: masked
-                    .iter()
-                    .find(|param| param.role == Role::Bias && param.layer == weight.layer)
-                    .map(MaskedParam::hf_mask_shape),
-            })
-            .collect()
+        let bias_of = |weight: &ParamLayout| {
+            let layouts = self.masks.iter().map(|mask| &mask.layout);
+            layouts.clone().find(|param| param.role == Role::Bias && param.layer == weight.layer).cloned()
+        };
+        let layer = |weight: &ParamLayout| MaskedLayer {
+            name: weight.layer.clone(),
+            kind: weight.kind,
+            weight_shape: weight.hf_shape(),
+            weight_mask_shape: weight.hf_mask_shape(),
+            bias_mask_shape: bias_of(weight).map(|bias| bias.hf_mask_shape()),
+        };
+        self.weights().map(layer).collect()
+    }
+
+    /// The masked weights, in the order of `target_layers`.
+    pub(crate) fn weights(&self) -> impl Iterator<Item = &ParamLayout> {
+        self.masks.iter().map(|mask| &*mask.layout).filter(|param| param.role == Role::Weight)
     }
 
     /// The parameter group of the masks, without the base weights. A checkpoint of a model with a frozen base needs
     /// only this group.
     pub fn mask_parameters(&self) -> ParamGroup {
-        ParamGroup::from_predicate(format!(".{}.", crate::mask::MASK))
+        ParamGroup::ids_from_module(self.masks.clone())
     }
 
-    /// Reads the current masks out of the module.
-    pub(crate) fn snapshots(&self) -> Vec<MaskSnapshot> {
-        snapshots(&self.wrapped_model, &self.control)
+    /// Checks the mode, and computes what the masks need: noise, samples of the ablation, pruned weights.
+    pub(crate) fn prepare(&self) -> Result<(), CircuitError> {
+        let ablation = self.settings.ablation;
+        if self.is_training() && ![Ablation::None, self.config.ablation].contains(&ablation) {
+            return Err(CircuitError::AblationWhileTraining { ablation });
+        }
+        for mask in self.pruned_masks().iter().filter(|mask| mask.needs_noise()) {
+            mask.noise();
+        }
+        self.masks.iter().try_for_each(Mask::sample_if_missing)
     }
-}
 
-fn weights(masked: &[MaskedParam]) -> impl Iterator<Item = &MaskedParam> {
-    masked.iter().filter(|param| param.role == Role::Weight)
+    /// The masks. Those of magnitude pruning are computed.
+    pub(crate) fn pruned_masks(&self) -> &[Mask] {
+        if self.masks.iter().any(Mask::lacks_pruning) {
+            self.wrapped_model.visit(&mut Prune { masks: &self.masks, path: Vec::new() });
+        }
+        &self.masks
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use rand::Rng;
 
 use crate::ablation::Ablation;
 use crate::error::CircuitError;
-use crate::layout::{MaskedParam, Role};
+use crate::layout::{ParamLayout, Role};
 use crate::rng;
 use crate::target::LayerKind;
 
@@ -17,7 +17,7 @@ use crate::target::LayerKind;
 /// Returns [`CircuitError::ComplementTooSmall`] if `complement_sampled` finds too few entries outside the circuit.
 pub(crate) fn sample(
     ablation: Ablation,
-    param: &MaskedParam,
+    param: &ParamLayout,
     hard_mask: &[f32],
     seed: u64,
     sample: u64,
@@ -56,7 +56,7 @@ fn knock_out(hard_mask: &[f32], mut pool: Vec<usize>, rng: &mut impl Rng) -> Vec
 ///
 /// - linear layers and convolutions: weights and biases uniform in ±1/√fan_in (Kaiming-uniform with a = √5)
 /// - GPT Conv1D: normal weights with standard deviation 0.02, zero biases
-fn reinitialise(param: &MaskedParam, rng: &mut impl Rng) -> Vec<f32> {
+fn reinitialise(param: &ParamLayout, rng: &mut impl Rng) -> Vec<f32> {
     let n = param.len();
     match (param.kind, param.role) {
         (LayerKind::GptConv1d, Role::Weight) => (0..n).map(|_| 0.02 * rng::standard_normal(rng)).collect(),
@@ -75,8 +75,8 @@ mod tests {
     use super::*;
     use crate::config::MaskUnit;
 
-    fn param(kind: LayerKind, shape: &[usize]) -> MaskedParam {
-        MaskedParam::weight("l", kind, "l.weight".into(), shape.to_vec(), MaskUnit::Weight)
+    fn param(kind: LayerKind, shape: &[usize]) -> ParamLayout {
+        ParamLayout::weight("l", kind, "l.weight".into(), shape.to_vec(), MaskUnit::Weight)
     }
 
     fn sampled(ablation: Ablation, mask: &[f32], seed: u64) -> Result<Vec<f32>, CircuitError> {
@@ -119,12 +119,12 @@ mod tests {
 
     #[test]
     fn reinitialisations_follow_the_layer_kind() {
-        let initialise = |param: &MaskedParam| reinitialise(param, &mut rng::stream(1, "r", 0, 0));
+        let initialise = |param: &ParamLayout| reinitialise(param, &mut rng::stream(1, "r", 0, 0));
         let linear = param(LayerKind::Linear, &[16, 500]); // fan_in 16: within ±¼
         let values = initialise(&linear);
         assert!(values.iter().all(|v| v.abs() <= 0.25));
         assert!(values.iter().any(|v| v.abs() > 0.24));
-        let bias = MaskedParam::bias(&linear, "l.bias".into(), vec![500]);
+        let bias = ParamLayout::bias(&linear, "l.bias".into(), vec![500]);
         assert!(initialise(&bias).iter().all(|v| v.abs() <= 0.25));
 
         let conv = param(LayerKind::Conv2d, &[100, 4, 5, 5]); // fan_in 100: within ±0.1
@@ -134,7 +134,7 @@ mod tests {
         let values = initialise(&gpt);
         let variance = values.iter().map(|v| f64::from(v * v)).sum::<f64>() / 10_000.0;
         assert!((variance.sqrt() - 0.02).abs() < 0.001);
-        let bias = MaskedParam::bias(&gpt, "l.bias".into(), vec![100]);
+        let bias = ParamLayout::bias(&gpt, "l.bias".into(), vec![100]);
         assert_eq!(initialise(&bias), vec![0.0; 100]);
     }
 }

@@ -225,7 +225,8 @@ mod tests {
         save_masks(&path, &circuit).unwrap();
         let masks = StateDict::read(&path).unwrap().masks(circuit.config()).unwrap();
         assert_eq!(masks, circuit.mask_params());
-        let again = circuit.clone().load_mask_params(&masks).unwrap();
+        let mut again = circuit.clone();
+        again.load_mask_params(&masks).unwrap();
         assert_eq!(again.mask_params(), circuit.mask_params());
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use burn::module::{Module, ModuleVisitor, Param};
-use burn::tensor::Tensor;
+use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::names;
@@ -108,8 +108,8 @@ impl ModuleVisitor for Discovery {
 pub(crate) struct ParamInfo {
     /// Shape of the parameter in Burn.
     pub(crate) shape: Vec<usize>,
-    /// Whether its device records gradients.
-    pub(crate) autodiff: bool,
+    /// Its device.
+    pub(crate) device: Device,
     /// Whether it already has a reparameterization.
     pub(crate) reparameterized: bool,
 }
@@ -144,7 +144,7 @@ impl ModuleVisitor for Inventory {
     fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
         let info = ParamInfo {
             shape: param.lazy_shape().as_slice().to_vec(),
-            autodiff: param.lazy_device().is_autodiff(),
+            device: param.lazy_device(),
             reparameterized: false,
         };
         self.params.insert(self.path.join("."), info);

@@ -54,7 +54,7 @@ fn main() -> anyhow::Result<()> {
     println!("training the masks for {epochs} epochs");
     for epoch in 0..epochs {
         // A soft mask is σ(temperature · parameter). It approaches a hard mask as the temperature rises from 1.
-        probe.circuit().set_temperature(FINAL_TEMPERATURE.powf(epoch as f32 / epochs as f32))?;
+        probe.circuit_mut().set_temperature(FINAL_TEMPERATURE.powf(epoch as f32 / epochs as f32))?;
         rng::shuffle(&mut rng::stream(0, "order", epoch as u64, 0), &mut train);
         let mut loss = 0.0;
         for pairs in train.chunks_exact(BATCH) {
@@ -71,7 +71,7 @@ fn main() -> anyhow::Result<()> {
 
     // In evaluation mode the masks are hard: a weight is in the circuit or not.
     let probe = probe.valid();
-    let circuit = probe.circuit();
+    let mut circuit = probe.circuit().clone();
     println!("\nthe circuit of a²");
     for layer in circuit.l0().layers {
         println!("  {:<28} {} of {} weights", layer.name, layer.l0, layer.max);
@@ -95,11 +95,11 @@ fn main() -> anyhow::Result<()> {
     println!("\ndoes the model need the circuit? (accuracy on the test pairs)");
     println!("  whole model                  {:.3}", accuracy(&circuit.unmasked(), pairs, &device)?);
     circuit.set_ablation(Ablation::ZeroAblate)?;
-    println!("  without the circuit          {:.3}", accuracy(circuit.model()?, pairs, &device)?);
+    println!("  without the circuit          {:.3}", accuracy(&circuit.model()?, pairs, &device)?);
     // A control: ablate as many weights, chosen at random. Here the circuit is most of attention, and the model fails
     // after any ablation of that size, so the control says little.
     circuit.set_ablation(Ablation::RandomlySampled)?;
-    println!("  random control, same size    {:.3}", accuracy(circuit.model()?, pairs, &device)?);
+    println!("  random control, same size    {:.3}", accuracy(&circuit.model()?, pairs, &device)?);
 
     ensure!(
         masked.test_accuracy > unmasked.test_accuracy,

@@ -69,16 +69,16 @@ fn main() -> anyhow::Result<()> {
     // 3. Learn a circuit for each output. Evaluate the circuit alone, and the network without the circuit.
     let mut circuits = Vec::new();
     for (output, name) in OUTPUTS.iter().enumerate() {
-        let circuit = learn_circuit(&network, output)?.valid(); // hard masks from here on
+        let mut circuit = learn_circuit(&network, output)?.valid(); // hard masks from here on
         let l0 = circuit.l0();
         println!("\nthe circuit of `{name}`: {} of {} weights of `hidden`", l0.total, l0.max);
-        println!("  circuit alone          {}", accuracies(circuit.model()?));
+        println!("  circuit alone          {}", accuracies(&circuit.model()?));
         circuit.set_ablation(Ablation::ZeroAblate)?;
-        println!("  without the circuit    {}", accuracies(circuit.model()?));
+        println!("  without the circuit    {}", accuracies(&circuit.model()?));
         circuit.set_ablation(Ablation::None)?;
 
         // A plain `Network` without masks. Its weights outside the circuit are zero.
-        let plain: Network = circuit.materialize_circuit();
+        let plain: Network = circuit.materialize_circuit()?;
         circuits.push(strengths(&plain, 0..4));
     }
 
@@ -113,10 +113,7 @@ fn learn_circuit(network: &Network, output: usize) -> anyhow::Result<CircuitMode
     for step in 0..400 {
         circuit.begin_step(0, step); // the masks are noisy; the noise depends on the seed, the layer and the step
         let scores = circuit.model()?.forward(signs.clone());
-        let mut loss = error(scores, answers.clone()).narrow(1, output, 1).mean();
-        if let Some(l0) = circuit.l0_loss() {
-            loss = loss + l0;
-        }
+        let loss = circuit.with_l0(error(scores, answers.clone()).narrow(1, output, 1).mean());
         let gradients = GradientsParams::from_grads(loss.backward(), &circuit);
         circuit = optimizer.step(5e-2, circuit, gradients);
     }

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
-use ns_circuit::{CircuitError, CircuitModel};
+use ns_circuit::CircuitModel;
 use ns_models::{Site, Transformer};
 
 use crate::activation_cache::ActivationCache;
@@ -55,20 +55,14 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
         Ok(Self { circuit, site, plan, loss: config.loss })
     }
 
-    /// The masked model, which controls the temperature, ablations and L0.
+    /// The masked model, which reads mask parameters, L0 and settings.
     pub fn circuit(&self) -> &CircuitModel<M> {
         &self.circuit
     }
 
-    /// Replaces the circuit by `change(circuit)`, e.g. to load mask parameters.
-    ///
-    /// # Errors
-    /// Returns the error of `change`.
-    pub fn try_with_circuit(
-        self,
-        change: impl FnOnce(CircuitModel<M>) -> Result<CircuitModel<M>, CircuitError>,
-    ) -> Result<Self, ProbeError> {
-        Ok(Self { circuit: change(self.circuit)?, ..self })
+    /// The masked model, to change its settings or mask parameters.
+    pub fn circuit_mut(&mut self) -> &mut CircuitModel<M> {
+        &mut self.circuit
     }
 
     /// The probed site.
@@ -87,7 +81,7 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
     /// Returns [`ProbeError::Circuit`] if an ablation is set in training mode, [`ProbeError::Batch`] for an invalid
     /// token mask, and [`ProbeError::Model`] for invalid model inputs.
     pub fn frozen_activations(&self, batch: &ProbeBatch) -> Result<FrozenActivations, ProbeError> {
-        self.plan.frozen_activations(self.circuit.model()?, batch)
+        self.plan.frozen_activations(&self.circuit.model()?, batch)
     }
 
     /// Like [`Self::frozen_activations`], but looks the activations up in `cache` and computes only what is missing.
@@ -103,7 +97,7 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
         examples: &[usize],
         batch: &ProbeBatch,
     ) -> Result<FrozenActivations, ProbeError> {
-        cache.frozen_activations(&self.plan, self.circuit.model()?, examples, batch)
+        cache.frozen_activations(&self.plan, &self.circuit.model()?, examples, batch)
     }
 
     /// Computes the vectors of the selected tokens at the probed site in the masked model, `[selected, hidden]`.
@@ -120,7 +114,7 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
     /// # Errors
     /// Returns the errors of [`Self::vectors`].
     pub fn vectors_from(&self, frozen: &FrozenActivations, batch: &ProbeBatch) -> Result<Tensor<2>, ProbeError> {
-        self.plan.vectors(self.circuit.model()?, frozen, batch)
+        self.plan.vectors(&self.circuit.model()?, frozen, batch)
     }
 
     /// Computes the vectors of the selected tokens at the probed site in the unmasked model, without gradients,
@@ -171,10 +165,7 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
             ProbeLoss::Linear => self.unmasked_vectors_from(frozen, batch)?,
         };
         let loss_without_l0 = contrastive_loss(vectors.clone(), others, &labels)?;
-        let loss = match self.circuit.l0_loss() {
-            Some(l0) => loss_without_l0.clone() + l0,
-            None => loss_without_l0.clone(),
-        };
+        let loss = self.circuit.with_l0(loss_without_l0.clone());
         Ok(CircuitProbeOutput { vectors, loss, loss_without_l0 })
     }
 }

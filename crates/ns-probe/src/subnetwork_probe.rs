@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleDisplay, Param, ParamGroup};
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
-use ns_circuit::{CircuitError, CircuitModel, rng};
+use ns_circuit::{CircuitModel, rng};
 use ns_models::{Transformer, cross_entropy};
 
 use crate::activation_cache::ActivationCache;
@@ -45,8 +45,10 @@ pub struct SubnetworkProbeOutput {
     pub vectors: Tensor<2>,
     /// Logits of the classifier, `[selected, classes]`.
     pub logits: Tensor<2>,
-    /// Mean cross-entropy, `[1]`. In training mode it includes `l0_lambda · L0` if `add_l0` is set.
+    /// The loss, `[1]`. In training mode it includes `l0_lambda · L0` if `add_l0` is set.
     pub loss: Tensor<1>,
+    /// The loss without the L0 term, `[1]`: mean cross-entropy.
+    pub loss_without_l0: Tensor<1>,
 }
 
 impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
@@ -82,7 +84,7 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
         Ok(Self { circuit, probe, plan, labeling: config.labeling, n_classes: config.n_classes })
     }
 
-    /// The masked model, which controls the temperature, ablations and L0.
+    /// The masked model, which reads mask parameters, L0 and settings.
     pub fn circuit(&self) -> &CircuitModel<M> {
         &self.circuit
     }
@@ -93,15 +95,9 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
         self.circuit.mask_parameters().fuse(&ParamGroup::from_predicate("probe."))
     }
 
-    /// Replaces the circuit by `change(circuit)`, e.g. to load mask parameters.
-    ///
-    /// # Errors
-    /// Returns the error of `change`.
-    pub fn try_with_circuit(
-        self,
-        change: impl FnOnce(CircuitModel<M>) -> Result<CircuitModel<M>, CircuitError>,
-    ) -> Result<Self, ProbeError> {
-        Ok(Self { circuit: change(self.circuit)?, ..self })
+    /// The masked model, to change its settings or mask parameters.
+    pub fn circuit_mut(&mut self) -> &mut CircuitModel<M> {
+        &mut self.circuit
     }
 
     /// Which part of the forward pass depends on the masks.
@@ -123,7 +119,7 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
         examples: &[usize],
         batch: &ProbeBatch,
     ) -> Result<FrozenActivations, ProbeError> {
-        cache.frozen_activations(&self.plan, self.circuit.model()?, examples, batch)
+        cache.frozen_activations(&self.plan, &self.circuit.model()?, examples, batch)
     }
 
     /// Computes the vectors of the selected tokens, their logits and the loss.
@@ -134,7 +130,7 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
     /// for invalid model inputs.
     pub fn forward(&self, batch: &ProbeBatch) -> Result<SubnetworkProbeOutput, ProbeError> {
         self.check_labels(batch)?;
-        self.forward_from(&self.plan.frozen_activations(self.circuit.model()?, batch)?, batch)
+        self.forward_from(&self.plan.frozen_activations(&self.circuit.model()?, batch)?, batch)
     }
 
     /// Like [`Self::forward`], but continues from the frozen activations of the batch.
@@ -147,15 +143,12 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
         batch: &ProbeBatch,
     ) -> Result<SubnetworkProbeOutput, ProbeError> {
         let labels = self.check_labels(batch)?;
-        let vectors = self.plan.vectors(self.circuit.model()?, frozen, batch)?;
+        let vectors = self.plan.vectors(&self.circuit.model()?, frozen, batch)?;
         let logits = self.probe.forward(vectors.clone());
         let labels = Tensor::<1, Int>::from_data(TensorData::new(labels.clone(), [labels.len()]), &logits.device());
-        let cross_entropy = cross_entropy(logits.clone(), labels);
-        let loss = match self.circuit.l0_loss() {
-            Some(l0) => cross_entropy + l0,
-            None => cross_entropy,
-        };
-        Ok(SubnetworkProbeOutput { vectors, logits, loss })
+        let loss_without_l0 = cross_entropy(logits.clone(), labels);
+        let loss = self.circuit.with_l0(loss_without_l0.clone());
+        Ok(SubnetworkProbeOutput { vectors, logits, loss, loss_without_l0 })
     }
 
     /// The labels without padding, one per selected token, after checking them.
@@ -209,7 +202,7 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
     ///
     /// # Errors
     /// Returns [`ProbeError::Config`] for a tensor that is missing or has another shape.
-    pub fn load_probe_params(mut self, params: &BTreeMap<String, TensorData>) -> Result<Self, ProbeError> {
+    pub fn load_probe_params(&mut self, params: &BTreeMap<String, TensorData>) -> Result<(), ProbeError> {
         let expected = self.probe_params();
         for (name, current) in &expected {
             let found = params.get(name).map(|data| data.shape().to_vec());
@@ -222,15 +215,15 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
                 });
             }
         }
-        let load = |name: &str, layer: Linear| {
+        let load = |name: &str, layer: &mut Linear| {
             let device = layer.weight.lazy_device();
             let weight = Tensor::<2>::from_data(params[&format!("{name}.weight")].clone(), &device).transpose();
             let bias = Tensor::<1>::from_data(params[&format!("{name}.bias")].clone(), &device);
-            trainable_linear(weight, bias)
+            *layer = trainable_linear(weight, bias);
         };
-        self.probe.input = load("probe.0", self.probe.input);
-        self.probe.output = self.probe.output.map(|layer| load("probe.2", layer));
-        Ok(self)
+        load("probe.0", &mut self.probe.input);
+        self.probe.output.iter_mut().for_each(|layer| load("probe.2", layer));
+        Ok(())
     }
 }
 

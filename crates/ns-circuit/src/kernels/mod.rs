@@ -77,6 +77,13 @@ pub(crate) struct AdamWStep {
     pub(crate) kept: f32,
 }
 
+/// The soft mask `m(s)` with Burn's operations. Shapes: logits, noise and result `[n]`.
+pub(crate) fn soft_mask(logits: Tensor<1>, noise: Option<Tensor<1>>, relaxation: Relaxation) -> Tensor<1> {
+    let noise = noise.unwrap_or_else(|| Tensor::zeros([0], &logits.device()));
+    let mask = portable::soft_mask::<Dispatch>(logits.into_dispatch(), noise.into_dispatch(), relaxation);
+    Tensor::from_dispatch(mask)
+}
+
 /// The effective parameter `w ⊙ m(s)` under a soft mask.
 ///
 /// The kernel also computes the sum of the open gates and stores it in `handoff` for [`open_gates`].

@@ -5,6 +5,15 @@ use burn::tensor::Shape;
 
 use super::{AdamWStep, MaskBroadcast, Relaxation};
 
+/// The soft mask of the logits.
+pub(super) fn soft_mask<B: Backend>(
+    logits: FloatTensor<B>,
+    noise: FloatTensor<B>,
+    relaxation: Relaxation,
+) -> FloatTensor<B> {
+    mask::<B>(noisy_gate::<B>(logits, noise, relaxation), relaxation)
+}
+
 pub(super) fn masked_and_counted<B: Backend>(
     parameter: FloatTensor<B>,
     logits: FloatTensor<B>,

@@ -3,28 +3,11 @@
 //! With logits `s` and temperature `τ`, the training mask is `σ(τ s)` (equation 4 of the paper) and the hard mask is
 //! `s > 0`. The training L0 is the sum of the training mask over all weights that it covers.
 
-use burn::tensor::{Tensor, activation::sigmoid};
-
-use crate::kernels::{L0Handoff, Relaxation, open_gates};
-
-/// The relaxation: soft mask and gate are both `σ(τ s)`.
-pub(crate) fn relaxation(temperature: f32) -> Relaxation {
-    Relaxation::Logistic { temperature }
-}
-
-/// The soft mask `σ(τ s)`. Shapes: `logits` `[n]`, result `[n]`.
-pub(crate) fn soft_mask(logits: Tensor<1>, temperature: f32) -> Tensor<1> {
-    sigmoid(logits.mul_scalar(temperature))
-}
+use burn::tensor::Tensor;
 
 /// The hard mask `s > 0`, as zeros and ones. Shapes: `logits` `[n]`, result `[n]`.
 pub(crate) fn hard_mask(logits: Tensor<1>) -> Tensor<1> {
     logits.greater_scalar(0.0).float()
-}
-
-/// The training L0 `repeat · Σ σ(τ s)`, where each logit covers `repeat` weights. Shapes: `logits` `[n]`, result `[1]`.
-pub(crate) fn l0(logits: Tensor<1>, temperature: f32, repeat: usize, handoff: &L0Handoff) -> Tensor<1> {
-    open_gates(logits, relaxation(temperature), handoff).mul_scalar(repeat as f32)
 }
 
 #[cfg(test)]
@@ -32,7 +15,11 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+    use crate::kernels::L0Handoff;
+    use crate::methods::Method;
     use crate::testing::assert_close;
+
+    const METHOD: Method = Method::ContinuousSparsification;
 
     fn logits() -> Tensor<1> {
         Tensor::from_floats([-1.0, 0.0, 0.5], &Device::default())
@@ -41,8 +28,8 @@ mod tests {
     #[test]
     fn soft_mask_is_the_logistic_of_the_scaled_logit() {
         // σ(-2), σ(0), σ(1)
-        assert_close(soft_mask(logits(), 2.0), &[0.119_202_92, 0.5, 0.731_058_6]);
-        assert_close(soft_mask(logits(), 0.0), &[0.5, 0.5, 0.5]);
+        assert_close(METHOD.soft_mask(logits(), None, 2.0), &[0.119_202_92, 0.5, 0.731_058_6]);
+        assert_close(METHOD.soft_mask(logits(), None, 0.0), &[0.5, 0.5, 0.5]);
     }
 
     #[test]
@@ -52,6 +39,6 @@ mod tests {
 
     #[test]
     fn l0_counts_weights_not_logits() {
-        assert_close(l0(logits(), 2.0, 3, &L0Handoff::default()), &[3.0 * 1.350_261_5]);
+        assert_close(METHOD.l0(logits(), 2.0, 3, &L0Handoff::default()).unwrap(), &[3.0 * 1.350_261_5]);
     }
 }

@@ -9,7 +9,7 @@
 use burn::tensor::{Tensor, activation::sigmoid};
 use multiversion::multiversion;
 
-use crate::kernels::{L0Handoff, Relaxation, open_gates};
+use crate::kernels::Relaxation;
 use crate::rng;
 
 /// Noise and initial keep probabilities are clamped to `[MARGIN, 1 − MARGIN]`.
@@ -33,24 +33,12 @@ impl Default for HardConcrete {
 }
 
 impl HardConcrete {
-    /// The training mask, with the noise as log-odds `ln u − ln(1−u)`.
-    ///
-    /// # Shapes
-    /// `logits` and `noise` `[n]`, result `[n]`.
-    pub(crate) fn soft_mask(&self, logits: Tensor<1>, noise: Tensor<1>) -> Tensor<1> {
-        self.stretch(sigmoid(logits.add(noise).div_scalar(self.temperature as f32)))
-    }
-
     /// The hard mask, as zeros and ones. It uses no noise. Shapes: `logits` `[n]`, result `[n]`.
     pub(crate) fn hard_mask(&self, logits: Tensor<1>) -> Tensor<1> {
-        self.stretch(sigmoid(logits)).greater_scalar(0.5).float()
-    }
-
-    /// The expected number of open gates. Shapes: `logits` `[n]`, result `[1]`.
-    ///
-    /// As in the reference, this counts logits, while [`CircuitModel::l0`](crate::CircuitModel::l0) counts weights.
-    pub(crate) fn l0(&self, logits: Tensor<1>, handoff: &L0Handoff) -> Tensor<1> {
-        open_gates(logits, self.relaxation(), handoff)
+        let stretched = sigmoid(logits)
+            .mul_scalar((self.right_stretch - self.left_stretch) as f32)
+            .add_scalar(self.left_stretch as f32);
+        stretched.clamp(0.0, 1.0).greater_scalar(0.5).float()
     }
 
     /// The relaxation: the formulas of soft mask and gate.
@@ -61,12 +49,6 @@ impl HardConcrete {
             span: (self.right_stretch - self.left_stretch) as f32,
             shift: (self.temperature * (-self.left_stretch / self.right_stretch).ln()) as f32,
         }
-    }
-
-    fn stretch(&self, gate: Tensor<1>) -> Tensor<1> {
-        gate.mul_scalar((self.right_stretch - self.left_stretch) as f32)
-            .add_scalar(self.left_stretch as f32)
-            .clamp(0.0, 1.0)
     }
 }
 
@@ -102,7 +84,13 @@ mod tests {
     use burn::tensor::Device;
 
     use super::*;
+    use crate::kernels::L0Handoff;
+    use crate::methods::Method;
     use crate::testing::assert_close;
+
+    fn method() -> Method {
+        Method::HardConcrete(HardConcrete::default())
+    }
 
     fn tensor<const N: usize>(values: [f32; N]) -> Tensor<1> {
         Tensor::from_floats(values, &Device::default())
@@ -110,9 +98,8 @@ mod tests {
 
     #[test]
     fn soft_mask_by_hand() {
-        let concrete = HardConcrete::default();
         // s = 1, u = ½: σ(1.5)·1.2 − 0.1 = 0.881 089 4; large logits clamp to 0 and 1
-        let mask = concrete.soft_mask(tensor([1.0, -9.0, 9.0]), tensor([0.0, 0.0, 0.0]));
+        let mask = method().soft_mask(tensor([1.0, -9.0, 9.0]), Some(tensor([0.0, 0.0, 0.0])), 1.0);
         assert_close(mask, &[0.881_089_4, 0.0, 1.0]);
     }
 
@@ -125,7 +112,7 @@ mod tests {
     #[test]
     fn l0_by_hand() {
         // σ(0 − ⅔ ln(0.1/1.1)) = σ(1.598 596 8) = 0.831 822 7
-        let l0 = HardConcrete::default().l0(tensor([0.0, 0.0]), &L0Handoff::default());
+        let l0 = method().l0(tensor([0.0, 0.0]), 1.0, 3, &L0Handoff::default()).unwrap();
         assert_close(l0, &[2.0 * 0.831_822_7]);
     }
 

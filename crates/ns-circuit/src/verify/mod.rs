@@ -155,7 +155,7 @@ impl<'a> MaskCaseRun<'a> {
     }
 
     fn circuit(&self, criterion: MagnitudeCriterion) -> Result<CircuitModel<CaseModel>, CircuitError> {
-        let circuit = CircuitModel::with_constants(
+        let mut circuit = CircuitModel::with_constants(
             self.case.config(criterion)?,
             self.model.clone(),
             std::slice::from_ref(&self.target),
@@ -180,7 +180,8 @@ impl<'a> MaskCaseRun<'a> {
         circuit.load_mask_params(&inputs([
             ("weight_mask_params", "weight_mask_params"),
             ("bias_mask_params", "bias_mask_params"),
-        ]))
+        ]))?;
+        Ok(circuit)
     }
 
     fn train(&self, out: &mut BTreeMap<String, TensorData>) -> Result<(), CircuitError> {
@@ -192,13 +193,13 @@ impl<'a> MaskCaseRun<'a> {
         let cotangent = Tensor::from_data(TensorData::from(cotangent.as_slice()), &self.device);
         let gradients = (output.clone() * cotangent).sum().backward();
 
-        put_masks(out, "train_", &circuit);
+        put_masks(out, "train_", &circuit)?;
         self.put_output(out, "train_output", output);
         if let Some(gradient) = x.grad(&gradients) {
             let data = TensorData::new(host(gradient), self.x_shape.clone());
             out.insert("grad_x".into(), data);
         }
-        let (weight, bias) = circuit.wrapped().gradients(&gradients);
+        let (weight, bias) = circuit.base().gradients(&gradients);
         if let Some(weight) = weight {
             let weight = match self.case.layer {
                 LayerKind::Linear => transpose(&weight, self.weight_shape[1], self.weight_shape[0]),
@@ -221,7 +222,7 @@ impl<'a> MaskCaseRun<'a> {
     }
 
     fn evaluate(&self, out: &mut BTreeMap<String, TensorData>) -> Result<(), CircuitError> {
-        let circuit = self.circuit(MagnitudeCriterion::Raw)?.valid();
+        let mut circuit = self.circuit(MagnitudeCriterion::Raw)?.valid();
         let l0 = circuit.l0();
         out.insert("l0_eval".into(), scalar(l0.total as f32));
         out.insert("max_l0".into(), scalar(l0.max as f32));
@@ -248,8 +249,7 @@ impl<'a> MaskCaseRun<'a> {
         let x = self.input(&self.device.clone().without_autodiff());
         let output = circuit.model()?.forward(x, &self.x_shape);
         self.put_output(out, &format!("{prefix}output"), output);
-        put_masks(out, prefix, circuit);
-        Ok(())
+        put_masks(out, prefix, circuit)
     }
 
     fn input(&self, device: &Device) -> Tensor<1> {
@@ -262,8 +262,13 @@ impl<'a> MaskCaseRun<'a> {
     }
 }
 
-fn put_masks(out: &mut BTreeMap<String, TensorData>, prefix: &str, circuit: &CircuitModel<CaseModel>) {
-    put_all(out, prefix, circuit.effective_masks());
+fn put_masks(
+    out: &mut BTreeMap<String, TensorData>,
+    prefix: &str,
+    circuit: &CircuitModel<CaseModel>,
+) -> Result<(), CircuitError> {
+    put_all(out, prefix, circuit.effective_masks()?);
+    Ok(())
 }
 
 fn put_gradients(

@@ -84,13 +84,14 @@ pub(crate) fn with_method(mask_method: MaskMethod) -> CircuitConfig {
 /// A circuit of [`Net`] on a device with autodiff, with random logits.
 pub(crate) fn circuit(config: &CircuitConfig) -> CircuitModel<Net> {
     let net = Net::new(&Device::default().autodiff());
-    let circuit = CircuitModel::new(config.clone(), net, &targets()).unwrap();
+    let mut circuit = CircuitModel::new(config.clone(), net, &targets()).unwrap();
     let mut params = circuit.mask_params();
     for (i, data) in params.values_mut().enumerate() {
         let values = normal(data.num_elements(), 100 + i as u64);
         *data = TensorData::new(values, data.shape().clone());
     }
-    circuit.load_mask_params(&params).unwrap()
+    circuit.load_mask_params(&params).unwrap();
+    circuit
 }
 
 /// Asserts that all entries are within 1e-6 of `expected`, relative to values above 1.
@@ -113,11 +114,11 @@ pub(crate) const PRUNE: MaskMethod =
 
 pub(crate) fn run(circuit: &CircuitModel<Net>) -> Vec<f32> {
     let device = circuit.devices().remove(0);
-    host(circuit.wrapped().forward(input(&device)))
+    host(circuit.model().unwrap().forward(input(&device)))
 }
 
 pub(crate) fn masks(circuit: &CircuitModel<Net>) -> BTreeMap<String, Vec<f32>> {
-    circuit.effective_masks().into_iter().map(|(name, data)| (name, data.try_to_vec().unwrap())).collect()
+    circuit.effective_masks().unwrap().into_iter().map(|(name, data)| (name, data.try_to_vec().unwrap())).collect()
 }
 
 pub(crate) fn zeros(mask: &[f32]) -> usize {

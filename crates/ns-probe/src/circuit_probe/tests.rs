@@ -346,26 +346,28 @@ mod ablations {
 
     #[test]
     fn while_training_are_refused_by_forward() {
-        let circuit = CircuitProbe::new(circuit_config(), model()).unwrap();
-        circuit.valid().circuit().set_ablation(Ablation::ZeroAblate).unwrap();
+        let mut eval = CircuitProbe::new(circuit_config(), model()).unwrap().valid();
+        eval.circuit_mut().set_ablation(Ablation::ZeroAblate).unwrap();
+        let mut circuit = eval.train();
         let error = circuit.forward(&batch(&[1, 2, 1])).unwrap_err();
         let refused = CircuitError::AblationWhileTraining { ablation: Ablation::ZeroAblate };
         assert_eq!(error.to_string(), refused.to_string());
         assert!(matches!(error, ProbeError::Circuit(CircuitError::AblationWhileTraining { .. })));
 
-        let subnetwork = SubnetworkProbe::new(subnetwork_config(), model(), 0).unwrap();
-        subnetwork.valid().circuit().set_ablation(Ablation::ZeroAblate).unwrap();
+        let mut eval = SubnetworkProbe::new(subnetwork_config(), model(), 0).unwrap().valid();
+        eval.circuit_mut().set_ablation(Ablation::ZeroAblate).unwrap();
+        let subnetwork = eval.train();
         let error = subnetwork.forward(&batch(&[1, 2, 1])).unwrap_err();
         assert!(matches!(error, ProbeError::Circuit(CircuitError::AblationWhileTraining { .. })), "{error:?}");
 
-        circuit.valid().circuit().set_ablation(Ablation::None).unwrap();
+        circuit.circuit_mut().set_ablation(Ablation::None).unwrap();
         assert!(circuit.forward(&batch(&[1, 2, 1])).is_ok(), "training continues after the ablation is reset");
     }
 
     #[test]
     fn are_run_by_the_copy_in_evaluation_mode() {
-        let probe = CircuitProbe::new(circuit_config(), model()).unwrap().valid();
-        probe.circuit().set_ablation(Ablation::ZeroAblate).unwrap();
+        let mut probe = CircuitProbe::new(circuit_config(), model()).unwrap().valid();
+        probe.circuit_mut().set_ablation(Ablation::ZeroAblate).unwrap();
         let batch = batch(&[1, 2, 1]);
         let batch = ProbeBatch { inputs: batch.inputs.clone().without_autodiff(), ..batch };
         assert_eq!(probe.forward(&batch).unwrap().vectors.dims(), [3, 8]);

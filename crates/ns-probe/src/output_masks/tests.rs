@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{Device, Tensor, TensorData, Tolerance};
-use ns_circuit::{CircuitModel, MaskUnit, rng};
+use ns_circuit::{MaskUnit, rng};
 use ns_models::{AnyTransformer, Component, Location, ModelInputs, Site, Transformer, layer_components, model_types};
 use serde_json::{Value, json};
 
@@ -74,18 +74,16 @@ fn probe(model_type: &str, site: Site, is_masked: impl Fn(Component) -> bool) ->
 }
 
 /// Replaces the mask parameters by random values.
-fn with_masks(probe: CircuitProbe<AnyTransformer>, seed: u64) -> CircuitProbe<AnyTransformer> {
-    let randomize = |circuit: CircuitModel<AnyTransformer>| {
-        let params = circuit.mask_params().into_iter().map(|(name, data)| {
-            let mut stream = rng::stream(seed, &name, 0, 0);
-            let shape = data.shape().clone();
-            let values: Vec<f32> = (0..shape.num_elements()).map(|_| rng::standard_normal(&mut stream)).collect();
-            (name, TensorData::new(values, shape))
-        });
-        let params: BTreeMap<String, TensorData> = params.collect();
-        circuit.load_mask_params(&params)
-    };
-    probe.try_with_circuit(randomize).unwrap()
+fn with_masks(mut probe: CircuitProbe<AnyTransformer>, seed: u64) -> CircuitProbe<AnyTransformer> {
+    let params = probe.circuit().mask_params().into_iter().map(|(name, data)| {
+        let mut stream = rng::stream(seed, &name, 0, 0);
+        let shape = data.shape().clone();
+        let values: Vec<f32> = (0..shape.num_elements()).map(|_| rng::standard_normal(&mut stream)).collect();
+        (name, TensorData::new(values, shape))
+    });
+    let params: BTreeMap<String, TensorData> = params.collect();
+    probe.circuit_mut().load_mask_params(&params).unwrap();
+    probe
 }
 
 /// The vectors with masks on weights: a plain forward pass, outside of the scope of [`crate::with_output_masks`].

@@ -58,9 +58,9 @@ struct ProbeCaseRun<'a> {
 type Produced = BTreeMap<String, TensorData>;
 
 impl ProbeCaseRun<'_> {
-    fn all<S: Subject>(&self, probe: S) -> Result<Produced, ProbeError> {
-        let probe = probe.load(self.with_prefix("init."))?;
-        let mut produced = self.first_step(&probe)?;
+    fn all<S: Subject>(&self, mut probe: S) -> Result<Produced, ProbeError> {
+        probe.load(self.with_prefix("init."))?;
+        let mut produced = self.first_step(&mut probe)?;
         let (probe, trajectory) = self.train(probe)?;
         produced.extend(trajectory);
         produced.extend(self.evaluate(probe)?);
@@ -68,7 +68,7 @@ impl ProbeCaseRun<'_> {
     }
 
     /// Forward and backward pass with the initial parameters.
-    fn first_step<S: Subject>(&self, probe: &S) -> Result<Produced, ProbeError> {
+    fn first_step<S: Subject>(&self, probe: &mut S) -> Result<Produced, ProbeError> {
         probe.set_temperature(self.case.initial_temperature)?;
         let Forward { vectors, loss, loss_without_l0, logits } = probe.forward(&self.batch)?;
         let mut produced = Produced::from([
@@ -111,8 +111,9 @@ impl ProbeCaseRun<'_> {
 
     /// Evaluates the probe with the expected final parameters, so that rounding differences of training do not affect
     /// the comparison.
-    fn evaluate<S: Subject>(&self, probe: S) -> Result<Produced, ProbeError> {
-        let probe = probe.load(self.with_prefix("final."))?.valid();
+    fn evaluate<S: Subject>(&self, mut probe: S) -> Result<Produced, ProbeError> {
+        probe.load(self.with_prefix("final."))?;
+        let probe = probe.valid();
         let Forward { vectors, loss, logits, .. } = probe.forward(&self.batch)?;
         let L0Statistics { total, max, layers } = probe.l0();
         let mut produced = Produced::from([

@@ -25,8 +25,9 @@ pub(super) trait Subject: Module {
     type Base: Transformer + ModuleDisplay;
 
     fn circuit(&self) -> &CircuitModel<Self::Base>;
+    fn circuit_mut(&mut self) -> &mut CircuitModel<Self::Base>;
     fn forward(&self, batch: &ProbeBatch) -> Result<Forward, ProbeError>;
-    fn load(self, params: BTreeMap<String, TensorData>) -> Result<Self, ProbeError>;
+    fn load(&mut self, params: BTreeMap<String, TensorData>) -> Result<(), ProbeError>;
 
     fn params(&self) -> BTreeMap<String, TensorData> {
         self.circuit().mask_params()
@@ -36,8 +37,8 @@ pub(super) trait Subject: Module {
         self.circuit().mask_gradients(gradients)
     }
 
-    fn set_temperature(&self, temperature: f64) -> Result<(), ProbeError> {
-        Ok(self.circuit().set_temperature(temperature as f32)?)
+    fn set_temperature(&mut self, temperature: f64) -> Result<(), ProbeError> {
+        Ok(self.circuit_mut().set_temperature(temperature as f32)?)
     }
 
     fn l0_training(&self) -> Tensor<1> {
@@ -56,6 +57,10 @@ impl<M: Transformer + ModuleDisplay> Subject for CircuitProbe<M> {
         CircuitProbe::circuit(self)
     }
 
+    fn circuit_mut(&mut self) -> &mut CircuitModel<M> {
+        CircuitProbe::circuit_mut(self)
+    }
+
     fn forward(&self, batch: &ProbeBatch) -> Result<Forward, ProbeError> {
         let output = CircuitProbe::forward(self, batch)?;
         Ok(Forward {
@@ -66,8 +71,8 @@ impl<M: Transformer + ModuleDisplay> Subject for CircuitProbe<M> {
         })
     }
 
-    fn load(self, params: BTreeMap<String, TensorData>) -> Result<Self, ProbeError> {
-        self.try_with_circuit(|circuit| circuit.load_mask_params(&params))
+    fn load(&mut self, params: BTreeMap<String, TensorData>) -> Result<(), ProbeError> {
+        Ok(self.circuit_mut().load_mask_params(&params)?)
     }
 }
 
@@ -78,15 +83,20 @@ impl<M: Transformer + ModuleDisplay> Subject for SubnetworkProbe<M> {
         SubnetworkProbe::circuit(self)
     }
 
+    fn circuit_mut(&mut self) -> &mut CircuitModel<M> {
+        SubnetworkProbe::circuit_mut(self)
+    }
+
     fn forward(&self, batch: &ProbeBatch) -> Result<Forward, ProbeError> {
         let output = SubnetworkProbe::forward(self, batch)?;
         Ok(Forward { vectors: output.vectors, loss: output.loss, loss_without_l0: None, logits: Some(output.logits) })
     }
 
-    fn load(self, params: BTreeMap<String, TensorData>) -> Result<Self, ProbeError> {
+    fn load(&mut self, params: BTreeMap<String, TensorData>) -> Result<(), ProbeError> {
         let (probe, masks): (BTreeMap<_, _>, BTreeMap<_, _>) =
             params.into_iter().partition(|(name, _)| name.starts_with("probe."));
-        self.load_probe_params(&probe)?.try_with_circuit(|circuit| circuit.load_mask_params(&masks))
+        self.load_probe_params(&probe)?;
+        Ok(self.circuit_mut().load_mask_params(&masks)?)
     }
 
     fn params(&self) -> BTreeMap<String, TensorData> {

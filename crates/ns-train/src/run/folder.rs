@@ -19,7 +19,7 @@ const CHECKPOINTS: &str = "checkpoints";
 pub(crate) const MODEL: &str = "model";
 /// Version of the checkpoints. It changes when a new version of this crate cannot continue from old checkpoints with the
 /// same numbers.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
 
 /// The folder of a run.
 ///

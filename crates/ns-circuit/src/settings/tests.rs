@@ -1,6 +1,7 @@
 //! Tests of ablations on a whole circuit model.
 
 use burn::module::Module;
+use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
 
@@ -8,12 +9,13 @@ use crate::ablation::Ablation;
 use crate::config::{CircuitConfig, MagnitudeCriterion, MaskMethod, MaskUnit};
 use crate::error::CircuitError;
 use crate::mask::host;
+use crate::model::CircuitModel;
 use crate::testing::{CONCRETE, Net, PRUNE, SPARSE, circuit, config, input, masks, run, with_method, zeros};
 
 #[test]
 fn zero_ablate_is_the_complement_and_random_ablate_refills() {
     for method in [SPARSE, CONCRETE, PRUNE] {
-        let eval = circuit(&with_method(method)).valid();
+        let mut eval = circuit(&with_method(method)).valid();
         let hard = masks(&eval);
         eval.set_ablation(Ablation::ZeroAblate).unwrap();
         let ablated = masks(&eval);
@@ -22,9 +24,9 @@ fn zero_ablate_is_the_complement_and_random_ablate_refills() {
         }
         eval.set_ablation(Ablation::RandomAblate).unwrap();
         assert_eq!(masks(&eval), ablated);
-        let weight = &eval.wrapped().w.weight;
-        let (base, first) = (host(weight.base()), host(weight.val()));
-        assert_eq!(first, host(weight.val()), "the sampled values are kept");
+        let weight = || host(eval.model().unwrap().w.weight.val());
+        let (base, first) = (host(eval.base().w.weight.val()), weight());
+        assert_eq!(first, weight(), "the sampled values are kept");
         let kept = Tensor::<1>::from_floats(ablated["h.w.weight_mask"].as_slice(), &Device::default());
         let keep = host(kept.reshape([4, 9]).transpose());
         for ((b, k), v) in base.iter().zip(&keep).zip(&first) {
@@ -35,7 +37,7 @@ fn zero_ablate_is_the_complement_and_random_ablate_refills() {
             }
         }
         eval.resample().unwrap();
-        assert_ne!(host(eval.wrapped().w.weight.val()), first);
+        assert_ne!(host(eval.model().unwrap().w.weight.val()), first);
         eval.set_ablation(Ablation::None).unwrap();
         assert_eq!(masks(&eval), hard);
     }
@@ -44,9 +46,12 @@ fn zero_ablate_is_the_complement_and_random_ablate_refills() {
 #[test]
 fn ablating_in_training_is_an_error() {
     for method in [SPARSE, CONCRETE, PRUNE] {
-        let circuit = circuit(&with_method(method));
+        let mut circuit = circuit(&with_method(method));
         assert!(matches!(circuit.set_ablation(Ablation::ZeroAblate), Err(CircuitError::AblationWhileTraining { .. })));
-        circuit.valid().set_ablation(Ablation::ZeroAblate).unwrap();
+        let mut eval = circuit.valid();
+        eval.set_ablation(Ablation::ZeroAblate).unwrap();
+        circuit.model().unwrap(); // the ablation of another copy does not matter
+        let mut circuit = eval.train();
         let error = circuit.model().unwrap_err();
         assert!(error.to_string().contains("zero_ablate"), "{error}");
         circuit.set_ablation(Ablation::None).unwrap();
@@ -57,7 +62,7 @@ fn ablating_in_training_is_an_error() {
 #[test]
 fn a_configured_ablation_waits_for_evaluation() {
     let config = CircuitConfig { ablation: Ablation::RandomlySampled, ..config() };
-    let circuit = circuit(&config);
+    let mut circuit = circuit(&config);
     circuit.model().unwrap();
     assert!(masks(&circuit)["h.w.weight_mask"].iter().all(|m| *m > 0.0 && *m < 1.0));
     let eval = circuit.valid();
@@ -68,20 +73,20 @@ fn a_configured_ablation_waits_for_evaluation() {
         *data = TensorData::full(data.shape().clone(), -1.0_f32);
     }
     // Training continues and the circuit shrinks to nothing. The next evaluation samples again.
-    let later = circuit.load_mask_params(&params).unwrap();
-    later.wrapped(); // like model(), but without its checks
-    assert!(masks(&later.valid()).values().all(|mask| zeros(mask) == 0));
+    circuit.load_mask_params(&params).unwrap();
+    assert!(masks(&circuit.valid()).values().all(|mask| zeros(mask) == 0));
     assert!(first.values().any(|mask| zeros(mask) > 0));
 }
 
 #[test]
 fn a_circuit_larger_than_its_complement_cannot_be_sampled_from_it() {
-    let circuit = circuit(&config());
+    let mut circuit = circuit(&config());
     let mut params = circuit.mask_params();
     for data in params.values_mut() {
         *data = TensorData::full(data.shape().clone(), 1.0_f32);
     }
-    let eval = circuit.load_mask_params(&params).unwrap().valid();
+    circuit.load_mask_params(&params).unwrap();
+    let mut eval = circuit.valid();
     let error = eval.set_ablation(Ablation::ComplementSampled).unwrap_err();
     assert!(matches!(
         &error,
@@ -95,14 +100,15 @@ fn a_circuit_larger_than_its_complement_cannot_be_sampled_from_it() {
 /// In the reference, a logit of exactly 0 is outside the circuit but is never sampled from the complement.
 #[test]
 fn a_logit_of_zero_belongs_to_the_complement() {
-    let circuit = circuit(&config());
+    let mut circuit = circuit(&config());
     let mut params = circuit.mask_params();
     for data in params.values_mut() {
         let mut logits = vec![0.0_f32; data.num_elements()];
         logits[0] = 1.0;
         *data = TensorData::new(logits, data.shape().clone());
     }
-    let eval = circuit.load_mask_params(&params).unwrap().valid();
+    circuit.load_mask_params(&params).unwrap();
+    let mut eval = circuit.valid();
     eval.set_ablation(Ablation::ComplementSampled).unwrap();
     for mask in masks(&eval).values() {
         assert_eq!(zeros(mask), 1);
@@ -115,7 +121,7 @@ fn a_logit_of_zero_belongs_to_the_complement() {
 fn samples_of_a_pruned_layer_are_as_large_as_its_mask() {
     for criterion in [MagnitudeCriterion::Raw, MagnitudeCriterion::Absolute] {
         let method = MaskMethod::MagnitudePruning { prune_percentage: 0.6, criterion };
-        let eval = circuit(&with_method(method)).valid();
+        let mut eval = circuit(&with_method(method)).valid();
         let kept = |masks: &[f32]| masks.len() - zeros(masks);
         let hard = masks(&eval);
         assert_eq!(kept(&hard["h.w.weight_mask"]), 15, "ranks 21 to 35 of 36 entries");
@@ -128,23 +134,83 @@ fn samples_of_a_pruned_layer_are_as_large_as_its_mask() {
 }
 
 #[test]
-fn wrapped_runs_where_model_refuses() {
-    let training = circuit(&config());
-    let soft = run(&training);
-    training.valid().set_ablation(Ablation::ZeroAblate).unwrap();
-    assert!(training.model().is_err());
-    assert_eq!(run(&training), soft, "training ignores the ablation");
-
-    // The circuit is the whole model, so the configured ablation cannot be sampled.
-    let whole = CircuitConfig { ablation: Ablation::ComplementSampled, ..config() };
+fn a_configured_ablation_that_cannot_be_sampled_is_an_error_everywhere() {
+    let mut training = circuit(&CircuitConfig { ablation: Ablation::ComplementSampled, ..config() });
     let mut params = training.mask_params();
     for data in params.values_mut() {
         *data = TensorData::full(data.shape().clone(), 1.0_f32);
     }
-    let eval = circuit(&whole).load_mask_params(&params).unwrap().valid();
-    assert!(matches!(eval.model(), Err(CircuitError::ComplementTooSmall { .. })));
-    eval.wrapped();
-    assert!(masks(&eval).values().all(|mask| zeros(mask) == 0), "the circuit runs without it");
+    training.load_mask_params(&params).unwrap();
+    training.model().unwrap();
+    let eval = training.valid();
+    let errors =
+        [eval.model().unwrap_err(), eval.effective_masks().unwrap_err(), training.materialize_circuit().unwrap_err()];
+    assert!(errors.iter().all(|error| matches!(error, CircuitError::ComplementTooSmall { .. })));
+}
+
+#[test]
+fn copies_share_parameters_but_no_setting() {
+    let original = circuit(&with_method(CONCRETE));
+    let (masks_before, output) = (masks(&original), run(&original));
+    let mut copy = original.clone();
+    copy.set_temperature(9.0).unwrap();
+    copy.set_seed(3);
+    copy.begin_step(1, 2);
+    copy.use_masks(false);
+    let mut eval = original.valid();
+    eval.set_ablation(Ablation::RandomlySampled).unwrap();
+    eval.resample().unwrap();
+    assert_eq!((original.temperature(), original.ablation()), (1.0, Ablation::None));
+    assert_eq!((masks(&original), run(&original)), (masks_before, output));
+    assert_eq!(copy.mask_params(), original.mask_params());
+}
+
+#[test]
+fn copies_on_threads_give_what_they_give_alone() {
+    const STEPS: u64 = 10;
+    let train = |mut copy: CircuitModel<Net>| -> Vec<Vec<f32>> {
+        let (mut optimizer, device) = (SgdConfig::new().init(), Device::default().autodiff());
+        let step = |step| {
+            copy.set_temperature(1.0 + step as f32).unwrap();
+            copy.begin_step(1, step);
+            let loss = copy.model().unwrap().forward(input(&device)).sum() + copy.l0_training();
+            if loss.is_tracked() {
+                let gradients = GradientsParams::from_grads(loss.backward(), &copy);
+                copy = optimizer.step(0.1, copy.clone(), gradients);
+            }
+            run(&copy)
+        };
+        (0..STEPS).map(step).collect()
+    };
+    let ablate = |copy: CircuitModel<Net>| -> Vec<Vec<f32>> {
+        let mut eval = copy.valid();
+        let ablations = [Ablation::ZeroAblate, Ablation::RandomAblate, Ablation::RandomlySampled];
+        let sampled = (0..STEPS).flat_map(|sample| ablations.map(|ablation| (sample, ablation)));
+        let outputs = sampled.map(|(sample, ablation)| {
+            eval.set_sample(sample).unwrap();
+            eval.set_ablation(ablation).unwrap();
+            run(&eval)
+        });
+        outputs.collect()
+    };
+    let materialize = |copy: CircuitModel<Net>| -> Vec<Vec<f32>> {
+        let models = (0..STEPS).flat_map(|_| [copy.materialize_circuit().unwrap(), copy.unmasked()]);
+        models.map(|model| host(model.forward(input(&Device::default())))).collect()
+    };
+    for method in [SPARSE, CONCRETE, PRUNE] {
+        let original = circuit(&with_method(method));
+        let copy = || original.clone();
+        let alone = (train(copy()), ablate(copy()), materialize(copy()));
+        for _ in 0..5 {
+            let together = std::thread::scope(|scope| {
+                let (trained, again) = (scope.spawn(|| train(copy())), scope.spawn(|| train(copy())));
+                let (ablated, plain) = (scope.spawn(|| ablate(copy())), scope.spawn(|| materialize(copy())));
+                assert_eq!(again.join().unwrap(), alone.0);
+                (trained.join().unwrap(), ablated.join().unwrap(), plain.join().unwrap())
+            });
+            assert_eq!(together, alone);
+        }
+    }
 }
 
 #[test]
@@ -152,7 +218,7 @@ fn materializing_bakes_the_hard_circuit_in() {
     for ablation in [Ablation::None, Ablation::ZeroAblate, Ablation::RandomAblate] {
         for method in [SPARSE, CONCRETE, PRUNE] {
             let circuit = circuit(&CircuitConfig { ablation, ..with_method(method) });
-            let plain = circuit.materialize_circuit();
+            let plain = circuit.materialize_circuit().unwrap();
             assert_eq!(plain.num_params(), Net::new(&Device::default()).num_params());
             let eval = circuit.valid();
             eval.model().unwrap();
@@ -166,7 +232,7 @@ proptest! {
     #[test]
     fn sampled_masks_are_counted_kept_and_reproducible(seed: u64, index in 0u64..9, neuron: bool) {
         let unit = if neuron { MaskUnit::Neuron } else { MaskUnit::Weight };
-        let eval = circuit(&CircuitConfig { mask_unit: unit, ..config() }).valid();
+        let mut eval = circuit(&CircuitConfig { mask_unit: unit, ..config() }).valid();
         let hard = masks(&eval);
         eval.set_seed(seed);
         eval.set_sample(index).unwrap();
