@@ -104,8 +104,7 @@ impl<M: Module> CircuitModel<M> {
         let training = params.is_empty() || params.values().any(|param| param.device.is_autodiff());
         let wrapped_model = if config.freeze_base { base.freeze() } else { base };
         let (method, logit) = (Method::new(&config.mask_method, constants), initial_logit(&config.mask_method));
-        let settings =
-            Settings { temperature: 1.0, ablation: config.ablation, sample: 0, seed: 0, epoch: 0, step: 0 };
+        let settings = Settings { temperature: 1.0, ablation: config.ablation, sample: 0, seed: 0, epoch: 0, step: 0 };
         let mask = |layout: ParamLayout| {
             let device = params.get(&layout.path).map(|param| param.device.clone()).unwrap_or_default();
             Mask::new(layout, method, logit, training, settings, &device)

@@ -17,7 +17,7 @@ use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
 use ns_circuit::{Ablation, MaskUnit, rng};
 use ns_models::{Gpt2, Logits, ModelInputs, Pretrained, Transformer};
-use ns_probe::{CircuitProbe, CircuitProbeConfig, ProbeBatch, evaluate_knn};
+use ns_probe::{CircuitProbe, CircuitProbeConfig, Probe, ProbeBatch, evaluate_knn};
 
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/arithmetic");
 const P: usize = 113;

@@ -5,13 +5,13 @@ use burn::tensor::Tensor;
 use ns_circuit::CircuitModel;
 use ns_models::{Site, Transformer};
 
-use crate::activation_cache::ActivationCache;
 use crate::batch::{CIRCUIT_LABEL_PADDING, ProbeBatch};
 use crate::config::{CircuitProbeConfig, ProbeLoss, check_probe};
 use crate::contrastive::contrastive_loss;
 use crate::error::ProbeError;
 use crate::frozen_activations::FrozenActivations;
 use crate::plan::ProbePlan;
+use crate::probe::{Probe, ProbeLosses};
 use crate::targets::mask_targets;
 
 /// A masked model whose masks are trained so that its vectors at one site cluster by label.
@@ -55,49 +55,9 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
         Ok(Self { circuit, site, plan, loss: config.loss })
     }
 
-    /// The masked model, which reads mask parameters, L0 and settings.
-    pub fn circuit(&self) -> &CircuitModel<M> {
-        &self.circuit
-    }
-
-    /// The masked model, to change its settings or mask parameters.
-    pub fn circuit_mut(&mut self) -> &mut CircuitModel<M> {
-        &mut self.circuit
-    }
-
     /// The probed site.
     pub fn site(&self) -> Site {
         self.site
-    }
-
-    /// Which part of the forward pass depends on the masks.
-    pub fn plan(&self) -> &ProbePlan {
-        &self.plan
-    }
-
-    /// Computes the frozen activations of a batch: the part of the forward pass that no mask changes.
-    ///
-    /// # Errors
-    /// Returns [`ProbeError::Circuit`] if an ablation is set in training mode, [`ProbeError::Batch`] for an invalid
-    /// token mask, and [`ProbeError::Model`] for invalid model inputs.
-    pub fn frozen_activations(&self, batch: &ProbeBatch) -> Result<FrozenActivations, ProbeError> {
-        self.plan.frozen_activations(&self.circuit.model()?, batch)
-    }
-
-    /// Like [`Self::frozen_activations`], but looks the activations up in `cache` and computes only what is missing.
-    ///
-    /// `examples` holds one index per sequence of the batch, see [`ActivationCache::frozen_activations`].
-    ///
-    /// # Errors
-    /// Returns [`ProbeError::Batch`] unless there is one example per sequence, and the errors of
-    /// [`Self::frozen_activations`].
-    pub fn cached_activations(
-        &self,
-        cache: &mut ActivationCache,
-        examples: &[usize],
-        batch: &ProbeBatch,
-    ) -> Result<FrozenActivations, ProbeError> {
-        cache.frozen_activations(&self.plan, &self.circuit.model()?, examples, batch)
     }
 
     /// Computes the vectors of the selected tokens at the probed site in the masked model, `[selected, hidden]`.
@@ -167,6 +127,27 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
         let loss_without_l0 = contrastive_loss(vectors.clone(), others, &labels)?;
         let loss = self.circuit.with_l0(loss_without_l0.clone());
         Ok(CircuitProbeOutput { vectors, loss, loss_without_l0 })
+    }
+}
+
+impl<M: Transformer + ModuleDisplay> Probe for CircuitProbe<M> {
+    type Base = M;
+
+    fn circuit(&self) -> &CircuitModel<M> {
+        &self.circuit
+    }
+
+    fn circuit_mut(&mut self) -> &mut CircuitModel<M> {
+        &mut self.circuit
+    }
+
+    fn plan(&self) -> &ProbePlan {
+        &self.plan
+    }
+
+    fn losses_from(&self, frozen: &FrozenActivations, batch: &ProbeBatch) -> Result<ProbeLosses, ProbeError> {
+        let CircuitProbeOutput { loss, loss_without_l0, .. } = self.forward_from(frozen, batch)?;
+        Ok(ProbeLosses { total: loss, without_l0: loss_without_l0 })
     }
 }
 

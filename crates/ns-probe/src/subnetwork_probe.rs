@@ -8,12 +8,12 @@ use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use ns_circuit::{CircuitModel, rng};
 use ns_models::{Transformer, cross_entropy};
 
-use crate::activation_cache::ActivationCache;
 use crate::batch::{ProbeBatch, SUBNETWORK_LABEL_PADDING};
 use crate::config::{Labeling, SubnetworkProbeConfig, check_probe};
 use crate::error::ProbeError;
 use crate::frozen_activations::FrozenActivations;
 use crate::plan::ProbePlan;
+use crate::probe::{Probe, ProbeLosses};
 use crate::targets::mask_targets;
 
 /// A masked model and a classifier on its vectors at one site; masks and classifier are trained together.
@@ -84,44 +84,6 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
         Ok(Self { circuit, probe, plan, labeling: config.labeling, n_classes: config.n_classes })
     }
 
-    /// The masked model, which reads mask parameters, L0 and settings.
-    pub fn circuit(&self) -> &CircuitModel<M> {
-        &self.circuit
-    }
-
-    /// The trained parameters: mask parameters and classifier, without the frozen base model. A checkpoint needs only
-    /// these.
-    pub fn trained_parameters(&self) -> ParamGroup {
-        self.circuit.mask_parameters().fuse(&ParamGroup::from_predicate("probe."))
-    }
-
-    /// The masked model, to change its settings or mask parameters.
-    pub fn circuit_mut(&mut self) -> &mut CircuitModel<M> {
-        &mut self.circuit
-    }
-
-    /// Which part of the forward pass depends on the masks.
-    pub fn plan(&self) -> &ProbePlan {
-        &self.plan
-    }
-
-    /// The frozen activations of a batch, i.e. the part of the forward pass that no mask changes. Looks them up in
-    /// `cache` and computes only what is missing.
-    ///
-    /// `examples` holds one index per sequence of the batch, see [`ActivationCache::frozen_activations`].
-    ///
-    /// # Errors
-    /// Returns [`ProbeError::Circuit`] if an ablation is set in training mode, [`ProbeError::Batch`] for an invalid
-    /// token mask or unless there is one example per sequence, and [`ProbeError::Model`] for invalid model inputs.
-    pub fn cached_activations(
-        &self,
-        cache: &mut ActivationCache,
-        examples: &[usize],
-        batch: &ProbeBatch,
-    ) -> Result<FrozenActivations, ProbeError> {
-        cache.frozen_activations(&self.plan, &self.circuit.model()?, examples, batch)
-    }
-
     /// Computes the vectors of the selected tokens, their logits and the loss.
     ///
     /// # Errors
@@ -130,7 +92,7 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
     /// for invalid model inputs.
     pub fn forward(&self, batch: &ProbeBatch) -> Result<SubnetworkProbeOutput, ProbeError> {
         self.check_labels(batch)?;
-        self.forward_from(&self.plan.frozen_activations(&self.circuit.model()?, batch)?, batch)
+        self.forward_from(&self.frozen_activations(batch)?, batch)
     }
 
     /// Like [`Self::forward`], but continues from the frozen activations of the batch.
@@ -224,6 +186,32 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
         load("probe.0", &mut self.probe.input);
         self.probe.output.iter_mut().for_each(|layer| load("probe.2", layer));
         Ok(())
+    }
+}
+
+impl<M: Transformer + ModuleDisplay> Probe for SubnetworkProbe<M> {
+    type Base = M;
+
+    fn circuit(&self) -> &CircuitModel<M> {
+        &self.circuit
+    }
+
+    fn circuit_mut(&mut self) -> &mut CircuitModel<M> {
+        &mut self.circuit
+    }
+
+    fn plan(&self) -> &ProbePlan {
+        &self.plan
+    }
+
+    fn losses_from(&self, frozen: &FrozenActivations, batch: &ProbeBatch) -> Result<ProbeLosses, ProbeError> {
+        let SubnetworkProbeOutput { loss, loss_without_l0, .. } = self.forward_from(frozen, batch)?;
+        Ok(ProbeLosses { total: loss, without_l0: loss_without_l0 })
+    }
+
+    /// Mask parameters and classifier.
+    fn trained_parameters(&self) -> ParamGroup {
+        self.circuit.mask_parameters().fuse(&ParamGroup::from_predicate("probe."))
     }
 }
 

@@ -96,9 +96,7 @@ impl Method {
     /// The masks of magnitude pruning. Other methods keep all values.
     pub(crate) fn prune(&self, values: &[f32]) -> Pruned {
         match *self {
-            Self::MagnitudePruning { percentage, criterion } => {
-                magnitude_pruning::prune(values, percentage, criterion)
-            }
+            Self::MagnitudePruning { percentage, criterion } => magnitude_pruning::prune(values, percentage, criterion),
             Self::ContinuousSparsification | Self::HardConcrete(_) => {
                 Pruned { hard: vec![1.0; values.len()], ablated: vec![0.0; values.len()] }
             }

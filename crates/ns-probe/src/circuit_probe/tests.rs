@@ -12,6 +12,7 @@ use crate::batch::ProbeBatch;
 use crate::circuit_probe::CircuitProbe;
 use crate::config::{CircuitProbeConfig, Labeling, ProbeLoss, ResidualUpdateModelConfig, SubnetworkProbeConfig};
 use crate::error::ProbeError;
+use crate::probe::Probe;
 use crate::residual_model::ResidualUpdateModel;
 use crate::subnetwork_probe::SubnetworkProbe;
 

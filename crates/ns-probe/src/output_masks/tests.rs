@@ -12,6 +12,7 @@ use crate::activation_cache::ActivationCache;
 use crate::batch::ProbeBatch;
 use crate::circuit_probe::CircuitProbe;
 use crate::config::CircuitProbeConfig;
+use crate::probe::Probe;
 
 const SEQ: usize = 5;
 const EXAMPLES: [usize; 3] = [4, 1, 7];

@@ -69,12 +69,12 @@ impl ProbeCaseRun<'_> {
 
     /// Forward and backward pass with the initial parameters.
     fn first_step<S: Subject>(&self, probe: &mut S) -> Result<Produced, ProbeError> {
-        probe.set_temperature(self.case.initial_temperature)?;
+        probe.circuit_mut().set_temperature(self.case.initial_temperature as f32)?;
         let Forward { vectors, loss, loss_without_l0, logits } = probe.forward(&self.batch)?;
         let mut produced = Produced::from([
             ("updates".into(), vectors.into_data()),
             ("loss".into(), loss.clone().into_data()),
-            ("l0_train".into(), probe.l0_training().into_data()),
+            ("l0_train".into(), probe.circuit().l0_training().into_data()),
         ]);
         let optional =
             [("loss_without_l0", loss_without_l0.map(Tensor::into_data)), ("logits", logits.map(Tensor::into_data))];
@@ -98,7 +98,7 @@ impl ProbeCaseRun<'_> {
             probe = optimizer.step(case.optimizer.lr, probe, gradients);
             if (step + 1) % case.temperature_every == 0 {
                 temperature *= case.temperature_factor;
-                probe.set_temperature(temperature)?;
+                probe.circuit_mut().set_temperature(temperature as f32)?;
             }
         }
         let mut produced = Produced::from([
@@ -115,7 +115,7 @@ impl ProbeCaseRun<'_> {
         probe.load(self.with_prefix("final."))?;
         let probe = probe.valid();
         let Forward { vectors, loss, logits, .. } = probe.forward(&self.batch)?;
-        let L0Statistics { total, max, layers } = probe.l0();
+        let L0Statistics { total, max, layers } = probe.circuit().l0();
         let mut produced = Produced::from([
             ("eval_updates".into(), vectors.into_data()),
             ("eval_loss".into(), loss.into_data()),

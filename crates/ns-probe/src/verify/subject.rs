@@ -1,15 +1,15 @@
-//! A common interface of circuit probes and subnetwork probes for golden cases.
+//! What golden cases need from circuit probes and subnetwork probes.
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleDisplay};
+use burn::module::ModuleDisplay;
 use burn::tensor::{Gradients, Tensor, TensorData};
-use ns_circuit::{CircuitModel, L0Statistics};
 use ns_models::Transformer;
 
 use crate::batch::ProbeBatch;
 use crate::circuit_probe::CircuitProbe;
 use crate::error::ProbeError;
+use crate::probe::Probe;
 use crate::subnetwork_probe::SubnetworkProbe;
 
 /// Output of a forward pass.
@@ -21,11 +21,7 @@ pub(super) struct Forward {
 }
 
 /// A probe under test.
-pub(super) trait Subject: Module {
-    type Base: Transformer + ModuleDisplay;
-
-    fn circuit(&self) -> &CircuitModel<Self::Base>;
-    fn circuit_mut(&mut self) -> &mut CircuitModel<Self::Base>;
+pub(super) trait Subject: Probe {
     fn forward(&self, batch: &ProbeBatch) -> Result<Forward, ProbeError>;
     fn load(&mut self, params: BTreeMap<String, TensorData>) -> Result<(), ProbeError>;
 
@@ -36,31 +32,9 @@ pub(super) trait Subject: Module {
     fn gradients(&self, gradients: &Gradients) -> BTreeMap<String, TensorData> {
         self.circuit().mask_gradients(gradients)
     }
-
-    fn set_temperature(&mut self, temperature: f64) -> Result<(), ProbeError> {
-        Ok(self.circuit_mut().set_temperature(temperature as f32)?)
-    }
-
-    fn l0_training(&self) -> Tensor<1> {
-        self.circuit().l0_training()
-    }
-
-    fn l0(&self) -> L0Statistics {
-        self.circuit().l0()
-    }
 }
 
 impl<M: Transformer + ModuleDisplay> Subject for CircuitProbe<M> {
-    type Base = M;
-
-    fn circuit(&self) -> &CircuitModel<M> {
-        CircuitProbe::circuit(self)
-    }
-
-    fn circuit_mut(&mut self) -> &mut CircuitModel<M> {
-        CircuitProbe::circuit_mut(self)
-    }
-
     fn forward(&self, batch: &ProbeBatch) -> Result<Forward, ProbeError> {
         let output = CircuitProbe::forward(self, batch)?;
         Ok(Forward {
@@ -77,16 +51,6 @@ impl<M: Transformer + ModuleDisplay> Subject for CircuitProbe<M> {
 }
 
 impl<M: Transformer + ModuleDisplay> Subject for SubnetworkProbe<M> {
-    type Base = M;
-
-    fn circuit(&self) -> &CircuitModel<M> {
-        SubnetworkProbe::circuit(self)
-    }
-
-    fn circuit_mut(&mut self) -> &mut CircuitModel<M> {
-        SubnetworkProbe::circuit_mut(self)
-    }
-
     fn forward(&self, batch: &ProbeBatch) -> Result<Forward, ProbeError> {
         let output = SubnetworkProbe::forward(self, batch)?;
         Ok(Forward { vectors: output.vectors, loss: output.loss, loss_without_l0: None, logits: Some(output.logits) })
