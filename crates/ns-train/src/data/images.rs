@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::{Device, Tensor, TensorData};
+use ns_models::ModelInputs;
+use ns_probe::ProbeBatch;
 use serde::{Deserialize, Serialize};
 
-use super::{RowSplit, SplitRecipe, Table, classes::read_labels, label_column, relative_to, shuffled};
+use super::{Dataset, RowSplit, SplitRecipe, Table, classes::read_labels, label_column, relative_to, shuffled};
 use crate::error::TrainError;
 
 /// Recipe of a data set of classified grey images: where the images are, and how they become inputs of a model.
@@ -133,6 +136,11 @@ impl ImageRecipe {
         Ok(LabelledImages { labels, classes, split, grey: self.grey(&table)?, shape, size, channels })
     }
 
+    /// The images. Their size does not depend on the model.
+    pub(super) fn dataset(&self, _model_folder: Option<&Path>) -> Result<LabelledImages, TrainError> {
+        self.read()
+    }
+
     /// Reads the grey values, `[n, height, width]`.
     fn grey(&self, table: &Table) -> Result<Vec<f32>, TrainError> {
         let pixels = self.shape[0] * self.shape[1];
@@ -147,6 +155,31 @@ impl ImageRecipe {
             }
         }
         Ok(grey)
+    }
+}
+
+impl Dataset for LabelledImages {
+    fn split(&self) -> &RowSplit {
+        &self.split
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn label(&self, row: usize) -> i64 {
+        self.labels[row] as i64
+    }
+
+    /// The images as model inputs, `[rows, channels, height, width]`. The token mask is empty.
+    fn batch(&self, rows: &[usize], device: &Device) -> Result<ProbeBatch, TrainError> {
+        let [channels, height, width] = self.image_shape();
+        let values = TensorData::new(self.pixel_values(rows), [rows.len(), channels, height, width]);
+        Ok(ProbeBatch {
+            inputs: ModelInputs::images(Tensor::from_data(values, device)),
+            token_mask: Vec::new(),
+            labels: self.labels(rows),
+        })
     }
 }
 

@@ -1,25 +1,26 @@
 //! The data that models and probes are trained on: modular arithmetic, and texts, words and images in tables. Data sets
 //! are in host memory; only batches are on the device.
 
-mod arithmetic;
-mod next_token;
+mod dataset;
+mod recipe;
 
 mod classes;
 mod shuffled;
 mod split;
 mod table;
 
+mod arithmetic;
 mod images;
-mod task_data;
 mod text_classification;
 mod word_labels;
 
-pub use arithmetic::{Arithmetic, Examples, Operation, Split, Variable};
+pub use arithmetic::{Arithmetic, ArithmeticData, Operation, Variable};
+pub(crate) use dataset::label_tensor;
+pub use dataset::{Dataset, Tokenized};
 pub use images::{ImageRecipe, LabelledImages, Normalization};
-pub(crate) use next_token::{last_logits, last_logits_after};
+pub use recipe::DataRecipe;
 pub use split::{RowSplit, SplitRecipe};
 pub use table::Table;
-pub use task_data::{DataRecipe, TaskBatch, TaskData};
 pub use text_classification::{TextClassification, TextRecipe};
 pub use word_labels::{WordLabels, WordRecipe};
 

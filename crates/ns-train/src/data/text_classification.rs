@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
+use ns_probe::ProbeBatch;
 use serde::{Deserialize, Serialize};
 
+use super::dataset::{Dataset, Tokenized};
 use super::{RowSplit, SplitRecipe, Table, classes::read_labels, label_column, relative_to, shuffled, text_column};
 use crate::error::TrainError;
 
@@ -56,6 +59,38 @@ impl TextRecipe {
         let (labels, classes) = read_labels(&table, &self.label, self.classes.as_deref(), &split)?;
         let texts = table.column(&self.text)?.into_iter().map(Into::into).collect();
         Ok(TextClassification { texts, labels, classes, split })
+    }
+
+    /// The texts with the tokenizer of the model in `model_folder`.
+    pub(super) fn dataset(&self, model_folder: Option<&Path>) -> Result<Tokenized<TextClassification>, TrainError> {
+        let folder = model_folder.ok_or_else(|| TrainError::Setting {
+            setting: "model",
+            found: "a configuration".into(),
+            expected: "texts need the tokenizer of a model folder".into(),
+        })?;
+        Tokenized::new(self.read()?, folder)
+    }
+}
+
+impl Dataset for Tokenized<TextClassification> {
+    fn split(&self) -> &RowSplit {
+        &self.rows.split
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.rows.classes
+    }
+
+    fn label(&self, row: usize) -> i64 {
+        self.rows.labels[row] as i64
+    }
+
+    /// The texts, padded to the longest. The last token of each text, special tokens included, is read.
+    fn batch(&self, rows: &[usize], device: &Device) -> Result<ProbeBatch, TrainError> {
+        let texts: Vec<&str> = rows.iter().map(|row| self.rows.texts[*row].as_str()).collect();
+        self.encode(&texts, self.labels(rows), device, |batch, sequence| {
+            Ok(batch.rows()[sequence].tokens().iter().rposition(|token| !token.padding).unwrap_or_default())
+        })
     }
 }
 

@@ -3,8 +3,11 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
+use ns_probe::ProbeBatch;
 use serde::{Deserialize, Serialize};
 
+use super::dataset::{Dataset, Tokenized};
 use super::{RowSplit, SplitRecipe, Table, classes::read_labels, label_column, relative_to, shuffled, text_column};
 use crate::error::TrainError;
 
@@ -102,6 +105,34 @@ fn span(table: &Table, row: usize, start: &str, end: &str, text: &str) -> Result
         let expected = format!("it must be a non-empty range of whole characters of the {}-byte text", text.len());
         table.invalid(row, "the word's span", format!("{start}..{end}"), expected)
     })
+}
+
+impl Dataset for Tokenized<WordLabels> {
+    fn split(&self) -> &RowSplit {
+        &self.rows.split
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.rows.classes
+    }
+
+    fn label(&self, row: usize) -> i64 {
+        self.rows.labels[row] as i64
+    }
+
+    /// The sentences, padded to the longest. The last token of each word is read.
+    fn batch(&self, rows: &[usize], device: &Device) -> Result<ProbeBatch, TrainError> {
+        let texts: Vec<&str> = rows.iter().map(|row| self.rows.texts[*row].as_str()).collect();
+        self.encode(&texts, self.labels(rows), device, |batch, sequence| {
+            let span = self.rows.spans[rows[sequence]].clone();
+            let tokens = batch.tokens_of(sequence, span.clone()).ok_or_else(|| TrainError::Setting {
+                setting: "word",
+                found: format!("bytes {span:?} of `{}`", texts[sequence]),
+                expected: "no token of the tokenised (and possibly truncated) text covers them".into(),
+            })?;
+            Ok(tokens.end - 1)
+        })
+    }
 }
 
 impl WordLabels {

@@ -1,11 +1,50 @@
-//! Logits of the next token, for tasks whose answer is one token.
+//! The scores that a model gives to the possible answers: logits of its classes, or of the next token.
 
 use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
-use ns_models::{Context, Ignore, ModelError, ModelInputs, Transformer, Walk};
+use ns_models::{AnyModel, Context, Head, Ignore, Logits, Model, ModelError, ModelInputs, Transformer, Walk};
 
+use crate::data::Dataset;
 use crate::error::TrainError;
+
+/// Examples per forward pass of [`scores_of`].
+const EVALUATION_BATCH: usize = 128;
+
+/// Runs a model without autodiff on some rows of the data.
+///
+/// # Shapes
+/// - output: `[rows, answers]`
+///
+/// # Errors
+/// Returns errors of the data set and of [`answer_scores`].
+pub(crate) fn scores_of(data: &dyn Dataset, rows: &[usize], model: &AnyModel) -> Result<Tensor<2>, TrainError> {
+    let scores = |rows| answer_scores(model, &data.batch(rows, &model.device())?.inputs);
+    Ok(Tensor::cat(rows.chunks(EVALUATION_BATCH).map(scores).collect::<Result<_, _>>()?, 0))
+}
+
+/// Computes the logits of the answers: those of a classification head, or those of a language model after the last
+/// token.
+///
+/// # Shapes
+/// - output: `[batch, classes]` or `[batch, vocab]`
+///
+/// # Errors
+/// Returns [`TrainError::Setting`] for a model with another head, and [`TrainError::Model`] for inputs that do not fit
+/// the model.
+pub(crate) fn answer_scores(model: &AnyModel, inputs: &ModelInputs) -> Result<Tensor<2>, TrainError> {
+    if let (Head::Lm, AnyModel::Transformer(model)) = (model.head(), model) {
+        return last_logits(model, inputs);
+    }
+    match model.logits(inputs)? {
+        Some(Logits::Sequences(scores)) => Ok(scores),
+        _ => Err(TrainError::Setting {
+            setting: "model.architectures",
+            found: format!("a {} with the head `{}`", model.model_type(), model.head().name()),
+            expected: "the data needs a classification head or a language-model head".into(),
+        }),
+    }
+}
 
 /// Computes the logits after the last token of each sequence, `[batch, vocab]`. The last block computes only this
 /// position.
