@@ -66,8 +66,9 @@ pub mod verify;
 #[cfg(feature = "bench")]
 pub use bench::{ForwardBench, MaskBench, MaskTimes, ProbeBench, ProbeBenchConfig, StepTimes, time_probe_steps};
 pub use data::{
-    Arithmetic, ArithmeticData, DataRecipe, Dataset, ImageRecipe, LabelledImages, Normalization, Operation, RowSplit,
-    SplitRecipe, Table, TextClassification, TextRecipe, Tokenized, Variable, WordLabels, WordRecipe,
+    Arithmetic, ArithmeticData, DataRecipe, Dataset, ImageRecipe, LabelledImages, LabelledRows, Normalization,
+    Operation, RowSplit, SplitRecipe, Table, TextClassification, TextRecipe, Tokenized, Variable, WordLabels,
+    WordRecipe,
 };
 pub use error::TrainError;
 pub use evaluate::{

@@ -10,7 +10,7 @@ use ns_probe::{ActivationCache, CircuitProbe, CircuitProbeConfig, ProbeBatch, Pr
 use serde_json::Value;
 
 use super::StepTimes;
-use crate::data::{Dataset, RowSplit};
+use crate::data::{Dataset, LabelledRows, RowSplit};
 use crate::error::TrainError;
 use crate::recipe::{OptimizerRecipe, ProbeRecipe, Schedule};
 use crate::train::{BaseModelPool, CircuitProbeObjective, ProbeTraining, Trainer, initialize};
@@ -40,22 +40,27 @@ pub struct ProbeBenchConfig {
 
 /// Synthetic sequences of tokens. Token ids, read token and label depend only on the index of the sequence.
 struct Sequences {
-    split: RowSplit,
+    rows: LabelledRows,
     seq: usize,
     vocab: usize,
 }
 
+impl Sequences {
+    fn new(config: &ProbeBenchConfig) -> Self {
+        let (seq, train) = (config.seq, 0..config.batch * config.steps_per_epoch);
+        let labels = train.clone().map(|row| row / seq % CLASSES).collect();
+        let split = RowSplit { train: train.collect(), test: Vec::new() };
+        Self {
+            rows: LabelledRows { labels, classes: Vec::new(), n_answers: CLASSES, split },
+            seq,
+            vocab: config.model["vocab_size"].as_u64().unwrap_or(1) as usize,
+        }
+    }
+}
+
 impl Dataset for Sequences {
-    fn split(&self) -> &RowSplit {
-        &self.split
-    }
-
-    fn classes(&self) -> &[String] {
-        &[]
-    }
-
-    fn label(&self, row: usize) -> i64 {
-        (row / self.seq % CLASSES) as i64
+    fn rows(&self) -> &LabelledRows {
+        &self.rows
     }
 
     fn batch(&self, rows: &[usize], device: &Device) -> Result<ProbeBatch, TrainError> {
@@ -92,11 +97,7 @@ impl ProbeBench {
     pub fn new(config: ProbeBenchConfig, device: &Device) -> Result<Self, TrainError> {
         let device = device.clone().autodiff();
         let model = initialize(AnyTransformer::init(&config.model, &device)?, SEED);
-        let data = Sequences {
-            split: RowSplit { train: (0..config.batch * config.steps_per_epoch).collect(), test: Vec::new() },
-            seq: config.seq,
-            vocab: config.model["vocab_size"].as_u64().unwrap_or(1) as usize,
-        };
+        let data = Sequences::new(&config);
         let schedule = Schedule {
             epochs: 1,
             evaluate_every: 1,

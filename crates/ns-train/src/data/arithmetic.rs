@@ -9,7 +9,7 @@ use ns_models::ModelInputs;
 use ns_probe::ProbeBatch;
 use serde::{Deserialize, Serialize};
 
-use super::{Dataset, RowSplit};
+use super::{Dataset, LabelledRows, RowSplit};
 use crate::error::TrainError;
 
 /// Number of tokens of an example: `a`, `b`, `=`.
@@ -54,12 +54,11 @@ pub enum Variable {
 }
 
 /// The examples of a task: all pairs, training pairs first.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArithmeticData {
-    task: Arithmetic,
-    label: Option<Variable>,
+    modulus: usize,
     pairs: Vec<(usize, usize)>,
-    split: RowSplit,
+    rows: LabelledRows,
 }
 
 impl Arithmetic {
@@ -68,21 +67,9 @@ impl Arithmetic {
     /// # Errors
     /// Returns [`TrainError::Setting`] for a value out of range.
     pub fn validate(&self) -> Result<(), TrainError> {
-        if self.modulus < 2 {
-            return Err(TrainError::Setting {
-                setting: "task.modulus",
-                found: self.modulus.to_string(),
-                expected: "it must be at least 2".into(),
-            });
-        }
-        if !(self.train_fraction > 0.0 && self.train_fraction <= 1.0) {
-            return Err(TrainError::Setting {
-                setting: "task.train_fraction",
-                found: self.train_fraction.to_string(),
-                expected: "it must be in (0, 1]".into(),
-            });
-        }
-        Ok(())
+        TrainError::check(self.modulus >= 2, "task.modulus", self.modulus, "it must be at least 2")?;
+        let holds = self.train_fraction > 0.0 && self.train_fraction <= 1.0;
+        TrainError::check(holds, "task.train_fraction", self.train_fraction, "it must be in (0, 1]")
     }
 
     /// Vocabulary size that a model of this task needs.
@@ -105,14 +92,16 @@ impl Arithmetic {
     ///
     /// # Errors
     /// Returns the errors of [`Self::validate`].
-    pub fn read(&self, label: Option<Variable>) -> Result<ArithmeticData, TrainError> {
+    pub fn read(&self, variable: Option<Variable>) -> Result<ArithmeticData, TrainError> {
         self.validate()?;
         let p = self.modulus;
         let mut pairs: Vec<_> = (0..p).flat_map(|a| (0..p).map(move |b| (a, b))).collect();
         rng::shuffle(&mut rng::stream(self.split_seed, "split", 0, 0), &mut pairs);
         let n_train = (pairs.len() as f64 * self.train_fraction) as usize;
         let split = RowSplit { train: (0..n_train).collect(), test: (n_train..pairs.len()).collect() };
-        Ok(ArithmeticData { task: *self, label, pairs, split })
+        let labels = pairs.iter().map(|pair| self.value(variable, *pair)).collect();
+        let rows = LabelledRows { labels, classes: Vec::new(), n_answers: p, split };
+        Ok(ArithmeticData { modulus: p, pairs, rows })
     }
 
     /// The value of a variable, or for `None` the result of the operation.
@@ -129,31 +118,19 @@ impl Arithmetic {
 }
 
 impl Dataset for ArithmeticData {
-    fn split(&self) -> &RowSplit {
-        &self.split
-    }
-
-    fn classes(&self) -> &[String] {
-        &[]
-    }
-
-    fn label(&self, row: usize) -> i64 {
-        self.task.value(self.label, self.pairs[row]) as i64
+    fn rows(&self) -> &LabelledRows {
+        &self.rows
     }
 
     /// Token ids `a b =`, `[rows, 3]`. The last token is read.
     fn batch(&self, rows: &[usize], device: &Device) -> Result<ProbeBatch, TrainError> {
-        let tokens = |row: &usize| [self.pairs[*row].0, self.pairs[*row].1, self.task.modulus];
+        let tokens = |row: &usize| [self.pairs[*row].0, self.pairs[*row].1, self.modulus];
         let ids: Vec<i64> = rows.iter().flat_map(tokens).map(|token| token as i64).collect();
         Ok(ProbeBatch {
             inputs: ModelInputs::new(Tensor::from_data(TensorData::new(ids, [rows.len(), CONTEXT]), device)),
             token_mask: [false, false, true].repeat(rows.len()),
             labels: self.labels(rows),
         })
-    }
-
-    fn n_answers(&self) -> usize {
-        self.task.modulus
     }
 }
 
@@ -179,8 +156,9 @@ mod tests {
     #[test]
     fn the_split_has_every_pair_once() {
         let data = TASK.read(None).unwrap();
-        assert_eq!((data.split.train.len(), data.split.test.len()), (7661, 5108));
-        assert_eq!([&data.split.train[..], &data.split.test].concat(), (0..113 * 113).collect::<Vec<_>>());
+        let RowSplit { train, test } = data.split();
+        assert_eq!((train.len(), test.len()), (7661, 5108));
+        assert_eq!([&train[..], test].concat(), (0..113 * 113).collect::<Vec<_>>());
         assert_eq!(data.pairs.iter().collect::<BTreeSet<_>>().len(), 113 * 113);
         assert_eq!(TASK.read(None).unwrap(), data);
         assert_ne!(Arithmetic { split_seed: 1, ..TASK }.read(None).unwrap().pairs, data.pairs);

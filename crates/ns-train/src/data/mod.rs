@@ -4,7 +4,7 @@
 mod dataset;
 mod recipe;
 
-mod classes;
+mod labelled_rows;
 mod shuffled;
 mod split;
 mod table;
@@ -18,6 +18,7 @@ pub use arithmetic::{Arithmetic, ArithmeticData, Operation, Variable};
 pub(crate) use dataset::label_tensor;
 pub use dataset::{Dataset, Tokenized};
 pub use images::{ImageRecipe, LabelledImages, Normalization};
+pub use labelled_rows::LabelledRows;
 pub use recipe::DataRecipe;
 pub use split::{RowSplit, SplitRecipe};
 pub use table::Table;

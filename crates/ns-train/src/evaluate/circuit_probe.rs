@@ -9,8 +9,8 @@ use ns_models::{AnyTransformer, Ignore, Model};
 use ns_probe::{ActivationCache, CircuitProbe, KnnReport, ProbePlan, evaluate_knn};
 use serde::{Deserialize, Serialize};
 
-use super::AblationStudy;
 use super::scores::last_logits_after;
+use super::{AblationReport, AblationStudy};
 use crate::data::{Dataset, Variable, label_tensor};
 use crate::error::TrainError;
 use crate::recipe::ProbeRecipe;
@@ -90,22 +90,8 @@ impl ProbeEvaluation<'_> {
     /// # Errors
     /// Returns [`TrainError::Probe`] if the probe or the k-NN evaluation fails, and errors of the ablation study.
     pub(crate) fn row(mut self) -> Result<ProbeRow, TrainError> {
-        let (masked, unmasked) = (self.knn(true)?, self.knn(false)?);
-        let recipe = self.recipe;
-        let circuit = self.probe.circuit();
-        let answers = recipe.task.read(None)?;
-        let rows = &answers.split().test;
-        let labels = label_tensor(answers.labels(rows), &circuit.wrapped().device());
-        let study = AblationStudy { controls: recipe.evaluation.controls, ..AblationStudy::default() };
-        self.activations.release();
-        let layers: Vec<String> = circuit.layers().into_iter().map(|layer| layer.name).collect();
-        let test_logits = TestLogits {
-            data: &answers,
-            rows,
-            plan: ProbePlan::all_blocks(circuit.wrapped(), &layers),
-            activations: RefCell::new(self.activations.another()),
-        };
-        let ablation = study.run(circuit, &labels, &|model| test_logits.logits(model))?;
+        let (masked, unmasked, ablation) = (self.knn(true)?, self.knn(false)?, self.ablation()?);
+        let (recipe, circuit) = (self.recipe, self.probe.circuit());
         let all = ablation.rows.first();
         let random = all.and_then(|row| row.randomly_sampled);
         let complement = all.and_then(|row| row.complement_sampled);
@@ -129,6 +115,33 @@ impl ProbeEvaluation<'_> {
             l0_max: l0.max,
             mask_init_value: mask_init_value(recipe),
             mask_quantiles: mask_quantiles(circuit),
+        })
+    }
+
+    /// Ablates the circuit and predicts the answers of the test examples. The frozen activations are cached, because no
+    /// mask changes them.
+    fn ablation(&mut self) -> Result<AblationReport, TrainError> {
+        let circuit = self.probe.circuit();
+        let data = self.recipe.task.read(None)?;
+        let rows = &data.split().test;
+        let labels = label_tensor(data.labels(rows), &circuit.wrapped().device());
+        let layers: Vec<String> = circuit.layers().into_iter().map(|layer| layer.name).collect();
+        let plan = ProbePlan::all_blocks(circuit.wrapped(), &layers);
+        self.activations.release();
+        let activations = RefCell::new(self.activations.another());
+        let logits_of = |model: &AnyTransformer, rows: &[usize]| {
+            let mut batch = data.batch(rows, &model.device())?;
+            // The plan holds the activations of all tokens.
+            batch.token_mask.fill(true);
+            let frozen = activations.borrow_mut().frozen_activations(&plan, model, rows, &batch)?;
+            last_logits_after(model, &batch.inputs, |context| {
+                Ok(plan.walk_on(model, &frozen, &batch.inputs, context, &mut Ignore)?)
+            })
+        };
+        let study = AblationStudy { controls: self.recipe.evaluation.controls, ..AblationStudy::default() };
+        study.run(circuit, &labels, &|model| {
+            let logits = rows.chunks(EVALUATION_BATCH).map(|rows| logits_of(model, rows));
+            Ok(Tensor::cat(logits.collect::<Result<_, _>>()?, 0))
         })
     }
 
@@ -160,34 +173,6 @@ impl ProbeEvaluation<'_> {
             });
         }
         Ok(Tensor::cat(vectors, 0))
-    }
-}
-
-/// Computes the logits of the test examples with one ablated model after the other. The frozen activations are cached,
-/// because no mask changes them.
-struct TestLogits<'a> {
-    data: &'a dyn Dataset,
-    rows: &'a [usize],
-    plan: ProbePlan,
-    activations: RefCell<ActivationCache>,
-}
-
-impl TestLogits<'_> {
-    /// Logits of the next token after each example.
-    ///
-    /// # Shapes
-    /// - output: `[rows, vocab]`
-    fn logits(&self, model: &AnyTransformer) -> Result<Tensor<2>, TrainError> {
-        let logits = self.rows.chunks(EVALUATION_BATCH).map(|rows| {
-            let mut batch = self.data.batch(rows, &model.device())?;
-            // The plan holds the activations of all tokens.
-            batch.token_mask.fill(true);
-            let frozen = self.activations.borrow_mut().frozen_activations(&self.plan, model, rows, &batch)?;
-            last_logits_after(model, &batch.inputs, |context| {
-                Ok(self.plan.walk_on(model, &frozen, &batch.inputs, context, &mut Ignore)?)
-            })
-        });
-        Ok(Tensor::cat(logits.collect::<Result<_, _>>()?, 0))
     }
 }
 

@@ -15,4 +15,4 @@ pub use circuit_probe::ProbeRow;
 pub(crate) use scores::{answer_scores, last_logits, scores_of};
 pub use subnetwork_probe::SubnetworkRow;
 pub use task::{CircuitRow, ablate_run};
-pub(crate) use task::{TaskEvaluation, evaluate_task, test_accuracy};
+pub(crate) use task::{circuit_row, test_accuracy};

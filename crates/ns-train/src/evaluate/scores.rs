@@ -38,11 +38,11 @@ pub(crate) fn answer_scores(model: &AnyModel, inputs: &ModelInputs) -> Result<Te
     }
     match model.logits(inputs)? {
         Some(Logits::Sequences(scores)) => Ok(scores),
-        _ => Err(TrainError::Setting {
-            setting: "model.architectures",
-            found: format!("a {} with the head `{}`", model.model_type(), model.head().name()),
-            expected: "the data needs a classification head or a language-model head".into(),
-        }),
+        _ => Err(TrainError::setting(
+            "model.architectures",
+            format!("a {} with the head `{}`", model.model_type(), model.head().name()),
+            "the data needs a classification head or a language-model head",
+        )),
     }
 }
 
@@ -75,12 +75,10 @@ pub(crate) fn last_logits_after<M: Transformer>(
         ControlFlow::Continue(hidden) => hidden,
         ControlFlow::Break(at) => return Err(ModelError::StoppedEarly { at }.into()),
     };
+    let (found, expected) =
+        ("a model without a language-model head", "the task needs one, because its answer is the next token");
     let logits = model.token_logits(model.finish(hidden));
-    let logits = logits.ok_or_else(|| TrainError::Setting {
-        setting: "model.architectures",
-        found: "a model without a language-model head".into(),
-        expected: "the task needs one, because its answer is the next token".into(),
-    })?;
+    let logits = logits.ok_or_else(|| TrainError::setting("model.architectures", found, expected))?;
     let [_, _, vocab] = logits.dims();
     Ok(logits.reshape([batch, vocab]))
 }

@@ -30,35 +30,23 @@ pub struct CircuitRow {
     pub ablation: AblationReport,
 }
 
-/// Results of a run on the test examples.
-pub(crate) struct TaskEvaluation {
-    pub(crate) test_accuracy: f64,
-    /// `None` if no circuit was trained.
-    pub(crate) circuit: Option<CircuitRow>,
-}
-
-/// Measures the accuracy on the test examples and, if a circuit was trained, runs the ablation study. `circuit` must be
-/// in evaluation mode.
+/// Runs the ablation study on the circuit of a recipe, which must be in evaluation mode; `None` if the recipe masks no
+/// layer.
 ///
 /// # Errors
 /// Returns errors of the forward passes and of [`AblationStudy::run`].
-pub(crate) fn evaluate_task(
+pub(crate) fn circuit_row(
     recipe: &TaskRecipe,
     data: &dyn Dataset,
     circuit: &CircuitModel<AnyModel>,
     seed: u64,
-) -> Result<TaskEvaluation, TrainError> {
-    let test_accuracy = test_accuracy(data, circuit.model()?)?;
-    let circuit = match &recipe.circuit_config {
-        Some(config) if !config.target_layers.is_empty() => {
-            let study = AblationStudy { controls: recipe.controls, ..AblationStudy::default() };
-            let ablation = run_study(&study, data, circuit)?;
-            let (l0_lambda, l0, majority) = (config.l0_lambda, circuit.l0(), data.majority());
-            Some(CircuitRow { l0_lambda, seed, l0: l0.total, l0_max: l0.max, majority, ablation })
-        }
-        _ => None,
-    };
-    Ok(TaskEvaluation { test_accuracy, circuit })
+) -> Result<Option<CircuitRow>, TrainError> {
+    let config = recipe.circuit_config.as_ref().filter(|config| !config.target_layers.is_empty());
+    let Some(config) = config else { return Ok(None) };
+    let study = AblationStudy { controls: recipe.controls, ..AblationStudy::default() };
+    let ablation = run_study(&study, data, circuit)?;
+    let (l0_lambda, l0, majority) = (config.l0_lambda, circuit.l0(), data.rows().majority());
+    Ok(Some(CircuitRow { l0_lambda, seed, l0: l0.total, l0_max: l0.max, majority, ablation }))
 }
 
 /// Runs an ablation study on the circuit of a finished [`train_task`](crate::train_task) run, with the test examples of

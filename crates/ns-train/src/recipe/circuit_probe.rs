@@ -7,7 +7,6 @@ use ns_models::{Site, Sublayer};
 use ns_probe::{CircuitProbeConfig, ProbeLoss, ResidualUpdateModelConfig};
 use serde::{Deserialize, Serialize};
 
-use super::schedule::invalid;
 use super::{OptimizerRecipe, Schedule, resolve_model_folder};
 use crate::data::{Arithmetic, Variable};
 use crate::error::TrainError;
@@ -112,9 +111,7 @@ impl ProbeRecipe {
     /// Returns [`TrainError::Setting`] for a value out of range.
     pub(crate) fn validate(&self, examples: usize) -> Result<(), TrainError> {
         self.schedule().check(examples)?;
-        match self.circuit_config.target_layers.is_empty() {
-            true => invalid("circuit_config.target_layers", "empty", "a circuit needs at least one layer"),
-            false => Ok(()),
-        }
+        let named = !self.circuit_config.target_layers.is_empty();
+        TrainError::check(named, "circuit_config.target_layers", "empty", "a circuit needs at least one layer")
     }
 }

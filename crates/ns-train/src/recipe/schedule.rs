@@ -29,17 +29,13 @@ impl Schedule {
     /// # Errors
     /// Returns [`TrainError::Setting`] for the first setting that cannot work.
     pub(super) fn check(&self, examples: usize) -> Result<(), TrainError> {
-        if let Some(batch_size) = self.batch_size.filter(|size| *size == 0 || *size > examples) {
+        if let Some(batch_size) = self.batch_size {
             let expected = format!("there are {examples} training examples; it must be between 1 and {examples}");
-            return invalid("batch_size", batch_size, expected);
+            TrainError::check((1..=examples).contains(&batch_size), "batch_size", batch_size, expected)?;
         }
-        if self.epochs == 0 {
-            return invalid("epochs", 0, "it must be at least 1");
-        }
-        match self.final_temperature.is_finite() && self.final_temperature > 0.0 {
-            true => Ok(()),
-            false => invalid("final_temperature", self.final_temperature, "it must be positive and finite"),
-        }
+        TrainError::check(self.epochs > 0, "epochs", self.epochs, "it must be at least 1")?;
+        let holds = self.final_temperature.is_finite() && self.final_temperature > 0.0;
+        TrainError::check(holds, "final_temperature", self.final_temperature, "it must be positive and finite")
     }
 
     /// Temperature of the masks in an epoch, counted from 0.
@@ -55,19 +51,15 @@ impl Schedule {
 
 /// Checks the factors of the L0 term.
 pub(super) fn check_lambdas(l0_lambdas: &[f64]) -> Result<(), TrainError> {
-    match l0_lambdas.iter().find(|lambda| !(lambda.is_finite() && **lambda >= 0.0)) {
-        Some(lambda) => invalid("l0_lambdas", lambda, "each factor must be finite and at least 0"),
-        None => Ok(()),
-    }
+    l0_lambdas.iter().try_for_each(|lambda| {
+        let holds = lambda.is_finite() && *lambda >= 0.0;
+        TrainError::check(holds, "l0_lambdas", lambda, "each factor must be finite and at least 0")
+    })
 }
 
-/// A [`TrainError::Setting`].
-pub(super) fn invalid<T>(
-    setting: &'static str,
-    found: impl ToString,
-    expected: impl Into<String>,
-) -> Result<T, TrainError> {
-    Err(TrainError::Setting { setting, found: found.to_string(), expected: expected.into() })
+/// Default of `final_temperature`: the temperature stays 1.
+pub(super) fn unchanged() -> f64 {
+    1.0
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use ns_models::Site;
 use ns_probe::{Labeling, ResidualUpdateModelConfig, SubnetworkProbeConfig};
 use serde::{Deserialize, Serialize};
 
-use super::schedule::check_lambdas;
+use super::schedule::{check_lambdas, unchanged};
 use super::{OptimizerRecipe, Schedule, resolve_model_folder};
 use crate::data::WordRecipe;
 use crate::error::TrainError;
@@ -61,10 +61,6 @@ pub struct SubnetworkVariant {
 
 fn linear() -> i64 {
     -1
-}
-
-fn unchanged() -> f64 {
-    1.0
 }
 
 fn yes() -> bool {

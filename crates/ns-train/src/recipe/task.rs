@@ -7,7 +7,7 @@ use ns_circuit::CircuitConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::schedule::{check_lambdas, invalid};
+use super::schedule::{check_lambdas, unchanged};
 use super::{OptimizerRecipe, Schedule, resolve_model_folder};
 use crate::data::{DataRecipe, Dataset};
 use crate::error::TrainError;
@@ -66,10 +66,6 @@ fn one() -> usize {
     1
 }
 
-fn unchanged() -> f64 {
-    1.0
-}
-
 fn controls() -> usize {
     5
 }
@@ -109,12 +105,9 @@ impl TaskRecipe {
     pub(crate) fn validate(&self, examples: usize) -> Result<(), TrainError> {
         self.schedule().check(examples)?;
         check_lambdas(&self.l0_lambdas)?;
-        match self.l0_lambdas.len() > 1 && self.circuit_config.is_none() {
-            true => {
-                invalid("l0_lambdas", format!("{:?}", self.l0_lambdas), "a sweep over factors needs a [circuit_config]")
-            }
-            false => Ok(()),
-        }
+        let holds = self.l0_lambdas.len() <= 1 || self.circuit_config.is_some();
+        let (found, expected) = (format!("{:?}", self.l0_lambdas), "a sweep over factors needs a [circuit_config]");
+        TrainError::check(holds, "l0_lambdas", found, expected)
     }
 
     /// One recipe per factor in `l0_lambdas`; this recipe if `l0_lambdas` is empty or there are no masks.

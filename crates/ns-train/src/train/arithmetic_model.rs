@@ -118,17 +118,11 @@ pub fn train_model(
 
 /// Checks that the vocabulary covers the task and that the model has no dropout.
 fn check_fits(config: &serde_json::Value, task: Arithmetic, model: &AnyTransformer) -> Result<(), TrainError> {
-    let setting = |setting, found: String, expected: String| Err(TrainError::Setting { setting, found, expected });
     let vocab_size = config["vocab_size"].as_u64().unwrap_or_default() as usize;
-    if vocab_size < task.vocab_size() {
-        let expected = format!("the task has {} tokens", task.vocab_size());
-        return setting("model.vocab_size", vocab_size.to_string(), expected);
-    }
-    if model.dropout() > 0.0 {
-        let expected = "dropout is not supported: set embd_pdrop, attn_pdrop and resid_pdrop to 0".into();
-        return setting("model dropout", model.dropout().to_string(), expected);
-    }
-    Ok(())
+    let expected = format!("the task has {} tokens", task.vocab_size());
+    TrainError::check(vocab_size >= task.vocab_size(), "model.vocab_size", vocab_size, expected)?;
+    let expected = "dropout is not supported: set embd_pdrop, attn_pdrop and resid_pdrop to 0";
+    TrainError::check(model.dropout() <= 0.0, "model dropout", model.dropout(), expected)
 }
 
 #[cfg(test)]

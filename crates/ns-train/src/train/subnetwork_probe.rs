@@ -66,7 +66,7 @@ impl SubnetworkTraining {
         seed: u64,
     ) -> Result<Self, TrainError> {
         let words = recipe.data.read()?;
-        recipe.validate(words.split.train.len())?;
+        recipe.validate(words.rows.split.train.len())?;
         let words = if variant.control { words.shuffled(seed) } else { words };
         let data = Tokenized::new(words, &recipe.model)?;
         let config = recipe.probe_config(variant, data.classes().len())?;
@@ -140,7 +140,7 @@ pub fn train_subnetwork(
         seed,
         train_accuracy: training.accuracy(&data.split().train)?,
         test_accuracy: training.accuracy(&data.split().test)?,
-        majority: data.majority(),
+        majority: data.rows().majority(),
         l0: masked(l0.total),
         l0_max: masked(l0.max),
     }))

@@ -15,7 +15,7 @@ use super::objective::{Loss, Objective};
 use super::trainer::Trainer;
 use crate::data::{Dataset, label_tensor};
 use crate::error::TrainError;
-use crate::evaluate::{CircuitRow, TaskEvaluation, answer_scores, evaluate_task, test_accuracy};
+use crate::evaluate::{CircuitRow, answer_scores, circuit_row, test_accuracy};
 use crate::recipe::{ModelSource, TaskRecipe};
 use crate::run::{Interrupt, MODEL, Metrics, Run};
 
@@ -87,15 +87,9 @@ pub(super) fn whole_model() -> CircuitConfig {
 fn check_answers(model: &AnyModel, data: &dyn Dataset) -> Result<(), TrainError> {
     let Some(row) = data.split().train.first() else { return Ok(()) };
     let [_, answers] = answer_scores(model, &data.batch(&[*row], &model.device())?.inputs)?.dims();
-    let needed = data.n_answers();
-    match answers >= needed {
-        true => Ok(()),
-        false => Err(TrainError::Setting {
-            setting: "model",
-            found: format!("one with {answers} classes"),
-            expected: format!("the data has {needed} classes; set `architecture` to give the model a new head"),
-        }),
-    }
+    let needed = data.rows().n_answers;
+    let expected = format!("the data has {needed} classes; set `architecture` to give the model a new head");
+    TrainError::check(answers >= needed, "model", format!("one with {answers} classes"), expected)
 }
 
 /// Loads the model of a recipe. A new head, or a model from a configuration, gets random weights from `seed`.
@@ -169,11 +163,15 @@ pub fn train_task(
     if outcome != Outcome::Finished {
         return Ok(None);
     }
-    let circuit = training.circuit().valid();
+    let (data, circuit) = (training.data(), training.circuit().valid());
     save(recipe, &circuit, &run)?;
-    let TaskEvaluation { test_accuracy, circuit: row } = evaluate_task(recipe, training.data(), &circuit, seed)?;
-    let (majority, l0) = (training.data().majority(), circuit.l0());
-    Ok(Some(TaskReport { metrics, test_accuracy, majority, circuit: row, l0 }))
+    Ok(Some(TaskReport {
+        metrics,
+        test_accuracy: test_accuracy(data, circuit.model()?)?,
+        majority: data.rows().majority(),
+        circuit: circuit_row(recipe, data, &circuit, seed)?,
+        l0: circuit.l0(),
+    }))
 }
 
 /// Writes the masks if there are any, and the model if it differs from the model folder that the recipe names.

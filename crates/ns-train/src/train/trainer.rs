@@ -45,11 +45,6 @@ impl<O: Objective> Trainer<O> {
         Self { objective, module, data, schedule, optimizer, seed, device }
     }
 
-    /// The current module, in training mode.
-    pub fn module(&self) -> &O::Module {
-        &self.module
-    }
-
     /// The masked model in the module, in training mode.
     pub fn circuit(&self) -> &CircuitModel<O::Base> {
         O::circuit(&self.module)
