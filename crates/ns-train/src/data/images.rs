@@ -162,16 +162,6 @@ impl Dataset for LabelledImages {
 }
 
 impl LabelledImages {
-    /// Number of images.
-    pub fn len(&self) -> usize {
-        self.rows.labels.len()
-    }
-
-    /// Whether there are no images.
-    pub fn is_empty(&self) -> bool {
-        self.rows.labels.is_empty()
-    }
-
     /// Shape of a model input: channels, height and width.
     pub fn image_shape(&self) -> [usize; 3] {
         [self.channels.len(), self.size[0], self.size[1]]
@@ -237,7 +227,7 @@ mod tests {
     fn pixels_lie_in_0_to_1() {
         let (_folder, recipe) = small();
         let images = recipe.read().unwrap();
-        assert_eq!((images.len(), images.is_empty(), images.image_shape()), (2, false, [1, 2, 3]));
+        assert_eq!((images.rows.labels.len(), images.image_shape()), (2, [1, 2, 3]));
         assert_eq!(
             (&images.rows.labels[..], &images.rows.classes[..]),
             (&[1, 0][..], &["a".to_string(), "b".into()][..])
@@ -298,7 +288,7 @@ mod tests {
     #[test]
     fn the_digits() {
         let images = digits().read().unwrap();
-        assert_eq!(images.len(), 1797);
+        assert_eq!(images.rows.labels.len(), 1797);
         assert_eq!((images.rows.split.train.len(), images.rows.split.test.len()), (1437, 360));
         assert_eq!(images.rows.classes.concat(), "0123456789");
         let all: Vec<usize> = (0..1797).collect();
@@ -310,5 +300,16 @@ mod tests {
         let control = images.shuffled(1);
         assert_eq!(counts(&control.rows.labels, &all, 10), counts(&images.rows.labels, &all, 10));
         assert_ne!(control.rows.labels, images.rows.labels);
+    }
+
+    #[test]
+    fn a_batch_holds_the_pixels_and_the_labels_of_its_rows() {
+        let (_folder, recipe) = small();
+        let images = recipe.read().unwrap();
+        let batch = images.batch(&[1, 0], &Device::default()).unwrap();
+        let pixels: Vec<f32> = batch.inputs.pixels().unwrap().to_data().iter().collect();
+        assert_eq!((pixels, batch.labels), (images.pixel_values(&[1, 0]), vec![0, 1]));
+        assert_eq!(batch.inputs.pixels().unwrap().dims(), [2, 1, 2, 3]);
+        assert!(batch.token_mask.is_empty());
     }
 }

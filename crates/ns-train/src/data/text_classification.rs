@@ -87,7 +87,7 @@ impl TextClassification {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{counts, file, shipped};
+    use super::super::fixtures::{counts, file, shipped, write_tokenizer};
     use super::*;
     use std::collections::BTreeSet;
 
@@ -138,5 +138,20 @@ mod tests {
         assert!((120..300).contains(&kept), "{kept} of 2000");
         assert_eq!(LabelledRows { labels: data.rows.labels.clone(), ..control.rows }, data.rows);
         assert_eq!(control.texts, data.texts);
+    }
+
+    #[test]
+    fn a_batch_reads_the_last_token_before_the_padding() {
+        let (folder, path) = file("a.csv", "text,label\na b c,x\nd,y\n");
+        std::fs::write(folder.path().join("config.json"), "{\"model_type\": \"gpt2\"}").unwrap();
+        write_tokenizer(folder.path());
+        let recipe: TextRecipe =
+            toml::from_str("path = \"\"\nsplit = { seeded = { train_fraction = 1.0, seed = 0 } }").unwrap();
+        let recipe = TextRecipe { path, ..recipe };
+        let batch = recipe.dataset(Some(folder.path())).unwrap().batch(&[1, 0], &Device::default()).unwrap();
+        let ids: Vec<i64> = batch.inputs.tokens().unwrap().to_data().iter().collect();
+        assert_eq!((ids, batch.labels), (vec![5, 0, 0, 2, 3, 4], vec![1, 0]));
+        assert_eq!(batch.token_mask, [true, false, false, false, false, true]);
+        assert!(recipe.dataset(None).err().unwrap().to_string().contains("tokenizer of a model folder"));
     }
 }

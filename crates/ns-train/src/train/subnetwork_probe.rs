@@ -145,3 +145,56 @@ pub fn train_subnetwork(
         l0_max: masked(l0.max),
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::fixtures::{file, write_tokenizer};
+    use crate::train::Trainable;
+    use burn::tensor::Device;
+    use ns_models::{Gpt2, Gpt2Config, Pretrained};
+
+    const RECIPE: &str = r#"
+        model = ""
+        probe_vectors = "mlp_stream_0"
+        epochs = 1
+        checkpoint_every = 1
+        batch_size = 3
+        l0_lambdas = [0.0, 1e3]
+        [data]
+        path = ""
+        split = { seeded = { train_fraction = 0.75, seed = 0 } }
+        classes = ["x", "y"]
+        [circuit_config]
+        mask_method = "hard_concrete"
+        target_layers = ["h.0.mlp.c_fc"]
+        add_l0 = true
+        [circuit_config.mask_hparams]
+        mask_unit = "neuron"
+        mask_init_percentage = 0.7
+    "#;
+
+    #[test]
+    fn a_word_is_read_at_its_last_token_and_the_loss_has_no_l0_term() {
+        let rows = "a b,2,3,x,b\nc d a b,0,3,y,cd\nb b,0,1,x,b\nd,0,1,y,d\n";
+        let (folder, path) = file("a.csv", format!("text,start,end,label,word\n{rows}"));
+        let config =
+            Gpt2Config { vocab_size: 6, n_positions: 4, n_embd: 8, n_layer: 1, n_head: 2, ..Default::default() };
+        Gpt2::init(&config, &Device::default()).unwrap().save(folder.path()).unwrap();
+        write_tokenizer(folder.path());
+        let mut recipe: SubnetworkRecipe = toml::from_str(RECIPE).unwrap();
+        (recipe.model, recipe.data.path) = (folder.path().into(), path);
+        let pool = BaseModelPool::new(&Device::default(), 1);
+        let train = |l0_lambda| {
+            let variant = SubnetworkVariant { l0_lambda: Some(l0_lambda), control: false };
+            let mut training = SubnetworkTraining::from_recipe(&pool, &recipe, variant, 0).unwrap();
+            let batch = training.data().batch(&[0, 1], &Device::default()).unwrap();
+            assert_eq!(batch.token_mask, [false, true, false, false, false, true, false, false]);
+            (training.epoch(0).unwrap(), training.circuit().mask_params())
+        };
+        let ((without, masks), (with, other_masks)) = (train(0.0), train(1e3));
+        assert_eq!(without.loss, with.loss);
+        assert_eq!(with.get("l0_max"), Some(256.0));
+        assert_ne!(masks, other_masks, "the L0 term moves the masks");
+    }
+}
