@@ -112,9 +112,9 @@ impl ProbeRun {
 
     /// Loads the model and the data, and prints what would be trained.
     fn describe(&self, pool: &BaseModelPool) -> anyhow::Result<()> {
-        let training = ProbeTraining::on(pool, &self.recipe, self.seed)
+        let training = ProbeTraining::from_recipe(pool, &self.recipe, self.seed)
             .with_context(|| format!("cannot train the run in `{}`", self.folder.display()))?;
-        let (split, recipe) = (training.split(), &self.recipe);
+        let (split, recipe) = (training.data().split(), &self.recipe);
         say!(
             "{}: {} at {}, {} training and {} test examples, {} epochs of {} steps, {} maskable weights",
             self.folder.display(),
@@ -124,7 +124,7 @@ impl ProbeRun {
             count(split.test.len() as f64),
             recipe.epochs,
             training.steps_per_epoch(),
-            count(training.probe().circuit().l0().max)
+            count(training.circuit().l0().max)
         );
         Ok(())
     }

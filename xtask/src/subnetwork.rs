@@ -38,17 +38,17 @@ impl Subnetwork {
         let variants = recipe.variants();
         if self.run.dry_run {
             for variant in variants {
-                let training = SubnetworkTraining::on(&pool, &recipe, variant, self.run.seed)?;
-                let split = &training.data().split;
+                let training = SubnetworkTraining::from_recipe(&pool, &recipe, variant, self.run.seed)?;
+                let split = training.data().split();
                 say!(
                     "{}: {} classes at {}, {} training and {} test words, {} epochs, {} maskable weights",
                     folder.join(variant.name()).display(),
-                    training.data().classes.len(),
+                    training.data().classes().len(),
                     recipe.probe_vectors,
                     count(split.train.len() as f64),
                     count(split.test.len() as f64),
                     recipe.epochs,
-                    count(training.probe().circuit().l0().max)
+                    count(training.circuit().l0().max)
                 );
             }
             return Ok(());

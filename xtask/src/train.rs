@@ -3,8 +3,8 @@
 use clap::Args;
 use ns_train::figures::count;
 use ns_train::{
-    Interrupt, ModelTraining, Outcome, TaskRecipe, TaskTraining, TrainRecipe, draw_training, load_recipe, train_model,
-    train_task,
+    Interrupt, ModelTraining, Outcome, RowSplit, TaskRecipe, TaskTraining, TrainRecipe, draw_training, load_recipe,
+    train_model, train_task,
 };
 
 use crate::{output::say, run_options::RunOptions};
@@ -34,9 +34,8 @@ impl Train {
         let folder = self.run.folder();
         let device = self.run.backend.device()?;
         if self.run.dry_run {
-            ModelTraining::new(&recipe, self.run.seed, &device)?;
-            let split = recipe.task.split();
-            return describe(&folder, split.train.len(), split.test.len(), recipe.epochs);
+            let training = ModelTraining::from_recipe(&recipe, self.run.seed, &device)?;
+            return describe(&folder, training.data().split(), recipe.epochs);
         }
         let (outcome, metrics) = train_model(&recipe, self.run.seed, &folder, &device, &Interrupt::on_signals())?;
         if let Outcome::Interrupted { epochs_done } = outcome {
@@ -67,9 +66,8 @@ impl Train {
         let folder = self.run.folder();
         let device = self.run.backend.device()?;
         if self.run.dry_run {
-            let training = TaskTraining::new(&recipe, self.run.seed, &device)?;
-            let split = training.data().split();
-            return describe(&folder, split.train.len(), split.test.len(), recipe.epochs);
+            let training = TaskTraining::from_recipe(&recipe, self.run.seed, &device)?;
+            return describe(&folder, training.data().split(), recipe.epochs);
         }
         let Some(report) = train_task(&recipe, self.run.seed, &folder, &device, &Interrupt::on_signals())? else {
             say!("stopped; the same command continues from the checkpoint in {}", folder.display());
@@ -83,8 +81,8 @@ impl Train {
 }
 
 /// Prints what would be trained.
-fn describe(folder: &std::path::Path, train: usize, test: usize, epochs: usize) -> anyhow::Result<()> {
-    let [train, test, epochs] = [train, test, epochs].map(|number| count(number as f64));
+fn describe(folder: &std::path::Path, split: &RowSplit, epochs: usize) -> anyhow::Result<()> {
+    let [train, test, epochs] = [split.train.len(), split.test.len(), epochs].map(|number| count(number as f64));
     say!("{}: {train} training and {test} test examples, {epochs} epochs", folder.display());
     Ok(())
 }

@@ -179,6 +179,21 @@ fn line_suffix(line: Option<usize>) -> String {
 }
 
 impl TrainError {
+    /// A [`TrainError::Setting`].
+    pub(crate) fn setting(setting: &'static str, found: impl ToString, expected: impl Into<String>) -> Self {
+        Self::Setting { setting, found: found.to_string(), expected: expected.into() }
+    }
+
+    /// Returns a [`TrainError::Setting`] unless the setting `holds`.
+    pub(crate) fn check(
+        holds: bool,
+        setting: &'static str,
+        found: impl ToString,
+        expected: impl Into<String>,
+    ) -> Result<(), Self> {
+        if holds { Ok(()) } else { Err(Self::setting(setting, found, expected)) }
+    }
+
     /// Converts an I/O error, for `map_err`.
     pub(crate) fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();

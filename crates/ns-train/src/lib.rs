@@ -28,12 +28,12 @@
 //! Everything is exported at the root of the crate, except the items of [`figures`] and `verify`.
 //!
 //! - `data`: the examples. Modular arithmetic ([`Arithmetic`]), and texts, words and images in files ([`Table`],
-//!   [`TextClassification`], [`WordLabels`], [`LabelledImages`]); splits and batches ([`TaskData`]).
+//!   [`TextClassification`], [`WordLabels`], [`LabelledImages`]); their splits and batches ([`Dataset`]).
 //! - `recipe`: the recipes and how to read them ([`load_recipe`]). [`TrainRecipe`] trains a model on arithmetic,
 //!   [`TaskRecipe`] a model or a circuit on the model's own task, [`ProbeRecipe`] a circuit probe and
 //!   [`SubnetworkRecipe`] subnetwork probes.
-//! - `train`: the epoch loop ([`Learner`]), and one function per recipe that trains in a run folder: [`train_model`],
-//!   [`train_task`], [`train_probe`] and [`train_subnetwork`].
+//! - `train`: the [`Trainer`], which trains any [`Objective`] on any [`Dataset`], and one function per recipe that
+//!   trains in a run folder: [`train_model`], [`train_task`], [`train_probe`] and [`train_subnetwork`].
 //! - `evaluate`: the measurements on a trained circuit: 1-nearest-neighbour accuracy ([`ProbeRow`]), and ablations with
 //!   random controls ([`AblationStudy`], [`ablate_run`]).
 //! - `run`: the run folder ([`Run`]), [`Metrics`], [`Progress`], Ctrl-C ([`Interrupt`]) and parallel runs
@@ -66,8 +66,9 @@ pub mod verify;
 #[cfg(feature = "bench")]
 pub use bench::{ForwardBench, MaskBench, MaskTimes, ProbeBench, ProbeBenchConfig, StepTimes, time_probe_steps};
 pub use data::{
-    Arithmetic, DataRecipe, Examples, ImageRecipe, LabelledImages, Normalization, Operation, RowSplit, Split,
-    SplitRecipe, Table, TaskBatch, TaskData, TextClassification, TextRecipe, Variable, WordLabels, WordRecipe,
+    Arithmetic, ArithmeticData, DataRecipe, Dataset, ImageRecipe, LabelledImages, LabelledRows, Normalization,
+    Operation, RowSplit, SplitRecipe, Table, TextClassification, TextRecipe, Tokenized, Variable, WordLabels,
+    WordRecipe,
 };
 pub use error::TrainError;
 pub use evaluate::{
@@ -78,8 +79,8 @@ pub use exchange::{
     load_circuit, materialize,
 };
 pub use recipe::{
-    EvaluationRecipe, ModelSource, OptimizerRecipe, ProbeRecipe, SubnetworkRecipe, SubnetworkVariant, TaskRecipe,
-    TrainRecipe, load_recipe,
+    EvaluationRecipe, ModelSource, OptimizerRecipe, ProbeRecipe, Schedule, SubnetworkRecipe, SubnetworkVariant,
+    TaskRecipe, TrainRecipe, load_recipe,
 };
 pub use report::{
     CircuitView, Granularity, VisualizerConfig, ablation_table, add_results, circuit_page, circuit_table,
@@ -88,8 +89,10 @@ pub use report::{
 };
 pub use run::{Interrupt, Metrics, Progress, Run, run_parallel};
 pub use train::{
-    BaseModelPool, DEFAULT_ACTIVATION_CACHE_MB, Learner, ModelTraining, Outcome, ProbeReport, ProbeTraining,
-    SubnetworkTraining, TaskReport, TaskTraining, Trainable, train_model, train_probe, train_subnetwork, train_task,
+    BaseModelPool, CircuitProbeObjective, DEFAULT_ACTIVATION_CACHE_MB, Learner, Loss, ModelTraining,
+    NextTokenObjective, Objective, Outcome, ProbeReport, ProbeTraining, SubnetworkProbeObjective, SubnetworkTraining,
+    TaskObjective, TaskReport, TaskTraining, Trainable, Trainer, train_model, train_probe, train_subnetwork,
+    train_task,
 };
 
 /// Runs the example of the README.

@@ -64,7 +64,7 @@ impl CircuitTrain {
 
 /// Loads the model and the data, and prints what would be trained.
 fn describe(recipe: &TaskRecipe, seed: u64, folder: &Path, device: &Device) -> anyhow::Result<()> {
-    let training = TaskTraining::new(recipe, seed, device)?;
+    let training = TaskTraining::from_recipe(recipe, seed, device)?;
     let split = training.data().split();
     say!(
         "{}: {} training and {} test examples, {} epochs, {} maskable weights",

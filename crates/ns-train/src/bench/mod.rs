@@ -10,12 +10,10 @@ use ns_models::{AnyModel, Model, ModelInputs};
 use serde_json::Value;
 
 use crate::error::TrainError;
-use crate::recipe::ProbeRecipe;
 use crate::train::initialize;
-use crate::train::{BaseModelPool, ProbeTraining};
 
 pub use mask::{MaskBench, MaskTimes};
-pub use probe::{ProbeBench, ProbeBenchConfig};
+pub use probe::{ProbeBench, ProbeBenchConfig, time_probe_steps};
 
 /// Times of individual steps.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,35 +33,6 @@ impl StepTimes {
             n => (sorted[n / 2 - 1] + sorted[n / 2]) / 2.0,
         }
     }
-}
-
-/// Trains a circuit probe for `warmup + steps` steps and times the last `steps`. A step builds the batch and runs the
-/// forward pass, the backward pass and the optimiser.
-///
-/// # Errors
-/// Returns errors of [`ProbeTraining::on`] and [`ProbeTraining::step`].
-pub fn time_probe_steps(
-    recipe: &ProbeRecipe,
-    steps: usize,
-    warmup: usize,
-    activation_cache_mb: usize,
-    device: &Device,
-) -> Result<StepTimes, TrainError> {
-    let mut training = ProbeTraining::on(&BaseModelPool::new(device, activation_cache_mb), recipe, 0)?;
-    let per_epoch = training.steps_per_epoch();
-    let mut milliseconds = Vec::with_capacity(steps);
-    let mut batches = Vec::new();
-    for step in 0..warmup + steps {
-        let (epoch, index) = (step / per_epoch, step % per_epoch);
-        if index == 0 {
-            batches = training.batches(epoch);
-        }
-        let start = Instant::now();
-        training.step(epoch, index, &batches[index])?;
-        milliseconds.push(start.elapsed().as_secs_f64() * 1e3);
-    }
-    milliseconds.drain(..warmup);
-    Ok(StepTimes { milliseconds })
 }
 
 /// Times plain forward passes of a model with random weights on one batch.

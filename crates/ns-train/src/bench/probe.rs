@@ -1,17 +1,19 @@
-//! Timing of circuit-probe training steps on a model with random weights.
+//! Timing of circuit-probe training steps.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
-use ns_circuit::{CircuitConfig, rng};
+use ns_circuit::CircuitConfig;
 use ns_models::{AnyTransformer, ModelInputs};
 use ns_probe::{ActivationCache, CircuitProbe, CircuitProbeConfig, ProbeBatch, ProbeLoss, ResidualUpdateModelConfig};
 use serde_json::Value;
 
+use super::StepTimes;
+use crate::data::{Dataset, LabelledRows, RowSplit};
 use crate::error::TrainError;
-use crate::recipe::OptimizerRecipe;
-use crate::train::initialize;
+use crate::recipe::{OptimizerRecipe, ProbeRecipe, Schedule};
+use crate::train::{BaseModelPool, CircuitProbeObjective, ProbeTraining, Trainer, initialize};
 
 const SEED: u64 = 0;
 /// Number of classes: singular and plural.
@@ -36,15 +38,53 @@ pub struct ProbeBenchConfig {
     pub activation_cache_mb: usize,
 }
 
-/// Times training steps of a circuit probe on synthetic sequences.
-pub struct ProbeBench {
-    config: ProbeBenchConfig,
-    probe: CircuitProbe<AnyTransformer>,
-    optimizer: ModuleOptimizer,
-    recipe: OptimizerRecipe,
-    activations: ActivationCache,
+/// Synthetic sequences of tokens. Token ids, read token and label depend only on the index of the sequence.
+struct Sequences {
+    rows: LabelledRows,
+    seq: usize,
     vocab: usize,
+}
+
+impl Sequences {
+    fn new(config: &ProbeBenchConfig) -> Self {
+        let (seq, train) = (config.seq, 0..config.batch * config.steps_per_epoch);
+        let labels = train.clone().map(|row| row / seq % CLASSES).collect();
+        let split = RowSplit { train: train.collect(), test: Vec::new() };
+        Self {
+            rows: LabelledRows { labels, classes: Vec::new(), n_answers: CLASSES, split },
+            seq,
+            vocab: config.model["vocab_size"].as_u64().unwrap_or(1) as usize,
+        }
+    }
+}
+
+impl Dataset for Sequences {
+    fn rows(&self) -> &LabelledRows {
+        &self.rows
+    }
+
+    fn batch(&self, rows: &[usize], device: &Device) -> Result<ProbeBatch, TrainError> {
+        let (seq, vocab) = (self.seq, self.vocab);
+        let tokens = |row: &usize| (row * seq..(row + 1) * seq).map(move |index| (index * 7919 % vocab) as i64);
+        let ids: Vec<i64> = rows.iter().flat_map(tokens).collect();
+        let token_mask = |row: &usize| {
+            let read = row * 5 % seq;
+            (0..seq).map(move |token| token == read)
+        };
+        Ok(ProbeBatch {
+            inputs: ModelInputs::new(Tensor::from_data(TensorData::new(ids, [rows.len(), seq]), device)),
+            token_mask: rows.iter().flat_map(token_mask).collect(),
+            labels: self.labels(rows),
+        })
+    }
+}
+
+/// Times training steps of a circuit probe, on synthetic sequences or on the data of a recipe.
+pub struct ProbeBench {
+    trainer: ProbeTraining,
     device: Device,
+    /// The batches of the current epoch.
+    batches: Vec<Vec<usize>>,
     step: usize,
 }
 
@@ -57,17 +97,29 @@ impl ProbeBench {
     pub fn new(config: ProbeBenchConfig, device: &Device) -> Result<Self, TrainError> {
         let device = device.clone().autodiff();
         let model = initialize(AnyTransformer::init(&config.model, &device)?, SEED);
+        let data = Sequences::new(&config);
+        let schedule = Schedule {
+            epochs: 1,
+            evaluate_every: 1,
+            checkpoint_every: 1,
+            batch_size: Some(config.batch),
+            micro_batch: None,
+            final_temperature: 1.0,
+            optimizer: OptimizerRecipe::default(),
+        };
+        let activations = ActivationCache::with_megabytes(config.activation_cache_mb);
         let probe_config = CircuitProbeConfig {
-            probe_vectors: config.probe_vectors.clone(),
-            circuit_config: config.circuit_config.clone(),
             resid_config: ResidualUpdateModelConfig::from_site(config.probe_vectors.parse()?)?,
+            probe_vectors: config.probe_vectors,
+            circuit_config: config.circuit_config,
             loss: ProbeLoss::Contrastive,
         };
-        let probe = CircuitProbe::new(probe_config, model)?;
-        let (recipe, activations) =
-            (OptimizerRecipe::default(), ActivationCache::with_megabytes(config.activation_cache_mb));
-        let vocab = config.model["vocab_size"].as_u64().unwrap_or(1) as usize;
-        Ok(Self { optimizer: recipe.init(), config, probe, recipe, activations, vocab, device, step: 0 })
+        let (probe, objective) = (CircuitProbe::new(probe_config, model)?, CircuitProbeObjective { activations });
+        Ok(Self::from_trainer(Trainer::new(objective, probe, Arc::new(data), schedule, SEED, device.clone()), device))
+    }
+
+    fn from_trainer(trainer: ProbeTraining, device: Device) -> Self {
+        Self { trainer, device, batches: Vec::new(), step: 0 }
     }
 
     /// Trains the next step and returns its time in milliseconds. A step builds the batch, gets the frozen activations,
@@ -79,44 +131,34 @@ impl ProbeBench {
     /// # Panics
     /// Panics if the device fails during the step, e.g. if it runs out of memory.
     pub fn step(&mut self) -> Result<f64, TrainError> {
-        let (epoch, index) = (self.step / self.config.steps_per_epoch, self.step % self.config.steps_per_epoch);
+        let per_epoch = self.trainer.steps_per_epoch();
+        let (epoch, index) = (self.step / per_epoch, self.step % per_epoch);
         self.step += 1;
+        if index == 0 {
+            self.batches = self.trainer.batches(epoch);
+        }
         let start = Instant::now();
-        self.probe.circuit().begin_step(epoch as u64, index as u64);
-        let examples = self.examples(epoch, index);
-        let batch = self.batch(&examples);
-        let frozen = self.probe.cached_activations(&mut self.activations, &examples, &batch)?;
-        let output = self.probe.forward_from(&frozen, &batch)?;
-        let gradients = GradientsParams::from_grads(output.loss.backward(), &self.probe);
-        self.probe = self.optimizer.step(self.recipe.learning_rate_at(epoch), self.probe.clone(), gradients);
+        self.trainer.step(epoch, index, &self.batches[index])?;
         self.device.sync().unwrap_or_else(|error| panic!("the device failed during a step: {error}"));
         Ok(start.elapsed().as_secs_f64() * 1e3)
     }
+}
 
-    /// Indices of the sequences of a step. The order is shuffled in each epoch.
-    fn examples(&self, epoch: usize, index: usize) -> Vec<usize> {
-        let (batch, mut stream) = (self.config.batch, rng::stream(SEED, "shuffle", epoch as u64, 0));
-        let order = rng::permutation(&mut stream, batch * self.config.steps_per_epoch);
-        order[index * batch..(index + 1) * batch].to_vec()
-    }
-
-    /// Builds the batch of some sequences. Token ids, selected token and label depend only on the index of the
-    /// sequence.
-    fn batch(&self, examples: &[usize]) -> ProbeBatch {
-        let (seq, vocab) = (self.config.seq, self.vocab);
-        let tokens = |example: &usize| {
-            let first = example * seq;
-            (first..first + seq).map(move |index| (index * 7919 % vocab) as i64)
-        };
-        let ids: Vec<i64> = examples.iter().flat_map(tokens).collect();
-        let token_mask = |example: &usize| {
-            let selected = example * 5 % seq;
-            (0..seq).map(move |token| token == selected)
-        };
-        ProbeBatch {
-            inputs: ModelInputs::new(Tensor::from_data(TensorData::new(ids, [examples.len(), seq]), &self.device)),
-            token_mask: examples.iter().flat_map(token_mask).collect(),
-            labels: examples.iter().map(|example| (example / seq % CLASSES) as i64).collect(),
-        }
-    }
+/// Trains the circuit probe of a recipe for `warmup + steps` steps and times the last `steps` as [`ProbeBench::step`]
+/// does.
+///
+/// # Errors
+/// Returns errors of [`ProbeTraining::from_recipe`] and [`ProbeBench::step`].
+pub fn time_probe_steps(
+    recipe: &ProbeRecipe,
+    steps: usize,
+    warmup: usize,
+    activation_cache_mb: usize,
+    device: &Device,
+) -> Result<StepTimes, TrainError> {
+    let training = ProbeTraining::from_recipe(&BaseModelPool::new(device, activation_cache_mb), recipe, SEED)?;
+    let mut bench = ProbeBench::from_trainer(training, device.clone());
+    let mut milliseconds = (0..warmup + steps).map(|_| bench.step()).collect::<Result<Vec<_>, _>>()?;
+    milliseconds.drain(..warmup);
+    Ok(StepTimes { milliseconds })
 }

@@ -1,12 +1,15 @@
 //! Modular arithmetic: examples are the pairs `(a, b)` below a modulus, written as tokens `a b =`; the model predicts
 //! the result as the next token.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use std::path::Path;
+
+use burn::tensor::{Device, Tensor, TensorData};
 use ns_circuit::rng;
 use ns_models::ModelInputs;
 use ns_probe::ProbeBatch;
 use serde::{Deserialize, Serialize};
 
+use super::{Dataset, LabelledRows, RowSplit};
 use crate::error::TrainError;
 
 /// Number of tokens of an example: `a`, `b`, `=`.
@@ -50,20 +53,12 @@ pub enum Variable {
     AMinusB,
 }
 
-/// The training and test split of the pairs.
+/// The examples of a task: all pairs, training pairs first.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Split {
-    /// Pairs for training.
-    pub train: Examples,
-    /// All other pairs.
-    pub test: Examples,
-}
-
-/// A list of pairs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Examples {
-    /// The pairs `(a, b)`.
-    pub pairs: Vec<(usize, usize)>,
+pub struct ArithmeticData {
+    modulus: usize,
+    pairs: Vec<(usize, usize)>,
+    rows: LabelledRows,
 }
 
 impl Arithmetic {
@@ -72,31 +67,9 @@ impl Arithmetic {
     /// # Errors
     /// Returns [`TrainError::Setting`] for a value out of range.
     pub fn validate(&self) -> Result<(), TrainError> {
-        if self.modulus < 2 {
-            return Err(TrainError::Setting {
-                setting: "task.modulus",
-                found: self.modulus.to_string(),
-                expected: "it must be at least 2".into(),
-            });
-        }
-        if !(self.train_fraction > 0.0 && self.train_fraction <= 1.0) {
-            return Err(TrainError::Setting {
-                setting: "task.train_fraction",
-                found: self.train_fraction.to_string(),
-                expected: "it must be in (0, 1]".into(),
-            });
-        }
-        Ok(())
-    }
-
-    /// A batch for a probe, which selects the last token of each example. The labels are the values of `variable`.
-    pub fn probe_batch(&self, variable: Variable, examples: &Examples, device: &Device) -> ProbeBatch {
-        let context = self.context();
-        ProbeBatch {
-            inputs: self.inputs(examples, device),
-            token_mask: (0..examples.len() * context).map(|token| token % context == context - 1).collect(),
-            labels: self.labels(variable, examples),
-        }
+        TrainError::check(self.modulus >= 2, "task.modulus", self.modulus, "it must be at least 2")?;
+        let holds = self.train_fraction > 0.0 && self.train_fraction <= 1.0;
+        TrainError::check(holds, "task.train_fraction", self.train_fraction, "it must be in (0, 1]")
     }
 
     /// Vocabulary size that a model of this task needs.
@@ -104,78 +77,60 @@ impl Arithmetic {
         self.modulus + 1
     }
 
-    /// Number of positions that a model of this task needs.
-    pub fn context(&self) -> usize {
-        CONTEXT
+    /// Returns the task: it has no path to resolve.
+    pub(super) fn resolve(self, _recipe: &Path) -> Self {
+        self
     }
 
-    /// Shuffles all pairs with the split seed, and splits them.
-    pub fn split(&self) -> Split {
+    /// The examples with the answer of the task as their label.
+    pub(super) fn dataset(&self, _model_folder: Option<&Path>) -> Result<ArithmeticData, TrainError> {
+        self.read(None)
+    }
+
+    /// Shuffles all pairs with the split seed, and splits them. The label of a pair is the value of a variable, or for
+    /// `None` the answer of the task.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Self::validate`].
+    pub fn read(&self, variable: Option<Variable>) -> Result<ArithmeticData, TrainError> {
+        self.validate()?;
         let p = self.modulus;
         let mut pairs: Vec<_> = (0..p).flat_map(|a| (0..p).map(move |b| (a, b))).collect();
         rng::shuffle(&mut rng::stream(self.split_seed, "split", 0, 0), &mut pairs);
-        let test = pairs.split_off((pairs.len() as f64 * self.train_fraction) as usize);
-        Split { train: Examples { pairs }, test: Examples { pairs: test } }
+        let n_train = (pairs.len() as f64 * self.train_fraction) as usize;
+        let split = RowSplit { train: (0..n_train).collect(), test: (n_train..pairs.len()).collect() };
+        let labels = pairs.iter().map(|pair| self.value(variable, *pair)).collect();
+        let rows = LabelledRows { labels, classes: Vec::new(), n_answers: p, split };
+        Ok(ArithmeticData { modulus: p, pairs, rows })
     }
 
-    /// The correct results of the operation.
-    pub fn answers(&self, examples: &Examples) -> Vec<usize> {
+    /// The value of a variable, or for `None` the result of the operation.
+    pub fn value(&self, variable: Option<Variable>, (a, b): (usize, usize)) -> usize {
         let p = self.modulus;
-        let answer = |(a, b): (usize, usize)| match self.operation {
-            Operation::SquareDifference => (a * a + p * p - b * b) % p,
-            Operation::Sum => (a + b) % p,
-        };
-        examples.pairs.iter().copied().map(answer).collect()
-    }
-
-    /// The values of a variable.
-    pub fn labels(&self, variable: Variable, examples: &Examples) -> Vec<i64> {
-        let p = self.modulus;
-        let value = |(a, b): (usize, usize)| match variable {
-            Variable::A2 => a * a % p,
-            Variable::MinusB2 => (p - b * b % p) % p,
-            Variable::APlusB => (a + b) % p,
-            Variable::AMinusB => (a + p - b) % p,
-        };
-        examples.pairs.iter().map(|pair| value(*pair) as i64).collect()
-    }
-
-    /// Index of each pair in the list of all pairs: `a · modulus + b`.
-    pub fn places(&self, examples: &Examples) -> Vec<usize> {
-        examples.pairs.iter().map(|(a, b)| a * self.modulus + b).collect()
-    }
-
-    /// The model inputs: token ids `a b =`, `[n, 3]`.
-    pub fn inputs(&self, examples: &Examples, device: &Device) -> ModelInputs {
-        let equals = self.modulus as i64;
-        let ids: Vec<i64> = examples.pairs.iter().flat_map(|(a, b)| [*a as i64, *b as i64, equals]).collect();
-        ModelInputs::new(Tensor::from_data(TensorData::new(ids, [examples.len(), CONTEXT]), device))
-    }
-
-    /// The correct results of the operation as a tensor, `[n]`.
-    pub fn answer_tensor(&self, examples: &Examples, device: &Device) -> Tensor<1, Int> {
-        let answers: Vec<i64> = self.answers(examples).into_iter().map(|answer| answer as i64).collect();
-        Tensor::from_data(TensorData::new(answers, [examples.len()]), device)
+        match (variable, self.operation) {
+            (None, Operation::SquareDifference) => (a * a + p * p - b * b) % p,
+            (None, Operation::Sum) | (Some(Variable::APlusB), _) => (a + b) % p,
+            (Some(Variable::A2), _) => a * a % p,
+            (Some(Variable::MinusB2), _) => (p - b * b % p) % p,
+            (Some(Variable::AMinusB), _) => (a + p - b) % p,
+        }
     }
 }
 
-impl Examples {
-    /// Number of pairs.
-    pub fn len(&self) -> usize {
-        self.pairs.len()
+impl Dataset for ArithmeticData {
+    fn rows(&self) -> &LabelledRows {
+        &self.rows
     }
 
-    /// Whether there are no pairs.
-    pub fn is_empty(&self) -> bool {
-        self.pairs.is_empty()
-    }
-
-    /// The pairs at these indices.
-    ///
-    /// # Panics
-    /// Panics if an index is out of range.
-    pub fn select(&self, indices: &[usize]) -> Self {
-        Self { pairs: indices.iter().map(|index| self.pairs[*index]).collect() }
+    /// Token ids `a b =`, `[rows, 3]`. The last token is read.
+    fn batch(&self, rows: &[usize], device: &Device) -> Result<ProbeBatch, TrainError> {
+        let tokens = |row: &usize| [self.pairs[*row].0, self.pairs[*row].1, self.modulus];
+        let ids: Vec<i64> = rows.iter().flat_map(tokens).map(|token| token as i64).collect();
+        Ok(ProbeBatch {
+            inputs: ModelInputs::new(Tensor::from_data(TensorData::new(ids, [rows.len(), CONTEXT]), device)),
+            token_mask: [false, false, true].repeat(rows.len()),
+            labels: self.labels(rows),
+        })
     }
 }
 
@@ -200,21 +155,33 @@ mod tests {
 
     #[test]
     fn the_split_has_every_pair_once() {
-        let Split { train, test } = TASK.split();
+        let data = TASK.read(None).unwrap();
+        let RowSplit { train, test } = data.split();
         assert_eq!((train.len(), test.len()), (7661, 5108));
-        let all: BTreeSet<_> = train.pairs.iter().chain(&test.pairs).collect();
-        assert_eq!(all.len(), 113 * 113);
-        assert_eq!(TASK.split().train, train);
-        assert_ne!(Arithmetic { split_seed: 1, ..TASK }.split().train, train);
+        assert_eq!([&train[..], test].concat(), (0..113 * 113).collect::<Vec<_>>());
+        assert_eq!(data.pairs.iter().collect::<BTreeSet<_>>().len(), 113 * 113);
+        assert_eq!(TASK.read(None).unwrap(), data);
+        assert_ne!(Arithmetic { split_seed: 1, ..TASK }.read(None).unwrap().pairs, data.pairs);
     }
 
     #[test]
     fn answers_and_variables() {
-        let examples = Examples { pairs: vec![(3, 5), (0, 0), (112, 1)] };
-        assert_eq!(TASK.answers(&examples), [97, 0, 0]);
-        assert_eq!(TASK.labels(Variable::A2, &examples), [9, 0, 1]);
-        assert_eq!(TASK.labels(Variable::MinusB2, &examples), [88, 0, 112]);
-        assert_eq!(TASK.labels(Variable::APlusB, &examples), [8, 0, 0]);
-        assert_eq!(TASK.labels(Variable::AMinusB, &examples), [111, 0, 111]);
+        let values = |variable| [(3, 5), (0, 0), (112, 1)].map(|pair| TASK.value(variable, pair));
+        assert_eq!(values(None), [97, 0, 0]);
+        assert_eq!(values(Some(Variable::A2)), [9, 0, 1]);
+        assert_eq!(values(Some(Variable::MinusB2)), [88, 0, 112]);
+        assert_eq!(values(Some(Variable::APlusB)), [8, 0, 0]);
+        assert_eq!(values(Some(Variable::AMinusB)), [111, 0, 111]);
+    }
+
+    #[test]
+    fn a_batch_reads_the_last_token() {
+        let data = TASK.read(Some(Variable::APlusB)).unwrap();
+        let batch = data.batch(&[7, 0], &Device::default()).unwrap();
+        let ids = batch.inputs.tokens().unwrap().to_data().iter::<i64>().collect::<Vec<_>>();
+        let [(a, b), (c, d)] = [data.pairs[7], data.pairs[0]].map(|(a, b)| (a as i64, b as i64));
+        assert_eq!(ids, [a, b, 113, c, d, 113]);
+        assert_eq!(batch.token_mask, [false, false, true, false, false, true]);
+        assert_eq!(batch.labels, [(a + b) % 113, (c + d) % 113]);
     }
 }

@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::{Device, Tensor, TensorData};
+use ns_models::ModelInputs;
+use ns_probe::ProbeBatch;
 use serde::{Deserialize, Serialize};
 
-use super::{RowSplit, SplitRecipe, Table, classes::read_labels, label_column, relative_to, shuffled};
+use super::{Dataset, LabelledRows, SplitRecipe, Table, label_column, relative_to, shuffled};
 use crate::error::TrainError;
 
 /// Recipe of a data set of classified grey images: where the images are, and how they become inputs of a model.
@@ -60,12 +63,8 @@ fn one() -> usize {
 /// Grey images with one class each, in the size of the file. [`LabelledImages::pixel_values`] enlarges them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LabelledImages {
-    /// Class index of each image.
-    pub labels: Vec<usize>,
-    /// Names of the classes, in the order of their indices.
-    pub classes: Vec<String>,
-    /// Indices of the training and test images.
-    pub split: RowSplit,
+    /// Class, and side of the split, of each image.
+    pub rows: LabelledRows,
     /// Grey values between 0 and 1, `[n, height, width]` in the size of the file.
     grey: Vec<f32>,
     /// Height and width of the images in the file.
@@ -87,29 +86,20 @@ impl ImageRecipe {
     /// # Errors
     /// Returns [`TrainError::Setting`] for a value out of range.
     pub fn validate(&self) -> Result<(), TrainError> {
-        let setting = |setting, found: String, expected: &str| {
-            Err(TrainError::Setting { setting, found, expected: expected.into() })
-        };
-        if self.shape.contains(&0) {
-            return setting("shape", format!("{:?}", self.shape), "an image needs at least one pixel");
-        }
-        if let Some(size) = self.size.filter(|size| size[0] < self.shape[0] || size[1] < self.shape[1]) {
-            return setting("size", format!("{size:?}"), "images can only be enlarged: it must be at least `shape`");
-        }
-        if !(self.maximum > 0.0 && self.maximum.is_finite()) {
-            return setting("maximum", self.maximum.to_string(), "it must be positive and finite");
-        }
-        if self.channels == 0 {
-            return setting("channels", "0".into(), "it must be at least 1");
-        }
-        let Some(Normalization { mean, std }) = &self.normalization else {
-            return self.split.validate();
-        };
-        if mean.len() != self.channels || mean.iter().any(|mean| !mean.is_finite()) {
-            return setting("normalization.mean", format!("{mean:?}"), "it must hold one finite number per channel");
-        }
-        if std.len() != self.channels || std.iter().any(|std| !(*std > 0.0 && std.is_finite())) {
-            return setting("normalization.std", format!("{std:?}"), "it must hold one positive number per channel");
+        let check = TrainError::check;
+        let [height, width] = self.shape;
+        check(height > 0 && width > 0, "shape", format!("{:?}", self.shape), "an image needs at least one pixel")?;
+        let size = self.size.unwrap_or(self.shape);
+        let expected = "images can only be enlarged: it must be at least `shape`";
+        check(size[0] >= height && size[1] >= width, "size", format!("{size:?}"), expected)?;
+        let positive = self.maximum > 0.0 && self.maximum.is_finite();
+        check(positive, "maximum", self.maximum.to_string(), "it must be positive and finite")?;
+        check(self.channels > 0, "channels", self.channels.to_string(), "it must be at least 1")?;
+        if let Some(Normalization { mean, std }) = &self.normalization {
+            let finite = mean.len() == self.channels && mean.iter().all(|mean| mean.is_finite());
+            check(finite, "normalization.mean", format!("{mean:?}"), "it must hold one finite number per channel")?;
+            let positive = std.len() == self.channels && std.iter().all(|std| *std > 0.0 && std.is_finite());
+            check(positive, "normalization.std", format!("{std:?}"), "it must hold one positive number per channel")?;
         }
         self.split.validate()
     }
@@ -123,14 +113,18 @@ impl ImageRecipe {
     pub fn read(&self) -> Result<LabelledImages, TrainError> {
         self.validate()?;
         let table = Table::read(&self.path)?;
-        let split = self.split.split(&table)?;
-        let (labels, classes) = read_labels(&table, &self.label, self.classes.as_deref(), &split)?;
+        let rows = LabelledRows::read(&table, &self.label, self.classes.as_deref(), &self.split)?;
         let channels = match &self.normalization {
             Some(Normalization { mean, std }) => mean.iter().copied().zip(std.iter().copied()).collect(),
             None => vec![(0.0, 1.0); self.channels],
         };
         let (shape, size) = (self.shape, self.size.unwrap_or(self.shape));
-        Ok(LabelledImages { labels, classes, split, grey: self.grey(&table)?, shape, size, channels })
+        Ok(LabelledImages { rows, grey: self.grey(&table)?, shape, size, channels })
+    }
+
+    /// The images. Their size does not depend on the model.
+    pub(super) fn dataset(&self, _model_folder: Option<&Path>) -> Result<LabelledImages, TrainError> {
+        self.read()
     }
 
     /// Reads the grey values, `[n, height, width]`.
@@ -150,17 +144,24 @@ impl ImageRecipe {
     }
 }
 
+impl Dataset for LabelledImages {
+    fn rows(&self) -> &LabelledRows {
+        &self.rows
+    }
+
+    /// The images as model inputs, `[rows, channels, height, width]`. The token mask is empty.
+    fn batch(&self, rows: &[usize], device: &Device) -> Result<ProbeBatch, TrainError> {
+        let [channels, height, width] = self.image_shape();
+        let values = TensorData::new(self.pixel_values(rows), [rows.len(), channels, height, width]);
+        Ok(ProbeBatch {
+            inputs: ModelInputs::images(Tensor::from_data(values, device)),
+            token_mask: Vec::new(),
+            labels: self.labels(rows),
+        })
+    }
+}
+
 impl LabelledImages {
-    /// Number of images.
-    pub fn len(&self) -> usize {
-        self.labels.len()
-    }
-
-    /// Whether there are no images.
-    pub fn is_empty(&self) -> bool {
-        self.labels.is_empty()
-    }
-
     /// Shape of a model input: channels, height and width.
     pub fn image_shape(&self) -> [usize; 3] {
         [self.channels.len(), self.size[0], self.size[1]]
@@ -187,7 +188,7 @@ impl LabelledImages {
 
     /// A control data set: the labels are permuted among the training images, and among the test images.
     pub fn shuffled(&self, seed: u64) -> Self {
-        Self { labels: shuffled::permuted(&self.labels, &self.split, seed), ..self.clone() }
+        Self { rows: shuffled::permuted(&self.rows, seed), ..self.clone() }
     }
 
     /// Number of pixels of an image in the file.
@@ -226,8 +227,11 @@ mod tests {
     fn pixels_lie_in_0_to_1() {
         let (_folder, recipe) = small();
         let images = recipe.read().unwrap();
-        assert_eq!((images.len(), images.is_empty(), images.image_shape()), (2, false, [1, 2, 3]));
-        assert_eq!((&images.labels[..], &images.classes[..]), (&[1, 0][..], &["a".to_string(), "b".into()][..]));
+        assert_eq!((images.rows.labels.len(), images.image_shape()), (2, [1, 2, 3]));
+        assert_eq!(
+            (&images.rows.labels[..], &images.rows.classes[..]),
+            (&[1, 0][..], &["a".to_string(), "b".into()][..])
+        );
         assert_eq!(images.pixel_values(&[1]), [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]);
         assert_eq!(images.pixel_values(&[1, 0])[6..], [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]);
     }
@@ -284,17 +288,28 @@ mod tests {
     #[test]
     fn the_digits() {
         let images = digits().read().unwrap();
-        assert_eq!(images.len(), 1797);
-        assert_eq!((images.split.train.len(), images.split.test.len()), (1437, 360));
-        assert_eq!(images.classes.concat(), "0123456789");
+        assert_eq!(images.rows.labels.len(), 1797);
+        assert_eq!((images.rows.split.train.len(), images.rows.split.test.len()), (1437, 360));
+        assert_eq!(images.rows.classes.concat(), "0123456789");
         let all: Vec<usize> = (0..1797).collect();
-        assert_eq!(counts(&images.labels, &all, 10), [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
+        assert_eq!(counts(&images.rows.labels, &all, 10), [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]);
         let pixels = images.pixel_values(&all);
         assert_eq!(pixels.len(), 1797 * 64);
         assert!(pixels.iter().all(|pixel| (0.0..=1.0).contains(pixel)));
         assert_eq!(pixels[..8], [0.0, 0.0, 5.0, 13.0, 9.0, 1.0, 0.0, 0.0].map(|pixel| pixel / 16.0));
         let control = images.shuffled(1);
-        assert_eq!(counts(&control.labels, &all, 10), counts(&images.labels, &all, 10));
-        assert_ne!(control.labels, images.labels);
+        assert_eq!(counts(&control.rows.labels, &all, 10), counts(&images.rows.labels, &all, 10));
+        assert_ne!(control.rows.labels, images.rows.labels);
+    }
+
+    #[test]
+    fn a_batch_holds_the_pixels_and_the_labels_of_its_rows() {
+        let (_folder, recipe) = small();
+        let images = recipe.read().unwrap();
+        let batch = images.batch(&[1, 0], &Device::default()).unwrap();
+        let pixels: Vec<f32> = batch.inputs.pixels().unwrap().to_data().iter().collect();
+        assert_eq!((pixels, batch.labels), (images.pixel_values(&[1, 0]), vec![0, 1]));
+        assert_eq!(batch.inputs.pixels().unwrap().dims(), [2, 1, 2, 3]);
+        assert!(batch.token_mask.is_empty());
     }
 }

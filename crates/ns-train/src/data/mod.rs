@@ -1,25 +1,27 @@
 //! The data that models and probes are trained on: modular arithmetic, and texts, words and images in tables. Data sets
 //! are in host memory; only batches are on the device.
 
-mod arithmetic;
-mod next_token;
+mod dataset;
+mod recipe;
 
-mod classes;
+mod labelled_rows;
 mod shuffled;
 mod split;
 mod table;
 
+mod arithmetic;
 mod images;
-mod task_data;
 mod text_classification;
 mod word_labels;
 
-pub use arithmetic::{Arithmetic, Examples, Operation, Split, Variable};
+pub use arithmetic::{Arithmetic, ArithmeticData, Operation, Variable};
+pub(crate) use dataset::label_tensor;
+pub use dataset::{Dataset, Tokenized};
 pub use images::{ImageRecipe, LabelledImages, Normalization};
-pub(crate) use next_token::{last_logits, last_logits_after};
+pub use labelled_rows::LabelledRows;
+pub use recipe::DataRecipe;
 pub use split::{RowSplit, SplitRecipe};
 pub use table::Table;
-pub use task_data::{DataRecipe, TaskBatch, TaskData};
 pub use text_classification::{TextClassification, TextRecipe};
 pub use word_labels::{WordLabels, WordRecipe};
 
@@ -40,8 +42,23 @@ fn label_column() -> String {
 
 /// Helpers for the tests of this module.
 #[cfg(test)]
-mod fixtures {
-    use std::path::PathBuf;
+pub(crate) mod fixtures {
+    use std::path::{Path, PathBuf};
+
+    use serde_json::json;
+
+    /// Writes a tokenizer that splits at white space, pads on the right and knows the words `a` to `d`.
+    pub(crate) fn write_tokenizer(folder: &Path) {
+        let vocab = json!({ "[PAD]": 0, "[UNK]": 1, "a": 2, "b": 3, "c": 4, "d": 5 });
+        let tokenizer = json!({
+            "version": "1.0", "added_tokens": [], "pre_tokenizer": { "type": "Whitespace" },
+            "model": { "type": "WordLevel", "vocab": vocab, "unk_token": "[UNK]" },
+        });
+        let files = [("tokenizer.json", tokenizer), ("tokenizer_config.json", json!({ "pad_token": "[PAD]" }))];
+        for (name, file) in files {
+            std::fs::write(folder.join(name), file.to_string()).unwrap();
+        }
+    }
 
     /// Path of a file in the `models` folder of the workspace.
     pub(super) fn shipped(path: &str) -> PathBuf {
@@ -49,7 +66,7 @@ mod fixtures {
     }
 
     /// Writes a file to a temporary folder. The file is deleted when the returned folder is dropped.
-    pub(super) fn file(name: &str, contents: impl AsRef<[u8]>) -> (tempfile::TempDir, PathBuf) {
+    pub(crate) fn file(name: &str, contents: impl AsRef<[u8]>) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, contents).unwrap();

@@ -36,16 +36,9 @@ impl SplitRecipe {
     /// # Errors
     /// Returns [`TrainError::Setting`] if it is not in (0, 1].
     pub fn validate(&self) -> Result<(), TrainError> {
-        match self {
-            Self::Seeded { train_fraction, .. } if !(*train_fraction > 0.0 && *train_fraction <= 1.0) => {
-                Err(TrainError::Setting {
-                    setting: "split.seeded.train_fraction",
-                    found: train_fraction.to_string(),
-                    expected: "it must be in (0, 1]".into(),
-                })
-            }
-            _ => Ok(()),
-        }
+        let Self::Seeded { train_fraction, .. } = self else { return Ok(()) };
+        let holds = *train_fraction > 0.0 && *train_fraction <= 1.0;
+        TrainError::check(holds, "split.seeded.train_fraction", train_fraction, "it must be in (0, 1]")
     }
 
     /// Splits the rows of a table. The indices are in the order of the file for [`SplitRecipe::Column`], and in random

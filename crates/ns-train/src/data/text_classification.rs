@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
+use ns_probe::ProbeBatch;
 use serde::{Deserialize, Serialize};
 
-use super::{RowSplit, SplitRecipe, Table, classes::read_labels, label_column, relative_to, shuffled, text_column};
+use super::dataset::{Dataset, Tokenized};
+use super::{LabelledRows, SplitRecipe, Table, label_column, relative_to, shuffled, text_column};
 use crate::error::TrainError;
 
 /// Recipe of a data set of classified texts.
@@ -31,12 +34,8 @@ pub struct TextRecipe {
 pub struct TextClassification {
     /// The texts.
     pub texts: Vec<String>,
-    /// Class index of each text.
-    pub labels: Vec<usize>,
-    /// Names of the classes, in the order of their indices.
-    pub classes: Vec<String>,
-    /// Indices of the training and test texts.
-    pub split: RowSplit,
+    /// Class, and side of the split, of each text.
+    pub rows: LabelledRows,
 }
 
 impl TextRecipe {
@@ -52,23 +51,43 @@ impl TextRecipe {
     /// without training rows, and the errors of [`Table::read`], [`Table::column`] and [`SplitRecipe::split`].
     pub fn read(&self) -> Result<TextClassification, TrainError> {
         let table = Table::read(&self.path)?;
-        let split = self.split.split(&table)?;
-        let (labels, classes) = read_labels(&table, &self.label, self.classes.as_deref(), &split)?;
+        let rows = LabelledRows::read(&table, &self.label, self.classes.as_deref(), &self.split)?;
         let texts = table.column(&self.text)?.into_iter().map(Into::into).collect();
-        Ok(TextClassification { texts, labels, classes, split })
+        Ok(TextClassification { texts, rows })
+    }
+
+    /// The texts with the tokenizer of the model in `model_folder`.
+    pub(super) fn dataset(&self, model_folder: Option<&Path>) -> Result<Tokenized<TextClassification>, TrainError> {
+        let expected = "texts need the tokenizer of a model folder";
+        let folder = model_folder.ok_or_else(|| TrainError::setting("model", "a configuration", expected))?;
+        Tokenized::new(self.read()?, folder)
+    }
+}
+
+impl Dataset for Tokenized<TextClassification> {
+    fn rows(&self) -> &LabelledRows {
+        &self.data.rows
+    }
+
+    /// The texts, padded to the longest. The last token of each text, special tokens included, is read.
+    fn batch(&self, rows: &[usize], device: &Device) -> Result<ProbeBatch, TrainError> {
+        let texts: Vec<&str> = rows.iter().map(|row| self.data.texts[*row].as_str()).collect();
+        self.encode(&texts, self.labels(rows), device, |batch, sequence| {
+            Ok(batch.rows()[sequence].tokens().iter().rposition(|token| !token.padding).unwrap_or_default())
+        })
     }
 }
 
 impl TextClassification {
     /// A control data set: the labels are permuted among the training texts, and among the test texts.
     pub fn shuffled(&self, seed: u64) -> Self {
-        Self { labels: shuffled::permuted(&self.labels, &self.split, seed), ..self.clone() }
+        Self { rows: shuffled::permuted(&self.rows, seed), ..self.clone() }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixtures::{counts, file, shipped};
+    use super::super::fixtures::{counts, file, shipped, write_tokenizer};
     use super::*;
     use std::collections::BTreeSet;
 
@@ -88,7 +107,7 @@ mod tests {
             classes: Some(vec!["no".into(), "yes".into()]),
         };
         let data = recipe.read().unwrap();
-        assert_eq!((data.texts, data.labels), (vec!["x".to_string(), "z".into()], vec![1, 0]));
+        assert_eq!((data.texts, data.rows.labels), (vec!["x".to_string(), "z".into()], vec![1, 0]));
         let missing = TextRecipe { text: "t".into(), ..recipe };
         assert!(matches!(missing.read(), Err(TrainError::DataColumn { .. })));
     }
@@ -103,9 +122,9 @@ mod tests {
     fn the_glosses_are_balanced_and_apart() {
         let data = glosses();
         let names = "animal artifact body feeling food location person plant substance time";
-        assert_eq!(data.classes, names.split(' ').map(|name| format!("noun.{name}")).collect::<Vec<_>>());
-        assert_eq!(counts(&data.labels, &data.split.train, 10), [150; 10]);
-        assert_eq!(counts(&data.labels, &data.split.test, 10), [50; 10]);
+        assert_eq!(data.rows.classes, names.split(' ').map(|name| format!("noun.{name}")).collect::<Vec<_>>());
+        assert_eq!(counts(&data.rows.labels, &data.rows.split.train, 10), [150; 10]);
+        assert_eq!(counts(&data.rows.labels, &data.rows.split.test, 10), [50; 10]);
         assert_eq!(data.texts.iter().collect::<BTreeSet<_>>().len(), 2000);
         assert!(data.texts.iter().all(|text| (4..=25).contains(&text.split_whitespace().count())));
     }
@@ -114,9 +133,25 @@ mod tests {
     fn the_control_moves_labels_only() {
         let data = glosses();
         let control = data.shuffled(0);
-        assert_eq!(counts(&control.labels, &control.split.test, 10), [50; 10]);
-        let kept = data.labels.iter().zip(&control.labels).filter(|(left, right)| left == right).count();
+        assert_eq!(counts(&control.rows.labels, &control.rows.split.test, 10), [50; 10]);
+        let kept = data.rows.labels.iter().zip(&control.rows.labels).filter(|(left, right)| left == right).count();
         assert!((120..300).contains(&kept), "{kept} of 2000");
-        assert_eq!(TextClassification { labels: data.labels.clone(), ..control }, data);
+        assert_eq!(LabelledRows { labels: data.rows.labels.clone(), ..control.rows }, data.rows);
+        assert_eq!(control.texts, data.texts);
+    }
+
+    #[test]
+    fn a_batch_reads_the_last_token_before_the_padding() {
+        let (folder, path) = file("a.csv", "text,label\na b c,x\nd,y\n");
+        std::fs::write(folder.path().join("config.json"), "{\"model_type\": \"gpt2\"}").unwrap();
+        write_tokenizer(folder.path());
+        let recipe: TextRecipe =
+            toml::from_str("path = \"\"\nsplit = { seeded = { train_fraction = 1.0, seed = 0 } }").unwrap();
+        let recipe = TextRecipe { path, ..recipe };
+        let batch = recipe.dataset(Some(folder.path())).unwrap().batch(&[1, 0], &Device::default()).unwrap();
+        let ids: Vec<i64> = batch.inputs.tokens().unwrap().to_data().iter().collect();
+        assert_eq!((ids, batch.labels), (vec![5, 0, 0, 2, 3, 4], vec![1, 0]));
+        assert_eq!(batch.token_mask, [true, false, false, false, false, true]);
+        assert!(recipe.dataset(None).err().unwrap().to_string().contains("tokenizer of a model folder"));
     }
 }

@@ -3,9 +3,12 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
+use ns_probe::ProbeBatch;
 use serde::{Deserialize, Serialize};
 
-use super::{RowSplit, SplitRecipe, Table, classes::read_labels, label_column, relative_to, shuffled, text_column};
+use super::dataset::{Dataset, Tokenized};
+use super::{LabelledRows, SplitRecipe, Table, label_column, relative_to, shuffled, text_column};
 use crate::error::TrainError;
 
 /// Recipe of a data set of classified words in sentences.
@@ -57,12 +60,8 @@ pub struct WordLabels {
     pub spans: Vec<Range<usize>>,
     /// Type of each word, in lower case, e.g. its lemma.
     pub words: Vec<String>,
-    /// Class index of each word.
-    pub labels: Vec<usize>,
-    /// Names of the classes, in the order of their indices.
-    pub classes: Vec<String>,
-    /// Indices of the training and test rows.
-    pub split: RowSplit,
+    /// Class, and side of the split, of each word.
+    pub rows: LabelledRows,
 }
 
 impl WordRecipe {
@@ -79,12 +78,11 @@ impl WordRecipe {
     /// training rows, and the errors of [`Table::read`], [`Table::column`] and [`SplitRecipe::split`].
     pub fn read(&self) -> Result<WordLabels, TrainError> {
         let table = Table::read(&self.path)?;
-        let split = self.split.split(&table)?;
-        let (labels, classes) = read_labels(&table, &self.label, self.classes.as_deref(), &split)?;
+        let rows = LabelledRows::read(&table, &self.label, self.classes.as_deref(), &self.split)?;
         let texts: Vec<String> = table.column(&self.text)?.into_iter().map(Into::into).collect();
         let spans = self.spans(&table, &texts)?;
         let words = table.column(&self.word)?.into_iter().map(str::to_lowercase).collect();
-        Ok(WordLabels { texts, spans, words, labels, classes, split })
+        Ok(WordLabels { texts, spans, words, rows })
     }
 
     /// The byte range of the word in each row.
@@ -104,6 +102,24 @@ fn span(table: &Table, row: usize, start: &str, end: &str, text: &str) -> Result
     })
 }
 
+impl Dataset for Tokenized<WordLabels> {
+    fn rows(&self) -> &LabelledRows {
+        &self.data.rows
+    }
+
+    /// The sentences, padded to the longest. The last token of each word is read.
+    fn batch(&self, rows: &[usize], device: &Device) -> Result<ProbeBatch, TrainError> {
+        let texts: Vec<&str> = rows.iter().map(|row| self.data.texts[*row].as_str()).collect();
+        self.encode(&texts, self.labels(rows), device, |batch, sequence| {
+            let span = self.data.spans[rows[sequence]].clone();
+            let last = batch.tokens_of(sequence, span.clone()).map(|tokens| tokens.end - 1);
+            let found = || format!("bytes {span:?} of `{}`", texts[sequence]);
+            let expected = "no token of the tokenised (and possibly truncated) text covers them";
+            last.ok_or_else(|| TrainError::setting("word", found(), expected))
+        })
+    }
+}
+
 impl WordLabels {
     /// The word of a row, as written in the sentence; `None` if there is no such row.
     pub fn word_at(&self, row: usize) -> Option<&str> {
@@ -113,7 +129,7 @@ impl WordLabels {
     /// A control data set: each word *type* gets one class, sampled from the classes of the training rows. A probe can
     /// memorise the types of the training rows, but cannot predict the classes of other types.
     pub fn shuffled(&self, seed: u64) -> Self {
-        Self { labels: shuffled::by_type(&self.labels, &self.words, &self.split, seed), ..self.clone() }
+        Self { rows: shuffled::by_type(&self.rows, &self.words, seed), ..self.clone() }
     }
 }
 
@@ -140,7 +156,7 @@ mod tests {
     fn spans_are_bytes() {
         let data = read("the café is dear,4,9,noun,Café\nthe café is dear,13,17,adj,dear\n").unwrap();
         assert_eq!((data.word_at(0), data.word_at(1), data.word_at(2)), (Some("café"), Some("dear"), None));
-        assert_eq!((data.words, data.labels), (vec!["café".to_string(), "dear".into()], vec![1, 0]));
+        assert_eq!((data.words, data.rows.labels), (vec!["café".to_string(), "dear".into()], vec![1, 0]));
     }
 
     #[test]
@@ -154,9 +170,9 @@ mod tests {
     #[test]
     fn the_examples_are_balanced() {
         let data = examples();
-        assert_eq!(data.classes, ["adjective", "adverb", "noun", "verb"]);
-        assert_eq!(counts(&data.labels, &data.split.train, 4), [700; 4]);
-        assert_eq!(counts(&data.labels, &data.split.test, 4), [200; 4]);
+        assert_eq!(data.rows.classes, ["adjective", "adverb", "noun", "verb"]);
+        assert_eq!(counts(&data.rows.labels, &data.rows.split.train, 4), [700; 4]);
+        assert_eq!(counts(&data.rows.labels, &data.rows.split.test, 4), [200; 4]);
         assert_eq!(data.texts.iter().collect::<BTreeSet<_>>().len(), 3600);
         assert!(data.texts.iter().all(|text| (3..=20).contains(&text.split_whitespace().count())));
     }
@@ -180,20 +196,20 @@ mod tests {
         let types = |rows: &[usize]| rows.iter().map(|row| data.words[*row].clone()).collect::<BTreeSet<_>>();
         let forms =
             |rows: &[usize]| rows.iter().map(|row| data.word_at(*row).unwrap().to_lowercase()).collect::<BTreeSet<_>>();
-        let (train, test) = (types(&data.split.train), types(&data.split.test));
+        let (train, test) = (types(&data.rows.split.train), types(&data.rows.split.test));
         assert_eq!((train.len(), test.len()), (1425, 422));
         assert!(train.is_disjoint(&test));
-        assert!(forms(&data.split.train).is_disjoint(&forms(&data.split.test)));
+        assert!(forms(&data.rows.split.train).is_disjoint(&forms(&data.rows.split.test)));
     }
 
     #[test]
     fn a_fair_share_of_the_examples_is_ambiguous() {
         let data = examples();
-        for (rows, expected) in [(&data.split.train, (280, 1172)), (&data.split.test, (69, 298))] {
+        for (rows, expected) in [(&data.rows.split.train, (280, 1172)), (&data.rows.split.test, (69, 298))] {
             let mut parts: BTreeMap<&str, (BTreeSet<usize>, usize)> = BTreeMap::new();
             for row in rows {
                 let (labels, count) = parts.entry(&data.words[*row]).or_default();
-                labels.insert(data.labels[*row]);
+                labels.insert(data.rows.labels[*row]);
                 *count += 1;
             }
             let several: Vec<usize> =
@@ -207,11 +223,13 @@ mod tests {
         let data = examples();
         let control = data.shuffled(0);
         let mut classes: BTreeMap<&str, usize> = BTreeMap::new();
-        for (word, label) in control.words.iter().zip(&control.labels) {
+        for (word, label) in control.words.iter().zip(&control.rows.labels) {
             assert_eq!(classes.entry(word).or_insert(*label), label, "{word}");
         }
-        assert!(counts(&control.labels, &control.split.train, 4).iter().all(|rows| (600..800).contains(rows)));
-        let kept = data.labels.iter().zip(&control.labels).filter(|(left, right)| left == right).count();
+        assert!(
+            counts(&control.rows.labels, &control.rows.split.train, 4).iter().all(|rows| (600..800).contains(rows))
+        );
+        let kept = data.rows.labels.iter().zip(&control.rows.labels).filter(|(left, right)| left == right).count();
         assert!((750..1050).contains(&kept), "{kept} of 3600");
     }
 }

@@ -135,14 +135,9 @@ impl AblationStudy {
     }
 
     fn check_answers(&self, n_answers: usize) -> Result<(), TrainError> {
-        match self.answers.iter().flatten().find(|answer| **answer >= n_answers) {
-            Some(answer) => Err(TrainError::Setting {
-                setting: "answers",
-                found: answer.to_string(),
-                expected: format!("the model has {n_answers} answers, counted from 0"),
-            }),
-            None => Ok(()),
-        }
+        let expected = format!("the model has {n_answers} answers, counted from 0");
+        let mut answers = self.answers.iter().flatten();
+        answers.try_for_each(|answer| TrainError::check(*answer < n_answers, "answers", answer, expected.as_str()))
     }
 }
 

@@ -3,14 +3,15 @@
 
 use std::cell::RefCell;
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 use ns_circuit::{CircuitModel, MaskMethod};
 use ns_models::{AnyTransformer, Ignore, Model};
-use ns_probe::{ActivationCache, CircuitProbe, KnnReport, ProbeBatch, ProbePlan, evaluate_knn};
+use ns_probe::{ActivationCache, CircuitProbe, KnnReport, ProbePlan, evaluate_knn};
 use serde::{Deserialize, Serialize};
 
-use super::AblationStudy;
-use crate::data::{Arithmetic, Examples, Split, Variable, last_logits_after};
+use super::scores::last_logits_after;
+use super::{AblationReport, AblationStudy};
+use crate::data::{Dataset, Variable, label_tensor};
 use crate::error::TrainError;
 use crate::recipe::ProbeRecipe;
 
@@ -75,12 +76,11 @@ impl ProbeRow {
 /// A trained probe and the inputs of its evaluation.
 pub(crate) struct ProbeEvaluation<'a> {
     pub(crate) recipe: &'a ProbeRecipe,
-    pub(crate) split: &'a Split,
+    /// The examples, labelled with the probed variable.
+    pub(crate) data: &'a dyn Dataset,
     pub(crate) seed: u64,
     /// The probe, in evaluation mode.
     pub(crate) probe: CircuitProbe<AnyTransformer>,
-    /// The device on which the probe's inputs are created.
-    pub(crate) device: &'a Device,
     pub(crate) activations: &'a mut ActivationCache,
 }
 
@@ -90,20 +90,8 @@ impl ProbeEvaluation<'_> {
     /// # Errors
     /// Returns [`TrainError::Probe`] if the probe or the k-NN evaluation fails, and errors of the ablation study.
     pub(crate) fn row(mut self) -> Result<ProbeRow, TrainError> {
-        let (masked, unmasked) = (self.knn(true)?, self.knn(false)?);
-        let (recipe, split) = (self.recipe, self.split);
-        let circuit = self.probe.circuit();
-        let answers = recipe.task.answer_tensor(&split.test, &circuit.wrapped().device());
-        let study = AblationStudy { controls: recipe.evaluation.controls, ..AblationStudy::default() };
-        self.activations.release();
-        let layers: Vec<String> = circuit.layers().into_iter().map(|layer| layer.name).collect();
-        let test_logits = TestLogits {
-            task: recipe.task,
-            examples: &split.test,
-            plan: ProbePlan::all_blocks(circuit.wrapped(), &layers),
-            activations: RefCell::new(self.activations.another()),
-        };
-        let ablation = study.run(circuit, &answers, &|model| test_logits.logits(model))?;
+        let (masked, unmasked, ablation) = (self.knn(true)?, self.knn(false)?, self.ablation()?);
+        let (recipe, circuit) = (self.recipe, self.probe.circuit());
         let all = ablation.rows.first();
         let random = all.and_then(|row| row.randomly_sampled);
         let complement = all.and_then(|row| row.complement_sampled);
@@ -130,65 +118,61 @@ impl ProbeEvaluation<'_> {
         })
     }
 
+    /// Ablates the circuit and predicts the answers of the test examples. The frozen activations are cached, because no
+    /// mask changes them.
+    fn ablation(&mut self) -> Result<AblationReport, TrainError> {
+        let circuit = self.probe.circuit();
+        let data = self.recipe.task.read(None)?;
+        let rows = &data.split().test;
+        let labels = label_tensor(data.labels(rows), &circuit.wrapped().device());
+        let layers: Vec<String> = circuit.layers().into_iter().map(|layer| layer.name).collect();
+        let plan = ProbePlan::all_blocks(circuit.wrapped(), &layers);
+        self.activations.release();
+        let activations = RefCell::new(self.activations.another());
+        let logits_of = |model: &AnyTransformer, rows: &[usize]| {
+            let mut batch = data.batch(rows, &model.device())?;
+            // The plan holds the activations of all tokens.
+            batch.token_mask.fill(true);
+            let frozen = activations.borrow_mut().frozen_activations(&plan, model, rows, &batch)?;
+            last_logits_after(model, &batch.inputs, |context| {
+                Ok(plan.walk_on(model, &frozen, &batch.inputs, context, &mut Ignore)?)
+            })
+        };
+        let study = AblationStudy { controls: self.recipe.evaluation.controls, ..AblationStudy::default() };
+        study.run(circuit, &labels, &|model| {
+            let logits = rows.chunks(EVALUATION_BATCH).map(|rows| logits_of(model, rows));
+            Ok(Tensor::cat(logits.collect::<Result<_, _>>()?, 0))
+        })
+    }
+
     /// 1-NN accuracies of the circuit's vectors, or of the full model's if not `masked`.
     fn knn(&mut self, masked: bool) -> Result<KnnReport, TrainError> {
-        let (recipe, split) = (self.recipe, self.split);
+        let split = self.data.split();
         let (train, test) = (self.vectors(&split.train, masked)?, self.vectors(&split.test, masked)?);
-        let labels = |examples| recipe.task.labels(recipe.variable, examples);
-        let (train_labels, test_labels) = (labels(&split.train), labels(&split.test));
-        let per_class = recipe.evaluation.memory_per_class;
+        let (train_labels, test_labels) = (self.data.labels(&split.train), self.data.labels(&split.test));
+        let per_class = self.recipe.evaluation.memory_per_class;
         Ok(evaluate_knn((train, &train_labels), (test, &test_labels), per_class, self.seed)?)
     }
 
-    /// Vectors of the examples at the probed site, from the circuit or, if not `masked`, from the full model.
+    /// Vectors of some examples at the probed site, from the circuit or, if not `masked`, from the full model.
     ///
     /// # Shapes
-    /// - output: `[examples, hidden]`
+    /// - output: `[rows, hidden]`
     ///
     /// # Errors
     /// Returns [`TrainError::Probe`] if a forward pass fails.
-    pub(crate) fn vectors(&mut self, examples: &Examples, masked: bool) -> Result<Tensor<2>, TrainError> {
-        let (task, variable) = (self.recipe.task, self.recipe.variable);
+    pub(crate) fn vectors(&mut self, rows: &[usize], masked: bool) -> Result<Tensor<2>, TrainError> {
+        let device = self.probe.circuit().wrapped().device();
         let mut vectors = Vec::new();
-        for pairs in examples.pairs.chunks(EVALUATION_BATCH) {
-            let examples = Examples { pairs: pairs.into() };
-            let (batch, indices) = (task.probe_batch(variable, &examples, self.device), task.places(&examples));
-            let frozen = self.probe.cached_activations(self.activations, &indices, &batch)?;
+        for rows in rows.chunks(EVALUATION_BATCH) {
+            let batch = self.data.batch(rows, &device)?;
+            let frozen = self.probe.cached_activations(self.activations, rows, &batch)?;
             vectors.push(match masked {
                 true => self.probe.vectors_from(&frozen, &batch)?,
                 false => self.probe.unmasked_vectors_from(&frozen, &batch)?,
             });
         }
         Ok(Tensor::cat(vectors, 0))
-    }
-}
-
-/// Computes the logits of the test examples with one ablated model after the other. The frozen activations are cached,
-/// because no mask changes them.
-struct TestLogits<'a> {
-    task: Arithmetic,
-    examples: &'a Examples,
-    plan: ProbePlan,
-    activations: RefCell<ActivationCache>,
-}
-
-impl TestLogits<'_> {
-    /// Logits of the next token after each example.
-    ///
-    /// # Shapes
-    /// - output: `[examples, vocab]`
-    fn logits(&self, model: &AnyTransformer) -> Result<Tensor<2>, TrainError> {
-        let logits = self.examples.pairs.chunks(EVALUATION_BATCH).map(|pairs| {
-            let examples = Examples { pairs: pairs.into() };
-            let (inputs, indices) = (self.task.inputs(&examples, &model.device()), self.task.places(&examples));
-            let token_mask = vec![true; examples.len() * self.task.context()];
-            let batch = ProbeBatch { inputs, token_mask, labels: Vec::new() };
-            let frozen = self.activations.borrow_mut().frozen_activations(&self.plan, model, &indices, &batch)?;
-            last_logits_after(model, &batch.inputs, |context| {
-                Ok(self.plan.walk_on(model, &frozen, &batch.inputs, context, &mut Ignore)?)
-            })
-        });
-        Ok(Tensor::cat(logits.collect::<Result<_, _>>()?, 0))
     }
 }
 

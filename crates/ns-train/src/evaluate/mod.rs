@@ -4,13 +4,15 @@
 mod ablation_study;
 mod accuracy;
 mod circuit_probe;
-pub(crate) mod subnetwork_probe;
+mod scores;
+mod subnetwork_probe;
 mod task;
 
 pub use ablation_study::{AblationReport, AblationRow, AblationStudy, Behaviour, Controls};
 pub(crate) use accuracy::accuracy;
 pub(crate) use circuit_probe::ProbeEvaluation;
 pub use circuit_probe::ProbeRow;
+pub(crate) use scores::{answer_scores, last_logits, scores_of};
 pub use subnetwork_probe::SubnetworkRow;
 pub use task::{CircuitRow, ablate_run};
-pub(crate) use task::{TaskEvaluation, evaluate_task, scores_of};
+pub(crate) use task::{circuit_row, test_accuracy};

@@ -24,14 +24,6 @@ pub struct SubnetworkRow {
     pub l0_max: Option<f64>,
 }
 
-/// Accuracy on the test rows of always predicting the most frequent class of the training rows.
-pub(crate) fn majority(labels: &[usize], train: &[usize], test: &[usize]) -> f64 {
-    let count = |class: usize, rows: &[usize]| rows.iter().filter(|row| labels[**row] == class).count();
-    let classes = labels.iter().copied().max().map_or(0, |largest| largest + 1);
-    let most_frequent = (0..classes).max_by_key(|class| count(*class, train)).unwrap_or_default();
-    count(most_frequent, test) as f64 / test.len().max(1) as f64
-}
-
 impl SubnetworkRow {
     /// Fraction of the masked layers' weights that are in the circuit; 1 for plain probing.
     pub fn share_kept(&self) -> f64 {

@@ -2,19 +2,16 @@
 
 use std::path::Path;
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::Device;
 use ns_circuit::CircuitModel;
 use ns_models::{AnyModel, Model};
 use serde::{Deserialize, Serialize};
 
-use super::{AblationReport, AblationStudy, accuracy};
-use crate::data::{TaskBatch, TaskData};
+use super::{AblationReport, AblationStudy, accuracy, scores_of};
+use crate::data::{Dataset, label_tensor};
 use crate::error::TrainError;
 use crate::exchange::load_circuit;
 use crate::recipe::{TaskRecipe, load_recipe};
-
-/// Examples per forward pass.
-const EVALUATION_BATCH: usize = 128;
 
 /// Results of one circuit: a row of `results.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,60 +30,23 @@ pub struct CircuitRow {
     pub ablation: AblationReport,
 }
 
-/// Results of a run on the test examples.
-pub(crate) struct TaskEvaluation {
-    pub(crate) test_accuracy: f64,
-    /// `None` if no circuit was trained.
-    pub(crate) circuit: Option<CircuitRow>,
-}
-
-/// Measures the accuracy on the test examples and, if a circuit was trained, runs the ablation study. `circuit` must be
-/// in evaluation mode.
+/// Runs the ablation study on the circuit of a recipe, which must be in evaluation mode; `None` if the recipe masks no
+/// layer.
 ///
 /// # Errors
 /// Returns errors of the forward passes and of [`AblationStudy::run`].
-pub(crate) fn evaluate_task(
+pub(crate) fn circuit_row(
     recipe: &TaskRecipe,
-    data: &TaskData,
+    data: &dyn Dataset,
     circuit: &CircuitModel<AnyModel>,
     seed: u64,
-) -> Result<TaskEvaluation, TrainError> {
-    let rows = &data.split().test;
-    let (scores, labels) = scores_of(data, rows, circuit.model()?)?;
-    let test_accuracy = accuracy(scores, labels.clone());
-    let circuit = match &recipe.circuit_config {
-        Some(config) if !config.target_layers.is_empty() => {
-            let study = AblationStudy { controls: recipe.controls, ..AblationStudy::default() };
-            let ablation = study.run(circuit, &labels, &|model| Ok(scores_of(data, rows, model)?.0))?;
-            let (l0_lambda, l0, majority) = (config.l0_lambda, circuit.l0(), data.majority());
-            Some(CircuitRow { l0_lambda, seed, l0: l0.total, l0_max: l0.max, majority, ablation })
-        }
-        _ => None,
-    };
-    Ok(TaskEvaluation { test_accuracy, circuit })
-}
-
-/// Runs a model without autodiff on some rows of the data, and returns its scores with the right answers.
-///
-/// # Shapes
-/// - output: scores `[rows, classes]`, answers `[rows]`
-///
-/// # Errors
-/// Returns errors of the tokenizer and of the forward passes.
-pub(crate) fn scores_of(
-    data: &TaskData,
-    rows: &[usize],
-    model: &AnyModel,
-) -> Result<(Tensor<2>, Tensor<1, Int>), TrainError> {
-    let device = model.device();
-    let (mut scores, mut labels) = (Vec::new(), Vec::new());
-    for rows in rows.chunks(EVALUATION_BATCH) {
-        let batch: TaskBatch = data.batch(rows, &device)?;
-        scores.push(batch.scores(model)?);
-        labels.extend_from_slice(batch.labels());
-    }
-    let n = labels.len();
-    Ok((Tensor::cat(scores, 0), Tensor::from_data(TensorData::new(labels, [n]), &device)))
+) -> Result<Option<CircuitRow>, TrainError> {
+    let config = recipe.circuit_config.as_ref().filter(|config| !config.target_layers.is_empty());
+    let Some(config) = config else { return Ok(None) };
+    let study = AblationStudy { controls: recipe.controls, ..AblationStudy::default() };
+    let ablation = run_study(&study, data, circuit)?;
+    let (l0_lambda, l0, majority) = (config.l0_lambda, circuit.l0(), data.rows().majority());
+    Ok(Some(CircuitRow { l0_lambda, seed, l0: l0.total, l0_max: l0.max, majority, ablation }))
 }
 
 /// Runs an ablation study on the circuit of a finished [`train_task`](crate::train_task) run, with the test examples of
@@ -100,10 +60,27 @@ pub fn ablate_run(folder: &Path, study: &AblationStudy, device: &Device) -> Resu
     let recipe: SeededRecipe = load_recipe(&path)?;
     let circuit = load_circuit(folder, None, device)?;
     circuit.set_seed(recipe.seed);
-    let data = recipe.recipe.read_data()?;
+    run_study(study, &*recipe.recipe.read_data()?, &circuit)
+}
+
+/// Runs an ablation study on the test examples.
+fn run_study(
+    study: &AblationStudy,
+    data: &dyn Dataset,
+    circuit: &CircuitModel<AnyModel>,
+) -> Result<AblationReport, TrainError> {
     let rows = &data.split().test;
-    let (_, labels) = scores_of(&data, rows, &circuit.unmasked())?;
-    study.run(&circuit, &labels, &|model| Ok(scores_of(&data, rows, model)?.0))
+    let labels = label_tensor(data.labels(rows), &circuit.wrapped().device());
+    study.run(circuit, &labels, &|model| scores_of(data, rows, model))
+}
+
+/// Accuracy of a model without autodiff on the test examples.
+///
+/// # Errors
+/// Returns errors of the data set and of the forward passes.
+pub(crate) fn test_accuracy(data: &dyn Dataset, model: &AnyModel) -> Result<f64, TrainError> {
+    let rows = &data.split().test;
+    Ok(accuracy(scores_of(data, rows, model)?, label_tensor(data.labels(rows), &model.device())))
 }
 
 /// `recipe.toml` in a run folder: the recipe with its seed.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::OptimizerRecipe;
+use super::{OptimizerRecipe, Schedule};
 use crate::data::Arithmetic;
 
 /// Recipe that trains a model from scratch on modular arithmetic.
@@ -24,4 +24,19 @@ pub struct TrainRecipe {
     pub optimizer: OptimizerRecipe,
     /// Configuration of the model, with the keys of a Hugging Face `config.json`.
     pub model: serde_json::Value,
+}
+
+impl TrainRecipe {
+    /// The training settings: full batch, without masks.
+    pub(crate) fn schedule(&self) -> Schedule {
+        Schedule {
+            epochs: self.epochs,
+            evaluate_every: self.evaluate_every,
+            checkpoint_every: self.checkpoint_every,
+            batch_size: None,
+            micro_batch: Some(self.micro_batch),
+            final_temperature: 1.0,
+            optimizer: self.optimizer,
+        }
+    }
 }

@@ -7,8 +7,7 @@ use ns_models::{Site, Sublayer};
 use ns_probe::{CircuitProbeConfig, ProbeLoss, ResidualUpdateModelConfig};
 use serde::{Deserialize, Serialize};
 
-use super::settings::{CommonSettings, invalid};
-use super::{OptimizerRecipe, resolve_model_folder};
+use super::{OptimizerRecipe, Schedule, resolve_model_folder};
 use crate::data::{Arithmetic, Variable};
 use crate::error::TrainError;
 
@@ -93,23 +92,26 @@ impl ProbeRecipe {
         }
     }
 
-    /// Checks the values that deserialisation does not check.
+    /// The training settings.
+    pub(crate) fn schedule(&self) -> Schedule {
+        Schedule {
+            epochs: self.epochs,
+            evaluate_every: 1,
+            checkpoint_every: self.checkpoint_every,
+            batch_size: Some(self.batch_size),
+            micro_batch: None,
+            final_temperature: self.final_temperature,
+            optimizer: self.optimizer,
+        }
+    }
+
+    /// Checks the values that deserialisation does not check, for a number of training examples.
     ///
     /// # Errors
     /// Returns [`TrainError::Setting`] for a value out of range.
-    pub fn validate(&self) -> Result<(), TrainError> {
-        self.task.validate()?;
-        CommonSettings {
-            examples: self.task.split().train.len(),
-            batch_size: self.batch_size,
-            epochs: self.epochs,
-            final_temperature: self.final_temperature,
-            l0_lambdas: &[],
-        }
-        .check()?;
-        match self.circuit_config.target_layers.is_empty() {
-            true => invalid("circuit_config.target_layers", "empty", "a circuit needs at least one layer"),
-            false => Ok(()),
-        }
+    pub(crate) fn validate(&self, examples: usize) -> Result<(), TrainError> {
+        self.schedule().check(examples)?;
+        let named = !self.circuit_config.target_layers.is_empty();
+        TrainError::check(named, "circuit_config.target_layers", "empty", "a circuit needs at least one layer")
     }
 }

@@ -3,7 +3,7 @@
 mod arithmetic_model;
 mod circuit_probe;
 mod optimizer;
-mod settings;
+mod schedule;
 mod subnetwork_probe;
 mod task;
 
@@ -17,6 +17,7 @@ use crate::error::TrainError;
 pub use arithmetic_model::TrainRecipe;
 pub use circuit_probe::{EvaluationRecipe, ProbeRecipe};
 pub use optimizer::OptimizerRecipe;
+pub use schedule::Schedule;
 pub use subnetwork_probe::{SubnetworkRecipe, SubnetworkVariant};
 pub use task::{ModelSource, TaskRecipe};
 

@@ -7,9 +7,9 @@ use ns_models::Site;
 use ns_probe::{Labeling, ResidualUpdateModelConfig, SubnetworkProbeConfig};
 use serde::{Deserialize, Serialize};
 
-use super::settings::CommonSettings;
-use super::{OptimizerRecipe, resolve_model_folder};
-use crate::data::{WordLabels, WordRecipe};
+use super::schedule::{check_lambdas, unchanged};
+use super::{OptimizerRecipe, Schedule, resolve_model_folder};
+use crate::data::WordRecipe;
 use crate::error::TrainError;
 
 /// Recipe that trains subnetwork probes on one vector per sentence: the vector of the last token of a word.
@@ -63,10 +63,6 @@ fn linear() -> i64 {
     -1
 }
 
-fn unchanged() -> f64 {
-    1.0
-}
-
 fn yes() -> bool {
     true
 }
@@ -112,16 +108,23 @@ impl SubnetworkRecipe {
         })
     }
 
-    /// Checks the values that deserialisation does not check.
-    pub(crate) fn validate(&self, data: &WordLabels) -> Result<(), TrainError> {
-        CommonSettings {
-            examples: data.split.train.len(),
-            batch_size: self.batch_size,
+    /// The training settings.
+    pub(crate) fn schedule(&self) -> Schedule {
+        Schedule {
             epochs: self.epochs,
+            evaluate_every: 1,
+            checkpoint_every: self.checkpoint_every,
+            batch_size: Some(self.batch_size),
+            micro_batch: None,
             final_temperature: self.final_temperature,
-            l0_lambdas: &self.l0_lambdas,
+            optimizer: self.optimizer,
         }
-        .check()
+    }
+
+    /// Checks the values that deserialisation does not check, for a number of training examples.
+    pub(crate) fn validate(&self, examples: usize) -> Result<(), TrainError> {
+        self.schedule().check(examples)?;
+        check_lambdas(&self.l0_lambdas)
     }
 }
 

@@ -1,14 +1,15 @@
 //! The recipe for training a model, or a circuit in it, on a task.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use ns_circuit::CircuitConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::settings::{CommonSettings, invalid};
-use super::{OptimizerRecipe, resolve_model_folder};
-use crate::data::{DataRecipe, TaskData};
+use super::schedule::{check_lambdas, unchanged};
+use super::{OptimizerRecipe, Schedule, resolve_model_folder};
+use crate::data::{DataRecipe, Dataset};
 use crate::error::TrainError;
 
 /// Recipe that trains a model on a task, a circuit in the frozen model, or both together.
@@ -65,10 +66,6 @@ fn one() -> usize {
     1
 }
 
-fn unchanged() -> f64 {
-    1.0
-}
-
 fn controls() -> usize {
     5
 }
@@ -87,26 +84,30 @@ impl TaskRecipe {
         Ok(Self { model, data: self.data.resolve(recipe), ..self })
     }
 
-    /// Checks the values that deserialisation does not check.
+    /// The training settings.
+    pub(crate) fn schedule(&self) -> Schedule {
+        Schedule {
+            epochs: self.epochs,
+            evaluate_every: self.evaluate_every,
+            checkpoint_every: self.checkpoint_every,
+            batch_size: Some(self.batch_size),
+            micro_batch: None,
+            final_temperature: self.final_temperature,
+            optimizer: self.optimizer,
+        }
+    }
+
+    /// Checks the values that deserialisation does not check, for a number of training examples.
     ///
     /// # Errors
     /// Returns [`TrainError::Setting`] for a value out of range, and for several `l0_lambdas` without a
     /// `circuit_config`.
-    pub fn validate(&self, data: &TaskData) -> Result<(), TrainError> {
-        CommonSettings {
-            examples: data.split().train.len(),
-            batch_size: self.batch_size,
-            epochs: self.epochs,
-            final_temperature: self.final_temperature,
-            l0_lambdas: &self.l0_lambdas,
-        }
-        .check()?;
-        match self.l0_lambdas.len() > 1 && self.circuit_config.is_none() {
-            true => {
-                invalid("l0_lambdas", format!("{:?}", self.l0_lambdas), "a sweep over factors needs a [circuit_config]")
-            }
-            false => Ok(()),
-        }
+    pub(crate) fn validate(&self, examples: usize) -> Result<(), TrainError> {
+        self.schedule().check(examples)?;
+        check_lambdas(&self.l0_lambdas)?;
+        let holds = self.l0_lambdas.len() <= 1 || self.circuit_config.is_some();
+        let (found, expected) = (format!("{:?}", self.l0_lambdas), "a sweep over factors needs a [circuit_config]");
+        TrainError::check(holds, "l0_lambdas", found, expected)
     }
 
     /// One recipe per factor in `l0_lambdas`; this recipe if `l0_lambdas` is empty or there are no masks.
@@ -133,7 +134,7 @@ impl TaskRecipe {
     ///
     /// # Errors
     /// Returns the errors of [`DataRecipe::read`].
-    pub fn read_data(&self) -> Result<TaskData, TrainError> {
+    pub fn read_data(&self) -> Result<Arc<dyn Dataset>, TrainError> {
         self.data.read(self.model_folder())
     }
 }

@@ -94,6 +94,14 @@ impl Run {
         write_atomically(&path, text.as_bytes()).map_err(TrainError::io("write", path))
     }
 
+    /// Writes a value into the folder as indented JSON.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::Io`] if the file cannot be written.
+    pub(crate) fn write_json(&self, name: &str, value: &impl Serialize) -> Result<(), TrainError> {
+        self.write(name, &format!("{:#}\n", serde_json::json!(value)))
+    }
+
     /// Number of epochs before the last checkpoint; 0 if there is no checkpoint.
     pub fn checkpointed(&self) -> usize {
         self.state().epoch

@@ -1,49 +1,80 @@
 //! Full-batch training of a model on an arithmetic task (Lepori et al. 2024, experiment 1, after Nanda et al. 2023).
 
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::module::Module;
-use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, OptimizerRecord};
-use burn::store::ModuleRecord;
-use burn::tensor::{DType, Device, Int, Tensor};
-use burn::train::checkpoint::CheckpointerError;
-use ns_models::{AnyTransformer, Model, ModelInputs, cross_entropy};
+use burn::tensor::{DType, Device, Tensor};
+use ns_circuit::CircuitModel;
+use ns_models::{AnyTransformer, Model, cross_entropy};
+use ns_probe::ProbeBatch;
 
-use super::{Learner, Outcome, Trainable, initialize};
-use crate::data::{Arithmetic, Examples, Split, last_logits};
+use super::initialize::initialize;
+use super::learner::Outcome;
+use super::objective::{Loss, Objective};
+use super::task::whole_model;
+use super::trainer::Trainer;
+use crate::data::{Arithmetic, Dataset, label_tensor};
 use crate::error::TrainError;
-use crate::evaluate::accuracy;
+use crate::evaluate::{accuracy, last_logits};
 use crate::recipe::TrainRecipe;
-use crate::run::{Interrupt, Metrics, Run};
+use crate::run::{Interrupt, Metrics};
+
+/// Minimises the cross-entropy of the next token, in double precision.
+pub struct NextTokenObjective {
+    /// Examples per forward pass of the evaluation.
+    evaluation_batch: usize,
+}
+
+impl Objective for NextTokenObjective {
+    type Module = CircuitModel<AnyTransformer>;
+    type Base = AnyTransformer;
+
+    fn circuit(module: &Self::Module) -> &CircuitModel<AnyTransformer> {
+        module
+    }
+
+    fn loss(&mut self, circuit: &Self::Module, _rows: &[usize], batch: &ProbeBatch) -> Result<Loss, TrainError> {
+        let logits = last_logits(circuit.model()?, &batch.inputs)?;
+        Ok(Loss::with_l0(loss(logits, batch), circuit))
+    }
+
+    fn evaluate(&self, circuit: &Self::Module, data: &dyn Dataset) -> Result<Vec<(&'static str, f64)>, TrainError> {
+        let circuit = circuit.valid();
+        let (_, train_accuracy) = self.measure(circuit.model()?, data, &data.split().train)?;
+        let (test_loss, test_accuracy) = self.measure(circuit.model()?, data, &data.split().test)?;
+        Ok(vec![("train_accuracy", train_accuracy), ("test_loss", test_loss), ("test_accuracy", test_accuracy)])
+    }
+}
+
+impl NextTokenObjective {
+    /// Mean loss and accuracy of a model without autodiff.
+    fn measure(&self, model: &AnyTransformer, data: &dyn Dataset, rows: &[usize]) -> Result<(f64, f64), TrainError> {
+        let (mut total, mut correct) = (0.0, 0.0);
+        for rows in rows.chunks(self.evaluation_batch) {
+            let batch = data.batch(rows, &model.device())?;
+            let logits = last_logits(model, &batch.inputs)?;
+            total += loss(logits.clone(), &batch).into_scalar::<f64>() * rows.len() as f64;
+            correct += accuracy(logits, label_tensor(batch.labels, &model.device())) * rows.len() as f64;
+        }
+        Ok((total / rows.len() as f64, correct / rows.len() as f64))
+    }
+}
+
+/// The cross-entropy, in f64 if the device supports it. Close to a loss of zero, f32 gradients are mostly rounding
+/// noise.
+fn loss(logits: Tensor<2>, batch: &ProbeBatch) -> Tensor<1> {
+    let labels = label_tensor(batch.labels.clone(), &logits.device());
+    match logits.device().supports_dtype(DType::F64) {
+        true => cross_entropy(logits.cast(DType::F64), labels),
+        false => cross_entropy(logits, labels),
+    }
+}
 
 /// Training state of a model that starts from random weights.
 ///
 /// Each epoch is one optimiser step on the whole training split. Its gradients are accumulated over micro-batches.
-pub struct ModelTraining {
-    recipe: TrainRecipe,
-    model: AnyTransformer,
-    optimizer: ModuleOptimizer,
-    train: Vec<Batch>,
-    test: Vec<Batch>,
-}
-
-/// A micro-batch.
-struct Batch {
-    inputs: ModelInputs,
-    /// `[batch]`
-    answers: Tensor<1, Int>,
-}
-
-impl Batch {
-    fn len(&self) -> usize {
-        self.inputs.batch_size()
-    }
-
-    fn loss(&self, model: &AnyTransformer) -> Result<Tensor<1>, TrainError> {
-        let logits = in_double_precision(last_logits(model, &self.inputs)?);
-        Ok(cross_entropy(logits, self.answers.clone()))
-    }
-}
+pub type ModelTraining = Trainer<NextTokenObjective>;
 
 impl ModelTraining {
     /// Creates a model with random weights from `seed`. `device` must be without autodiff; training adds it.
@@ -51,67 +82,14 @@ impl ModelTraining {
     /// # Errors
     /// Returns [`TrainError::Setting`] if the task is invalid or the model does not fit the task, and
     /// [`TrainError::Model`] if the model's configuration is invalid.
-    pub fn new(recipe: &TrainRecipe, seed: u64, device: &Device) -> Result<Self, TrainError> {
-        let task = recipe.task;
-        task.validate()?;
+    pub fn from_recipe(recipe: &TrainRecipe, seed: u64, device: &Device) -> Result<Self, TrainError> {
+        let data = recipe.task.read(None)?;
         let device = device.clone().autodiff();
         let model = AnyTransformer::init(&recipe.model, &device)?;
-        check_fits(&recipe.model, task, &model)?;
-        let Split { train, test } = task.split();
-        let batches = |examples: &Examples| {
-            let chunks = examples.pairs.chunks(recipe.micro_batch.max(1));
-            let batch = |pairs: &[(usize, usize)]| {
-                let examples = Examples { pairs: pairs.into() };
-                Batch { inputs: task.inputs(&examples, &device), answers: task.answer_tensor(&examples, &device) }
-            };
-            chunks.map(batch).collect()
-        };
-        Ok(Self {
-            model: initialize(model, seed),
-            optimizer: recipe.optimizer.init(),
-            train: batches(&train),
-            test: batches(&test),
-            recipe: recipe.clone(),
-        })
-    }
-
-    /// The current model, without autodiff.
-    pub fn model(&self) -> AnyTransformer {
-        self.model.valid()
-    }
-}
-
-impl Trainable for ModelTraining {
-    fn epoch(&mut self, epoch: usize) -> Result<Metrics, TrainError> {
-        let rows: usize = self.train.iter().map(Batch::len).sum();
-        let (mut accumulator, mut loss) = (GradientsAccumulator::new(), 0.0);
-        for batch in &self.train {
-            let weight = batch.len() as f64 / rows as f64;
-            let batch_loss = batch.loss(&self.model)? * weight;
-            loss += batch_loss.clone().into_scalar::<f64>();
-            accumulator.accumulate(&self.model, GradientsParams::from_grads(batch_loss.backward(), &self.model));
-        }
-        let learning_rate = self.recipe.optimizer.learning_rate_at(epoch);
-        self.model = self.optimizer.step(learning_rate, self.model.clone(), accumulator.grads());
-        let metrics = Metrics::new(epoch + 1, loss).with("learning_rate", learning_rate);
-        if !(epoch + 1).is_multiple_of(self.recipe.evaluate_every.max(1)) && epoch + 1 != self.recipe.epochs {
-            return Ok(metrics);
-        }
-        let model = self.model.valid();
-        let (_, train_accuracy) = evaluate(&model, &self.train)?;
-        let (test_loss, test_accuracy) = evaluate(&model, &self.test)?;
-        let metrics = metrics.with("train_accuracy", train_accuracy);
-        Ok(metrics.with("test_loss", test_loss).with("test_accuracy", test_accuracy))
-    }
-
-    fn records(&self) -> (ModuleRecord, OptimizerRecord) {
-        (self.model.clone().into_record(), self.optimizer.to_record())
-    }
-
-    fn restore(&mut self, model: ModuleRecord, optimizer: OptimizerRecord) -> Result<(), CheckpointerError> {
-        self.model = self.model.clone().try_load_record(model).map_err(CheckpointerError::Record)?;
-        self.optimizer = self.recipe.optimizer.init().load_record(optimizer);
-        Ok(())
+        check_fits(&recipe.model, recipe.task, &model)?;
+        let circuit = CircuitModel::new(whole_model(), initialize(model, seed), &[])?;
+        let objective = NextTokenObjective { evaluation_batch: recipe.micro_batch.max(1) };
+        Ok(Trainer::new(objective, circuit, Arc::new(data), recipe.schedule(), seed, device))
     }
 }
 
@@ -121,8 +99,8 @@ impl Trainable for ModelTraining {
 /// is written.
 ///
 /// # Errors
-/// Returns errors of [`ModelTraining::new`], [`Run::open`] and [`Learner::train`], and [`TrainError::Model`] if the
-/// model cannot be written.
+/// Returns errors of [`ModelTraining::from_recipe`] and [`Trainer::train`], and [`TrainError::Model`] if the model
+/// cannot be written.
 pub fn train_model(
     recipe: &TrainRecipe,
     seed: u64,
@@ -130,56 +108,21 @@ pub fn train_model(
     device: &Device,
     interrupt: &Interrupt,
 ) -> Result<(Outcome, Vec<Metrics>), TrainError> {
-    let mut training = ModelTraining::new(recipe, seed, device)?;
-    let run = Run::open(folder, recipe, seed)?;
-    let learner = Learner {
-        label: "train".into(),
-        epochs: recipe.epochs,
-        checkpoint_every: recipe.checkpoint_every,
-        interrupt: interrupt.clone(),
-    };
-    let (outcome, metrics) = learner.train(&mut training, &run)?;
+    let mut training = ModelTraining::from_recipe(recipe, seed, device)?;
+    let (run, outcome, metrics) = training.train(recipe, "train".into(), folder, interrupt)?;
     if outcome == Outcome::Finished {
-        training.model().save(&run.path("model"))?;
+        training.circuit().unmasked().save(&run.path("model"))?;
     }
     Ok((outcome, metrics))
 }
 
-/// Mean loss and accuracy of a model without autodiff.
-fn evaluate(model: &AnyTransformer, batches: &[Batch]) -> Result<(f64, f64), TrainError> {
-    let rows: usize = batches.iter().map(Batch::len).sum();
-    let (mut loss, mut correct) = (0.0, 0.0);
-    for batch in batches {
-        let logits = last_logits(model, &batch.inputs.clone().without_autodiff())?;
-        let answers = batch.answers.clone().inner();
-        let batch_loss: f64 = cross_entropy(in_double_precision(logits.clone()), answers.clone()).into_scalar();
-        loss += batch_loss * batch.len() as f64;
-        correct += accuracy(logits, answers) * batch.len() as f64;
-    }
-    Ok((loss / rows as f64, correct / rows as f64))
-}
-
 /// Checks that the vocabulary covers the task and that the model has no dropout.
 fn check_fits(config: &serde_json::Value, task: Arithmetic, model: &AnyTransformer) -> Result<(), TrainError> {
-    let setting = |setting, found: String, expected: String| Err(TrainError::Setting { setting, found, expected });
     let vocab_size = config["vocab_size"].as_u64().unwrap_or_default() as usize;
-    if vocab_size < task.vocab_size() {
-        let expected = format!("the task has {} tokens", task.vocab_size());
-        return setting("model.vocab_size", vocab_size.to_string(), expected);
-    }
-    if model.dropout() > 0.0 {
-        let expected = "dropout is not supported: set embd_pdrop, attn_pdrop and resid_pdrop to 0".into();
-        return setting("model dropout", model.dropout().to_string(), expected);
-    }
-    Ok(())
-}
-
-/// Converts logits to f64 if the device supports it. Close to a loss of zero, f32 gradients are mostly rounding noise.
-fn in_double_precision(logits: Tensor<2>) -> Tensor<2> {
-    match logits.device().supports_dtype(DType::F64) {
-        true => logits.cast(DType::F64),
-        false => logits,
-    }
+    let expected = format!("the task has {} tokens", task.vocab_size());
+    TrainError::check(vocab_size >= task.vocab_size(), "model.vocab_size", vocab_size, expected)?;
+    let expected = "dropout is not supported: set embd_pdrop, attn_pdrop and resid_pdrop to 0";
+    TrainError::check(model.dropout() <= 0.0, "model dropout", model.dropout(), expected)
 }
 
 #[cfg(test)]
@@ -187,6 +130,7 @@ mod tests {
     use super::*;
     use crate::data::Operation;
     use crate::recipe::OptimizerRecipe;
+    use crate::train::Trainable;
 
     fn tiny_recipe(micro_batch: usize) -> TrainRecipe {
         TrainRecipe {
@@ -204,7 +148,7 @@ mod tests {
     }
 
     fn losses(micro_batch: usize) -> Vec<f64> {
-        let mut training = ModelTraining::new(&tiny_recipe(micro_batch), 0, &Device::default()).unwrap();
+        let mut training = ModelTraining::from_recipe(&tiny_recipe(micro_batch), 0, &Device::default()).unwrap();
         (0..3).map(|epoch| training.epoch(epoch).unwrap().loss).collect()
     }
 
@@ -222,7 +166,7 @@ mod tests {
         for (key, value, expected) in [("attn_pdrop", 0.1.into(), "attn_pdrop"), ("vocab_size", 5.into(), "6 tokens")] {
             let mut recipe = tiny_recipe(10);
             recipe.model[key] = value;
-            let error = ModelTraining::new(&recipe, 0, &Device::default()).err().unwrap().to_string();
+            let error = ModelTraining::from_recipe(&recipe, 0, &Device::default()).err().unwrap().to_string();
             assert!(error.contains(expected), "{error}");
         }
     }

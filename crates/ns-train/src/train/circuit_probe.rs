@@ -1,158 +1,75 @@
 //! Training of a circuit probe on a variable of an arithmetic task.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::module::Module;
-use burn::optim::{GradientsParams, ModuleOptimizer, OptimizerRecord};
-use burn::store::ModuleRecord;
-use burn::tensor::Device;
-use burn::train::checkpoint::CheckpointerError;
-use ns_circuit::{L0Statistics, rng, save_masks};
+use ns_circuit::{CircuitModel, L0Statistics, save_masks};
 use ns_models::AnyTransformer;
-use ns_probe::{ActivationCache, CircuitProbe};
+use ns_probe::{ActivationCache, CircuitProbe, ProbeBatch};
 
-use super::base_model_pool::{BaseModelPool, DEFAULT_ACTIVATION_CACHE_MB};
-use super::{Learner, Outcome, Trainable};
-use crate::data::{Examples, Split};
+use super::base_model_pool::BaseModelPool;
+use super::learner::Outcome;
+use super::objective::{Loss, Objective};
+use super::trainer::Trainer;
+use crate::data::Dataset;
 use crate::error::TrainError;
 use crate::evaluate::{ProbeEvaluation, ProbeRow};
 use crate::recipe::ProbeRecipe;
-use crate::run::{Interrupt, Metrics, Run};
+use crate::run::{Interrupt, Metrics};
 
-/// Training state of a circuit probe.
-pub struct ProbeTraining {
-    recipe: ProbeRecipe,
-    seed: u64,
-    device: Device,
-    probe: CircuitProbe<AnyTransformer>,
-    optimizer: ModuleOptimizer,
-    split: Split,
-    activations: ActivationCache,
+/// Minimises the loss of a circuit probe: vectors with the same label get the same direction.
+pub struct CircuitProbeObjective {
+    pub(crate) activations: ActivationCache,
 }
 
+impl Objective for CircuitProbeObjective {
+    type Module = CircuitProbe<AnyTransformer>;
+    type Base = AnyTransformer;
+
+    fn circuit(probe: &Self::Module) -> &CircuitModel<AnyTransformer> {
+        probe.circuit()
+    }
+
+    fn loss(&mut self, probe: &Self::Module, rows: &[usize], batch: &ProbeBatch) -> Result<Loss, TrainError> {
+        let frozen = probe.cached_activations(&mut self.activations, rows, batch)?;
+        let output = probe.forward_from(&frozen, batch)?;
+        Ok(Loss { total: output.loss, without_l0: output.loss_without_l0 })
+    }
+}
+
+/// Training state of a circuit probe.
+pub type ProbeTraining = Trainer<CircuitProbeObjective>;
+
 impl ProbeTraining {
-    /// Loads the model and attaches freshly initialised masks to it. `device` must be without autodiff.
+    /// Takes the model from a pool that other probes share, and attaches freshly initialised masks to it.
     ///
     /// # Errors
     /// Returns [`TrainError::Setting`] for an invalid recipe, [`TrainError::Model`] if the model cannot be loaded, and
-    /// [`TrainError::Probe`] if the masks do not fit the model or a batch does not fit into the activation cache.
-    pub fn new(recipe: &ProbeRecipe, seed: u64, device: &Device) -> Result<Self, TrainError> {
-        Self::on(&BaseModelPool::new(device, DEFAULT_ACTIVATION_CACHE_MB), recipe, seed)
-    }
-
-    /// Like [`new`](Self::new), but takes the model from a pool that other probes share.
-    ///
-    /// # Errors
-    /// Returns the errors of [`new`](Self::new). A batch that does not fit into the activation cache of the pool is
-    /// [`ns_probe::ProbeError::ActivationCache`].
-    pub fn on(pool: &BaseModelPool, recipe: &ProbeRecipe, seed: u64) -> Result<Self, TrainError> {
-        recipe.validate()?;
+    /// [`TrainError::Probe`] if the masks do not fit the model or a batch does not fit into the activation cache of the
+    /// pool.
+    pub fn from_recipe(pool: &BaseModelPool, recipe: &ProbeRecipe, seed: u64) -> Result<Self, TrainError> {
+        let data = recipe.task.read(Some(recipe.variable))?;
+        recipe.validate(data.split().train.len())?;
         let device = pool.device().clone().autodiff();
         let key = format!("{} {:?}", recipe.model.display(), recipe.task);
         let (model, activations) = pool.get(key, || Ok(AnyTransformer::load(&recipe.model, &device)?))?;
         let probe = CircuitProbe::new(recipe.probe_config()?, model)?;
-        probe.circuit().set_seed(seed);
-        let (optimizer, split) = (recipe.optimizer.init(), recipe.task.split());
-        let training = Self { recipe: recipe.clone(), seed, device, probe, optimizer, split, activations };
-        let first = Examples { pairs: training.split.train.pairs[..recipe.batch_size].into() };
-        let (probe, batch) = (&training.probe, recipe.task.probe_batch(recipe.variable, &first, &training.device));
-        training.activations.check(probe.plan(), probe.circuit().model()?, &batch)?;
-        Ok(training)
+        let first = data.batch(&data.split().train[..recipe.batch_size], &device)?;
+        activations.check(probe.plan(), probe.circuit().model()?, &first)?;
+        let objective = CircuitProbeObjective { activations };
+        Ok(Trainer::new(objective, probe, Arc::new(data), recipe.schedule(), seed, device))
     }
 
     /// Prepares the evaluation of the current probe.
-    pub(crate) fn evaluation(&mut self) -> ProbeEvaluation<'_> {
+    fn evaluation<'a>(&'a mut self, recipe: &'a ProbeRecipe, seed: u64) -> ProbeEvaluation<'a> {
         ProbeEvaluation {
-            recipe: &self.recipe,
-            split: &self.split,
-            seed: self.seed,
-            probe: self.probe.valid(),
-            device: &self.device,
-            activations: &mut self.activations,
+            recipe,
+            seed,
+            probe: self.module.valid(),
+            data: &*self.data,
+            activations: &mut self.objective.activations,
         }
-    }
-
-    /// The recipe.
-    pub fn recipe(&self) -> &ProbeRecipe {
-        &self.recipe
-    }
-
-    /// Seed of shuffling, noise and sampled masks.
-    pub fn seed(&self) -> u64 {
-        self.seed
-    }
-
-    /// The current probe, in training mode.
-    pub fn probe(&self) -> &CircuitProbe<AnyTransformer> {
-        &self.probe
-    }
-
-    /// The training and test examples.
-    pub fn split(&self) -> &Split {
-        &self.split
-    }
-
-    /// Number of optimiser steps per epoch.
-    pub fn steps_per_epoch(&self) -> usize {
-        self.split.train.len() / self.recipe.batch_size
-    }
-
-    /// Trains one step and returns the loss without its L0 term. Epochs and steps are counted from 0.
-    ///
-    /// # Errors
-    /// Returns [`TrainError::Probe`] if the forward pass fails.
-    pub fn step(&mut self, epoch: usize, step: usize, examples: &Examples) -> Result<f64, TrainError> {
-        self.probe.circuit().begin_step(epoch as u64, step as u64);
-        let batch = self.recipe.task.probe_batch(self.recipe.variable, examples, &self.device);
-        let indices = self.recipe.task.places(examples);
-        let frozen = self.probe.cached_activations(&mut self.activations, &indices, &batch)?;
-        let output = self.probe.forward_from(&frozen, &batch)?;
-        let gradients = GradientsParams::from_grads(output.loss.backward(), &self.probe);
-        let learning_rate = self.recipe.optimizer.learning_rate_at(epoch);
-        self.probe = self.optimizer.step(learning_rate, self.probe.clone(), gradients);
-        Ok(output.loss_without_l0.into_scalar())
-    }
-
-    /// Returns the shuffled batches of an epoch. They depend only on seed and epoch. An incomplete last batch is
-    /// dropped.
-    pub fn batches(&self, epoch: usize) -> Vec<Examples> {
-        let mut stream = rng::stream(self.seed, "shuffle", epoch as u64, 0);
-        let order = rng::permutation(&mut stream, self.split.train.len());
-        order.chunks_exact(self.recipe.batch_size).map(|indices| self.split.train.select(indices)).collect()
-    }
-
-    /// Temperature of the masks in an epoch, counted from 0. It rises geometrically from 1 to `final_temperature` after
-    /// the last epoch.
-    pub fn temperature_at(&self, epoch: usize) -> f32 {
-        self.recipe.final_temperature.powf(epoch as f64 / self.recipe.epochs as f64) as f32
-    }
-}
-
-impl Trainable for ProbeTraining {
-    fn epoch(&mut self, epoch: usize) -> Result<Metrics, TrainError> {
-        let temperature = self.temperature_at(epoch);
-        self.probe.circuit().set_temperature(temperature)?;
-        let batches = self.batches(epoch);
-        let mut total = 0.0;
-        for (step, examples) in batches.iter().enumerate() {
-            total += self.step(epoch, step, examples)?;
-        }
-        let l0 = self.probe.circuit().l0();
-        let metrics = Metrics::new(epoch + 1, total / batches.len() as f64);
-        Ok(metrics.with("l0", l0.total).with("l0_max", l0.max).with("temperature", f64::from(temperature)))
-    }
-
-    fn records(&self) -> (ModuleRecord, OptimizerRecord) {
-        let masks = self.probe.circuit().mask_parameters();
-        (self.probe.clone().into_record_group(masks), self.optimizer.to_record())
-    }
-
-    fn restore(&mut self, model: ModuleRecord, optimizer: OptimizerRecord) -> Result<(), CheckpointerError> {
-        // The checkpoint has only the mask parameters. The frozen base is loaded from the folder that the recipe names.
-        let restored = self.probe.clone().try_load_record(model.allow_partial(true));
-        self.probe = restored.map_err(CheckpointerError::Record)?;
-        self.optimizer = self.recipe.optimizer.init().load_record(optimizer);
-        Ok(())
     }
 }
 
@@ -173,7 +90,7 @@ pub struct ProbeReport {
 /// interrupted. An invalid recipe is rejected before anything is written.
 ///
 /// # Errors
-/// Returns errors of [`ProbeTraining::on`], [`Run::open`], [`Learner::train`] and of the evaluation.
+/// Returns errors of [`ProbeTraining::from_recipe`], [`Trainer::train`] and of the evaluation.
 pub fn train_probe(
     recipe: &ProbeRecipe,
     seed: u64,
@@ -181,26 +98,20 @@ pub fn train_probe(
     pool: &BaseModelPool,
     interrupt: &Interrupt,
 ) -> Result<Option<ProbeReport>, TrainError> {
-    let mut training = ProbeTraining::on(pool, recipe, seed)?;
-    let run = Run::open(folder, recipe, seed)?;
-    let learner = Learner {
-        label: format!("{} in {}, seed {seed}", recipe.variable, recipe.probe_vectors),
-        epochs: recipe.epochs,
-        checkpoint_every: recipe.checkpoint_every,
-        interrupt: interrupt.clone(),
-    };
-    let (outcome, metrics) = learner.train(&mut training, &run)?;
+    let mut training = ProbeTraining::from_recipe(pool, recipe, seed)?;
+    let label = format!("{} in {}, seed {seed}", recipe.variable, recipe.probe_vectors);
+    let (run, outcome, metrics) = training.train(recipe, label, folder, interrupt)?;
     if outcome != Outcome::Finished {
         return Ok(None);
     }
-    save_masks(run.path("masks.safetensors"), training.probe().circuit())?;
+    let circuit = training.circuit();
+    save_masks(run.path("masks.safetensors"), circuit)?;
     let mut config = recipe.probe_config()?;
-    let circuit = training.probe().circuit();
     config.circuit_config = circuit.config().clone();
     config.resid_config = config.resid_config.named_for(circuit.wrapped());
-    run.write("probe_config.json", &format!("{:#}\n", serde_json::json!(config)))?;
-    let row = training.evaluation().row()?;
-    Ok(Some(ProbeReport { row, metrics, l0: training.probe().circuit().l0() }))
+    run.write_json("probe_config.json", &config)?;
+    let row = training.evaluation(recipe, seed).row()?;
+    Ok(Some(ProbeReport { row, metrics, l0: training.circuit().l0() }))
 }
 
 #[cfg(test)]
@@ -209,7 +120,8 @@ mod tests {
     use crate::data::{Arithmetic, Operation, Variable};
     use crate::recipe::{EvaluationRecipe, OptimizerRecipe};
     use crate::run::run_parallel;
-    use crate::train::initialize;
+    use crate::train::{Trainable, initialize};
+    use burn::tensor::Device;
     use ns_circuit::{CircuitConfig, MaskUnit};
     use ns_models::{Gpt2, Gpt2Config, Pretrained};
     use ns_probe::ProbeLoss;
@@ -218,7 +130,12 @@ mod tests {
         let config =
             Gpt2Config { vocab_size: 6, n_positions: 3, n_embd: 8, n_layer: 1, n_head: 2, ..Default::default() };
         Gpt2::init(&config, &Device::default())?.save(folder)?;
-        ProbeTraining::new(&recipe(folder, batch_size), 0, &Device::default())
+        alone(&recipe(folder, batch_size), 0)
+    }
+
+    /// A probe that shares its model with no other.
+    fn alone(recipe: &ProbeRecipe, seed: u64) -> Result<ProbeTraining, TrainError> {
+        ProbeTraining::from_recipe(&BaseModelPool::new(&Device::default(), 1024), recipe, seed)
     }
 
     fn recipe(folder: &Path, batch_size: usize) -> ProbeRecipe {
@@ -246,16 +163,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let training = training(folder.path(), 6).unwrap();
         let (first, second) = (training.batches(0), training.batches(1));
-        assert_eq!(first.iter().map(Examples::len).collect::<Vec<_>>(), [6, 6, 6]);
+        assert_eq!(first.iter().map(Vec::len).collect::<Vec<_>>(), [6, 6, 6]);
         assert_ne!(first, second);
         assert_eq!(first, training.batches(0));
-    }
-
-    #[test]
-    fn temperature_grows_by_the_same_factor_after_each_epoch() {
-        let folder = tempfile::tempdir().unwrap();
-        let training = training(folder.path(), 6).unwrap();
-        assert_eq!([0, 1, 2].map(|epoch| training.temperature_at(epoch)), [1.0, 10.0, 100.0]);
     }
 
     /// A recipe for a model of two blocks, with masks on layers of the second block.
@@ -287,13 +197,13 @@ mod tests {
         for (site, layers) in probes {
             let recipe = recipe_of_two_blocks(folder.path(), site, layers);
             let train = |activations: ActivationCache| {
-                let mut training =
-                    ProbeTraining { activations, ..ProbeTraining::new(&recipe, 0, &Device::default()).unwrap() };
+                let mut training = alone(&recipe, 0).unwrap();
+                training.objective.activations = activations;
                 let losses: Vec<u64> = (0..3).map(|epoch| training.epoch(epoch).unwrap().loss.to_bits()).collect();
-                let (examples, used) = (training.split.test.clone(), training.activations.used());
-                let vectors = training.evaluation().vectors(&examples, true).unwrap().into_data();
-                let unmasked = training.evaluation().vectors(&examples, false).unwrap().into_data();
-                (losses, training.probe.circuit().mask_params(), vectors, unmasked, used)
+                let (rows, used) = (training.data.split().test.clone(), training.objective.activations.used());
+                let vectors = training.evaluation(&recipe, 0).vectors(&rows, true).unwrap().into_data();
+                let unmasked = training.evaluation(&recipe, 0).vectors(&rows, false).unwrap().into_data();
+                (losses, training.circuit().mask_params(), vectors, unmasked, used)
             };
             let off = train(ActivationCache::with_megabytes(0));
             let (full, partial) = (train(ActivationCache::with_megabytes(1)), train(ActivationCache::with_bytes(3000)));
@@ -319,15 +229,15 @@ mod tests {
         let jobs: Vec<_> = recipes.iter().flat_map(|recipe| [(recipe, 0), (recipe, 1)]).collect();
         let masks = |mut training: ProbeTraining| {
             (0..2).for_each(|epoch| assert!(training.epoch(epoch).unwrap().loss.is_finite()));
-            training.probe.circuit().mask_params()
+            training.circuit().mask_params()
         };
         for pool in [1, 0].map(|megabytes| BaseModelPool::new(&Device::default(), megabytes)) {
             let work = |(recipe, seed): &(&ProbeRecipe, u64), _: &Interrupt| {
-                Ok(masks(ProbeTraining::on(&pool, recipe, *seed)?))
+                Ok(masks(ProbeTraining::from_recipe(&pool, recipe, *seed)?))
             };
             let check = |job: usize, found| {
                 let (recipe, seed) = jobs[job];
-                let alone = masks(ProbeTraining::new(recipe, seed, &Device::default())?);
+                let alone = masks(alone(recipe, seed)?);
                 assert_eq!(found, alone, "{} with seed {seed}", recipe.probe_vectors);
                 Ok::<_, TrainError>(())
             };
@@ -345,7 +255,7 @@ mod tests {
         recipe.task.modulus = 113;
         let layers = |layer: &str| CircuitConfig { target_layers: vec![layer.into()], ..CircuitConfig::default() };
         let with = |recipe: &ProbeRecipe, megabytes| {
-            ProbeTraining::on(&BaseModelPool::new(&Device::default(), megabytes), recipe, 0).err()
+            ProbeTraining::from_recipe(&BaseModelPool::new(&Device::default(), megabytes), recipe, 0).err()
         };
         assert!(with(&recipe, 1).is_none(), "embeddings are not cached");
         recipe.circuit_config = layers("transformer.h.1.attn.c_attn");

@@ -1,18 +1,23 @@
-//! Training: the epoch loop ([`Learner`]) and one implementation of [`Trainable`] per kind of recipe.
+//! Training: one [`Trainer`] for every [`Objective`] and every data set, its epoch loop ([`Learner`]), and one objective
+//! per kind of recipe.
 
 mod base_model_pool;
 mod initialize;
 mod learner;
+mod objective;
+mod trainer;
 
 mod arithmetic_model;
 mod circuit_probe;
 mod subnetwork_probe;
 mod task;
 
-pub use arithmetic_model::{ModelTraining, train_model};
+pub use arithmetic_model::{ModelTraining, NextTokenObjective, train_model};
 pub use base_model_pool::{BaseModelPool, DEFAULT_ACTIVATION_CACHE_MB};
-pub use circuit_probe::{ProbeReport, ProbeTraining, train_probe};
+pub use circuit_probe::{CircuitProbeObjective, ProbeReport, ProbeTraining, train_probe};
 pub(crate) use initialize::initialize;
 pub use learner::{Learner, Outcome, Trainable};
-pub use subnetwork_probe::{SubnetworkTraining, train_subnetwork};
-pub use task::{TaskReport, TaskTraining, train_task};
+pub use objective::{Loss, Objective};
+pub use subnetwork_probe::{SubnetworkProbeObjective, SubnetworkTraining, train_subnetwork};
+pub use task::{TaskObjective, TaskReport, TaskTraining, train_task};
+pub use trainer::Trainer;

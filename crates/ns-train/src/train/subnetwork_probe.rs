@@ -1,39 +1,55 @@
 //! Training of subnetwork probes on words in sentences (Cao et al. 2021), with plain probing as the baseline.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use burn::module::Module;
-use burn::optim::{GradientsParams, ModuleOptimizer, OptimizerRecord};
-use burn::store::ModuleRecord;
-use burn::tensor::{Device, Tensor};
-use burn::train::checkpoint::CheckpointerError;
-use ns_circuit::{rng, save_masks};
-use ns_models::{AnyTransformer, TextTokenizer};
-use ns_probe::{ActivationCache, ProbeBatch, SubnetworkProbe, SubnetworkProbeConfig};
+use burn::module::{Module, ParamGroup};
+use ns_circuit::{CircuitModel, save_masks};
+use ns_models::{AnyTransformer, Model, cross_entropy};
+use ns_probe::{ActivationCache, ProbeBatch, SubnetworkProbe};
 use serde::Serialize;
 
-use super::{BaseModelPool, Learner, Outcome, Trainable};
-use crate::data::WordLabels;
+use super::base_model_pool::BaseModelPool;
+use super::learner::Outcome;
+use super::objective::{Loss, Objective};
+use super::trainer::Trainer;
+use crate::data::{Dataset, Tokenized, label_tensor};
 use crate::error::TrainError;
-use crate::evaluate::{SubnetworkRow, subnetwork_probe::majority};
+use crate::evaluate::SubnetworkRow;
 use crate::recipe::{SubnetworkRecipe, SubnetworkVariant};
-use crate::run::{Interrupt, Metrics, Run};
+use crate::run::Interrupt;
 
 /// Rows per forward pass of the evaluation.
 const EVALUATION_BATCH: usize = 128;
 
-/// Training state of one variant of a subnetwork probe.
-pub struct SubnetworkTraining {
-    recipe: SubnetworkRecipe,
-    config: SubnetworkProbeConfig,
-    seed: u64,
-    device: Device,
-    tokenizer: TextTokenizer,
-    data: WordLabels,
-    probe: SubnetworkProbe<AnyTransformer>,
-    optimizer: ModuleOptimizer,
+/// Minimises the cross-entropy of the classifier of a subnetwork probe.
+pub struct SubnetworkProbeObjective {
     activations: ActivationCache,
 }
+
+impl Objective for SubnetworkProbeObjective {
+    type Module = SubnetworkProbe<AnyTransformer>;
+    type Base = AnyTransformer;
+
+    fn circuit(probe: &Self::Module) -> &CircuitModel<AnyTransformer> {
+        probe.circuit()
+    }
+
+    fn loss(&mut self, probe: &Self::Module, rows: &[usize], batch: &ProbeBatch) -> Result<Loss, TrainError> {
+        let frozen = probe.cached_activations(&mut self.activations, rows, batch)?;
+        let output = probe.forward_from(&frozen, batch)?;
+        // The probe returns its loss only together with the L0 term.
+        let labels = label_tensor(batch.labels.clone(), &output.logits.device());
+        Ok(Loss { total: output.loss, without_l0: cross_entropy(output.logits, labels) })
+    }
+
+    fn trained(probe: &Self::Module) -> Option<ParamGroup> {
+        Some(probe.trained_parameters())
+    }
+}
+
+/// Training state of one variant of a subnetwork probe.
+pub type SubnetworkTraining = Trainer<SubnetworkProbeObjective>;
 
 impl SubnetworkTraining {
     /// Reads the data, takes the model from the pool and attaches a new probe to it. All variants of a recipe share one
@@ -43,64 +59,26 @@ impl SubnetworkTraining {
     /// Returns [`TrainError::Setting`] for an invalid recipe, [`TrainError::Model`] if the model or its tokenizer
     /// cannot be loaded, errors of [`WordRecipe::read`](crate::WordRecipe::read), and [`TrainError::Probe`] if the
     /// masks do not fit the model or a batch does not fit into the activation cache.
-    pub fn on(
+    pub fn from_recipe(
         pool: &BaseModelPool,
         recipe: &SubnetworkRecipe,
         variant: SubnetworkVariant,
         seed: u64,
     ) -> Result<Self, TrainError> {
+        let words = recipe.data.read()?;
+        recipe.validate(words.rows.split.train.len())?;
+        let words = if variant.control { words.shuffled(seed) } else { words };
+        let data = Tokenized::new(words, &recipe.model)?;
+        let config = recipe.probe_config(variant, data.classes().len())?;
         let device = pool.device().clone().autodiff();
-        let data = recipe.data.read()?;
-        recipe.validate(&data)?;
-        let data = if variant.control { data.shuffled(seed) } else { data };
-        let tokenizer = TextTokenizer::from_folder(&recipe.model)?;
-        let mut config = recipe.probe_config(variant, data.classes.len())?;
         // Variants with shuffled labels read the same texts, so they share the activation cache.
         let key = format!("{} {:?}", recipe.model.display(), recipe.data);
         let (model, activations) = pool.get(key, || Ok(AnyTransformer::load_base(&recipe.model, &device)?))?;
-        let probe = SubnetworkProbe::new(config.clone(), model, seed)?;
-        probe.circuit().set_seed(seed);
-        config.circuit_config = probe.circuit().config().clone();
-        let (recipe, optimizer) = (recipe.clone(), recipe.optimizer.init());
-        let training = Self { recipe, config, seed, device, tokenizer, data, probe, optimizer, activations };
-        let (probe, first) = (&training.probe, &training.data.split.train[..training.recipe.batch_size]);
-        let batch = training.batch(first, &training.device)?;
-        training.activations.check(probe.plan(), probe.circuit().model()?, &batch)?;
-        Ok(training)
-    }
-
-    /// Configuration of the probe, with the names of all masked layers.
-    pub fn config(&self) -> &SubnetworkProbeConfig {
-        &self.config
-    }
-
-    /// The current probe, in training mode.
-    pub fn probe(&self) -> &SubnetworkProbe<AnyTransformer> {
-        &self.probe
-    }
-
-    /// The labelled words.
-    pub fn data(&self) -> &WordLabels {
-        &self.data
-    }
-
-    /// Builds a batch that selects the last token of each word.
-    fn batch(&self, rows: &[usize], device: &Device) -> Result<ProbeBatch, TrainError> {
-        let texts: Vec<&str> = rows.iter().map(|row| self.data.texts[*row].as_str()).collect();
-        let batch = self.tokenizer.encode(&texts, device)?;
-        let mut token_mask = Vec::new();
-        for (sequence, row) in rows.iter().enumerate() {
-            let span = self.data.spans[*row].clone();
-            let last = batch.tokens_of(sequence, span.clone()).map(|tokens| tokens.end - 1);
-            let last = last.ok_or_else(|| TrainError::Setting {
-                setting: "word",
-                found: format!("bytes {span:?} of `{}`", self.data.texts[*row]),
-                expected: "no token of the tokenised (and possibly truncated) text covers them".into(),
-            })?;
-            token_mask.extend((0..batch.rows()[sequence].tokens().len()).map(|token| token == last));
-        }
-        let labels = rows.iter().map(|row| self.data.labels[*row] as i64).collect();
-        Ok(ProbeBatch { inputs: batch.inputs, token_mask, labels })
+        let probe = SubnetworkProbe::new(config, model, seed)?;
+        let first = data.batch(&data.split().train[..recipe.batch_size], &device)?;
+        activations.check(probe.plan(), probe.circuit().model()?, &first)?;
+        let objective = SubnetworkProbeObjective { activations };
+        Ok(Trainer::new(objective, probe, Arc::new(data), recipe.schedule(), seed, device))
     }
 
     /// Measures the accuracy of the current probe on some rows, with hard masks.
@@ -108,60 +86,16 @@ impl SubnetworkTraining {
     /// # Errors
     /// Returns [`TrainError::Probe`] if a forward pass fails, and errors of the tokenizer.
     pub fn accuracy(&mut self, rows: &[usize]) -> Result<f64, TrainError> {
-        let probe = self.probe.valid();
-        let device = self.device.clone().inner();
+        let probe = self.module.valid();
+        let device = probe.circuit().wrapped().device();
         let mut correct = 0;
         for rows in rows.chunks(EVALUATION_BATCH) {
-            let batch = self.batch(rows, &device)?;
-            let frozen = probe.cached_activations(&mut self.activations, rows, &batch)?;
-            let logits: Tensor<2> = probe.forward_from(&frozen, &batch)?.logits;
-            let predicted = logits.argmax(1).into_data();
+            let batch = self.data.batch(rows, &device)?;
+            let frozen = probe.cached_activations(&mut self.objective.activations, rows, &batch)?;
+            let predicted = probe.forward_from(&frozen, &batch)?.logits.argmax(1).into_data();
             correct += predicted.iter::<i64>().zip(&batch.labels).filter(|(class, label)| class == *label).count();
         }
         Ok(correct as f64 / rows.len().max(1) as f64)
-    }
-}
-
-impl Trainable for SubnetworkTraining {
-    fn epoch(&mut self, epoch: usize) -> Result<Metrics, TrainError> {
-        let temperature = self.recipe.final_temperature.powf(epoch as f64 / self.recipe.epochs as f64) as f32;
-        self.probe.circuit().set_temperature(temperature)?;
-        let train = &self.data.split.train;
-        let order = rng::permutation(&mut rng::stream(self.seed, "shuffle", epoch as u64, 0), train.len());
-        let batches: Vec<Vec<usize>> = order
-            .chunks_exact(self.recipe.batch_size)
-            .map(|indices| indices.iter().map(|index| train[*index]).collect())
-            .collect();
-        let mut total = 0.0;
-        for (step, rows) in batches.iter().enumerate() {
-            self.probe.circuit().begin_step(epoch as u64, step as u64);
-            let batch = self.batch(rows, &self.device)?;
-            let frozen = self.probe.cached_activations(&mut self.activations, rows, &batch)?;
-            let loss = self.probe.forward_from(&frozen, &batch)?.loss;
-            total += loss.clone().into_scalar::<f64>();
-            let gradients = GradientsParams::from_grads(loss.backward(), &self.probe);
-            let learning_rate = self.recipe.optimizer.learning_rate_at(epoch);
-            self.probe = self.optimizer.step(learning_rate, self.probe.clone(), gradients);
-        }
-        let l0 = self.probe.circuit().l0();
-        let metrics = Metrics::new(epoch + 1, total / batches.len() as f64);
-        Ok(match l0.max > 0.0 {
-            true => metrics.with("l0", l0.total).with("l0_max", l0.max).with("temperature", f64::from(temperature)),
-            false => metrics,
-        })
-    }
-
-    fn records(&self) -> (ModuleRecord, OptimizerRecord) {
-        (self.probe.clone().into_record_group(self.probe.trained_parameters()), self.optimizer.to_record())
-    }
-
-    fn restore(&mut self, model: ModuleRecord, optimizer: OptimizerRecord) -> Result<(), CheckpointerError> {
-        // The checkpoint has only masks and classifier. The frozen base is loaded from the folder that the recipe
-        // names.
-        let restored = self.probe.clone().try_load_record(model.allow_partial(true));
-        self.probe = restored.map_err(CheckpointerError::Record)?;
-        self.optimizer = self.recipe.optimizer.init().load_record(optimizer);
-        Ok(())
     }
 }
 
@@ -171,8 +105,7 @@ impl Trainable for SubnetworkTraining {
 /// interrupted. An invalid recipe is rejected before anything is written.
 ///
 /// # Errors
-/// Returns errors of [`SubnetworkTraining::on`], [`Run::open`], [`Learner::train`] and
-/// [`SubnetworkTraining::accuracy`].
+/// Returns errors of [`SubnetworkTraining::from_recipe`], [`Trainer::train`] and [`SubnetworkTraining::accuracy`].
 pub fn train_subnetwork(
     recipe: &SubnetworkRecipe,
     variant: SubnetworkVariant,
@@ -187,27 +120,81 @@ pub fn train_subnetwork(
         #[serde(flatten)]
         recipe: SubnetworkRecipe,
     }
-    let mut training = SubnetworkTraining::on(pool, recipe, variant, seed)?;
+    let mut training = SubnetworkTraining::from_recipe(pool, recipe, variant, seed)?;
     // The recipe of this run omits the other variants, so that variants can be added to a recipe later.
     let this_variant = SubnetworkRecipe { l0_lambdas: Vec::new(), plain: false, control: false, ..recipe.clone() };
-    let run = Run::open(folder, &Variant { variant, recipe: this_variant }, seed)?;
-    let (epochs, checkpoint_every) = (recipe.epochs, recipe.checkpoint_every);
-    let learner = Learner { label: variant.name(), epochs, checkpoint_every, interrupt: interrupt.clone() };
-    let (outcome, _) = learner.train(&mut training, &run)?;
+    let this_variant = Variant { variant, recipe: this_variant };
+    let (run, outcome, _) = training.train(&this_variant, variant.name(), folder, interrupt)?;
     if outcome != Outcome::Finished {
         return Ok(None);
     }
-    save_masks(run.path("masks.safetensors"), training.probe().circuit())?;
-    run.write("probe_config.json", &format!("{:#}\n", serde_json::json!(training.config())))?;
-    let (data, l0) = (training.data().clone(), training.probe().circuit().l0());
+    let circuit = training.circuit();
+    save_masks(run.path("masks.safetensors"), circuit)?;
+    let mut config = recipe.probe_config(variant, training.data().classes().len())?;
+    config.circuit_config = circuit.config().clone();
+    run.write_json("probe_config.json", &config)?;
+    let (data, l0) = (training.data.clone(), circuit.l0());
     let masked = |size| variant.l0_lambda.map(|_| size);
     Ok(Some(SubnetworkRow {
         variant,
         seed,
-        train_accuracy: training.accuracy(&data.split.train)?,
-        test_accuracy: training.accuracy(&data.split.test)?,
-        majority: majority(&data.labels, &data.split.train, &data.split.test),
+        train_accuracy: training.accuracy(&data.split().train)?,
+        test_accuracy: training.accuracy(&data.split().test)?,
+        majority: data.rows().majority(),
         l0: masked(l0.total),
         l0_max: masked(l0.max),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::fixtures::{file, write_tokenizer};
+    use crate::train::Trainable;
+    use burn::tensor::Device;
+    use ns_models::{Gpt2, Gpt2Config, Pretrained};
+
+    const RECIPE: &str = r#"
+        model = ""
+        probe_vectors = "mlp_stream_0"
+        epochs = 1
+        checkpoint_every = 1
+        batch_size = 3
+        l0_lambdas = [0.0, 1e3]
+        [data]
+        path = ""
+        split = { seeded = { train_fraction = 0.75, seed = 0 } }
+        classes = ["x", "y"]
+        [circuit_config]
+        mask_method = "hard_concrete"
+        target_layers = ["h.0.mlp.c_fc"]
+        add_l0 = true
+        [circuit_config.mask_hparams]
+        mask_unit = "neuron"
+        mask_init_percentage = 0.7
+    "#;
+
+    #[test]
+    fn a_word_is_read_at_its_last_token_and_the_loss_has_no_l0_term() {
+        let rows = "a b,2,3,x,b\nc d a b,0,3,y,cd\nb b,0,1,x,b\nd,0,1,y,d\n";
+        let (folder, path) = file("a.csv", format!("text,start,end,label,word\n{rows}"));
+        let config =
+            Gpt2Config { vocab_size: 6, n_positions: 4, n_embd: 8, n_layer: 1, n_head: 2, ..Default::default() };
+        Gpt2::init(&config, &Device::default()).unwrap().save(folder.path()).unwrap();
+        write_tokenizer(folder.path());
+        let mut recipe: SubnetworkRecipe = toml::from_str(RECIPE).unwrap();
+        (recipe.model, recipe.data.path) = (folder.path().into(), path);
+        let pool = BaseModelPool::new(&Device::default(), 1);
+        let train = |l0_lambda| {
+            let variant = SubnetworkVariant { l0_lambda: Some(l0_lambda), control: false };
+            let mut training = SubnetworkTraining::from_recipe(&pool, &recipe, variant, 0).unwrap();
+            let batch = training.data().batch(&[0, 1], &Device::default()).unwrap();
+            assert_eq!(batch.token_mask, [false, true, false, false, false, true, false, false]);
+            (training.epoch(0).unwrap(), training.circuit().mask_params())
+        };
+        let ((without, masks), (with, other_masks)) = (train(0.0), train(1e3));
+        assert_eq!(without.loss, with.loss);
+        assert_eq!(with.get("l0_max"), Some(256.0));
+        assert_ne!(masks, other_masks, "the L0 term moves the masks");
+    }
 }

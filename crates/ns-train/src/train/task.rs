@@ -3,31 +3,54 @@
 use std::path::Path;
 
 use burn::module::Module;
-use burn::optim::{GradientsParams, ModuleOptimizer, OptimizerRecord};
-use burn::store::ModuleRecord;
-use burn::tensor::Device;
-use burn::train::checkpoint::CheckpointerError;
-use ns_circuit::{CircuitConfig, CircuitModel, L0Statistics, rng, save_masks};
-use ns_models::{AnyModel, Model, Pretrained, copy_companions, read_config};
-use ns_probe::{mask_targets, with_output_masks};
+use burn::tensor::{Device, Tensor};
+use ns_circuit::{CircuitConfig, CircuitModel, L0Statistics, save_masks};
+use ns_models::{AnyModel, Head, Labels, Model, Pretrained, copy_companions, cross_entropy, read_config};
+use ns_probe::{ProbeBatch, mask_targets, with_output_masks};
 use serde_json::{Value, json};
 
-use super::{Learner, Outcome, Trainable, initialize};
-use crate::data::TaskData;
+use super::initialize::initialize;
+use super::learner::Outcome;
+use super::objective::{Loss, Objective};
+use super::trainer::Trainer;
+use crate::data::{Dataset, label_tensor};
 use crate::error::TrainError;
-use crate::evaluate::{CircuitRow, TaskEvaluation, accuracy, evaluate_task, scores_of};
+use crate::evaluate::{CircuitRow, answer_scores, circuit_row, test_accuracy};
 use crate::recipe::{ModelSource, TaskRecipe};
 use crate::run::{Interrupt, MODEL, Metrics, Run};
 
-/// Training state of a model with masks. Without masks the model itself is trained.
-pub struct TaskTraining {
-    recipe: TaskRecipe,
-    seed: u64,
-    device: Device,
-    circuit: CircuitModel<AnyModel>,
-    optimizer: ModuleOptimizer,
-    data: TaskData,
+/// Minimises the loss of the model's head, or for a language model the cross-entropy after the last token.
+pub struct TaskObjective;
+
+impl Objective for TaskObjective {
+    type Module = CircuitModel<AnyModel>;
+    type Base = AnyModel;
+
+    fn circuit(module: &Self::Module) -> &CircuitModel<AnyModel> {
+        module
+    }
+
+    fn loss(&mut self, circuit: &Self::Module, _rows: &[usize], batch: &ProbeBatch) -> Result<Loss, TrainError> {
+        let model = circuit.model()?;
+        Ok(Loss::with_l0(with_output_masks(|| task_loss(model, batch))?, circuit))
+    }
+
+    fn evaluate(&self, circuit: &Self::Module, data: &dyn Dataset) -> Result<Vec<(&'static str, f64)>, TrainError> {
+        Ok(vec![("test_accuracy", test_accuracy(data, circuit.valid().model()?)?)])
+    }
 }
+
+/// The mean loss of a batch.
+fn task_loss(model: &AnyModel, batch: &ProbeBatch) -> Result<Tensor<1>, TrainError> {
+    let labels = label_tensor(batch.labels.clone(), &model.device());
+    match model.head() {
+        Head::Lm => Ok(cross_entropy(answer_scores(model, &batch.inputs)?, labels)),
+        _ => Ok(model.task_output(&batch.inputs, &Labels::Classes(labels))?.loss),
+    }
+}
+
+/// Training state of a model with masks. Without masks the model itself is trained.
+pub type TaskTraining = Trainer<TaskObjective>;
 
 impl TaskTraining {
     /// Loads the data and the model, and attaches freshly initialised masks to the model. `device` must be without
@@ -37,12 +60,12 @@ impl TaskTraining {
     /// Returns [`TrainError::Setting`] if the recipe is invalid or the model has fewer classes than the data,
     /// [`TrainError::Model`] if the model cannot be loaded, [`TrainError::Circuit`] if the masks do not fit the model,
     /// and errors of [`TaskRecipe::read_data`].
-    pub fn new(recipe: &TaskRecipe, seed: u64, device: &Device) -> Result<Self, TrainError> {
+    pub fn from_recipe(recipe: &TaskRecipe, seed: u64, device: &Device) -> Result<Self, TrainError> {
         let device = device.clone().autodiff();
         let data = recipe.read_data()?;
-        recipe.validate(&data)?;
-        let model = read_model(recipe, &data, seed, &device)?;
-        check_answers(&model, &data)?;
+        recipe.validate(data.split().train.len())?;
+        let model = read_model(recipe, data.classes(), seed, &device)?;
+        check_answers(&model, &*data)?;
         let config = recipe.circuit_config.clone().unwrap_or(whole_model());
         // In a trained model, batch norms use the statistics of the batch; in a frozen one, their running statistics.
         let model = if config.freeze_base { model } else { model.unfreeze() };
@@ -51,97 +74,40 @@ impl TaskTraining {
         }
         let targets = mask_targets(&model);
         let circuit = CircuitModel::new(config, model, &targets)?;
-        circuit.set_seed(seed);
-        Ok(Self { recipe: recipe.clone(), seed, device, circuit, optimizer: recipe.optimizer.init(), data })
-    }
-
-    /// The recipe.
-    pub fn recipe(&self) -> &TaskRecipe {
-        &self.recipe
-    }
-
-    /// The current model with its masks, in training mode.
-    pub fn circuit(&self) -> &CircuitModel<AnyModel> {
-        &self.circuit
-    }
-
-    /// The examples.
-    pub fn data(&self) -> &TaskData {
-        &self.data
-    }
-
-    /// Rows of each batch of an epoch. They depend only on seed and epoch.
-    fn batches(&self, epoch: usize) -> Vec<Vec<usize>> {
-        let train = &self.data.split().train;
-        let order = rng::permutation(&mut rng::stream(self.seed, "shuffle", epoch as u64, 0), train.len());
-        let rows = |indices: &[usize]| indices.iter().map(|index| train[*index]).collect();
-        order.chunks_exact(self.recipe.batch_size).map(rows).collect()
-    }
-
-    /// Trains one step and returns the loss without its L0 term.
-    fn step(&mut self, epoch: usize, step: usize, rows: &[usize]) -> Result<f64, TrainError> {
-        self.circuit.begin_step(epoch as u64, step as u64);
-        let (batch, model) = (self.data.batch(rows, &self.device)?, self.circuit.model()?);
-        let output = with_output_masks(|| batch.task_output(model))?;
-        let loss = match self.circuit.l0_loss() {
-            Some(l0) => output.loss.clone() + l0,
-            None => output.loss.clone(),
-        };
-        let gradients = GradientsParams::from_grads(loss.backward(), &self.circuit);
-        let learning_rate = self.recipe.optimizer.learning_rate_at(epoch);
-        self.circuit = self.optimizer.step(learning_rate, self.circuit.clone(), gradients);
-        Ok(output.loss.into_scalar())
-    }
-
-    fn temperature_at(&self, epoch: usize) -> f32 {
-        self.recipe.final_temperature.powf(epoch as f64 / self.recipe.epochs as f64) as f32
-    }
-
-    /// Returns whether the base is frozen. A checkpoint then has only the mask parameters.
-    fn is_frozen(&self) -> bool {
-        self.circuit.config().freeze_base
+        Ok(Trainer::new(TaskObjective, circuit, data, recipe.schedule(), seed, device))
     }
 }
 
 /// Configuration without masks and with a trainable base.
-fn whole_model() -> CircuitConfig {
+pub(super) fn whole_model() -> CircuitConfig {
     CircuitConfig { freeze_base: false, add_l0: false, ..CircuitConfig::default() }
 }
 
 /// Checks that the model has at least as many answers as the data.
-fn check_answers(model: &AnyModel, data: &TaskData) -> Result<(), TrainError> {
+fn check_answers(model: &AnyModel, data: &dyn Dataset) -> Result<(), TrainError> {
     let Some(row) = data.split().train.first() else { return Ok(()) };
-    let [_, answers] = data.batch(&[*row], &model.device())?.scores(model)?.dims();
-    let needed = data.n_answers();
-    match answers >= needed {
-        true => Ok(()),
-        false => Err(TrainError::Setting {
-            setting: "model",
-            found: format!("one with {answers} classes"),
-            expected: format!("the data has {needed} classes; set `architecture` to give the model a new head"),
-        }),
-    }
+    let [_, answers] = answer_scores(model, &data.batch(&[*row], &model.device())?.inputs)?.dims();
+    let needed = data.rows().n_answers;
+    let expected = format!("the data has {needed} classes; set `architecture` to give the model a new head");
+    TrainError::check(answers >= needed, "model", format!("one with {answers} classes"), expected)
 }
 
 /// Loads the model of a recipe. A new head, or a model from a configuration, gets random weights from `seed`.
 ///
 /// # Errors
 /// Returns [`TrainError::Model`] if the model cannot be loaded.
-fn read_model(recipe: &TaskRecipe, data: &TaskData, seed: u64, device: &Device) -> Result<AnyModel, TrainError> {
-    match (&recipe.model, &recipe.architecture) {
-        (ModelSource::Folder(folder), None) => Ok(AnyModel::load(folder, device)?),
-        (ModelSource::Folder(folder), Some(class)) => {
-            let config = with_head(read_config(folder)?, class, data.classes());
-            Ok(initialize(AnyModel::init(&config, device)?, seed).with_base_weights(folder)?)
-        }
-        (ModelSource::Config(config), class) => {
-            let config = match class {
-                Some(class) => with_head(config.clone(), class, data.classes()),
-                None => config.clone(),
-            };
-            Ok(initialize(AnyModel::init(&config, device)?, seed))
-        }
-    }
+fn read_model(recipe: &TaskRecipe, classes: &[String], seed: u64, device: &Device) -> Result<AnyModel, TrainError> {
+    let config = match (&recipe.model, &recipe.architecture) {
+        (ModelSource::Folder(folder), None) => return Ok(AnyModel::load(folder, device)?),
+        (ModelSource::Folder(folder), Some(class)) => with_head(read_config(folder)?, class, classes),
+        (ModelSource::Config(config), Some(class)) => with_head(config.clone(), class, classes),
+        (ModelSource::Config(config), None) => config.clone(),
+    };
+    let model = initialize(AnyModel::init(&config, device)?, seed);
+    Ok(match recipe.model_folder() {
+        Some(folder) => model.with_base_weights(folder)?,
+        None => model,
+    })
 }
 
 /// Returns `config` with the HF class `class` and the given class names as its labels.
@@ -155,47 +121,6 @@ fn with_head(mut config: Value, class: &str, classes: &[String]) -> Value {
             names.map(|(id, name)| (name.clone(), json!(id))).collect::<serde_json::Map<_, _>>().into();
     }
     config
-}
-
-impl Trainable for TaskTraining {
-    fn epoch(&mut self, epoch: usize) -> Result<Metrics, TrainError> {
-        let temperature = self.temperature_at(epoch);
-        self.circuit.set_temperature(temperature)?;
-        let batches = self.batches(epoch);
-        let mut total = 0.0;
-        for (step, rows) in batches.iter().enumerate() {
-            total += self.step(epoch, step, rows)?;
-        }
-        let metrics = Metrics::new(epoch + 1, total / batches.len() as f64);
-        let l0 = self.circuit.l0();
-        let metrics = match l0.max > 0.0 {
-            true => metrics.with("l0", l0.total).with("l0_max", l0.max).with("temperature", f64::from(temperature)),
-            false => metrics,
-        };
-        if !(epoch + 1).is_multiple_of(self.recipe.evaluate_every.max(1)) && epoch + 1 != self.recipe.epochs {
-            return Ok(metrics);
-        }
-        let circuit = self.circuit.valid();
-        let (scores, labels) = scores_of(&self.data, &self.data.split().test, circuit.model()?)?;
-        Ok(metrics.with("test_accuracy", accuracy(scores, labels)))
-    }
-
-    fn records(&self) -> (ModuleRecord, OptimizerRecord) {
-        let record = match self.is_frozen() {
-            true => self.circuit.clone().into_record_group(self.circuit.mask_parameters()),
-            // Batch norms update their running statistics on the switch to evaluation mode.
-            false => self.circuit.valid().into_record(),
-        };
-        (record, self.optimizer.to_record())
-    }
-
-    fn restore(&mut self, model: ModuleRecord, optimizer: OptimizerRecord) -> Result<(), CheckpointerError> {
-        // With a frozen base, the checkpoint has only the mask parameters; the base is the model that the recipe names.
-        let restored = self.circuit.clone().try_load_record(model.allow_partial(self.is_frozen()));
-        self.circuit = restored.map_err(CheckpointerError::Record)?;
-        self.optimizer = self.recipe.optimizer.init().load_record(optimizer);
-        Ok(())
-    }
 }
 
 /// Results of a run on a task.
@@ -221,7 +146,7 @@ pub struct TaskReport {
 /// interrupted. An invalid recipe is rejected before anything is written.
 ///
 /// # Errors
-/// Returns errors of [`TaskTraining::new`], [`Run::open`], [`Learner::train`] and of the evaluation.
+/// Returns errors of [`TaskTraining::from_recipe`], [`Trainer::train`] and of the evaluation.
 pub fn train_task(
     recipe: &TaskRecipe,
     seed: u64,
@@ -229,35 +154,34 @@ pub fn train_task(
     device: &Device,
     interrupt: &Interrupt,
 ) -> Result<Option<TaskReport>, TrainError> {
-    let mut training = TaskTraining::new(recipe, seed, device)?;
-    let run = Run::open(folder, recipe, seed)?;
+    let mut training = TaskTraining::from_recipe(recipe, seed, device)?;
     let label = match &recipe.circuit_config {
         Some(config) => format!("circuit, λ {:e}", config.l0_lambda),
         None => "train".into(),
     };
-    let (epochs, checkpoint_every) = (recipe.epochs, recipe.checkpoint_every);
-    let learner = Learner { label, epochs, checkpoint_every, interrupt: interrupt.clone() };
-    let (outcome, metrics) = learner.train(&mut training, &run)?;
+    let (run, outcome, metrics) = training.train(recipe, label, folder, interrupt)?;
     if outcome != Outcome::Finished {
         return Ok(None);
     }
-    save(&training, &run)?;
-    let circuit = training.circuit().valid();
-    let TaskEvaluation { test_accuracy, circuit: row } = evaluate_task(recipe, training.data(), &circuit, seed)?;
-    let (majority, l0) = (training.data().majority(), circuit.l0());
-    Ok(Some(TaskReport { metrics, test_accuracy, majority, circuit: row, l0 }))
+    let (data, circuit) = (training.data(), training.circuit().valid());
+    save(recipe, &circuit, &run)?;
+    Ok(Some(TaskReport {
+        metrics,
+        test_accuracy: test_accuracy(data, circuit.model()?)?,
+        majority: data.rows().majority(),
+        circuit: circuit_row(recipe, data, &circuit, seed)?,
+        l0: circuit.l0(),
+    }))
 }
 
 /// Writes the masks if there are any, and the model if it differs from the model folder that the recipe names.
-fn save(training: &TaskTraining, run: &Run) -> Result<(), TrainError> {
-    let (recipe, circuit) = (training.recipe(), training.circuit().valid());
-    let frozen = circuit.config().freeze_base;
-    if !frozen || recipe.architecture.is_some() || recipe.model_folder().is_none() {
+fn save(recipe: &TaskRecipe, circuit: &CircuitModel<AnyModel>, run: &Run) -> Result<(), TrainError> {
+    if !circuit.config().freeze_base || recipe.architecture.is_some() || recipe.model_folder().is_none() {
         save_model(&circuit.unmasked(), recipe.model_folder(), &run.path(MODEL))?;
     }
     if recipe.circuit_config.is_some() {
-        save_masks(run.path("masks.safetensors"), &circuit)?;
-        run.write("circuit_config.json", &format!("{:#}\n", serde_json::json!(circuit.config())))?;
+        save_masks(run.path("masks.safetensors"), circuit)?;
+        run.write_json("circuit_config.json", circuit.config())?;
     }
     Ok(())
 }
@@ -277,6 +201,8 @@ fn save_model(model: &AnyModel, from: Option<&Path>, to: &Path) -> Result<(), Tr
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::evaluate::scores_of;
+    use crate::train::{Learner, Trainable};
 
     const RECIPE: &str = r#"
         epochs = 2
@@ -315,27 +241,27 @@ mod tests {
     }
 
     fn training(text: &str) -> Result<TaskTraining, TrainError> {
-        TaskTraining::new(&recipe(text), 0, &Device::default())
+        TaskTraining::from_recipe(&recipe(text), 0, &Device::default())
     }
 
     #[test]
     fn a_frozen_base_stays_and_its_masks_move() {
         let mut training = training(&format!("{RECIPE}{CIRCUIT}")).unwrap();
-        let (base, masks) = (training.circuit.unmasked(), training.circuit.mask_params());
+        let (base, masks) = (training.circuit().unmasked(), training.circuit().mask_params());
         let metrics = training.epoch(0).unwrap();
         assert!(metrics.loss > 0.0 && metrics.get("l0_max") == Some(64.0), "{metrics}");
-        assert_ne!(training.circuit.mask_params(), masks);
-        let scores = |model: &AnyModel| scores_of(&training.data, &[0, 1], model).unwrap().0.into_data();
-        scores(&training.circuit.valid().unmasked()).assert_eq(&scores(&base.valid()), true);
+        assert_ne!(training.circuit().mask_params(), masks);
+        let scores = |model: &AnyModel| scores_of(training.data(), &[0, 1], model).unwrap().into_data();
+        scores(&training.circuit().valid().unmasked()).assert_eq(&scores(&base.valid()), true);
     }
 
     #[test]
     fn without_masks_the_model_itself_is_trained() {
         let mut training = training(RECIPE).unwrap();
-        let before = scores_of(&training.data, &[0, 1], &training.circuit.valid().unmasked()).unwrap().0.into_data();
+        let before = scores_of(training.data(), &[0, 1], &training.circuit().valid().unmasked()).unwrap().into_data();
         let metrics = training.epoch(0).unwrap();
         assert_eq!(metrics.get("l0"), None);
-        let after = scores_of(&training.data, &[0, 1], &training.circuit.valid().unmasked()).unwrap().0.into_data();
+        let after = scores_of(training.data(), &[0, 1], &training.circuit().valid().unmasked()).unwrap().into_data();
         assert_ne!(before, after);
     }
 
@@ -359,7 +285,7 @@ mod tests {
                 }
                 let mut training = training(&text).unwrap();
                 learner(false).train(&mut training, &run).unwrap();
-                scores_of(&training.data, &[0, 1, 2], training.circuit.valid().model().unwrap()).unwrap().0.into_data()
+                scores_of(training.data(), &[0, 1, 2], training.circuit().valid().model().unwrap()).unwrap().into_data()
             };
             train(true).assert_eq(&train(false), true);
         }

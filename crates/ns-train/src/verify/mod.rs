@@ -119,13 +119,9 @@ pub fn find_cases(folder: &Path) -> Result<Vec<(CaseKind, PathBuf)>, TrainError>
         folders.sort();
         cases.extend(folders.into_iter().map(|path| (kind, path)));
     }
-    if cases.is_empty() {
-        return Err(TrainError::Setting {
-            setting: "the folder of golden cases",
-            found: format!("`{}`, which contains none", folder.display()),
-            expected: "cases are folders models/<case>, masks/<case>, probes/<case> or knn/<case> in it".into(),
-        });
-    }
+    let found = format!("`{}`, which contains none", folder.display());
+    let expected = "cases are folders models/<case>, masks/<case>, probes/<case> or knn/<case> in it";
+    TrainError::check(!cases.is_empty(), "the folder of golden cases", found, expected)?;
     Ok(cases)
 }
 

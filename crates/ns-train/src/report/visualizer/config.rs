@@ -101,25 +101,24 @@ impl VisualizerConfig {
     /// that is not above 0 and at most 200, a format that contradicts the extension of `outfile`, or an `outfile`
     /// without a file name.
     pub fn validate(&self) -> Result<(), TrainError> {
-        let check = |setting, found: String, holds: bool, expected: &str| match holds {
-            true => Ok(()),
-            false => Err(TrainError::Setting { setting, found, expected: expected.into() }),
-        };
         let within = |value: f64, max: f64| value > 0.0 && value <= max;
-        check("alpha", self.alpha.to_string(), (0.0..=1.0).contains(&self.alpha), "the opacity must be from 0 to 1")?;
+        let opaque = (0.0..=1.0).contains(&self.alpha);
+        TrainError::check(opaque, "alpha", self.alpha, "the opacity must be from 0 to 1")?;
         for (setting, size) in [("title_fontsize", self.title_fontsize), ("label_fontsize", self.label_fontsize)] {
-            check(setting, size.to_string(), within(size, MAX_FONT_SIZE), "it must be above 0 and at most 200 points")?;
+            let expected = "it must be above 0 and at most 200 points";
+            TrainError::check(within(size, MAX_FONT_SIZE), setting, size, expected)?;
         }
         if let Some(figsize) = self.figsize {
             let fits = figsize.iter().all(|length| within(*length, MAX_FIGURE_SIZE));
-            check("figsize", format!("{figsize:?}"), fits, "width and height must be above 0 and at most 200 inches")?;
+            let expected = "width and height must be above 0 and at most 200 inches";
+            TrainError::check(fits, "figsize", format!("{figsize:?}"), expected)?;
         }
         if let (Some(format), Some(implied)) = (self.format, self.implied_format()) {
             let expected = format!("the outfile `{}` must have the same format", self.outfile.display());
-            check("format", format.extension().into(), format == implied, &expected)?;
+            TrainError::check(format == implied, "format", format.extension(), expected)?;
         }
         let named = self.outfile.file_name().is_some();
-        check("outfile", self.outfile.display().to_string(), named, "the path must end in a file name")
+        TrainError::check(named, "outfile", self.outfile.display(), "the path must end in a file name")
     }
 
     /// Returns the paths and formats of the files to write.

@@ -75,10 +75,6 @@ fn check(views: &[CircuitView], config: &VisualizerConfig) -> Result<(), TrainEr
     match views {
         [_] => Ok(()),
         [first, second] => first.check_same_model(second),
-        _ => Err(TrainError::Setting {
-            setting: "the number of circuits",
-            found: views.len().to_string(),
-            expected: "a figure shows one or two circuits".into(),
-        }),
+        _ => Err(TrainError::setting("the number of circuits", views.len(), "a figure shows one or two circuits")),
     }
 }

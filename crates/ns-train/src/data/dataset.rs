@@ -1,0 +1,81 @@
+//! What training and evaluation need from a data set, and texts together with the tokenizer of a model.
+
+use std::path::Path;
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use ns_models::{TextBatch, TextTokenizer};
+use ns_probe::ProbeBatch;
+
+use super::{LabelledRows, RowSplit};
+use crate::error::TrainError;
+
+/// Examples with one label each, in host memory. Rows are indices of examples.
+pub trait Dataset: Send + Sync {
+    /// The labels and the split of the examples.
+    fn rows(&self) -> &LabelledRows;
+
+    /// Builds a batch on `device`. Its token mask selects the token that a probe reads, one per sequence. For images
+    /// the mask is empty, because only the model knows the number of positions.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::Model`] if the tokenizer cannot encode a text, and [`TrainError::Setting`] if a sequence
+    /// does not contain the token to read.
+    ///
+    /// # Panics
+    /// Panics if a row is out of range.
+    fn batch(&self, rows: &[usize], device: &Device) -> Result<ProbeBatch, TrainError>;
+
+    /// Rows of the training and test examples.
+    fn split(&self) -> &RowSplit {
+        &self.rows().split
+    }
+
+    /// Names of the classes, in the order of their indices. Empty if the labels are tokens.
+    fn classes(&self) -> &[String] {
+        &self.rows().classes
+    }
+
+    /// Labels of some examples.
+    fn labels(&self, rows: &[usize]) -> Vec<i64> {
+        rows.iter().map(|row| self.rows().labels[*row] as i64).collect()
+    }
+}
+
+/// Labels as a tensor, `[n]`.
+pub(crate) fn label_tensor(labels: Vec<i64>, device: &Device) -> Tensor<1, Int> {
+    let n = labels.len();
+    Tensor::from_data(TensorData::new(labels, [n]), device)
+}
+
+/// Texts, and the tokenizer of the model that reads them.
+pub struct Tokenized<T> {
+    pub(super) data: T,
+    tokenizer: TextTokenizer,
+}
+
+impl<T> Tokenized<T> {
+    /// Reads the tokenizer of the model in `folder`.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::Model`] if the tokenizer cannot be read.
+    pub(crate) fn new(data: T, folder: &Path) -> Result<Self, TrainError> {
+        Ok(Self { data, tokenizer: TextTokenizer::from_folder(folder)? })
+    }
+
+    /// Builds a batch of texts. `read` returns the position of the token that is read in a sequence of the batch.
+    pub(super) fn encode(
+        &self,
+        texts: &[&str],
+        labels: Vec<i64>,
+        device: &Device,
+        read: impl Fn(&TextBatch, usize) -> Result<usize, TrainError>,
+    ) -> Result<ProbeBatch, TrainError> {
+        let batch = self.tokenizer.encode(texts, device)?;
+        let mut token_mask = Vec::new();
+        for (sequence, row) in batch.rows().iter().enumerate() {
+            let read = read(&batch, sequence)?;
+            token_mask.extend((0..row.tokens().len()).map(|token| token == read));
+        }
+        Ok(ProbeBatch { inputs: batch.inputs, token_mask, labels })
+    }
+}

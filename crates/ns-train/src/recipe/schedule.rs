@@ -1,0 +1,82 @@
+//! The training settings that all recipes share.
+
+use super::OptimizerRecipe;
+use crate::error::TrainError;
+
+/// How long, in which steps and with which optimiser a [`Trainer`](crate::Trainer) trains.
+#[derive(Clone, Debug)]
+pub struct Schedule {
+    /// Number of passes over the training examples.
+    pub epochs: usize,
+    /// Number of epochs between evaluations on the test split.
+    pub evaluate_every: usize,
+    /// Number of epochs between checkpoints.
+    pub checkpoint_every: usize,
+    /// Number of examples per step; a smaller last batch is dropped. `None` for one step per epoch on all examples, in
+    /// the order of the split.
+    pub batch_size: Option<usize>,
+    /// Number of examples per forward pass. The gradients of a step add up. `None` for one forward pass per step.
+    pub micro_batch: Option<usize>,
+    /// Temperature after the last epoch. It starts at 1 and is multiplied by a constant factor after each epoch.
+    pub final_temperature: f64,
+    /// The optimiser.
+    pub optimizer: OptimizerRecipe,
+}
+
+impl Schedule {
+    /// Checks the settings for a number of training examples.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::Setting`] for the first setting that cannot work.
+    pub(super) fn check(&self, examples: usize) -> Result<(), TrainError> {
+        if let Some(batch_size) = self.batch_size {
+            let expected = format!("there are {examples} training examples; it must be between 1 and {examples}");
+            TrainError::check((1..=examples).contains(&batch_size), "batch_size", batch_size, expected)?;
+        }
+        TrainError::check(self.epochs > 0, "epochs", self.epochs, "it must be at least 1")?;
+        let holds = self.final_temperature.is_finite() && self.final_temperature > 0.0;
+        TrainError::check(holds, "final_temperature", self.final_temperature, "it must be positive and finite")
+    }
+
+    /// Temperature of the masks in an epoch, counted from 0.
+    pub fn temperature_at(&self, epoch: usize) -> f32 {
+        self.final_temperature.powf(epoch as f64 / self.epochs as f64) as f32
+    }
+
+    /// Whether the test split is evaluated after an epoch, counted from 0.
+    pub fn evaluates_after(&self, epoch: usize) -> bool {
+        (epoch + 1).is_multiple_of(self.evaluate_every.max(1)) || epoch + 1 == self.epochs
+    }
+}
+
+/// Checks the factors of the L0 term.
+pub(super) fn check_lambdas(l0_lambdas: &[f64]) -> Result<(), TrainError> {
+    l0_lambdas.iter().try_for_each(|lambda| {
+        let holds = lambda.is_finite() && *lambda >= 0.0;
+        TrainError::check(holds, "l0_lambdas", lambda, "each factor must be finite and at least 0")
+    })
+}
+
+/// Default of `final_temperature`: the temperature stays 1.
+pub(super) fn unchanged() -> f64 {
+    1.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn temperature_grows_by_the_same_factor_after_each_epoch() {
+        let schedule = Schedule {
+            epochs: 2,
+            evaluate_every: 1,
+            checkpoint_every: 1,
+            batch_size: Some(6),
+            micro_batch: None,
+            final_temperature: 100.0,
+            optimizer: OptimizerRecipe::default(),
+        };
+        assert_eq!([0, 1, 2].map(|epoch| schedule.temperature_at(epoch)), [1.0, 10.0, 100.0]);
+    }
+}

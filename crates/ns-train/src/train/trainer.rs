@@ -1,0 +1,153 @@
+//! The trainer: trains any objective on any data set, epoch by epoch.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, OptimizerRecord};
+use burn::store::ModuleRecord;
+use burn::tensor::Device;
+use burn::train::checkpoint::CheckpointerError;
+use ns_circuit::{CircuitModel, rng};
+use serde::Serialize;
+
+use super::learner::{Learner, Outcome, Trainable};
+use super::objective::Objective;
+use crate::data::Dataset;
+use crate::error::TrainError;
+use crate::recipe::Schedule;
+use crate::run::{Interrupt, Metrics, Run};
+
+/// Training state of an objective: its module, the data and the optimiser.
+pub struct Trainer<O: Objective> {
+    pub(super) objective: O,
+    pub(super) module: O::Module,
+    pub(super) data: Arc<dyn Dataset>,
+    schedule: Schedule,
+    optimizer: ModuleOptimizer,
+    seed: u64,
+    device: Device,
+}
+
+impl<O: Objective> Trainer<O> {
+    /// Starts with the module as it is. `seed` selects the shuffles and the random numbers of the circuit; `device`,
+    /// which must be that of the module, is with autodiff.
+    pub fn new(
+        objective: O,
+        module: O::Module,
+        data: Arc<dyn Dataset>,
+        schedule: Schedule,
+        seed: u64,
+        device: Device,
+    ) -> Self {
+        O::circuit(&module).set_seed(seed);
+        let optimizer = schedule.optimizer.init();
+        Self { objective, module, data, schedule, optimizer, seed, device }
+    }
+
+    /// The masked model in the module, in training mode.
+    pub fn circuit(&self) -> &CircuitModel<O::Base> {
+        O::circuit(&self.module)
+    }
+
+    /// The examples.
+    pub fn data(&self) -> &dyn Dataset {
+        &*self.data
+    }
+
+    /// Number of optimiser steps per epoch.
+    pub fn steps_per_epoch(&self) -> usize {
+        self.schedule.batch_size.map_or(1, |size| self.data.split().train.len() / size)
+    }
+
+    /// Rows of each batch of an epoch, counted from 0. They depend only on seed and epoch.
+    pub fn batches(&self, epoch: usize) -> Vec<Vec<usize>> {
+        let train = &self.data.split().train;
+        let Some(batch_size) = self.schedule.batch_size else { return vec![train.clone()] };
+        let order = rng::permutation(&mut rng::stream(self.seed, "shuffle", epoch as u64, 0), train.len());
+        let rows = |indices: &[usize]| indices.iter().map(|index| train[*index]).collect();
+        order.chunks_exact(batch_size).map(rows).collect()
+    }
+
+    /// Trains one step and returns the loss without its L0 term. Epochs and steps are counted from 0.
+    ///
+    /// # Errors
+    /// Returns errors of the data set and of the forward pass.
+    pub fn step(&mut self, epoch: usize, step: usize, rows: &[usize]) -> Result<f64, TrainError> {
+        self.circuit().begin_step(epoch as u64, step as u64);
+        let (mut gradients, mut losses) = (GradientsAccumulator::new(), Vec::new());
+        for part in rows.chunks(self.schedule.micro_batch.unwrap_or(rows.len()).max(1)) {
+            let batch = self.data.batch(part, &self.device)?;
+            let mut loss = self.objective.loss(&self.module, part, &batch)?;
+            if part.len() < rows.len() {
+                loss = loss.scaled(part.len() as f64 / rows.len() as f64);
+            }
+            gradients.accumulate(&self.module, GradientsParams::from_grads(loss.total.backward(), &self.module));
+            losses.push(loss.without_l0.detach());
+        }
+        let learning_rate = self.schedule.optimizer.learning_rate_at(epoch);
+        self.module = self.optimizer.step(learning_rate, self.module.clone(), gradients.grads());
+        // Reading a loss waits for the device, so it comes last.
+        Ok(losses.into_iter().fold(0.0, |sum, loss| sum + loss.into_scalar::<f64>()))
+    }
+
+    /// Trains up to the last epoch in a run folder, with the progress bar `label`. Resumes if the folder has a
+    /// checkpoint.
+    ///
+    /// # Errors
+    /// Returns errors of [`Run::open`] and [`Learner::train`].
+    pub fn train(
+        &mut self,
+        recipe: &impl Serialize,
+        label: String,
+        folder: &Path,
+        interrupt: &Interrupt,
+    ) -> Result<(Run, Outcome, Vec<Metrics>), TrainError> {
+        let run = Run::open(folder, recipe, self.seed)?;
+        let Schedule { epochs, checkpoint_every, .. } = self.schedule;
+        let learner = Learner { label, epochs, checkpoint_every, interrupt: interrupt.clone() };
+        let (outcome, metrics) = learner.train(self, &run)?;
+        Ok((run, outcome, metrics))
+    }
+}
+
+impl<O: Objective> Trainable for Trainer<O> {
+    fn epoch(&mut self, epoch: usize) -> Result<Metrics, TrainError> {
+        let temperature = self.schedule.temperature_at(epoch);
+        self.circuit().set_temperature(temperature)?;
+        let batches = self.batches(epoch);
+        let mut total = 0.0;
+        for (step, rows) in batches.iter().enumerate() {
+            total += self.step(epoch, step, rows)?;
+        }
+        let mut metrics = Metrics::new(epoch + 1, total / batches.len() as f64);
+        let l0 = self.circuit().l0();
+        if l0.max > 0.0 {
+            metrics = metrics.with("l0", l0.total).with("l0_max", l0.max).with("temperature", temperature.into());
+        }
+        if self.schedule.batch_size.is_none() {
+            metrics = metrics.with("learning_rate", self.schedule.optimizer.learning_rate_at(epoch));
+        }
+        if self.schedule.evaluates_after(epoch) {
+            let measured = self.objective.evaluate(&self.module, &*self.data)?;
+            metrics = measured.into_iter().fold(metrics, |metrics, (name, value)| metrics.with(name, value));
+        }
+        Ok(metrics)
+    }
+
+    fn records(&self) -> (ModuleRecord, OptimizerRecord) {
+        let record = match O::trained(&self.module) {
+            Some(trained) => self.module.clone().into_record_group(trained),
+            // Batch norms update their running statistics on the switch to evaluation mode.
+            None => self.module.valid().into_record(),
+        };
+        (record, self.optimizer.to_record())
+    }
+
+    fn restore(&mut self, module: ModuleRecord, optimizer: OptimizerRecord) -> Result<(), CheckpointerError> {
+        let record = module.allow_partial(O::trained(&self.module).is_some());
+        self.module = self.module.clone().try_load_record(record).map_err(CheckpointerError::Record)?;
+        self.optimizer = self.schedule.optimizer.init().load_record(optimizer);
+        Ok(())
+    }
+}
