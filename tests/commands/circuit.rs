@@ -40,13 +40,14 @@ pub(super) fn run(folder: &Path, name: &str, layers: &[&str], keep: impl Fn(usiz
     };
     let base = AnyModel::load(&model(), &Device::default()).unwrap();
     let targets = mask_targets(&base);
-    let circuit = CircuitModel::new(config.clone(), base, &targets).unwrap();
+    let mut circuit = CircuitModel::new(config.clone(), base, &targets).unwrap();
     let mut params = circuit.mask_params();
     for data in params.values_mut() {
         let values: Vec<f32> = (0..data.num_elements()).map(|entry| if keep(entry) { 0.5 } else { -0.5 }).collect();
         *data = TensorData::new(values, data.shape().clone());
     }
-    save_masks(run.join("masks.safetensors"), &circuit.load_mask_params(&params).unwrap()).unwrap();
+    circuit.load_mask_params(&params).unwrap();
+    save_masks(run.join("masks.safetensors"), &circuit).unwrap();
     std::fs::write(run.join("probe_config.json"), json!({ "circuit_config": config }).to_string()).unwrap();
     std::fs::write(run.join("recipe.toml"), format!("model = {:?}\n", path(&model()))).unwrap();
 }

@@ -35,11 +35,8 @@
 //!
 //! // One training step: the task loss plus the L0 term. Only the mask parameters have gradients.
 //! let x = Tensor::ones([4, 3], &device);
-//! let mut loss = circuit.model()?.forward(x.clone()).powi_scalar(2).mean();
-//! if let Some(l0) = circuit.l0_loss() {
-//!     loss = loss + l0;
-//! }
-//! let gradients = loss.backward();
+//! let loss = circuit.model()?.forward(x.clone()).powi_scalar(2).mean();
+//! let gradients = circuit.with_l0(loss).total.backward();
 //! assert_eq!(circuit.mask_gradients(&gradients).len(), 1);
 //!
 //! // Evaluation: the hard circuit, then the model without it.
@@ -102,7 +99,7 @@ pub use exchange::{load_masks, save_masks, save_masks_with_prefix};
 pub use hard_mask::{HardMask, HardMasks};
 pub use l0::{L0Statistics, LayerL0};
 pub use mask::{OutputMask, output_mask};
-pub use model::{CircuitModel, MaskedLayer};
+pub use model::{CircuitModel, Losses, MaskedLayer};
 pub use overlap::{Comparison, Overlap, compare};
 pub use patterns::expand_layers;
 pub use state_dict::StateDict;

@@ -45,6 +45,15 @@ pub struct CircuitModel<M: Module> {
     pub(crate) settings: Settings,
 }
 
+/// The losses of one batch.
+#[derive(Debug, Clone)]
+pub struct Losses {
+    /// The loss that is minimised, `[1]`. In training mode it includes `l0_lambda · L0` if `add_l0` is set.
+    pub total: Tensor<1>,
+    /// The loss without the L0 term, `[1]`.
+    pub without_l0: Tensor<1>,
+}
+
 /// A masked layer, with shapes in Hugging Face's layout.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MaskedLayer {
@@ -186,12 +195,13 @@ impl<M: Module> CircuitModel<M> {
         has_l0_term.then(|| self.l0_training().mul_scalar(self.config.l0_lambda))
     }
 
-    /// The training loss: `loss` plus the [L0 term](Self::l0_loss), if there is one. Shapes: `loss` and result `[1]`.
-    pub fn with_l0(&self, loss: Tensor<1>) -> Tensor<1> {
-        match self.l0_loss() {
-            Some(l0) => loss + l0,
-            None => loss,
-        }
+    /// Adds the [L0 term](Self::l0_loss) to a loss, `[1]`.
+    pub fn with_l0(&self, without_l0: Tensor<1>) -> Losses {
+        let total = match self.l0_loss() {
+            Some(l0) => without_l0.clone() + l0,
+            None => without_l0.clone(),
+        };
+        Losses { total, without_l0 }
     }
 
     /// The masked layers, in the order of `target_layers`.

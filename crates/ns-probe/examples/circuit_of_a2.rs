@@ -58,10 +58,10 @@ fn main() -> anyhow::Result<()> {
         rng::shuffle(&mut rng::stream(0, "order", epoch as u64, 0), &mut train);
         let mut loss = 0.0;
         for pairs in train.chunks_exact(BATCH) {
-            let output = probe.forward(&batch(pairs, &device))?;
-            let gradients = GradientsParams::from_grads(output.loss.backward(), &probe);
+            let losses = probe.forward(&batch(pairs, &device))?.losses;
+            let gradients = GradientsParams::from_grads(losses.total.backward(), &probe);
             probe = optimizer.step(LEARNING_RATE, probe, gradients);
-            loss = output.loss_without_l0.into_scalar();
+            loss = losses.without_l0.into_scalar();
         }
         if (epoch + 1) % 4 == 0 {
             let l0 = probe.circuit().l0();

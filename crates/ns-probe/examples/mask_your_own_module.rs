@@ -113,8 +113,8 @@ fn learn_circuit(network: &Network, output: usize) -> anyhow::Result<CircuitMode
     for step in 0..400 {
         circuit.begin_step(0, step); // the masks are noisy; the noise depends on the seed, the layer and the step
         let scores = circuit.model()?.forward(signs.clone());
-        let loss = circuit.with_l0(error(scores, answers.clone()).narrow(1, output, 1).mean());
-        let gradients = GradientsParams::from_grads(loss.backward(), &circuit);
+        let loss = error(scores, answers.clone()).narrow(1, output, 1).mean();
+        let gradients = GradientsParams::from_grads(circuit.with_l0(loss).total.backward(), &circuit);
         circuit = optimizer.step(5e-2, circuit, gradients);
     }
     Ok(circuit)

@@ -2,7 +2,7 @@
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::Tensor;
-use ns_circuit::CircuitModel;
+use ns_circuit::{CircuitModel, Losses};
 use ns_models::{Site, Transformer};
 
 use crate::batch::{CIRCUIT_LABEL_PADDING, ProbeBatch};
@@ -11,7 +11,7 @@ use crate::contrastive::contrastive_loss;
 use crate::error::ProbeError;
 use crate::frozen_activations::FrozenActivations;
 use crate::plan::ProbePlan;
-use crate::probe::{Probe, ProbeLosses};
+use crate::probe::Probe;
 use crate::targets::mask_targets;
 
 /// A masked model whose masks are trained so that its vectors at one site cluster by label.
@@ -34,10 +34,8 @@ pub struct CircuitProbe<M: Module + ModuleDisplay> {
 pub struct CircuitProbeOutput {
     /// Vectors of the selected tokens at the probed site, `[selected, hidden]`.
     pub vectors: Tensor<2>,
-    /// The loss, `[1]`. In training mode it includes `l0_lambda · L0` if `add_l0` is set.
-    pub loss: Tensor<1>,
-    /// The loss without the L0 term, `[1]`.
-    pub loss_without_l0: Tensor<1>,
+    /// The loss, with and without the L0 term.
+    pub losses: Losses,
 }
 
 impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
@@ -124,9 +122,8 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
             ProbeLoss::Contrastive => vectors.clone(),
             ProbeLoss::Linear => self.unmasked_vectors_from(frozen, batch)?,
         };
-        let loss_without_l0 = contrastive_loss(vectors.clone(), others, &labels)?;
-        let loss = self.circuit.with_l0(loss_without_l0.clone());
-        Ok(CircuitProbeOutput { vectors, loss, loss_without_l0 })
+        let losses = self.circuit.with_l0(contrastive_loss(vectors.clone(), others, &labels)?);
+        Ok(CircuitProbeOutput { vectors, losses })
     }
 }
 
@@ -145,9 +142,8 @@ impl<M: Transformer + ModuleDisplay> Probe for CircuitProbe<M> {
         &self.plan
     }
 
-    fn losses_from(&self, frozen: &FrozenActivations, batch: &ProbeBatch) -> Result<ProbeLosses, ProbeError> {
-        let CircuitProbeOutput { loss, loss_without_l0, .. } = self.forward_from(frozen, batch)?;
-        Ok(ProbeLosses { total: loss, without_l0: loss_without_l0 })
+    fn losses_from(&self, frozen: &FrozenActivations, batch: &ProbeBatch) -> Result<Losses, ProbeError> {
+        Ok(self.forward_from(frozen, batch)?.losses)
     }
 }
 

@@ -69,7 +69,7 @@ pub use frozen_activations::{FrozenActivations, FrozenTokens};
 pub use knn::{KnnReport, evaluate_knn, nearest_neighbours};
 pub use output_masks::with_output_masks;
 pub use plan::ProbePlan;
-pub use probe::{Probe, ProbeLosses};
+pub use probe::Probe;
 pub use residual_model::ResidualUpdateModel;
 pub use subnetwork_probe::{SubnetworkProbe, SubnetworkProbeOutput};
 pub use targets::mask_targets;

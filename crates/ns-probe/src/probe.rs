@@ -1,8 +1,7 @@
 //! What circuit probes and subnetwork probes have in common.
 
 use burn::module::{Module, ModuleDisplay, ParamGroup};
-use burn::tensor::Tensor;
-use ns_circuit::CircuitModel;
+use ns_circuit::{CircuitModel, Losses};
 use ns_models::Transformer;
 
 use crate::activation_cache::ActivationCache;
@@ -32,7 +31,7 @@ pub trait Probe: Module {
     ///
     /// # Errors
     /// Returns the errors of the probe's `forward_from`.
-    fn losses_from(&self, frozen: &FrozenActivations, batch: &ProbeBatch) -> Result<ProbeLosses, ProbeError>;
+    fn losses_from(&self, frozen: &FrozenActivations, batch: &ProbeBatch) -> Result<Losses, ProbeError>;
 
     /// The trained parameters, without the frozen base model. A checkpoint needs only these. By default the mask
     /// parameters.
@@ -64,13 +63,4 @@ pub trait Probe: Module {
     ) -> Result<FrozenActivations, ProbeError> {
         cache.frozen_activations(self.plan(), &self.circuit().model()?, examples, batch)
     }
-}
-
-/// The losses of a probe for one batch.
-#[derive(Clone, Debug)]
-pub struct ProbeLosses {
-    /// The loss that is minimised, `[1]`. In training mode it includes `l0_lambda · L0` if `add_l0` is set.
-    pub total: Tensor<1>,
-    /// The loss without the L0 term, `[1]`.
-    pub without_l0: Tensor<1>,
 }

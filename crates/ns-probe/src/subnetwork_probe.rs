@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleDisplay, Param, ParamGroup};
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
-use ns_circuit::{CircuitModel, rng};
+use ns_circuit::{CircuitModel, Losses, rng};
 use ns_models::{Transformer, cross_entropy};
 
 use crate::batch::{ProbeBatch, SUBNETWORK_LABEL_PADDING};
@@ -13,7 +13,7 @@ use crate::config::{Labeling, SubnetworkProbeConfig, check_probe};
 use crate::error::ProbeError;
 use crate::frozen_activations::FrozenActivations;
 use crate::plan::ProbePlan;
-use crate::probe::{Probe, ProbeLosses};
+use crate::probe::Probe;
 use crate::targets::mask_targets;
 
 /// A masked model and a classifier on its vectors at one site; masks and classifier are trained together.
@@ -45,10 +45,8 @@ pub struct SubnetworkProbeOutput {
     pub vectors: Tensor<2>,
     /// Logits of the classifier, `[selected, classes]`.
     pub logits: Tensor<2>,
-    /// The loss, `[1]`. In training mode it includes `l0_lambda · L0` if `add_l0` is set.
-    pub loss: Tensor<1>,
-    /// The loss without the L0 term, `[1]`: mean cross-entropy.
-    pub loss_without_l0: Tensor<1>,
+    /// The loss, with and without the L0 term.
+    pub losses: Losses,
 }
 
 impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
@@ -108,9 +106,8 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
         let vectors = self.plan.vectors(&self.circuit.model()?, frozen, batch)?;
         let logits = self.probe.forward(vectors.clone());
         let labels = Tensor::<1, Int>::from_data(TensorData::new(labels.clone(), [labels.len()]), &logits.device());
-        let loss_without_l0 = cross_entropy(logits.clone(), labels);
-        let loss = self.circuit.with_l0(loss_without_l0.clone());
-        Ok(SubnetworkProbeOutput { vectors, logits, loss, loss_without_l0 })
+        let losses = self.circuit.with_l0(cross_entropy(logits.clone(), labels));
+        Ok(SubnetworkProbeOutput { vectors, logits, losses })
     }
 
     /// The labels without padding, one per selected token, after checking them.
@@ -204,9 +201,8 @@ impl<M: Transformer + ModuleDisplay> Probe for SubnetworkProbe<M> {
         &self.plan
     }
 
-    fn losses_from(&self, frozen: &FrozenActivations, batch: &ProbeBatch) -> Result<ProbeLosses, ProbeError> {
-        let SubnetworkProbeOutput { loss, loss_without_l0, .. } = self.forward_from(frozen, batch)?;
-        Ok(ProbeLosses { total: loss, without_l0: loss_without_l0 })
+    fn losses_from(&self, frozen: &FrozenActivations, batch: &ProbeBatch) -> Result<Losses, ProbeError> {
+        Ok(self.forward_from(frozen, batch)?.losses)
     }
 
     /// Mask parameters and classifier.

@@ -89,10 +89,9 @@ pub use report::{
 };
 pub use run::{Interrupt, Metrics, Progress, Run, run_parallel};
 pub use train::{
-    BaseModelPool, CircuitProbeObjective, DEFAULT_ACTIVATION_CACHE_MB, Learner, Loss, ModelTraining,
-    NextTokenObjective, Objective, Outcome, ProbeReport, ProbeTraining, SubnetworkProbeObjective, SubnetworkTraining,
-    TaskObjective, TaskReport, TaskTraining, Trainable, Trainer, train_model, train_probe, train_subnetwork,
-    train_task,
+    BaseModelPool, DEFAULT_ACTIVATION_CACHE_MB, Learner, ModelTraining, NextTokenObjective, Objective, Outcome,
+    ProbeObjective, ProbeReport, ProbeTraining, SubnetworkTraining, TaskObjective, TaskReport, TaskTraining, Trainable,
+    Trainer, train_model, train_probe, train_subnetwork, train_task,
 };
 
 /// Runs the example of the README.

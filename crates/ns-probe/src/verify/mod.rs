@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use burn::module::ModuleDisplay;
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::{Tensor, TensorData};
+use burn::tensor::TensorData;
 use ns_circuit::{AdamW, L0Statistics};
 use ns_models::Transformer;
 use serde_json::Value;
@@ -70,16 +70,15 @@ impl ProbeCaseRun<'_> {
     /// Forward and backward pass with the initial parameters.
     fn first_step<S: Subject>(&self, probe: &mut S) -> Result<Produced, ProbeError> {
         probe.circuit_mut().set_temperature(self.case.initial_temperature as f32)?;
-        let Forward { vectors, loss, loss_without_l0, logits } = probe.forward(&self.batch)?;
+        let Forward { vectors, losses, logits } = probe.forward(&self.batch)?;
         let mut produced = Produced::from([
             ("updates".into(), vectors.into_data()),
-            ("loss".into(), loss.clone().into_data()),
+            ("loss".into(), losses.total.clone().into_data()),
+            ("loss_without_l0".into(), losses.without_l0.into_data()),
             ("l0_train".into(), probe.circuit().l0_training().into_data()),
         ]);
-        let optional =
-            [("loss_without_l0", loss_without_l0.map(Tensor::into_data)), ("logits", logits.map(Tensor::into_data))];
-        produced.extend(optional.into_iter().filter_map(|(name, data)| Some((name.into(), data?))));
-        let gradients = probe.gradients(&loss.backward());
+        produced.extend(logits.map(|logits| ("logits".into(), logits.into_data())));
+        let gradients = probe.gradients(&losses.total.backward());
         produced.extend(gradients.into_iter().map(|(name, data)| (format!("grad.{name}"), data)));
         Ok(produced)
     }
@@ -92,7 +91,7 @@ impl ProbeCaseRun<'_> {
         let mut temperature = case.initial_temperature;
         let mut losses = Vec::<f32>::with_capacity(case.steps);
         for step in 0..case.steps {
-            let loss = probe.forward(&self.batch)?.loss;
+            let loss = probe.forward(&self.batch)?.losses.total;
             losses.push(loss.clone().into_scalar());
             let gradients = GradientsParams::from_grads(loss.backward(), &probe);
             probe = optimizer.step(case.optimizer.lr, probe, gradients);
@@ -114,11 +113,11 @@ impl ProbeCaseRun<'_> {
     fn evaluate<S: Subject>(&self, mut probe: S) -> Result<Produced, ProbeError> {
         probe.load(self.with_prefix("final."))?;
         let probe = probe.valid();
-        let Forward { vectors, loss, logits, .. } = probe.forward(&self.batch)?;
+        let Forward { vectors, losses, logits } = probe.forward(&self.batch)?;
         let L0Statistics { total, max, layers } = probe.circuit().l0();
         let mut produced = Produced::from([
             ("eval_updates".into(), vectors.into_data()),
-            ("eval_loss".into(), loss.into_data()),
+            ("eval_loss".into(), losses.total.into_data()),
             ("l0_total".into(), scalar(total)),
             ("l0_max".into(), scalar(max)),
         ]);

@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 
 use burn::module::ModuleDisplay;
 use burn::tensor::{Gradients, Tensor, TensorData};
+use ns_circuit::Losses;
 use ns_models::Transformer;
 
 use crate::batch::ProbeBatch;
-use crate::circuit_probe::CircuitProbe;
+use crate::circuit_probe::{CircuitProbe, CircuitProbeOutput};
 use crate::error::ProbeError;
 use crate::probe::Probe;
-use crate::subnetwork_probe::SubnetworkProbe;
+use crate::subnetwork_probe::{SubnetworkProbe, SubnetworkProbeOutput};
 
 /// Output of a forward pass.
 pub(super) struct Forward {
     pub(super) vectors: Tensor<2>,
-    pub(super) loss: Tensor<1>,
-    pub(super) loss_without_l0: Option<Tensor<1>>,
+    pub(super) losses: Losses,
     pub(super) logits: Option<Tensor<2>>,
 }
 
@@ -36,13 +36,8 @@ pub(super) trait Subject: Probe {
 
 impl<M: Transformer + ModuleDisplay> Subject for CircuitProbe<M> {
     fn forward(&self, batch: &ProbeBatch) -> Result<Forward, ProbeError> {
-        let output = CircuitProbe::forward(self, batch)?;
-        Ok(Forward {
-            vectors: output.vectors,
-            loss: output.loss,
-            loss_without_l0: Some(output.loss_without_l0),
-            logits: None,
-        })
+        let CircuitProbeOutput { vectors, losses } = CircuitProbe::forward(self, batch)?;
+        Ok(Forward { vectors, losses, logits: None })
     }
 
     fn load(&mut self, params: BTreeMap<String, TensorData>) -> Result<(), ProbeError> {
@@ -52,8 +47,8 @@ impl<M: Transformer + ModuleDisplay> Subject for CircuitProbe<M> {
 
 impl<M: Transformer + ModuleDisplay> Subject for SubnetworkProbe<M> {
     fn forward(&self, batch: &ProbeBatch) -> Result<Forward, ProbeError> {
-        let output = SubnetworkProbe::forward(self, batch)?;
-        Ok(Forward { vectors: output.vectors, loss: output.loss, loss_without_l0: None, logits: Some(output.logits) })
+        let SubnetworkProbeOutput { vectors, logits, losses } = SubnetworkProbe::forward(self, batch)?;
+        Ok(Forward { vectors, losses, logits: Some(logits) })
     }
 
     fn load(&mut self, params: BTreeMap<String, TensorData>) -> Result<(), ProbeError> {

@@ -100,10 +100,7 @@ impl MaskBench {
     }
 
     fn masked_step(&mut self) -> Result<(), TrainError> {
-        let mut loss = self.circuit.model()?.loss(self.x.clone());
-        if let Some(l0) = self.circuit.l0_loss() {
-            loss = loss + l0;
-        }
+        let loss = self.circuit.with_l0(self.circuit.model()?.loss(self.x.clone())).total;
         let gradients = GradientsParams::from_grads(loss.backward(), &self.circuit);
         self.circuit = self.optimizer.step(1e-3, self.circuit.clone(), gradients);
         self.finish();
@@ -168,10 +165,8 @@ impl MaskBench {
     fn masks_alone(&mut self) -> Result<(f64, f64), TrainError> {
         let start = Instant::now();
         let model = self.circuit.model()?;
-        let mut loss = model.c_attn.weight.val().sum() + model.c_proj.weight.val().sum();
-        if let Some(l0) = self.circuit.l0_loss() {
-            loss = loss + l0;
-        }
+        let sum = model.c_attn.weight.val().sum() + model.c_proj.weight.val().sum();
+        let loss = self.circuit.with_l0(sum).total;
         let gradients = GradientsParams::from_grads(loss.backward(), &self.circuit);
         self.finish();
         let without_optimizer = start.elapsed();

@@ -13,7 +13,7 @@ use super::StepTimes;
 use crate::data::{Dataset, LabelledRows, RowSplit};
 use crate::error::TrainError;
 use crate::recipe::{OptimizerRecipe, ProbeRecipe, Schedule};
-use crate::train::{BaseModelPool, CircuitProbeObjective, ProbeTraining, Trainer, initialize};
+use crate::train::{BaseModelPool, ProbeObjective, ProbeTraining, Trainer, initialize};
 
 const SEED: u64 = 0;
 /// Number of classes: singular and plural.
@@ -114,7 +114,7 @@ impl ProbeBench {
             circuit_config: config.circuit_config,
             loss: ProbeLoss::Contrastive,
         };
-        let (probe, objective) = (CircuitProbe::new(probe_config, model)?, CircuitProbeObjective { activations });
+        let (probe, objective) = (CircuitProbe::new(probe_config, model)?, ProbeObjective::new(activations));
         Ok(Self::from_trainer(Trainer::new(objective, probe, Arc::new(data), schedule, SEED, device.clone()), device))
     }
 

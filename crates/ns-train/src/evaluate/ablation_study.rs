@@ -100,8 +100,7 @@ pub struct AblationReport {
 type Scores<'a, M> = dyn Fn(&M) -> Result<Tensor<2>, TrainError> + 'a;
 
 impl AblationStudy {
-    /// Runs the study on `circuit`, which must be in evaluation mode. Afterwards no ablation is active and all masks
-    /// are on.
+    /// Runs the study on `circuit`, which must be in evaluation mode.
     ///
     /// # Shapes
     /// - labels: `[n]`, indices of the right answers
@@ -127,11 +126,9 @@ impl AblationStudy {
         if self.per_layer && all.len() > 1 {
             sets.extend(all.iter().map(|layer| (layer.clone(), vec![layer.clone()])));
         }
-        let rows = sets.into_iter().map(|(name, layers)| measurement.row(circuit, name, &layers));
-        let rows = rows.collect::<Result<Vec<_>, _>>();
-        circuit.set_ablation(Ablation::None)?;
-        circuit.use_masks(true);
-        Ok(AblationReport { full: measurement.behaviour(full), rows: rows? })
+        let mut circuit = circuit.clone();
+        let rows = sets.into_iter().map(|(name, layers)| measurement.row(&mut circuit, name, &layers));
+        Ok(AblationReport { rows: rows.collect::<Result<_, _>>()?, full: measurement.behaviour(full) })
     }
 
     fn check_answers(&self, n_answers: usize) -> Result<(), TrainError> {
@@ -152,16 +149,16 @@ struct Measurement<'a, M> {
 
 impl<M: Module + ModuleDisplay> Measurement<'_, M> {
     /// Ablates the layers `names`.
-    fn row(&self, circuit: &CircuitModel<M>, layers: String, names: &[String]) -> Result<AblationRow, TrainError> {
+    fn row(&self, circuit: &mut CircuitModel<M>, layers: String, names: &[String]) -> Result<AblationRow, TrainError> {
         circuit.use_masks(false);
         circuit.use_masks_of(true, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
-        let under = |ablation| -> Result<Behaviour, TrainError> {
+        let mut under = |ablation| -> Result<Behaviour, TrainError> {
             circuit.set_ablation(ablation)?;
-            Ok(self.behaviour((self.scores)(circuit.model()?)?))
+            Ok(self.behaviour((self.scores)(&circuit.model()?)?))
         };
         let (circuit_only, random_ablate) = (under(Ablation::None)?, under(Ablation::RandomAblate)?);
         let zero_ablate = under(Ablation::ZeroAblate)?;
-        let controls = |ablation| self.controls(circuit, ablation, zero_ablate.accuracy);
+        let mut controls = |ablation| self.controls(circuit, ablation, zero_ablate.accuracy);
         let (randomly_sampled, complement_sampled) =
             (controls(Ablation::RandomlySampled)?, controls(Ablation::ComplementSampled)?);
         let sizes = circuit.l0().layers.into_iter().filter(|layer| names.contains(&layer.name));
@@ -182,7 +179,7 @@ impl<M: Module + ModuleDisplay> Measurement<'_, M> {
     /// sample from.
     fn controls(
         &self,
-        circuit: &CircuitModel<M>,
+        circuit: &mut CircuitModel<M>,
         ablation: Ablation,
         circuit_ablated: f64,
     ) -> Result<Option<Controls>, TrainError> {
@@ -193,7 +190,7 @@ impl<M: Module + ModuleDisplay> Measurement<'_, M> {
         let mut accuracies = Vec::with_capacity(self.study.controls);
         for sample in 0..self.study.controls {
             circuit.set_sample(sample as u64)?;
-            accuracies.push(accuracy((self.scores)(circuit.model()?)?, self.labels.clone()));
+            accuracies.push(accuracy((self.scores)(&circuit.model()?)?, self.labels.clone()));
         }
         Ok(Controls::new(&accuracies, circuit_ablated))
     }
@@ -276,7 +273,9 @@ mod tests {
         let targets = discover_targets(&model);
         let logits = TensorData::from([[1.0_f32, -1.0], [-1.0, -1.0]]);
         let masks = BTreeMap::from([("layer.weight_mask_params".to_string(), logits)]);
-        CircuitModel::new(config, model, &targets).unwrap().load_mask_params(&masks).unwrap().valid()
+        let mut circuit = CircuitModel::new(config, model, &targets).unwrap();
+        circuit.load_mask_params(&masks).unwrap();
+        circuit.valid()
     }
 
     /// Runs a study on two one-hot inputs: the first has class 0, the second class 1.

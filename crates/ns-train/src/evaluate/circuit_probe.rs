@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use burn::tensor::Tensor;
 use ns_circuit::{CircuitModel, MaskMethod};
 use ns_models::{AnyTransformer, Ignore, Model};
-use ns_probe::{ActivationCache, CircuitProbe, KnnReport, ProbePlan, evaluate_knn};
+use ns_probe::{ActivationCache, CircuitProbe, KnnReport, Probe, ProbePlan, evaluate_knn};
 use serde::{Deserialize, Serialize};
 
 use super::scores::last_logits_after;
@@ -124,9 +124,9 @@ impl ProbeEvaluation<'_> {
         let circuit = self.probe.circuit();
         let data = self.recipe.task.read(None)?;
         let rows = &data.split().test;
-        let labels = label_tensor(data.labels(rows), &circuit.wrapped().device());
+        let labels = label_tensor(data.labels(rows), &circuit.base().device());
         let layers: Vec<String> = circuit.layers().into_iter().map(|layer| layer.name).collect();
-        let plan = ProbePlan::all_blocks(circuit.wrapped(), &layers);
+        let plan = ProbePlan::all_blocks(circuit.base(), &layers);
         self.activations.release();
         let activations = RefCell::new(self.activations.another());
         let logits_of = |model: &AnyTransformer, rows: &[usize]| {
@@ -162,7 +162,7 @@ impl ProbeEvaluation<'_> {
     /// # Errors
     /// Returns [`TrainError::Probe`] if a forward pass fails.
     pub(crate) fn vectors(&mut self, rows: &[usize], masked: bool) -> Result<Tensor<2>, TrainError> {
-        let device = self.probe.circuit().wrapped().device();
+        let device = self.probe.circuit().base().device();
         let mut vectors = Vec::new();
         for rows in rows.chunks(EVALUATION_BATCH) {
             let batch = self.data.batch(rows, &device)?;

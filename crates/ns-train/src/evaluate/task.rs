@@ -58,7 +58,7 @@ pub(crate) fn circuit_row(
 pub fn ablate_run(folder: &Path, study: &AblationStudy, device: &Device) -> Result<AblationReport, TrainError> {
     let path = folder.join("recipe.toml");
     let recipe: SeededRecipe = load_recipe(&path)?;
-    let circuit = load_circuit(folder, None, device)?;
+    let mut circuit = load_circuit(folder, None, device)?;
     circuit.set_seed(recipe.seed);
     run_study(study, &*recipe.recipe.read_data()?, &circuit)
 }
@@ -70,7 +70,7 @@ fn run_study(
     circuit: &CircuitModel<AnyModel>,
 ) -> Result<AblationReport, TrainError> {
     let rows = &data.split().test;
-    let labels = label_tensor(data.labels(rows), &circuit.wrapped().device());
+    let labels = label_tensor(data.labels(rows), &circuit.base().device());
     study.run(circuit, &labels, &|model| scores_of(data, rows, model))
 }
 

@@ -72,15 +72,12 @@ pub fn materialize(
     Ok(compaction)
 }
 
-/// Multiplies the masks into the weights. The ablation of the circuit is unchanged afterwards.
+/// Multiplies the masks into the weights.
 fn bake(circuit: &CircuitModel<AnyModel>, part: CircuitPart) -> Result<AnyModel, TrainError> {
-    let circuit = circuit.valid();
-    let before = circuit.ablation();
+    let mut circuit = circuit.valid();
     circuit.set_ablation(match part {
         CircuitPart::Circuit => Ablation::None,
         CircuitPart::Complement => Ablation::ZeroAblate,
     })?;
-    let baked = circuit.materialize_circuit();
-    circuit.set_ablation(before)?;
-    Ok(baked)
+    Ok(circuit.materialize_circuit()?)
 }

@@ -107,7 +107,8 @@ impl CircuitFiles {
         let masks = StateDict::read(&self.masks)?.masks(&self.config)?;
         let model = AnyModel::load(&self.model, device)?;
         let targets = mask_targets(&model);
-        let circuit = CircuitModel::new(self.config.clone(), model, &targets)?.load_mask_params(&masks)?;
+        let mut circuit = CircuitModel::new(self.config.clone(), model, &targets)?;
+        circuit.load_mask_params(&masks)?;
         Ok(if circuit.is_training() { circuit.valid() } else { circuit })
     }
 }

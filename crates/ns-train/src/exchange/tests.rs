@@ -23,13 +23,14 @@ fn circuit(case: &str, part: &str, mask_unit: MaskUnit, mask_bias: bool) -> Circ
     assert!(!target_layers.is_empty(), "{part}");
     let targets = mask_targets(&model);
     let config = CircuitConfig { mask_unit, mask_bias, target_layers, ..CircuitConfig::default() };
-    let circuit = CircuitModel::new(config, model, &targets).unwrap();
+    let mut circuit = CircuitModel::new(config, model, &targets).unwrap();
     let mut masks = circuit.mask_params();
     for data in masks.values_mut() {
         let values = (0..data.num_elements()).map(|index| if index * 7 % 5 < 2 { 1.5 } else { -0.5 });
         *data = TensorData::new(values.collect::<Vec<f32>>(), data.shape().clone());
     }
-    circuit.load_mask_params(&masks).unwrap()
+    circuit.load_mask_params(&masks).unwrap();
+    circuit
 }
 
 fn logits(model: &AnyModel, case: &str) -> Vec<f32> {
@@ -74,7 +75,7 @@ mod materialized {
         let resnet = ("resnet-bottleneck-imgcls", "convolution", MaskUnit::Neuron);
         let (bert, gpt2) = (("bert-seqcls", "attention", MaskUnit::Weight), ("gpt2-lm-f16", "h.1", MaskUnit::Neuron));
         for (case, part, unit) in [resnet, bert, gpt2] {
-            let circuit = circuit(case, part, unit, true);
+            let mut circuit = circuit(case, part, unit, true);
             for (kept, ablation) in
                 [(CircuitPart::Circuit, Ablation::None), (CircuitPart::Complement, Ablation::ZeroAblate)]
             {
@@ -82,7 +83,7 @@ mod materialized {
                 assert!(materialize(&circuit, kept, false, &golden(case), out.path()).unwrap().is_none());
                 assert_eq!(circuit.ablation(), Ablation::None);
                 circuit.set_ablation(ablation).unwrap();
-                let expected = logits(circuit.model().unwrap(), case);
+                let expected = logits(&circuit.model().unwrap(), case);
                 circuit.set_ablation(Ablation::None).unwrap();
                 assert_eq!(logits(&reload(out.path()), case), expected, "{case} {kept:?}");
                 assert_ne!(logits(&circuit.unmasked(), case), expected, "{case}: the masks have no effect");
@@ -154,16 +155,16 @@ mod compacted {
     #[test]
     fn blocks_are_padded_to_the_largest() {
         let (case, out) = ("gpt2-lm-square-inner", tempfile::tempdir().unwrap());
-        let circuit = circuit(case, "mlp.c_fc", MaskUnit::Neuron, false);
+        let mut circuit = circuit(case, "mlp.c_fc", MaskUnit::Neuron, false);
         let mut masks = circuit.mask_params();
         let first = masks.values_mut().next().unwrap();
         let n = first.num_elements();
         *first = TensorData::new((0..n).map(|unit| if unit < 3 { 1.0 } else { -1.0 }).collect::<Vec<f32>>(), [1, n]);
-        let circuit = circuit.load_mask_params(&masks).unwrap();
+        circuit.load_mask_params(&masks).unwrap();
         let compaction = materialize(&circuit, CircuitPart::Circuit, true, &golden(case), out.path()).unwrap().unwrap();
         assert_eq!(compaction.mlps.iter().map(|mlp| mlp.alive).collect::<Vec<_>>(), [3, 10]);
         assert_eq!((compaction.before, compaction.after), (24, 10));
-        let expected = logits(circuit.model().unwrap(), case);
+        let expected = logits(&circuit.model().unwrap(), case);
         assert_close(&logits(&reload(out.path()), case), &expected, case);
     }
 
@@ -178,7 +179,7 @@ mod compacted {
         let circuit = CircuitModel::new(config, model, &targets).unwrap();
         let compaction = materialize(&circuit, CircuitPart::Circuit, true, &golden(case), out.path()).unwrap().unwrap();
         assert_eq!(compaction.after, 1);
-        let expected = logits(circuit.model().unwrap(), case);
+        let expected = logits(&circuit.model().unwrap(), case);
         assert_close(&logits(&reload(out.path()), case), &expected, case);
     }
 
@@ -217,7 +218,7 @@ mod compacted {
     fn constants_of_dead_units_need_an_output_bias() {
         let circuit = circuit("bert-mlm", "intermediate.dense", MaskUnit::Neuron, false);
         let mlps = circuit.unmasked().mlps().unwrap();
-        let mut tensors = circuit.materialize_circuit().tensors().unwrap();
+        let mut tensors = circuit.materialize_circuit().unwrap().tensors().unwrap();
         tensors.remove("bert.encoder.layer.1.output.dense.bias").unwrap();
         let error = compact(&mut tensors, &mlps).unwrap_err();
         assert!(error.to_string().contains("`bert.encoder.layer.1.output.dense` has no bias"), "{error}");

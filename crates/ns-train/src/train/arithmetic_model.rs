@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use burn::tensor::{DType, Device, Tensor};
-use ns_circuit::CircuitModel;
+use ns_circuit::{CircuitModel, Losses};
 use ns_models::{AnyTransformer, Model, cross_entropy};
 use ns_probe::ProbeBatch;
 
 use super::initialize::initialize;
 use super::learner::Outcome;
-use super::objective::{Loss, Objective};
+use super::objective::Objective;
 use super::task::whole_model;
 use super::trainer::Trainer;
 use crate::data::{Arithmetic, Dataset, label_tensor};
@@ -34,15 +34,19 @@ impl Objective for NextTokenObjective {
         module
     }
 
-    fn loss(&mut self, circuit: &Self::Module, _rows: &[usize], batch: &ProbeBatch) -> Result<Loss, TrainError> {
-        let logits = last_logits(circuit.model()?, &batch.inputs)?;
-        Ok(Loss::with_l0(loss(logits, batch), circuit))
+    fn circuit_mut(module: &mut Self::Module) -> &mut CircuitModel<AnyTransformer> {
+        module
+    }
+
+    fn loss(&mut self, circuit: &Self::Module, _rows: &[usize], batch: &ProbeBatch) -> Result<Losses, TrainError> {
+        let logits = last_logits(&circuit.model()?, &batch.inputs)?;
+        Ok(circuit.with_l0(loss(logits, batch)))
     }
 
     fn evaluate(&self, circuit: &Self::Module, data: &dyn Dataset) -> Result<Vec<(&'static str, f64)>, TrainError> {
         let circuit = circuit.valid();
-        let (_, train_accuracy) = self.measure(circuit.model()?, data, &data.split().train)?;
-        let (test_loss, test_accuracy) = self.measure(circuit.model()?, data, &data.split().test)?;
+        let (_, train_accuracy) = self.measure(&circuit.model()?, data, &data.split().train)?;
+        let (test_loss, test_accuracy) = self.measure(&circuit.model()?, data, &data.split().test)?;
         Ok(vec![("train_accuracy", train_accuracy), ("test_loss", test_loss), ("test_accuracy", test_accuracy)])
     }
 }

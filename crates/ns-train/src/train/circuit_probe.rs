@@ -4,13 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::module::Module;
-use ns_circuit::{CircuitModel, L0Statistics, save_masks};
+use ns_circuit::{L0Statistics, save_masks};
 use ns_models::AnyTransformer;
-use ns_probe::{ActivationCache, CircuitProbe, ProbeBatch};
+use ns_probe::CircuitProbe;
 
 use super::base_model_pool::BaseModelPool;
 use super::learner::Outcome;
-use super::objective::{Loss, Objective};
+use super::objective::ProbeObjective;
 use super::trainer::Trainer;
 use crate::data::Dataset;
 use crate::error::TrainError;
@@ -18,28 +18,8 @@ use crate::evaluate::{ProbeEvaluation, ProbeRow};
 use crate::recipe::ProbeRecipe;
 use crate::run::{Interrupt, Metrics};
 
-/// Minimises the loss of a circuit probe: vectors with the same label get the same direction.
-pub struct CircuitProbeObjective {
-    pub(crate) activations: ActivationCache,
-}
-
-impl Objective for CircuitProbeObjective {
-    type Module = CircuitProbe<AnyTransformer>;
-    type Base = AnyTransformer;
-
-    fn circuit(probe: &Self::Module) -> &CircuitModel<AnyTransformer> {
-        probe.circuit()
-    }
-
-    fn loss(&mut self, probe: &Self::Module, rows: &[usize], batch: &ProbeBatch) -> Result<Loss, TrainError> {
-        let frozen = probe.cached_activations(&mut self.activations, rows, batch)?;
-        let output = probe.forward_from(&frozen, batch)?;
-        Ok(Loss { total: output.loss, without_l0: output.loss_without_l0 })
-    }
-}
-
 /// Training state of a circuit probe.
-pub type ProbeTraining = Trainer<CircuitProbeObjective>;
+pub type ProbeTraining = Trainer<ProbeObjective<CircuitProbe<AnyTransformer>>>;
 
 impl ProbeTraining {
     /// Takes the model from a pool that other probes share, and attaches freshly initialised masks to it.
@@ -55,10 +35,7 @@ impl ProbeTraining {
         let key = format!("{} {:?}", recipe.model.display(), recipe.task);
         let (model, activations) = pool.get(key, || Ok(AnyTransformer::load(&recipe.model, &device)?))?;
         let probe = CircuitProbe::new(recipe.probe_config()?, model)?;
-        let first = data.batch(&data.split().train[..recipe.batch_size], &device)?;
-        activations.check(probe.plan(), probe.circuit().model()?, &first)?;
-        let objective = CircuitProbeObjective { activations };
-        Ok(Trainer::new(objective, probe, Arc::new(data), recipe.schedule(), seed, device))
+        Trainer::for_probe(probe, activations, Arc::new(data), recipe.schedule(), seed, device)
     }
 
     /// Prepares the evaluation of the current probe.
@@ -108,7 +85,7 @@ pub fn train_probe(
     save_masks(run.path("masks.safetensors"), circuit)?;
     let mut config = recipe.probe_config()?;
     config.circuit_config = circuit.config().clone();
-    config.resid_config = config.resid_config.named_for(circuit.wrapped());
+    config.resid_config = config.resid_config.named_for(circuit.base());
     run.write_json("probe_config.json", &config)?;
     let row = training.evaluation(recipe, seed).row()?;
     Ok(Some(ProbeReport { row, metrics, l0: training.circuit().l0() }))
@@ -124,7 +101,7 @@ mod tests {
     use burn::tensor::Device;
     use ns_circuit::{CircuitConfig, MaskUnit};
     use ns_models::{Gpt2, Gpt2Config, Pretrained};
-    use ns_probe::ProbeLoss;
+    use ns_probe::{ActivationCache, ProbeLoss};
 
     fn training(folder: &Path, batch_size: usize) -> Result<ProbeTraining, TrainError> {
         let config =

@@ -14,10 +14,10 @@ mod task;
 
 pub use arithmetic_model::{ModelTraining, NextTokenObjective, train_model};
 pub use base_model_pool::{BaseModelPool, DEFAULT_ACTIVATION_CACHE_MB};
-pub use circuit_probe::{CircuitProbeObjective, ProbeReport, ProbeTraining, train_probe};
+pub use circuit_probe::{ProbeReport, ProbeTraining, train_probe};
 pub(crate) use initialize::initialize;
 pub use learner::{Learner, Outcome, Trainable};
-pub use objective::{Loss, Objective};
-pub use subnetwork_probe::{SubnetworkProbeObjective, SubnetworkTraining, train_subnetwork};
+pub use objective::{Objective, ProbeObjective};
+pub use subnetwork_probe::{SubnetworkTraining, train_subnetwork};
 pub use task::{TaskObjective, TaskReport, TaskTraining, train_task};
 pub use trainer::Trainer;

@@ -1,9 +1,10 @@
 //! What a training step computes from a batch, and which parameters it trains.
 
+use std::marker::PhantomData;
+
 use burn::module::{Module, ModuleDisplay, ParamGroup};
-use burn::tensor::Tensor;
-use ns_circuit::CircuitModel;
-use ns_probe::ProbeBatch;
+use ns_circuit::{CircuitModel, Losses};
+use ns_probe::{ActivationCache, Probe, ProbeBatch};
 
 use crate::data::Dataset;
 use crate::error::TrainError;
@@ -18,11 +19,14 @@ pub trait Objective {
     /// The masked model in the module.
     fn circuit(module: &Self::Module) -> &CircuitModel<Self::Base>;
 
+    /// The masked model in the module, to change its settings.
+    fn circuit_mut(module: &mut Self::Module) -> &mut CircuitModel<Self::Base>;
+
     /// Computes the loss of a batch. `rows` are the examples of the batch in its data set.
     ///
     /// # Errors
     /// Returns an error if the forward pass fails.
-    fn loss(&mut self, module: &Self::Module, rows: &[usize], batch: &ProbeBatch) -> Result<Loss, TrainError>;
+    fn loss(&mut self, module: &Self::Module, rows: &[usize], batch: &ProbeBatch) -> Result<Losses, TrainError>;
 
     /// The trained parameters, which a checkpoint stores; `None` for all. By default the mask parameters if the base is
     /// frozen: a resumed run loads the base from where the recipe says.
@@ -40,25 +44,36 @@ pub trait Objective {
     }
 }
 
-/// The loss of a batch.
-pub struct Loss {
-    /// The loss with the L0 term `λ · L0`, which is minimised, `[1]`.
-    pub total: Tensor<1>,
-    /// The loss without the L0 term, which the metrics report, `[1]`.
-    pub without_l0: Tensor<1>,
+/// Minimises the loss of a circuit probe or a subnetwork probe. The frozen activations are cached.
+pub struct ProbeObjective<P> {
+    pub(crate) activations: ActivationCache,
+    probe: PhantomData<fn() -> P>,
 }
 
-impl Loss {
-    /// Adds the L0 term of a circuit to a loss.
-    pub(super) fn with_l0<M: Module + ModuleDisplay>(without_l0: Tensor<1>, circuit: &CircuitModel<M>) -> Self {
-        let total = match circuit.l0_loss() {
-            Some(l0) => without_l0.clone() + l0,
-            None => without_l0.clone(),
-        };
-        Self { total, without_l0 }
+impl<P> ProbeObjective<P> {
+    pub(crate) fn new(activations: ActivationCache) -> Self {
+        Self { activations, probe: PhantomData }
+    }
+}
+
+impl<P: Probe> Objective for ProbeObjective<P> {
+    type Module = P;
+    type Base = P::Base;
+
+    fn circuit(probe: &P) -> &CircuitModel<P::Base> {
+        probe.circuit()
     }
 
-    pub(super) fn scaled(self, factor: f64) -> Self {
-        Self { total: self.total * factor, without_l0: self.without_l0 * factor }
+    fn circuit_mut(probe: &mut P) -> &mut CircuitModel<P::Base> {
+        probe.circuit_mut()
+    }
+
+    fn loss(&mut self, probe: &P, rows: &[usize], batch: &ProbeBatch) -> Result<Losses, TrainError> {
+        let frozen = probe.cached_activations(&mut self.activations, rows, batch)?;
+        Ok(probe.losses_from(&frozen, batch)?)
+    }
+
+    fn trained(probe: &P) -> Option<ParamGroup> {
+        Some(probe.trained_parameters())
     }
 }

@@ -3,17 +3,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::module::{Module, ParamGroup};
-use ns_circuit::{CircuitModel, save_masks};
-use ns_models::{AnyTransformer, Model, cross_entropy};
-use ns_probe::{ActivationCache, ProbeBatch, SubnetworkProbe};
+use burn::module::Module;
+use ns_circuit::save_masks;
+use ns_models::{AnyTransformer, Model};
+use ns_probe::{Probe, SubnetworkProbe};
 use serde::Serialize;
 
 use super::base_model_pool::BaseModelPool;
 use super::learner::Outcome;
-use super::objective::{Loss, Objective};
+use super::objective::ProbeObjective;
 use super::trainer::Trainer;
-use crate::data::{Dataset, Tokenized, label_tensor};
+use crate::data::{Dataset, Tokenized};
 use crate::error::TrainError;
 use crate::evaluate::SubnetworkRow;
 use crate::recipe::{SubnetworkRecipe, SubnetworkVariant};
@@ -22,34 +22,8 @@ use crate::run::Interrupt;
 /// Rows per forward pass of the evaluation.
 const EVALUATION_BATCH: usize = 128;
 
-/// Minimises the cross-entropy of the classifier of a subnetwork probe.
-pub struct SubnetworkProbeObjective {
-    activations: ActivationCache,
-}
-
-impl Objective for SubnetworkProbeObjective {
-    type Module = SubnetworkProbe<AnyTransformer>;
-    type Base = AnyTransformer;
-
-    fn circuit(probe: &Self::Module) -> &CircuitModel<AnyTransformer> {
-        probe.circuit()
-    }
-
-    fn loss(&mut self, probe: &Self::Module, rows: &[usize], batch: &ProbeBatch) -> Result<Loss, TrainError> {
-        let frozen = probe.cached_activations(&mut self.activations, rows, batch)?;
-        let output = probe.forward_from(&frozen, batch)?;
-        // The probe returns its loss only together with the L0 term.
-        let labels = label_tensor(batch.labels.clone(), &output.logits.device());
-        Ok(Loss { total: output.loss, without_l0: cross_entropy(output.logits, labels) })
-    }
-
-    fn trained(probe: &Self::Module) -> Option<ParamGroup> {
-        Some(probe.trained_parameters())
-    }
-}
-
 /// Training state of one variant of a subnetwork probe.
-pub type SubnetworkTraining = Trainer<SubnetworkProbeObjective>;
+pub type SubnetworkTraining = Trainer<ProbeObjective<SubnetworkProbe<AnyTransformer>>>;
 
 impl SubnetworkTraining {
     /// Reads the data, takes the model from the pool and attaches a new probe to it. All variants of a recipe share one
@@ -75,10 +49,7 @@ impl SubnetworkTraining {
         let key = format!("{} {:?}", recipe.model.display(), recipe.data);
         let (model, activations) = pool.get(key, || Ok(AnyTransformer::load_base(&recipe.model, &device)?))?;
         let probe = SubnetworkProbe::new(config, model, seed)?;
-        let first = data.batch(&data.split().train[..recipe.batch_size], &device)?;
-        activations.check(probe.plan(), probe.circuit().model()?, &first)?;
-        let objective = SubnetworkProbeObjective { activations };
-        Ok(Trainer::new(objective, probe, Arc::new(data), recipe.schedule(), seed, device))
+        Trainer::for_probe(probe, activations, Arc::new(data), recipe.schedule(), seed, device)
     }
 
     /// Measures the accuracy of the current probe on some rows, with hard masks.
@@ -87,7 +58,7 @@ impl SubnetworkTraining {
     /// Returns [`TrainError::Probe`] if a forward pass fails, and errors of the tokenizer.
     pub fn accuracy(&mut self, rows: &[usize]) -> Result<f64, TrainError> {
         let probe = self.module.valid();
-        let device = probe.circuit().wrapped().device();
+        let device = probe.circuit().base().device();
         let mut correct = 0;
         for rows in rows.chunks(EVALUATION_BATCH) {
             let batch = self.data.batch(rows, &device)?;

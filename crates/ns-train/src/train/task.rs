@@ -4,14 +4,14 @@ use std::path::Path;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use ns_circuit::{CircuitConfig, CircuitModel, L0Statistics, save_masks};
+use ns_circuit::{CircuitConfig, CircuitModel, L0Statistics, Losses, save_masks};
 use ns_models::{AnyModel, Head, Labels, Model, Pretrained, copy_companions, cross_entropy, read_config};
 use ns_probe::{ProbeBatch, mask_targets, with_output_masks};
 use serde_json::{Value, json};
 
 use super::initialize::initialize;
 use super::learner::Outcome;
-use super::objective::{Loss, Objective};
+use super::objective::Objective;
 use super::trainer::Trainer;
 use crate::data::{Dataset, label_tensor};
 use crate::error::TrainError;
@@ -30,13 +30,17 @@ impl Objective for TaskObjective {
         module
     }
 
-    fn loss(&mut self, circuit: &Self::Module, _rows: &[usize], batch: &ProbeBatch) -> Result<Loss, TrainError> {
+    fn circuit_mut(module: &mut Self::Module) -> &mut CircuitModel<AnyModel> {
+        module
+    }
+
+    fn loss(&mut self, circuit: &Self::Module, _rows: &[usize], batch: &ProbeBatch) -> Result<Losses, TrainError> {
         let model = circuit.model()?;
-        Ok(Loss::with_l0(with_output_masks(|| task_loss(model, batch))?, circuit))
+        Ok(circuit.with_l0(with_output_masks(|| task_loss(&model, batch))?))
     }
 
     fn evaluate(&self, circuit: &Self::Module, data: &dyn Dataset) -> Result<Vec<(&'static str, f64)>, TrainError> {
-        Ok(vec![("test_accuracy", test_accuracy(data, circuit.valid().model()?)?)])
+        Ok(vec![("test_accuracy", test_accuracy(data, &circuit.valid().model()?)?)])
     }
 }
 
@@ -167,7 +171,7 @@ pub fn train_task(
     save(recipe, &circuit, &run)?;
     Ok(Some(TaskReport {
         metrics,
-        test_accuracy: test_accuracy(data, circuit.model()?)?,
+        test_accuracy: test_accuracy(data, &circuit.model()?)?,
         majority: data.rows().majority(),
         circuit: circuit_row(recipe, data, &circuit, seed)?,
         l0: circuit.l0(),
@@ -285,7 +289,9 @@ mod tests {
                 }
                 let mut training = training(&text).unwrap();
                 learner(false).train(&mut training, &run).unwrap();
-                scores_of(training.data(), &[0, 1, 2], training.circuit().valid().model().unwrap()).unwrap().into_data()
+                scores_of(training.data(), &[0, 1, 2], &training.circuit().valid().model().unwrap())
+                    .unwrap()
+                    .into_data()
             };
             train(true).assert_eq(&train(false), true);
         }

@@ -8,11 +8,12 @@ use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, Optimi
 use burn::store::ModuleRecord;
 use burn::tensor::Device;
 use burn::train::checkpoint::CheckpointerError;
-use ns_circuit::{CircuitModel, rng};
+use ns_circuit::{CircuitModel, Losses, rng};
+use ns_probe::{ActivationCache, Probe};
 use serde::Serialize;
 
 use super::learner::{Learner, Outcome, Trainable};
-use super::objective::Objective;
+use super::objective::{Objective, ProbeObjective};
 use crate::data::Dataset;
 use crate::error::TrainError;
 use crate::recipe::Schedule;
@@ -34,13 +35,13 @@ impl<O: Objective> Trainer<O> {
     /// which must be that of the module, is with autodiff.
     pub fn new(
         objective: O,
-        module: O::Module,
+        mut module: O::Module,
         data: Arc<dyn Dataset>,
         schedule: Schedule,
         seed: u64,
         device: Device,
     ) -> Self {
-        O::circuit(&module).set_seed(seed);
+        O::circuit_mut(&mut module).set_seed(seed);
         let optimizer = schedule.optimizer.init();
         Self { objective, module, data, schedule, optimizer, seed, device }
     }
@@ -74,16 +75,17 @@ impl<O: Objective> Trainer<O> {
     /// # Errors
     /// Returns errors of the data set and of the forward pass.
     pub fn step(&mut self, epoch: usize, step: usize, rows: &[usize]) -> Result<f64, TrainError> {
-        self.circuit().begin_step(epoch as u64, step as u64);
+        O::circuit_mut(&mut self.module).begin_step(epoch as u64, step as u64);
         let (mut gradients, mut losses) = (GradientsAccumulator::new(), Vec::new());
         for part in rows.chunks(self.schedule.micro_batch.unwrap_or(rows.len()).max(1)) {
             let batch = self.data.batch(part, &self.device)?;
-            let mut loss = self.objective.loss(&self.module, part, &batch)?;
+            let Losses { mut total, mut without_l0 } = self.objective.loss(&self.module, part, &batch)?;
             if part.len() < rows.len() {
-                loss = loss.scaled(part.len() as f64 / rows.len() as f64);
+                let share = part.len() as f64 / rows.len() as f64;
+                (total, without_l0) = (total * share, without_l0 * share);
             }
-            gradients.accumulate(&self.module, GradientsParams::from_grads(loss.total.backward(), &self.module));
-            losses.push(loss.without_l0.detach());
+            gradients.accumulate(&self.module, GradientsParams::from_grads(total.backward(), &self.module));
+            losses.push(without_l0.detach());
         }
         let learning_rate = self.schedule.optimizer.learning_rate_at(epoch);
         self.module = self.optimizer.step(learning_rate, self.module.clone(), gradients.grads());
@@ -111,10 +113,30 @@ impl<O: Objective> Trainer<O> {
     }
 }
 
+impl<P: Probe> Trainer<ProbeObjective<P>> {
+    /// Starts with a new probe, after checking that a batch fits into the activation cache.
+    ///
+    /// # Errors
+    /// Returns errors of the data set, and [`TrainError::Probe`] if a batch does not fit.
+    pub(super) fn for_probe(
+        probe: P,
+        activations: ActivationCache,
+        data: Arc<dyn Dataset>,
+        schedule: Schedule,
+        seed: u64,
+        device: Device,
+    ) -> Result<Self, TrainError> {
+        let train = &data.split().train;
+        let first = data.batch(&train[..schedule.batch_size.unwrap_or(train.len())], &device)?;
+        activations.check(probe.plan(), &probe.circuit().model()?, &first)?;
+        Ok(Self::new(ProbeObjective::new(activations), probe, data, schedule, seed, device))
+    }
+}
+
 impl<O: Objective> Trainable for Trainer<O> {
     fn epoch(&mut self, epoch: usize) -> Result<Metrics, TrainError> {
         let temperature = self.schedule.temperature_at(epoch);
-        self.circuit().set_temperature(temperature)?;
+        O::circuit_mut(&mut self.module).set_temperature(temperature)?;
         let batches = self.batches(epoch);
         let mut total = 0.0;
         for (step, rows) in batches.iter().enumerate() {

@@ -23,14 +23,15 @@ fn circuit(model: &Value, layers: &[&str], config: CircuitConfig, keep: impl Fn(
     let model = AnyModel::init(model, &Device::default()).unwrap();
     let config = CircuitConfig { target_layers: layers.iter().map(ToString::to_string).collect(), ..config };
     let targets = mask_targets(&model);
-    let circuit = CircuitModel::new(config, model, &targets).unwrap();
+    let mut circuit = CircuitModel::new(config, model, &targets).unwrap();
     let mut params = circuit.mask_params();
     for (name, data) in &mut params {
         let values: Vec<f32> =
             (0..data.num_elements()).map(|entry| if keep(name, entry) { 1.0 } else { -1.0 }).collect();
         *data = TensorData::new(values, data.shape().clone());
     }
-    CircuitView::new(&circuit.load_mask_params(&params).unwrap())
+    circuit.load_mask_params(&params).unwrap();
+    CircuitView::new(&circuit)
 }
 
 const BLOCK_0: [&str; 4] = [

@@ -16,7 +16,7 @@ impl CircuitView {
     /// Creates the view of a circuit. The hard masks do not depend on the circuit's current mode, ablation and on/off
     /// switch.
     pub fn new<M: Model>(circuit: &CircuitModel<M>) -> Self {
-        Self { layers: layer_components(circuit.wrapped()), masks: circuit.hard_masks() }
+        Self { layers: layer_components(circuit.base()), masks: circuit.hard_masks() }
     }
 
     /// Returns the hard masks. The keys are `<layer>.weight` and `<layer>.bias`.
