@@ -16,7 +16,7 @@ mod word_labels;
 
 pub use arithmetic::{Arithmetic, Examples, Operation, Split, Variable};
 pub use images::{ImageRecipe, LabelledImages, Normalization};
-pub(crate) use next_token::{last_logits, last_logits_after};
+pub(crate) use next_token::{last_logits, last_logits_after, last_logits_with};
 pub use split::{RowSplit, SplitRecipe};
 pub use table::Table;
 pub use task_data::{DataRecipe, TaskBatch, TaskData};

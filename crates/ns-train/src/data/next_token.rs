@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
-use ns_models::{Context, Ignore, ModelError, ModelInputs, Transformer, Walk};
+use ns_models::{Context, Ignore, ModelError, ModelInputs, Products, Transformer, Walk};
 
 use crate::error::TrainError;
 
@@ -14,8 +14,23 @@ use crate::error::TrainError;
 /// Returns [`TrainError::Model`] for inputs that do not fit the model, and [`TrainError::Setting`] if the model has no
 /// language-model head.
 pub(crate) fn last_logits<M: Transformer>(model: &M, inputs: &ModelInputs) -> Result<Tensor<2>, TrainError> {
+    last_logits_with(model, inputs, None)
+}
+
+/// Like [`last_logits`], but the linear layers in the blocks first ask `products` for their matrix products.
+///
+/// # Errors
+/// Returns the errors of [`last_logits`].
+pub(crate) fn last_logits_with<M: Transformer>(
+    model: &M,
+    inputs: &ModelInputs,
+    products: Products,
+) -> Result<Tensor<2>, TrainError> {
     model.check_inputs(inputs)?;
-    last_logits_after(model, inputs, |context| Ok(model.blocks_from(0, model.embed(inputs)?, context, &mut Ignore)))
+    last_logits_after(model, inputs, |context| {
+        let context = context.clone().with_products(products);
+        Ok(model.blocks_from(0, model.embed(inputs)?, &context, &mut Ignore))
+    })
 }
 
 /// Like [`last_logits`], but `blocks` runs the blocks of the model, for example from cached activations.

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use ns_models::{AnyModel, Labels, Logits, Model, ModelInputs, TaskOutput, TextTokenizer, cross_entropy};
+use ns_models::{AnyModel, Labels, Logits, Model, ModelInputs, Products, TaskOutput, TextTokenizer, cross_entropy};
 use serde::{Deserialize, Serialize};
 
 use super::{ImageRecipe, LabelledImages, RowSplit, TextClassification, TextRecipe};
-use crate::data::last_logits;
+use crate::data::last_logits_with;
 use crate::data::{Arithmetic, Examples};
 use crate::error::TrainError;
 
@@ -175,28 +175,34 @@ impl TaskBatch {
     /// Returns [`TrainError::Setting`] for a model with another head, and [`TrainError::Model`] for inputs that do not
     /// fit the model.
     pub fn scores(&self, model: &AnyModel) -> Result<Tensor<2>, TrainError> {
+        self.scores_with(model, None)
+    }
+
+    fn scores_with(&self, model: &AnyModel, products: Products) -> Result<Tensor<2>, TrainError> {
         if let (true, AnyModel::Transformer(model)) = (model.head() == ns_models::Head::Lm, model) {
-            return last_logits(model, &self.inputs);
+            return last_logits_with(model, &self.inputs, products);
         }
-        match model.logits(&self.inputs)? {
+        match model.logits_with(&self.inputs, products)? {
             Some(Logits::Sequences(scores)) => Ok(scores),
             _ => Err(unsuitable_head(model)),
         }
     }
 
     /// Computes the mean loss of the batch, with the logits of the answers. The loss is that of a classification head,
-    /// or for a language model the cross-entropy after the last token.
+    /// or for a language model the cross-entropy after the last token. The linear layers in the blocks first ask
+    /// `products` for their matrix products.
     ///
     /// # Errors
     /// Returns the errors of [`Self::scores`].
-    pub fn task_output(&self, model: &AnyModel) -> Result<TaskOutput, TrainError> {
+    pub fn task_output(&self, model: &AnyModel, products: Products) -> Result<TaskOutput, TrainError> {
         let labels: Tensor<1, Int> =
             Tensor::from_data(TensorData::new(self.labels.clone(), [self.labels.len()]), &model.device());
         if model.head() == ns_models::Head::Lm {
-            let scores = self.scores(model)?;
+            let scores = self.scores_with(model, products)?;
             return Ok(TaskOutput { loss: cross_entropy(scores.clone(), labels), logits: Logits::Sequences(scores) });
         }
-        Ok(model.task_output(&self.inputs, &Labels::Classes(labels))?)
+        let logits = model.logits_with(&self.inputs, products)?;
+        Ok(model.task_loss(&self.inputs, logits, &Labels::Classes(labels))?)
     }
 }
 

@@ -9,7 +9,7 @@ use burn::tensor::Device;
 use burn::train::checkpoint::CheckpointerError;
 use ns_circuit::{CircuitConfig, CircuitModel, L0Statistics, rng, save_masks};
 use ns_models::{AnyModel, Model, Pretrained, copy_companions, read_config};
-use ns_probe::{mask_targets, with_output_masks};
+use ns_probe::{mask_targets, output_masks};
 use serde_json::{Value, json};
 
 use super::{Learner, Outcome, Trainable, initialize};
@@ -82,7 +82,7 @@ impl TaskTraining {
     fn step(&mut self, epoch: usize, step: usize, rows: &[usize]) -> Result<f64, TrainError> {
         self.circuit.begin_step(epoch as u64, step as u64);
         let (batch, model) = (self.data.batch(rows, &self.device)?, self.circuit.model()?);
-        let output = with_output_masks(|| batch.task_output(model))?;
+        let output = batch.task_output(model, output_masks())?;
         let loss = match self.circuit.l0_loss() {
             Some(l0) => output.loss.clone() + l0,
             None => output.loss.clone(),

@@ -1,0 +1,83 @@
+//! A pre-LN block, HF's `ViTLayer`.
+
+use burn::module::Module;
+use burn::nn::{LayerNorm, Linear};
+use burn::tensor::{Device, Tensor};
+
+use super::VitConfig;
+use crate::activation::Activation;
+use crate::architectures::self_attention::{SelfAttention, SelfAttentionConfig};
+use crate::context::Context;
+use crate::init;
+use crate::linear;
+use crate::residual::{Observer, Walk, add_update};
+use crate::site::Sublayer;
+
+#[derive(Module, Debug)]
+pub(super) struct VitBlock {
+    layernorm_before: LayerNorm,
+    attention: SelfAttention,
+    attention_output: Linear,
+    layernorm_after: LayerNorm,
+    intermediate: Linear,
+    output: Linear,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl VitBlock {
+    pub(super) fn init(config: &VitConfig, device: &Device) -> Self {
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let attention = SelfAttentionConfig {
+            hidden_size: hidden,
+            all_heads: hidden,
+            n_heads: config.num_attention_heads,
+            bias: config.qkv_bias,
+        };
+        Self {
+            layernorm_before: init::layer_norm(hidden, config.layer_norm_eps, device),
+            attention: attention.init(device),
+            attention_output: init::linear(hidden, hidden, device),
+            layernorm_after: init::layer_norm(hidden, config.layer_norm_eps, device),
+            intermediate: init::linear(hidden, inner, device),
+            output: init::linear(inner, hidden, device),
+            activation: config.hidden_act,
+        }
+    }
+
+    /// Runs the block, at the positions that the context asks for.
+    ///
+    /// # Shapes
+    /// - hidden: `[batch, seq, hidden]`
+    /// - output: `[batch, positions, hidden]`
+    pub(super) fn forward(
+        &self,
+        layer: usize,
+        hidden: Tensor<3>,
+        context: &Context,
+        observer: &mut dyn Observer,
+    ) -> Walk {
+        let normed = self.layernorm_before.forward(hidden.clone());
+        let attended = self.attention.forward(layer, normed, context);
+        let update = linear::forward(&self.attention_output, attended, context);
+        let hidden = add_update((Sublayer::Attn, layer), context.select(layer, hidden), update, observer)?;
+        self.after_attention(layer, hidden, context, observer)
+    }
+
+    /// Runs the MLP sublayer, which follows the attention sublayer.
+    ///
+    /// # Shapes
+    /// - hidden and output: `[batch, positions, hidden]`
+    pub(super) fn after_attention(
+        &self,
+        layer: usize,
+        hidden: Tensor<3>,
+        context: &Context,
+        observer: &mut dyn Observer,
+    ) -> Walk {
+        let normed = self.layernorm_after.forward(hidden.clone());
+        let inner = self.activation.forward(linear::forward(&self.intermediate, normed, context));
+        let update = linear::forward(&self.output, inner, context);
+        add_update((Sublayer::Mlp, layer), hidden, update, observer)
+    }
+}
