@@ -78,20 +78,11 @@ pub type HeadPart = fn(usize) -> Component;
 /// values (grouped-query attention).
 #[derive(Clone, Copy, Debug)]
 pub enum HeadSplit {
-    /// Split along the outputs of the layer. The bias is split too.
-    Outputs {
-        /// Number of heads of each part.
-        n_heads: usize,
-        /// The parts.
-        parts: &'static [HeadPart],
-    },
-    /// Split along the inputs of the layer. The bias belongs to [`Component::AllHeads`].
-    Inputs {
-        /// Number of heads of each part.
-        n_heads: usize,
-        /// The parts.
-        parts: &'static [HeadPart],
-    },
+    /// Split along the outputs of the layer, into these parts with this number of heads each. The bias is split too.
+    Outputs(usize, &'static [HeadPart]),
+    /// Split along the inputs of the layer, into these parts with this number of heads each. The bias belongs to
+    /// [`Component::AllHeads`].
+    Inputs(usize, &'static [HeadPart]),
     /// Not split: all parameters belong to one component.
     Whole(Component),
 }
@@ -99,17 +90,17 @@ pub enum HeadSplit {
 impl HeadSplit {
     /// An attention projection whose outputs are arranged by head: query, key or value.
     pub(crate) fn by_output(n_heads: usize) -> Self {
-        Self::Outputs { n_heads, parts: &[Component::Head] }
+        Self::Outputs(n_heads, &[Component::Head])
     }
 
     /// A fused projection to all queries, then all keys, then all values, each arranged by head (GPT-2).
     pub(crate) fn fused(n_heads: usize) -> Self {
-        Self::Outputs { n_heads, parts: &[Component::Head, Component::Head, Component::Head] }
+        Self::Outputs(n_heads, &[Component::Head, Component::Head, Component::Head])
     }
 
     /// An attention projection whose inputs are arranged by head: the output projection.
     pub(crate) fn by_input(n_heads: usize) -> Self {
-        Self::Inputs { n_heads, parts: &[Component::Head] }
+        Self::Inputs(n_heads, &[Component::Head])
     }
 
     /// The splits of separate projections: query, key, value and output.
@@ -133,6 +124,17 @@ pub struct MlpNames {
     pub width_field: &'static str,
     /// Activation function of the hidden units.
     pub activation: Activation,
+}
+
+impl MlpNames {
+    pub(crate) fn new(
+        inputs: &'static [&'static str],
+        output: &'static str,
+        width_field: &'static str,
+        activation: Activation,
+    ) -> Self {
+        Self { inputs, output, width_field, activation }
+    }
 }
 
 /// The structure of the blocks of a model, in HF's names.

@@ -93,8 +93,8 @@ fn block_of(name: &str, lists: &[&str]) -> Option<(Location, String)> {
 
 fn split_layer(layer: &MaskableLayer, split: HeadSplit) -> Vec<WeightSlice> {
     let (n_heads, parts, outputs) = match split {
-        HeadSplit::Outputs { n_heads, parts } => (n_heads, parts, true),
-        HeadSplit::Inputs { n_heads, parts } => (n_heads, parts, false),
+        HeadSplit::Outputs(n_heads, parts) => (n_heads, parts, true),
+        HeadSplit::Inputs(n_heads, parts) => (n_heads, parts, false),
         HeadSplit::Whole(component) => return whole(layer, component),
     };
     let [output, input] = output_and_input(layer.kind);

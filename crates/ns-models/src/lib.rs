@@ -38,6 +38,7 @@ mod residual;
 mod rotary;
 mod site;
 
+mod block;
 mod block_layout;
 mod context;
 mod layer_components;
@@ -66,6 +67,7 @@ mod testing;
 pub use activation::Activation;
 pub use architectures::*;
 pub use attention::{AttentionBias, attend, attend_from, merge_heads, split_heads};
+pub use block::Block;
 pub use block_layout::{BlockLayout, Component, HeadPart, HeadSplit, Location, MlpNames};
 pub use checkpoint::{
     Checkpoint, HfNames, Pretrained, copy_companions, load_base_weights, load_weights, save_folder, save_pretrained,

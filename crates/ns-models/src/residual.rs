@@ -58,21 +58,6 @@ impl Observer for Ignore {
     }
 }
 
-/// Adds the update of a sublayer to the residual stream, `x ← x + update`, and reports the update and the new stream to
-/// the observer.
-///
-/// # Shapes
-/// - hidden, update and output: `[batch, positions, hidden]`
-pub(crate) fn add_update(
-    (sublayer, layer): (Sublayer, usize),
-    hidden: Tensor<3>,
-    update: Tensor<3>,
-    observer: &mut dyn Observer,
-) -> Walk {
-    let update = observer.visit(Site::new(sublayer, Vector::Update, layer), update)?;
-    observer.visit(Site::new(sublayer, Vector::Stream, layer), hidden + update)
-}
-
 /// An observer that records the values at chosen sites and stops the forward pass after the last one.
 #[derive(Clone, Debug, Default)]
 pub struct VectorCache {

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 
+use crate::block::Block;
 use crate::context::Context;
 use crate::error::ModelError;
 use crate::inputs::{Logits, ModelInputs, ModelOutput, invalid};
@@ -43,12 +44,17 @@ pub struct ResidualStream {
     pub n_layers: usize,
     /// Width of the residual stream.
     pub hidden_size: usize,
-    /// Whether attention and MLP read the same input, so that there is no stream between the two.
-    pub is_parallel: bool,
     /// Whether the last entry of HF's `output_hidden_states` includes the final LayerNorm.
     pub is_last_normed: bool,
     /// `model_type` of the family in NeuroSurgeon's `ResidualUpdateModelConfig`, e.g. `gpt` for GPT-2.
     pub family: &'static str,
+}
+
+impl ResidualStream {
+    /// Creates a description without a normalised last hidden state.
+    pub(crate) fn new(family: &'static str, n_layers: usize, hidden_size: usize) -> Self {
+        Self { n_layers, hidden_size, is_last_normed: false, family }
+    }
 }
 
 /// A transformer: `embed → block 0 … block n−1 → head`.
@@ -83,20 +89,11 @@ pub trait Transformer: Model {
     /// Returns [`ModelError::InvalidInput`] if the token ids or images are missing.
     fn embed(&self, inputs: &ModelInputs) -> Result<Tensor<3>, ModelError>;
 
-    /// Runs block `layer` and reports the values at its sites to `observer`.
+    /// Returns block `layer`.
     ///
-    /// # Shapes
-    /// - hidden: `[batch, seq, hidden]`
-    /// - output: `[batch, seq, hidden]`, or `[batch, positions, hidden]` if `context` restricts the block to some
-    ///   positions
-    fn block(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk;
-
-    /// Runs the rest of block `layer` after the attention and its residual addition, and reports the values at its
-    /// sites to `observer`. `hidden` is the value at `attn_stream_<layer>`, which must be a site of the model.
-    ///
-    /// # Shapes
-    /// - hidden and output: `[batch, positions, hidden]`
-    fn after_attention(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk;
+    /// # Panics
+    /// Panics if `layer` is not below the number of blocks.
+    fn block(&self, layer: usize) -> &dyn Block;
 
     /// Applies the layers of the base model that follow the last block, such as the final LayerNorm.
     ///
@@ -137,13 +134,13 @@ pub trait Transformer: Model {
 
     /// Returns the sites of the model, in the order of a forward pass.
     fn sites(&self) -> Vec<Site> {
-        let ResidualStream { n_layers, is_parallel, .. } = self.residual_stream();
-        let streams = if is_parallel { &[Vector::Update][..] } else { &[Vector::Update, Vector::Stream] };
+        let all = [Vector::Update, Vector::Stream];
         let sites_of_block = |layer| {
-            let attn = streams.iter().map(move |vector| Site::new(Sublayer::Attn, *vector, layer));
-            attn.chain([Vector::Update, Vector::Stream].map(|vector| Site::new(Sublayer::Mlp, vector, layer)))
+            let attn = if self.block(layer).is_parallel() { &all[..1] } else { &all };
+            let attn = attn.iter().map(move |vector| Site::new(Sublayer::Attn, *vector, layer));
+            attn.chain(all.map(|vector| Site::new(Sublayer::Mlp, vector, layer)))
         };
-        std::iter::once(Site::Embeddings).chain((0..n_layers).flat_map(sites_of_block)).collect()
+        std::iter::once(Site::Embeddings).chain((0..self.n_layers()).flat_map(sites_of_block)).collect()
     }
 
     /// Checks that the model has a site.
@@ -301,7 +298,8 @@ pub trait Transformer: Model {
             }
             Site::Block { layer, sublayer: Sublayer::Attn, .. } => {
                 // If this block is restricted to some positions, its MLP is computed at these positions only.
-                match self.after_attention(layer, context.select(layer, hidden), context, observer) {
+                let hidden = context.select(layer, hidden);
+                match self.block(layer).after_attention(layer, hidden, context, observer) {
                     ControlFlow::Continue(hidden) => self.blocks_from(layer + 1, hidden, context, observer),
                     stopped => stopped,
                 }
@@ -376,7 +374,8 @@ pub trait Transformer: Model {
     /// - output: `[batch, seq, hidden]`, or `[batch, positions, hidden]` if `context` restricts the last block to some
     ///   positions
     fn blocks_from(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk {
-        (layer..self.n_layers()).try_fold(hidden, |hidden, layer| self.block(layer, hidden, context, observer))
+        (layer..self.n_layers())
+            .try_fold(hidden, |hidden, layer| self.block(layer).forward(layer, hidden, context, observer))
     }
 
     /// Runs a forward pass without an observer.

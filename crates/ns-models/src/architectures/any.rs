@@ -163,10 +163,10 @@ macro_rules! any_transformer {
         const _: () = {
             use burn::tensor::Tensor;
 
+            use crate::block::Block;
             use crate::context::Context;
             use crate::error::ModelError;
             use crate::inputs::{ModelInputs, ModelOutput};
-            use crate::residual::{Observer, Walk};
             use crate::transformer::{ResidualStream, Transformer};
 
             impl Transformer for AnyTransformer {
@@ -186,18 +186,8 @@ macro_rules! any_transformer {
                     match self { $(Self::$family(model) => model.embed(inputs),)+ }
                 }
 
-                fn block(&self, layer: usize, x: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk {
-                    match self { $(Self::$family(model) => model.block(layer, x, context, observer),)+ }
-                }
-
-                fn after_attention(
-                    &self,
-                    layer: usize,
-                    x: Tensor<3>,
-                    context: &Context,
-                    observer: &mut dyn Observer,
-                ) -> Walk {
-                    match self { $(Self::$family(model) => model.after_attention(layer, x, context, observer),)+ }
+                fn block(&self, layer: usize) -> &dyn Block {
+                    match self { $(Self::$family(model) => model.block(layer),)+ }
                 }
 
                 fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {

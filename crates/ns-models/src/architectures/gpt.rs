@@ -5,13 +5,12 @@ use burn::nn::{Embedding, LayerNorm, Linear};
 use burn::tensor::{Device, Int, Tensor};
 
 use crate::activation::Activation;
+use crate::block::Block;
 use crate::context::Context;
 use crate::error::ModelError;
 use crate::init;
 use crate::inputs::ModelInputs;
 use crate::linear;
-use crate::residual::{Observer, Walk, add_update};
-use crate::site::Sublayer;
 
 /// The model without its head: learned positions, pre-LN blocks and a final LayerNorm, HF's `GPT2Model` and
 /// `GPTNeoModel`.
@@ -51,29 +50,27 @@ pub(super) trait Attention: Module {
     fn forward(&self, layer: usize, hidden: Tensor<3>, context: &Context) -> Tensor<3>;
 }
 
-/// Sizes of a [`GptBase`].
-pub(super) struct GptSizes {
-    pub(super) vocab_size: usize,
-    pub(super) n_positions: usize,
-    pub(super) hidden_size: usize,
-    pub(super) inner_size: usize,
-    pub(super) epsilon: f64,
-    pub(super) activation: Activation,
-}
-
 impl<A: Attention> GptBase<A> {
-    /// Creates the model from the attention of each block.
-    pub(super) fn init(sizes: &GptSizes, attention: impl Iterator<Item = A>, device: &Device) -> Self {
-        let (hidden, inner) = (sizes.hidden_size, sizes.inner_size);
-        let layer_norm = || init::layer_norm(hidden, sizes.epsilon, device);
+    /// Creates the model from the attention of each block. `rows` is the number of tokens and positions in the
+    /// embeddings.
+    pub(super) fn init(
+        rows: [usize; 2],
+        [hidden, inner]: [usize; 2],
+        epsilon: f64,
+        activation: Activation,
+        attention: impl Iterator<Item = A>,
+        device: &Device,
+    ) -> Self {
+        let [wte, wpe] = rows.map(|rows| init::embedding(rows, hidden, device));
+        let layer_norm = || init::layer_norm(hidden, epsilon, device);
         let mlp = || GptMlp {
             c_fc: init::linear(hidden, inner, device),
             c_proj: init::linear(inner, hidden, device),
-            activation: sizes.activation,
+            activation,
         };
         Self {
-            wte: init::embedding(sizes.vocab_size, hidden, device),
-            wpe: init::embedding(sizes.n_positions, hidden, device),
+            wte,
+            wpe,
             h: attention.map(|attn| GptBlock { ln_1: layer_norm(), attn, ln_2: layer_norm(), mlp: mlp() }).collect(),
             ln_f: layer_norm(),
         }
@@ -91,43 +88,14 @@ impl<A: Attention> GptBase<A> {
     }
 }
 
-impl<A: Attention> GptBlock<A> {
-    /// Runs the block, at the positions that the context asks for.
-    ///
-    /// # Shapes
-    /// - hidden: `[batch, seq, hidden]`
-    /// - output: `[batch, positions, hidden]`
-    pub(super) fn forward(
-        &self,
-        layer: usize,
-        hidden: Tensor<3>,
-        context: &Context,
-        observer: &mut dyn Observer,
-    ) -> Walk {
-        let update = self.attn.forward(layer, self.ln_1.forward(hidden.clone()), context);
-        let hidden = add_update((Sublayer::Attn, layer), context.select(layer, hidden), update, observer)?;
-        self.after_attention(layer, hidden, context, observer)
+impl<A: Attention> Block for GptBlock<A> {
+    fn attention(&self, layer: usize, hidden: Tensor<3>, context: &Context) -> Tensor<3> {
+        self.attn.forward(layer, self.ln_1.forward(hidden), context)
     }
 
-    /// Runs the MLP sublayer, which follows the attention sublayer.
-    ///
-    /// # Shapes
-    /// - hidden and output: `[batch, positions, hidden]`
-    pub(super) fn after_attention(
-        &self,
-        layer: usize,
-        hidden: Tensor<3>,
-        context: &Context,
-        observer: &mut dyn Observer,
-    ) -> Walk {
-        let update = self.mlp.forward(self.ln_2.forward(hidden.clone()), context);
-        add_update((Sublayer::Mlp, layer), hidden, update, observer)
-    }
-}
-
-impl GptMlp {
-    fn forward(&self, hidden: Tensor<3>, context: &Context) -> Tensor<3> {
-        let inner = self.activation.forward(linear::forward(&self.c_fc, hidden, context));
-        linear::forward(&self.c_proj, inner, context)
+    fn mlp(&self, hidden: Tensor<3>, context: &Context) -> Tensor<3> {
+        let GptMlp { c_fc, c_proj, activation } = &self.mlp;
+        let inner = activation.forward(linear::forward(c_fc, self.ln_2.forward(hidden), context));
+        linear::forward(c_proj, inner, context)
     }
 }

@@ -34,12 +34,6 @@ pub trait Pretrained: Model {
     /// Returns the configuration.
     fn config(&self) -> &Self::Config;
 
-    /// Returns keys of PyTorch's state dict that are not in the checkpoint because they repeat another tensor, such as
-    /// tied heads. Each comes with the key that it repeats.
-    fn repeated_keys(&self) -> Vec<(String, String)> {
-        Vec::new()
-    }
-
     /// Returns the [values of `model_type`](Self::MODEL_TYPES) that select the family.
     fn model_types() -> Vec<&'static str> {
         Self::MODEL_TYPES.to_vec()
@@ -113,13 +107,13 @@ pub trait Pretrained: Model {
     }
 
     /// Returns the tensors of PyTorch's `state_dict()`: those of the checkpoint and the
-    /// [repeated keys](Self::repeated_keys).
+    /// [repeated keys](crate::HfNames::repeated_keys).
     ///
     /// # Errors
     /// Returns [`ModelError::UnreadableTensor`] if a parameter cannot be read from its device.
     fn state_dict(&self) -> Result<BTreeMap<String, TensorData>, ModelError> {
         let mut tensors = self.tensors()?;
-        for (key, original) in self.repeated_keys() {
+        for (key, original) in self.hf_names().repeated_keys {
             if let Some(data) = tensors.get(&original).cloned() {
                 tensors.insert(key, data);
             }

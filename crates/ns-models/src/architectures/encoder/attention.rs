@@ -34,14 +34,14 @@ impl EncoderAttention {
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`
     /// - output: `[batch, positions, hidden]`
-    pub(super) fn update(&self, layer: usize, hidden: Tensor<3>, context: &Context) -> Tensor<3> {
+    pub(super) fn forward(&self, layer: usize, hidden: Tensor<3>, context: &Context) -> Tensor<3> {
         let Some(span) = &self.span else {
-            return self.output.update(self.self_attention.forward(layer, hidden, context), context);
+            return self.output.dense.forward(self.self_attention.forward(layer, hidden, context), context);
         };
         let query = self.self_attention.query(hidden.clone(), context);
         let queries = context.select(layer, query.clone());
         let attended = self.self_attention.forward_query(layer, queries, hidden.clone(), context);
         let convolved = context.select(layer, span.forward(hidden, query));
-        self.output.update(Tensor::cat(vec![attended, convolved], 2), context)
+        self.output.dense.forward(Tensor::cat(vec![attended, convolved], 2), context)
     }
 }

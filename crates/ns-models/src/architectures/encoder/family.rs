@@ -104,8 +104,8 @@ fn bert_attention(n_heads: usize) -> AttentionLayers {
 /// All heads of the convolution read all outputs of `key_conv_attn_layer`. The query counts as attention's, although
 /// the convolution reads it too.
 fn convbert_attention(n_heads: usize) -> AttentionLayers {
-    let convolution = HeadSplit::Outputs { n_heads, parts: &[Component::ConvolutionHead] };
-    let both = HeadSplit::Inputs { n_heads, parts: &[Component::Head, Component::ConvolutionHead] };
+    let convolution = HeadSplit::Outputs(n_heads, &[Component::ConvolutionHead]);
+    let both = HeadSplit::Inputs(n_heads, &[Component::Head, Component::ConvolutionHead]);
     let mut layers = vec![
         ("attention.self.key_conv_attn_layer", HeadSplit::Whole(Component::AllHeads)),
         ("attention.self.conv_kernel_layer", convolution),

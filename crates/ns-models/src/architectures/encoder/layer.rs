@@ -5,8 +5,8 @@ use burn::tensor::{Device, Tensor};
 
 use super::{EncoderConfig, attention::EncoderAttention, feed_forward::FeedForward, residual_output::ResidualOutput};
 use crate::activation::Activation;
+use crate::block::Block;
 use crate::context::Context;
-use crate::residual::{Observer, Walk};
 use crate::site::Sublayer;
 
 #[derive(Module, Debug)]
@@ -36,39 +36,23 @@ impl EncoderLayer {
             output: ResidualOutput::init(inner, config.num_groups, config, device),
         }
     }
+}
 
-    /// Runs the block, at the positions that the context asks for.
-    ///
-    /// # Shapes
-    /// - hidden: `[batch, seq, hidden]`
-    /// - output: `[batch, positions, hidden]`
-    pub(super) fn forward(
-        &self,
-        layer: usize,
-        hidden: Tensor<3>,
-        context: &Context,
-        observer: &mut dyn Observer,
-    ) -> Walk {
-        let update = self.attention.update(layer, hidden.clone(), context);
-        let (at, hidden) = ((Sublayer::Attn, layer), context.select(layer, hidden));
-        let hidden = self.attention.output.add(at, hidden, update, observer)?;
-        self.after_attention(layer, hidden, context, observer)
+impl Block for EncoderLayer {
+    fn attention(&self, layer: usize, hidden: Tensor<3>, context: &Context) -> Tensor<3> {
+        self.attention.forward(layer, hidden, context)
     }
 
-    /// Runs the MLP sublayer, which follows the attention sublayer.
-    ///
-    /// # Shapes
-    /// - hidden and output: `[batch, positions, hidden]`
-    pub(super) fn after_attention(
-        &self,
-        layer: usize,
-        hidden: Tensor<3>,
-        context: &Context,
-        observer: &mut dyn Observer,
-    ) -> Walk {
+    fn mlp(&self, hidden: Tensor<3>, context: &Context) -> Tensor<3> {
         let Intermediate { dense, activation } = &self.intermediate;
-        let inner = activation.forward(dense.forward(hidden.clone(), context));
-        let update = self.output.update(inner, context);
-        self.output.add((Sublayer::Mlp, layer), hidden, update, observer)
+        self.output.dense.forward(activation.forward(dense.forward(hidden, context)), context)
+    }
+
+    fn add(&self, sublayer: Sublayer, hidden: Tensor<3>, update: Tensor<3>) -> Tensor<3> {
+        let output = match sublayer {
+            Sublayer::Attn => &self.attention.output,
+            Sublayer::Mlp => &self.output,
+        };
+        output.layer_norm.forward(update + hidden)
     }
 }

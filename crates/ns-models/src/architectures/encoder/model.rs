@@ -11,6 +11,7 @@ use super::{
     relative_position::relative_scores,
 };
 use crate::attention::AttentionBias;
+use crate::block::Block;
 use crate::block_layout::{BlockLayout, MlpNames};
 use crate::checkpoint::{HfNames, Pretrained};
 use crate::config::{Head, InitialValue};
@@ -21,7 +22,6 @@ use crate::inputs::{Logits, ModelInputs, ModelOutput};
 use crate::linear;
 use crate::model::{Architecture, Model};
 use crate::products::Products;
-use crate::residual::{Observer, Walk};
 use crate::transformer::{ResidualStream, Transformer};
 
 /// Endings of checkpoint keys that no class reads: buffers of older checkpoints, the next-sentence head of BERT's
@@ -128,7 +128,10 @@ impl Pretrained for Encoder {
     fn config(&self) -> &EncoderConfig {
         &self.config
     }
+}
 
+impl Encoder {
+    /// The keys of a masked-language-model head that repeat another tensor.
     fn repeated_keys(&self) -> Vec<(String, String)> {
         let family = self.config.model_type.spec();
         if self.head_kind != Head::MaskedLm {
@@ -153,12 +156,12 @@ impl Model for Encoder {
             blocks: BlockLayout {
                 lists: &["layer"],
                 layers: (family.attention_layers)(config.attending_heads()),
-                mlp: Some(MlpNames {
-                    inputs: &["intermediate.dense"],
-                    output: "output.dense",
-                    width_field: "intermediate_size",
-                    activation: config.hidden_act,
-                }),
+                mlp: Some(MlpNames::new(
+                    &["intermediate.dense"],
+                    "output.dense",
+                    "intermediate_size",
+                    config.hidden_act,
+                )),
             },
         }
     }
@@ -182,6 +185,7 @@ impl Model for Encoder {
             renamed,
             ignored_endings,
             ignored_keys: if self.config.tie_word_embeddings { family.tied.to_vec() } else { Vec::new() },
+            repeated_keys: self.repeated_keys(),
             ..HfNames::default()
         }
     }
@@ -205,13 +209,7 @@ impl Model for Encoder {
 
 impl Transformer for Encoder {
     fn residual_stream(&self) -> ResidualStream {
-        ResidualStream {
-            n_layers: self.config.num_hidden_layers,
-            hidden_size: self.config.hidden_size,
-            is_parallel: false,
-            is_last_normed: false,
-            family: "bert",
-        }
+        ResidualStream::new("bert", self.config.num_hidden_layers, self.config.hidden_size)
     }
 
     fn context(&self, inputs: &ModelInputs) -> Result<Context, ModelError> {
@@ -232,12 +230,8 @@ impl Transformer for Encoder {
         })
     }
 
-    fn block(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk {
-        self.base.encoder.layer[layer].forward(layer, hidden, context, observer)
-    }
-
-    fn after_attention(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk {
-        self.base.encoder.layer[layer].after_attention(layer, hidden, context, observer)
+    fn block(&self, layer: usize) -> &dyn Block {
+        &self.base.encoder.layer[layer]
     }
 
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::{Gpt2Config, attention::Gpt2Attention, config::MODEL_TYPE};
 use crate::architectures::decoder_head::DecoderHead;
-use crate::architectures::gpt::{GptBase, GptSizes};
+use crate::architectures::gpt::GptBase;
 use crate::attention::AttentionBias;
+use crate::block::Block;
 use crate::block_layout::{BlockLayout, HeadSplit, MlpNames};
 use crate::checkpoint::{HfNames, Pretrained};
 use crate::config::{Head, InitialValue};
@@ -16,7 +17,6 @@ use crate::error::ModelError;
 use crate::inputs::{Logits, ModelInputs, ModelOutput};
 use crate::model::{Architecture, Model};
 use crate::products::Products;
-use crate::residual::{Observer, Walk};
 use crate::transformer::{ResidualStream, Transformer};
 
 /// Layers that HF builds as `Conv1D`, whose weight is `[in, out]`.
@@ -51,20 +51,13 @@ impl Pretrained for Gpt2 {
 
     fn init(config: &Gpt2Config, device: &Device) -> Result<Self, ModelError> {
         config.validate()?;
-        let (vocab_size, hidden_size) = (config.vocab_size, config.n_embd);
-        let sizes = GptSizes {
-            vocab_size,
-            n_positions: config.n_positions,
-            hidden_size,
-            inner_size: config.inner_size(),
-            epsilon: config.layer_norm_epsilon,
-            activation: config.activation_function,
-        };
+        let (rows, widths) = ([config.vocab_size, config.n_positions], [config.n_embd, config.inner_size()]);
+        let (epsilon, activation) = (config.layer_norm_epsilon, config.activation_function);
         let attention = (0..config.n_layer).map(|layer| Gpt2Attention::init(config, layer, device));
-        let head_sizes = [hidden_size, vocab_size, config.common.n_labels()];
+        let head_sizes = [config.n_embd, config.vocab_size, config.common.n_labels()];
         let (kind, tied) = (config.head()?, config.tie_word_embeddings);
         Ok(Self {
-            transformer: GptBase::init(&sizes, attention, device),
+            transformer: GptBase::init(rows, widths, epsilon, activation, attention, device),
             head: DecoderHead::init(kind, head_sizes, tied, config.pad_token_id, device),
             config: config.clone(),
         })
@@ -76,10 +69,6 @@ impl Pretrained for Gpt2 {
 
     fn base_class(_config: &Value) -> &'static str {
         "GPT2Model"
-    }
-
-    fn repeated_keys(&self) -> Vec<(String, String)> {
-        self.head.repeated_keys("lm_head.weight", "transformer.wte.weight")
     }
 }
 
@@ -96,12 +85,7 @@ impl Model for Gpt2 {
             blocks: BlockLayout {
                 lists: &["h"],
                 layers: attention,
-                mlp: Some(MlpNames {
-                    inputs: &["mlp.c_fc"],
-                    output: "mlp.c_proj",
-                    width_field: "n_inner",
-                    activation: config.activation_function,
-                }),
+                mlp: Some(MlpNames::new(&["mlp.c_fc"], "mlp.c_proj", "n_inner", config.activation_function)),
             },
         }
     }
@@ -113,6 +97,7 @@ impl Model for Gpt2 {
             renamed: vec![("head", "")],
             ignored_endings: BUFFERS.into(),
             ignored_keys: if self.head.is_tied() { vec!["lm_head.weight"] } else { Vec::new() },
+            repeated_keys: self.head.repeated_keys("lm_head.weight", "transformer.wte.weight"),
             gpt_conv1d: &CONV1D,
         }
     }
@@ -137,13 +122,7 @@ impl Model for Gpt2 {
 
 impl Transformer for Gpt2 {
     fn residual_stream(&self) -> ResidualStream {
-        ResidualStream {
-            n_layers: self.config.n_layer,
-            hidden_size: self.config.n_embd,
-            is_parallel: false,
-            is_last_normed: true,
-            family: "gpt",
-        }
+        ResidualStream { is_last_normed: true, ..ResidualStream::new("gpt", self.config.n_layer, self.config.n_embd) }
     }
 
     fn context(&self, inputs: &ModelInputs) -> Result<Context, ModelError> {
@@ -155,12 +134,8 @@ impl Transformer for Gpt2 {
         self.transformer.embed(inputs)
     }
 
-    fn block(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk {
-        self.transformer.h[layer].forward(layer, hidden, context, observer)
-    }
-
-    fn after_attention(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk {
-        self.transformer.h[layer].after_attention(layer, hidden, context, observer)
+    fn block(&self, layer: usize) -> &dyn Block {
+        &self.transformer.h[layer]
     }
 
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {

@@ -6,8 +6,9 @@ use serde_json::Value;
 
 use super::{GptNeoConfig, attention::GptNeoSelfAttention, config::MODEL_TYPE};
 use crate::architectures::decoder_head::DecoderHead;
-use crate::architectures::gpt::{GptBase, GptSizes};
+use crate::architectures::gpt::GptBase;
 use crate::attention::AttentionBias;
+use crate::block::Block;
 use crate::block_layout::{BlockLayout, HeadSplit, MlpNames};
 use crate::checkpoint::{HfNames, Pretrained};
 use crate::config::{Head, InitialValue};
@@ -16,7 +17,6 @@ use crate::error::ModelError;
 use crate::inputs::{Logits, ModelInputs, ModelOutput};
 use crate::model::{Architecture, Model};
 use crate::products::Products;
-use crate::residual::{Observer, Walk};
 use crate::transformer::{ResidualStream, Transformer};
 
 /// Query, key, value and output projection of a block.
@@ -46,21 +46,15 @@ impl Pretrained for GptNeo {
 
     fn init(config: &GptNeoConfig, device: &Device) -> Result<Self, ModelError> {
         config.validate()?;
-        let (vocab_size, hidden_size) = (config.vocab_size, config.hidden_size);
-        let sizes = GptSizes {
-            vocab_size,
-            n_positions: config.max_position_embeddings,
-            hidden_size,
-            inner_size: config.inner_size(),
-            epsilon: config.layer_norm_epsilon,
-            activation: config.activation_function,
-        };
+        let (rows, widths) =
+            ([config.vocab_size, config.max_position_embeddings], [config.hidden_size, config.inner_size()]);
+        let (epsilon, activation) = (config.layer_norm_epsilon, config.activation_function);
         let kinds = config.attention_layers().into_iter();
         let attention = kinds.map(|kind| GptNeoSelfAttention::init(config, kind, device));
-        let head_sizes = [hidden_size, vocab_size, config.common.n_labels()];
+        let head_sizes = [config.hidden_size, config.vocab_size, config.common.n_labels()];
         let (kind, tied) = (config.head()?, config.tie_word_embeddings);
         Ok(Self {
-            transformer: GptBase::init(&sizes, attention, device),
+            transformer: GptBase::init(rows, widths, epsilon, activation, attention, device),
             head: DecoderHead::init(kind, head_sizes, tied, config.pad_token_id, device),
             config: config.clone(),
         })
@@ -72,10 +66,6 @@ impl Pretrained for GptNeo {
 
     fn base_class(_config: &Value) -> &'static str {
         "GPTNeoModel"
-    }
-
-    fn repeated_keys(&self) -> Vec<(String, String)> {
-        self.head.repeated_keys("lm_head.weight", "transformer.wte.weight")
     }
 }
 
@@ -90,12 +80,7 @@ impl Model for GptNeo {
             blocks: BlockLayout {
                 lists: &["h"],
                 layers: HeadSplit::separate(PROJECTIONS, config.num_heads),
-                mlp: Some(MlpNames {
-                    inputs: &["mlp.c_fc"],
-                    output: "mlp.c_proj",
-                    width_field: "intermediate_size",
-                    activation: config.activation_function,
-                }),
+                mlp: Some(MlpNames::new(&["mlp.c_fc"], "mlp.c_proj", "intermediate_size", config.activation_function)),
             },
         }
     }
@@ -107,6 +92,7 @@ impl Model for GptNeo {
             renamed: vec![("head", ""), ("attn", "attn.attention")],
             ignored_endings: BUFFERS.into(),
             ignored_keys: if self.head.is_tied() { vec!["lm_head.weight"] } else { Vec::new() },
+            repeated_keys: self.head.repeated_keys("lm_head.weight", "transformer.wte.weight"),
             ..HfNames::default()
         }
     }
@@ -131,13 +117,8 @@ impl Model for GptNeo {
 
 impl Transformer for GptNeo {
     fn residual_stream(&self) -> ResidualStream {
-        ResidualStream {
-            n_layers: self.config.num_layers,
-            hidden_size: self.config.hidden_size,
-            is_parallel: false,
-            is_last_normed: true,
-            family: "gpt",
-        }
+        let GptNeoConfig { num_layers, hidden_size, .. } = self.config;
+        ResidualStream { is_last_normed: true, ..ResidualStream::new("gpt", num_layers, hidden_size) }
     }
 
     fn context(&self, inputs: &ModelInputs) -> Result<Context, ModelError> {
@@ -151,12 +132,8 @@ impl Transformer for GptNeo {
         self.transformer.embed(inputs)
     }
 
-    fn block(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk {
-        self.transformer.h[layer].forward(layer, hidden, context, observer)
-    }
-
-    fn after_attention(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk {
-        self.transformer.h[layer].after_attention(layer, hidden, context, observer)
+    fn block(&self, layer: usize) -> &dyn Block {
+        &self.transformer.h[layer]
     }
 
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {

@@ -7,12 +7,11 @@ use burn::tensor::{Device, Tensor};
 use super::GptNeoXConfig;
 use crate::activation::Activation;
 use crate::attention::{attend_from, merge_heads, split_heads};
+use crate::block::Block;
 use crate::context::Context;
 use crate::init;
 use crate::linear;
 use crate::positions::Positions;
-use crate::residual::{Observer, Walk, add_update};
-use crate::site::{Site, Sublayer, Vector};
 
 #[derive(Module, Debug)]
 pub(super) struct GptNeoXBlock {
@@ -59,55 +58,22 @@ impl GptNeoXBlock {
             parallel: config.use_parallel_residual,
         }
     }
+}
 
-    /// Runs the block, at the positions that the context asks for.
-    ///
-    /// # Shapes
-    /// - hidden: `[batch, seq, hidden]`
-    /// - output: `[batch, positions, hidden]`
-    pub(super) fn forward(
-        &self,
-        layer: usize,
-        hidden: Tensor<3>,
-        context: &Context,
-        observer: &mut dyn Observer,
-    ) -> Walk {
-        let attention = self.attention.forward(layer, self.input_layernorm.forward(hidden.clone()), context);
-        let hidden = context.select(layer, hidden);
-        if !self.parallel {
-            let hidden = add_update((Sublayer::Attn, layer), hidden, attention, observer)?;
-            return self.after_attention(layer, hidden, context, observer);
-        }
-        let site = |sublayer, vector| Site::new(sublayer, vector, layer);
-        let attention = observer.visit(site(Sublayer::Attn, Vector::Update), attention)?;
-        let mlp = observer.visit(site(Sublayer::Mlp, Vector::Update), self.mlp_update(hidden.clone(), context))?;
-        observer.visit(site(Sublayer::Mlp, Vector::Stream), mlp + attention + hidden)
+impl Block for GptNeoXBlock {
+    fn attention(&self, layer: usize, hidden: Tensor<3>, context: &Context) -> Tensor<3> {
+        self.attention.forward(layer, self.input_layernorm.forward(hidden), context)
     }
 
-    /// Runs the MLP sublayer of the sequential form, which follows the attention sublayer. The parallel form has no
-    /// stream between the two.
-    ///
-    /// # Shapes
-    /// - hidden and output: `[batch, positions, hidden]`
-    pub(super) fn after_attention(
-        &self,
-        layer: usize,
-        hidden: Tensor<3>,
-        context: &Context,
-        observer: &mut dyn Observer,
-    ) -> Walk {
-        let update = self.mlp_update(hidden.clone(), context);
-        add_update((Sublayer::Mlp, layer), hidden, update, observer)
-    }
-
-    /// What the MLP, with the LayerNorm before it, adds to the residual stream.
-    ///
-    /// # Shapes
-    /// - hidden and output: `[batch, positions, hidden]`
-    fn mlp_update(&self, hidden: Tensor<3>, context: &Context) -> Tensor<3> {
+    fn mlp(&self, hidden: Tensor<3>, context: &Context) -> Tensor<3> {
+        let GptNeoXMlp { dense_h_to_4h, dense_4h_to_h, activation } = &self.mlp;
         let normed = self.post_attention_layernorm.forward(hidden);
-        let inner = self.mlp.activation.forward(linear::forward(&self.mlp.dense_h_to_4h, normed, context));
-        linear::forward(&self.mlp.dense_4h_to_h, inner, context)
+        let inner = activation.forward(linear::forward(dense_h_to_4h, normed, context));
+        linear::forward(dense_4h_to_h, inner, context)
+    }
+
+    fn is_parallel(&self) -> bool {
+        self.parallel
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::{GptNeoXConfig, block::GptNeoXBlock, config::MODEL_TYPE};
 use crate::architectures::decoder_head::DecoderHead;
 use crate::attention::AttentionBias;
+use crate::block::Block;
 use crate::block_layout::{BlockLayout, HeadSplit, MlpNames};
 use crate::checkpoint::{HfNames, Pretrained};
 use crate::config::{Head, InitialValue};
@@ -17,7 +18,6 @@ use crate::init;
 use crate::inputs::{Logits, ModelInputs, ModelOutput};
 use crate::model::{Architecture, Model};
 use crate::products::Products;
-use crate::residual::{Observer, Walk};
 use crate::rotary::Rotary;
 use crate::transformer::{ResidualStream, Transformer};
 
@@ -74,10 +74,6 @@ impl Pretrained for GptNeoX {
     fn base_class(_config: &Value) -> &'static str {
         "GPTNeoXModel"
     }
-
-    fn repeated_keys(&self) -> Vec<(String, String)> {
-        self.head.repeated_keys("embed_out.weight", "gpt_neox.embed_in.weight")
-    }
 }
 
 impl Model for GptNeoX {
@@ -96,12 +92,12 @@ impl Model for GptNeoX {
             blocks: BlockLayout {
                 lists: &["layers"],
                 layers: attention,
-                mlp: Some(MlpNames {
-                    inputs: &["mlp.dense_h_to_4h"],
-                    output: "mlp.dense_4h_to_h",
-                    width_field: "intermediate_size",
-                    activation: config.hidden_act,
-                }),
+                mlp: Some(MlpNames::new(
+                    &["mlp.dense_h_to_4h"],
+                    "mlp.dense_4h_to_h",
+                    "intermediate_size",
+                    config.hidden_act,
+                )),
             },
         }
     }
@@ -113,6 +109,7 @@ impl Model for GptNeoX {
             renamed: vec![("head.lm_head", "embed_out"), ("head", "")],
             ignored_endings: BUFFERS.into(),
             ignored_keys: if self.head.is_tied() { vec!["embed_out.weight"] } else { Vec::new() },
+            repeated_keys: self.head.repeated_keys("embed_out.weight", "gpt_neox.embed_in.weight"),
             ..HfNames::default()
         }
     }
@@ -137,13 +134,8 @@ impl Model for GptNeoX {
 
 impl Transformer for GptNeoX {
     fn residual_stream(&self) -> ResidualStream {
-        ResidualStream {
-            n_layers: self.config.num_hidden_layers,
-            hidden_size: self.config.hidden_size,
-            is_parallel: self.config.use_parallel_residual,
-            is_last_normed: true,
-            family: "gpt_neox",
-        }
+        let GptNeoXConfig { num_hidden_layers, hidden_size, .. } = self.config;
+        ResidualStream { is_last_normed: true, ..ResidualStream::new("gpt_neox", num_hidden_layers, hidden_size) }
     }
 
     fn context(&self, inputs: &ModelInputs) -> Result<Context, ModelError> {
@@ -158,12 +150,8 @@ impl Transformer for GptNeoX {
         Ok(self.gpt_neox.embed_in.forward(inputs.tokens()?.clone()))
     }
 
-    fn block(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk {
-        self.gpt_neox.layers[layer].forward(layer, hidden, context, observer)
-    }
-
-    fn after_attention(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk {
-        self.gpt_neox.layers[layer].after_attention(layer, hidden, context, observer)
+    fn block(&self, layer: usize) -> &dyn Block {
+        &self.gpt_neox.layers[layer]
     }
 
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {

@@ -7,11 +7,10 @@ use burn::tensor::{Device, Tensor};
 use super::VitConfig;
 use crate::activation::Activation;
 use crate::architectures::self_attention::{SelfAttention, SelfAttentionConfig};
+use crate::block::Block;
 use crate::context::Context;
 use crate::init;
 use crate::linear;
-use crate::residual::{Observer, Walk, add_update};
-use crate::site::Sublayer;
 
 #[derive(Module, Debug)]
 pub(super) struct VitBlock {
@@ -44,40 +43,17 @@ impl VitBlock {
             activation: config.hidden_act,
         }
     }
+}
 
-    /// Runs the block, at the positions that the context asks for.
-    ///
-    /// # Shapes
-    /// - hidden: `[batch, seq, hidden]`
-    /// - output: `[batch, positions, hidden]`
-    pub(super) fn forward(
-        &self,
-        layer: usize,
-        hidden: Tensor<3>,
-        context: &Context,
-        observer: &mut dyn Observer,
-    ) -> Walk {
-        let normed = self.layernorm_before.forward(hidden.clone());
-        let attended = self.attention.forward(layer, normed, context);
-        let update = linear::forward(&self.attention_output, attended, context);
-        let hidden = add_update((Sublayer::Attn, layer), context.select(layer, hidden), update, observer)?;
-        self.after_attention(layer, hidden, context, observer)
+impl Block for VitBlock {
+    fn attention(&self, layer: usize, hidden: Tensor<3>, context: &Context) -> Tensor<3> {
+        let attended = self.attention.forward(layer, self.layernorm_before.forward(hidden), context);
+        linear::forward(&self.attention_output, attended, context)
     }
 
-    /// Runs the MLP sublayer, which follows the attention sublayer.
-    ///
-    /// # Shapes
-    /// - hidden and output: `[batch, positions, hidden]`
-    pub(super) fn after_attention(
-        &self,
-        layer: usize,
-        hidden: Tensor<3>,
-        context: &Context,
-        observer: &mut dyn Observer,
-    ) -> Walk {
-        let normed = self.layernorm_after.forward(hidden.clone());
+    fn mlp(&self, hidden: Tensor<3>, context: &Context) -> Tensor<3> {
+        let normed = self.layernorm_after.forward(hidden);
         let inner = self.activation.forward(linear::forward(&self.intermediate, normed, context));
-        let update = linear::forward(&self.output, inner, context);
-        add_update((Sublayer::Mlp, layer), hidden, update, observer)
+        linear::forward(&self.output, inner, context)
     }
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{VitConfig, block::VitBlock, config::MODEL_TYPE, embeddings::VitEmbeddings};
 use crate::attention::AttentionBias;
+use crate::block::Block;
 use crate::block_layout::{BlockLayout, HeadSplit, MlpNames};
 use crate::checkpoint::{HfNames, Pretrained};
 use crate::config::{Head, InitialValue};
@@ -16,7 +17,6 @@ use crate::init;
 use crate::inputs::{Logits, ModelInputs, ModelOutput};
 use crate::model::{Architecture, Model};
 use crate::products::Products;
-use crate::residual::{Observer, Walk};
 use crate::transformer::{ResidualStream, Transformer};
 
 /// Names that differ, Burn's and HF's: HF nests these layers more deeply.
@@ -102,12 +102,12 @@ impl Model for Vit {
             blocks: BlockLayout {
                 lists: &["layer"],
                 layers: HeadSplit::separate(PROJECTIONS, config.num_attention_heads),
-                mlp: Some(MlpNames {
-                    inputs: &["intermediate.dense"],
-                    output: "output.dense",
-                    width_field: "intermediate_size",
-                    activation: config.hidden_act,
-                }),
+                mlp: Some(MlpNames::new(
+                    &["intermediate.dense"],
+                    "output.dense",
+                    "intermediate_size",
+                    config.hidden_act,
+                )),
             },
         }
     }
@@ -144,13 +144,7 @@ impl Model for Vit {
 
 impl Transformer for Vit {
     fn residual_stream(&self) -> ResidualStream {
-        ResidualStream {
-            n_layers: self.config.num_hidden_layers,
-            hidden_size: self.config.hidden_size,
-            is_parallel: false,
-            is_last_normed: false,
-            family: "vit",
-        }
+        ResidualStream::new("vit", self.config.num_hidden_layers, self.config.hidden_size)
     }
 
     fn stream_dims(&self, inputs: &ModelInputs) -> Result<[usize; 2], ModelError> {
@@ -166,12 +160,8 @@ impl Transformer for Vit {
         Ok(self.vit.embeddings.forward(inputs.pixels()?.clone()))
     }
 
-    fn block(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk {
-        self.vit.layers[layer].forward(layer, hidden, context, observer)
-    }
-
-    fn after_attention(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk {
-        self.vit.layers[layer].after_attention(layer, hidden, context, observer)
+    fn block(&self, layer: usize) -> &dyn Block {
+        &self.vit.layers[layer]
     }
 
     fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
