@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use crate::block::Block;
 use crate::context::Context;
 use crate::error::ModelError;
-use crate::inputs::{Logits, ModelInputs, ModelOutput, invalid};
+use crate::inputs::{ModelInputs, ModelOutput, invalid};
 use crate::model::Model;
 use crate::positions::Positions;
 use crate::products::Products;
@@ -99,7 +99,9 @@ pub trait Transformer: Model {
     ///
     /// # Shapes
     /// - hidden and output: `[batch, positions, hidden]`
-    fn finish(&self, hidden: Tensor<3>) -> Tensor<3>;
+    fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
+        hidden
+    }
 
     /// Computes the logits of each position, or returns `None` if the head is not a language model or token
     /// classification head.
@@ -107,7 +109,9 @@ pub trait Transformer: Model {
     /// # Shapes
     /// - last_hidden_state: `[batch, positions, hidden]`
     /// - output: `[batch, positions, classes]`
-    fn token_logits(&self, last_hidden_state: Tensor<3>) -> Option<Tensor<3>>;
+    fn token_logits(&self, _last_hidden_state: Tensor<3>) -> Option<Tensor<3>> {
+        None
+    }
 
     /// Applies the head to a whole batch.
     ///
@@ -117,10 +121,7 @@ pub trait Transformer: Model {
     /// # Errors
     /// Returns [`ModelError::InvalidInput`] if a sequence classification head cannot determine the last token of each
     /// sequence.
-    fn apply_head(&self, last_hidden_state: Tensor<3>, _inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
-        let logits = self.token_logits(last_hidden_state.clone()).map(Logits::Tokens);
-        Ok(ModelOutput { last_hidden_state, pooler_output: None, logits })
-    }
+    fn apply_head(&self, last_hidden_state: Tensor<3>, inputs: &ModelInputs) -> Result<ModelOutput, ModelError>;
 
     /// Returns the number of blocks.
     fn n_layers(&self) -> usize {
@@ -169,25 +170,10 @@ pub trait Transformer: Model {
     /// # Errors
     /// Returns [`ModelError::InvalidInput`] for invalid inputs.
     fn walk(&self, inputs: &ModelInputs, observer: &mut dyn Observer) -> Result<Walked, ModelError> {
-        self.walk_with(inputs, None, observer)
-    }
-
-    /// Like [`walk`](Self::walk), but the linear layers in the blocks first ask `products` for their matrix products.
-    ///
-    /// # Errors
-    /// Returns [`ModelError::InvalidInput`] for invalid inputs.
-    fn walk_with(
-        &self,
-        inputs: &ModelInputs,
-        products: Products,
-        observer: &mut dyn Observer,
-    ) -> Result<Walked, ModelError> {
         self.check_inputs(inputs)?;
         match observer.visit(Site::Embeddings, self.embed(inputs)?) {
             ControlFlow::Break(site) => Ok(Walked::Stopped(site)),
-            ControlFlow::Continue(hidden) => {
-                self.to_the_head(0, hidden, inputs, &self.context(inputs)?.with_products(products), observer)
-            }
+            ControlFlow::Continue(hidden) => self.to_the_head(0, hidden, inputs, &self.context(inputs)?, observer),
         }
     }
 
@@ -392,7 +378,9 @@ pub trait Transformer: Model {
     /// # Errors
     /// Returns [`ModelError::InvalidInput`] for invalid inputs.
     fn forward_with(&self, inputs: &ModelInputs, products: Products) -> Result<ModelOutput, ModelError> {
-        self.walk_with(inputs, products, &mut Ignore)?.output()
+        self.check_inputs(inputs)?;
+        let (hidden, context) = (self.embed(inputs)?, self.context(inputs)?.with_products(products));
+        self.to_the_head(0, hidden, inputs, &context, &mut Ignore)?.output()
     }
 }
 

@@ -1,19 +1,19 @@
 //! The macros that declare [`AnyTransformer`](super::AnyTransformer) and [`AnyModel`]: enums over model families, of
 //! which `model_type` in `config.json` selects one.
 
-use burn::tensor::Device;
 use serde_json::Value;
 
 use super::{AnyModel, AnyTransformer};
 use crate::error::ModelError;
 use crate::model::Model;
 
-/// Declares an enum over models and forwards all calls to the model of the active variant. The function after the name
-/// of the enum returns the error for a `model_type` without a variant.
+/// Declares an enum over models and forwards all calls to the model of the active variant. Each variant comes with its
+/// model and the model's constructor from a `config.json`. The function after the name of the enum returns the error
+/// for a `model_type` without a variant.
 macro_rules! any_model {
     (
         $(#[$doc:meta])* $any:ident, $unsupported:path;
-        $($(#[$variant_doc:meta])* $variant:ident($model:ident);)+
+        $($(#[$variant_doc:meta])* $variant:ident($model:ident, $init:ident);)+
     ) => {
         $(#[$doc])*
         #[derive(burn::module::Module, Debug)]
@@ -59,7 +59,7 @@ macro_rules! any_model {
                 pub fn init(config: &Value, device: &Device) -> Result<Self, ModelError> {
                     let model_type = any::model_type(config)?;
                     $(if $model::model_types().contains(&model_type) {
-                        return Ok(Self::$variant($model::from_config(config, device)?));
+                        return Ok(Self::$variant($model::$init(config, device)?));
                     })+
                     Err($unsupported(model_type))
                 }
@@ -157,7 +157,7 @@ macro_rules! any_transformer {
         any_model! {
             /// A transformer of any supported family, selected by `model_type` in its `config.json`.
             AnyTransformer, any::not_a_transformer;
-            $($(#[$doc])* $family($family);)+
+            $($(#[$doc])* $family($family, from_config);)+
         }
 
         const _: () = {
@@ -206,13 +206,6 @@ macro_rules! any_transformer {
     };
 }
 
-impl AnyTransformer {
-    /// [`Self::init`] under the name that it has in families, which [`AnyModel`] calls.
-    pub(super) fn from_config(config: &Value, device: &Device) -> Result<Self, ModelError> {
-        Self::init(config, device)
-    }
-}
-
 impl AnyModel {
     /// Returns the transformer.
     ///
@@ -251,6 +244,7 @@ pub(super) fn not_a_transformer(model_type: &str) -> ModelError {
 mod tests {
     use super::*;
     use crate::layers::find_layers;
+    use burn::tensor::Device;
     use serde_json::json;
 
     fn configs() -> [Value; 3] {

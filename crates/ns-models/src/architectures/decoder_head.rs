@@ -4,6 +4,7 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
+use crate::checkpoint::HfNames;
 use crate::config::Head;
 use crate::error::ModelError;
 use crate::init;
@@ -49,16 +50,18 @@ impl DecoderHead {
         self.kind
     }
 
-    /// Whether a language model head uses the weight of the token embedding.
-    pub(super) fn is_tied(&self) -> bool {
-        self.lm_head.is_none()
-    }
-
-    /// Keys of PyTorch's state dict that repeat another tensor: the key of a tied head, with the key of the token
-    /// embedding.
-    pub(super) fn repeated_keys(&self, head: &str, embedding: &str) -> Vec<(String, String)> {
-        let is_repeated = self.kind == Head::Lm && self.is_tied();
-        is_repeated.then(|| (head.into(), embedding.into())).into_iter().collect()
+    /// The names of a decoder in the checkpoint: the module of its base model, and the keys of its language model head
+    /// and of its token embedding. A head that is tied to the embedding repeats it.
+    pub(super) fn hf_names(&self, base: &'static str, head: &'static str, embedding: &str) -> HfNames {
+        let is_tied = self.lm_head.is_none();
+        let repeated = (self.kind == Head::Lm && is_tied).then(|| (head.into(), embedding.into()));
+        HfNames {
+            base: (base, base),
+            has_head: self.kind != Head::None,
+            ignored_keys: is_tied.then_some(head).into_iter().collect(),
+            repeated_keys: repeated.into_iter().collect(),
+            ..HfNames::default()
+        }
     }
 
     /// The logits of each position, or `None` if the head does not work position by position. `embedding` is the weight

@@ -40,7 +40,7 @@ any_model! {
     /// A model of any supported family, selected by `model_type` in its `config.json`.
     AnyModel, any::unknown_model_type;
     /// A transformer. It has a residual stream.
-    Transformer(AnyTransformer);
+    Transformer(AnyTransformer, init);
     /// A ResNet. It has no residual stream.
-    ResNet(ResNet);
+    ResNet(ResNet, from_config);
 }

@@ -18,24 +18,13 @@ pub(super) struct SelfAttention {
     n_heads: usize,
 }
 
-/// Sizes of a [`SelfAttention`].
-#[derive(Clone, Copy, Debug)]
-pub(super) struct SelfAttentionConfig {
-    pub(super) hidden_size: usize,
-    /// Total width of all heads, `n_heads · head_dim`.
-    pub(super) all_heads: usize,
-    pub(super) n_heads: usize,
-    pub(super) bias: bool,
-}
-
-impl SelfAttentionConfig {
-    pub(super) fn init(self, device: &Device) -> SelfAttention {
-        let projection = || init::linear_with(self.bias, self.hidden_size, self.all_heads, device);
-        SelfAttention { query: projection(), key: projection(), value: projection(), n_heads: self.n_heads }
-    }
-}
-
 impl SelfAttention {
+    /// Creates placeholders. `all_heads` is the total width of all heads, `n_heads · head_dim`.
+    pub(super) fn init([hidden, all_heads]: [usize; 2], n_heads: usize, bias: bool, device: &Device) -> Self {
+        let projection = || init::linear_with(bias, hidden, all_heads, device);
+        Self { query: projection(), key: projection(), value: projection(), n_heads }
+    }
+
     /// Computes the query, before it is split into heads.
     ///
     /// # Shapes

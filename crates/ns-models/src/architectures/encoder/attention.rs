@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::{EncoderConfig, EncoderFamily, residual_output::ResidualOutput, span_convolution::SpanConvolution};
-use crate::architectures::self_attention::{SelfAttention, SelfAttentionConfig};
+use crate::architectures::self_attention::SelfAttention;
 use crate::context::Context;
 
 #[derive(Module, Debug)]
@@ -21,9 +21,8 @@ impl EncoderAttention {
         let hidden_size = config.hidden_size;
         let has_convolution = config.model_type == EncoderFamily::ConvBert;
         let all_heads = if has_convolution { hidden_size / 2 } else { hidden_size };
-        let heads = SelfAttentionConfig { hidden_size, all_heads, n_heads: config.attending_heads(), bias: true };
         Self {
-            self_attention: heads.init(device),
+            self_attention: SelfAttention::init([hidden_size, all_heads], config.attending_heads(), true, device),
             span: has_convolution.then(|| SpanConvolution::init(config, all_heads, device)),
             output: ResidualOutput::init(hidden_size, 1, config, device),
         }

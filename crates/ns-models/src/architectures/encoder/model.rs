@@ -234,10 +234,6 @@ impl Transformer for Encoder {
         &self.base.encoder.layer[layer]
     }
 
-    fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
-        hidden
-    }
-
     fn token_logits(&self, last_hidden_state: Tensor<3>) -> Option<Tensor<3>> {
         match &self.head {
             Some(EncoderHead::MaskedLm(head)) => {

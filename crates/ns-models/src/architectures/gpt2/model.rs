@@ -11,7 +11,7 @@ use crate::attention::AttentionBias;
 use crate::block::Block;
 use crate::block_layout::{BlockLayout, HeadSplit, MlpNames};
 use crate::checkpoint::{HfNames, Pretrained};
-use crate::config::{Head, InitialValue};
+use crate::config::InitialValue;
 use crate::context::Context;
 use crate::error::ModelError;
 use crate::inputs::{Logits, ModelInputs, ModelOutput};
@@ -91,15 +91,8 @@ impl Model for Gpt2 {
     }
 
     fn hf_names(&self) -> HfNames {
-        HfNames {
-            base: ("transformer", "transformer"),
-            has_head: self.head() != Head::None,
-            renamed: vec![("head", "")],
-            ignored_endings: BUFFERS.into(),
-            ignored_keys: if self.head.is_tied() { vec!["lm_head.weight"] } else { Vec::new() },
-            repeated_keys: self.head.repeated_keys("lm_head.weight", "transformer.wte.weight"),
-            gpt_conv1d: &CONV1D,
-        }
+        let names = self.head.hf_names("transformer", "lm_head.weight", "transformer.wte.weight");
+        HfNames { renamed: vec![("head", "")], ignored_endings: BUFFERS.into(), gpt_conv1d: &CONV1D, ..names }
     }
 
     fn device(&self) -> Device {

@@ -11,7 +11,7 @@ use crate::attention::AttentionBias;
 use crate::block::Block;
 use crate::block_layout::{BlockLayout, HeadSplit, MlpNames};
 use crate::checkpoint::{HfNames, Pretrained};
-use crate::config::{Head, InitialValue};
+use crate::config::InitialValue;
 use crate::context::Context;
 use crate::error::ModelError;
 use crate::init;
@@ -103,15 +103,8 @@ impl Model for GptNeoX {
     }
 
     fn hf_names(&self) -> HfNames {
-        HfNames {
-            base: ("gpt_neox", "gpt_neox"),
-            has_head: self.head() != Head::None,
-            renamed: vec![("head.lm_head", "embed_out"), ("head", "")],
-            ignored_endings: BUFFERS.into(),
-            ignored_keys: if self.head.is_tied() { vec!["embed_out.weight"] } else { Vec::new() },
-            repeated_keys: self.head.repeated_keys("embed_out.weight", "gpt_neox.embed_in.weight"),
-            ..HfNames::default()
-        }
+        let names = self.head.hf_names("gpt_neox", "embed_out.weight", "gpt_neox.embed_in.weight");
+        HfNames { renamed: vec![("head.lm_head", "embed_out"), ("head", "")], ignored_endings: BUFFERS.into(), ..names }
     }
 
     fn device(&self) -> Device {

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor};
 
 use super::VitConfig;
 use crate::activation::Activation;
-use crate::architectures::self_attention::{SelfAttention, SelfAttentionConfig};
+use crate::architectures::self_attention::SelfAttention;
 use crate::block::Block;
 use crate::context::Context;
 use crate::init;
@@ -27,15 +27,9 @@ pub(super) struct VitBlock {
 impl VitBlock {
     pub(super) fn init(config: &VitConfig, device: &Device) -> Self {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
-        let attention = SelfAttentionConfig {
-            hidden_size: hidden,
-            all_heads: hidden,
-            n_heads: config.num_attention_heads,
-            bias: config.qkv_bias,
-        };
         Self {
             layernorm_before: init::layer_norm(hidden, config.layer_norm_eps, device),
-            attention: attention.init(device),
+            attention: SelfAttention::init([hidden; 2], config.num_attention_heads, config.qkv_bias, device),
             attention_output: init::linear(hidden, hidden, device),
             layernorm_after: init::layer_norm(hidden, config.layer_norm_eps, device),
             intermediate: init::linear(hidden, inner, device),

@@ -168,10 +168,6 @@ impl Transformer for Vit {
         self.vit.layernorm.forward(hidden)
     }
 
-    fn token_logits(&self, _last_hidden_state: Tensor<3>) -> Option<Tensor<3>> {
-        None
-    }
-
     fn apply_head(&self, last_hidden_state: Tensor<3>, _inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
         let cls_token = || -> Tensor<2> { last_hidden_state.clone().slice_dim(1, 0..1).squeeze_dim(1) };
         let pooler_output = self.vit.pooler.as_ref().map(|pooler| pooler.forward(cls_token()).tanh());
