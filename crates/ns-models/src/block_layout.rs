@@ -122,7 +122,7 @@ pub struct MlpNames {
     pub output: &'static str,
     /// Field of `config.json` with the number of hidden units.
     pub width_field: &'static str,
-    /// Activation function of the hidden units.
+    /// Activation function of the hidden units, or of the gates in a gated MLP.
     pub activation: Activation,
 }
 

@@ -14,7 +14,7 @@ use crate::model::Model;
 /// residual stream or to an attention head.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MlpLayout {
-    /// Activation function of the hidden units.
+    /// Activation function of the hidden units, or of the gates in a gated MLP.
     pub activation: Activation,
     /// Field of `config.json` with the number of hidden units. The number is the same in all blocks.
     pub width_field: &'static str,
