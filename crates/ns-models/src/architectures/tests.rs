@@ -1,17 +1,23 @@
 //! Tests that run for every transformer family: sites, positions, saved folders, layer names and errors.
 
 use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
 
+use burn::module::Param;
 use burn::tensor::{Device, Int, Tensor, Tolerance};
 use serde_json::{Value, json};
 
 use crate::architectures::AnyTransformer;
+use crate::block_layout::Location;
 use crate::config::Head;
 use crate::error::ModelError;
 use crate::inputs::ModelInputs;
+use crate::layer_components::{LayerComponents, layer_components};
+use crate::layers::LayerKind;
 use crate::loss::Labels;
 use crate::model::Model;
 use crate::positions::Positions;
+use crate::products::{Columns, LinearProducts};
 use crate::residual::{Ignore, Observer, VectorCache, Walk};
 use crate::site::Site;
 use crate::testing::{filled, read_weights};
@@ -99,6 +105,33 @@ fn every_walk_passes_the_sites_that_the_model_names() {
         model.walk(&inputs(&model), &mut seen).unwrap().output().unwrap();
         assert_eq!(seen.0, model.sites(), "{config}");
         assert!(seen.0.is_sorted(), "{config}");
+    }
+}
+
+/// The weights of the layers that asked for a product. It provides none.
+#[derive(Debug, Default)]
+struct Asked(Mutex<BTreeSet<String>>);
+
+impl LinearProducts for Asked {
+    fn product(&self, weight: &Param<Tensor<2>>, _columns: &Columns, _x: &Tensor<2>) -> Option<Tensor<2>> {
+        self.0.lock().unwrap().insert(weight.id.to_string());
+        None
+    }
+}
+
+#[test]
+fn every_linear_layer_in_the_blocks_asks_for_its_product() {
+    for config in configs() {
+        let (model, asked) = (model(&config), Arc::new(Asked::default()));
+        let logits = model.logits_with(&inputs(&model), Some(asked.clone())).unwrap().unwrap().into_data();
+        logits.assert_eq(&model.logits(&inputs(&model)).unwrap().unwrap().into_data(), true);
+        // The layers of ConvBERT's convolution compute their own products.
+        let asks = |entry: &&LayerComponents| {
+            let is_linear = matches!(entry.layer.kind, LayerKind::Linear | LayerKind::GptConv1d);
+            matches!(entry.location, Location::Block { .. }) && is_linear && !entry.short_name.contains("conv")
+        };
+        let expected = layer_components(&model).iter().filter(asks).count();
+        assert_eq!(asked.0.lock().unwrap().len(), expected, "{config}");
     }
 }
 
