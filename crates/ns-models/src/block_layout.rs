@@ -1,10 +1,12 @@
 //! Types for the location and component of a maskable weight: its block, and the attention head or MLP in that block.
 //!
-//! Each family describes its blocks with a [`BlockLayout`]: the names of the layers in a block, and the axis along
-//! which the heads of each layer are arranged. All axes and ranges refer to HF's weight layout, which mask files also
+//! Each family describes its blocks with a [`BlockLayout`]: the names of the layers in a block, the axis along which the
+//! heads of each layer are arranged, and the MLP. All axes and ranges refer to HF's weight layout, which mask files also
 //! use.
 
 use std::fmt;
+
+use crate::activation::Activation;
 
 /// Location of a layer in a model. Locations are ordered as in a forward pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,35 +74,94 @@ pub type HeadPart = fn(usize) -> Component;
 /// How the parameters of a layer are split into components.
 ///
 /// The split axis is cut into equal ranges: one range per head for the first [`HeadPart`], then one range per head for
-/// the second, and so on.
+/// the second, and so on. The number of heads belongs to the split, because queries may have more heads than keys and
+/// values (grouped-query attention).
 #[derive(Clone, Copy, Debug)]
 pub enum HeadSplit {
-    /// Split along the outputs of the layer. The bias is split too.
-    Outputs(&'static [HeadPart]),
-    /// Split along the inputs of the layer. The bias belongs to [`Component::AllHeads`].
-    Inputs(&'static [HeadPart]),
+    /// Split along the outputs of the layer, into these parts with this number of heads each. The bias is split too.
+    Outputs(usize, &'static [HeadPart]),
+    /// Split along the inputs of the layer, into these parts with this number of heads each. The bias belongs to
+    /// [`Component::AllHeads`].
+    Inputs(usize, &'static [HeadPart]),
     /// Not split: all parameters belong to one component.
     Whole(Component),
 }
 
-/// The structure of the blocks of a model family, in HF's names.
+impl HeadSplit {
+    /// An attention projection whose outputs are arranged by head: query, key or value.
+    pub(crate) fn by_output(n_heads: usize) -> Self {
+        Self::Outputs(n_heads, &[Component::Head])
+    }
+
+    /// A fused projection to all queries, then all keys, then all values, each arranged by head (GPT-2).
+    pub(crate) fn fused(n_heads: usize) -> Self {
+        Self::Outputs(n_heads, &[Component::Head, Component::Head, Component::Head])
+    }
+
+    /// An attention projection whose inputs are arranged by head: the output projection.
+    pub(crate) fn by_input(n_heads: usize) -> Self {
+        Self::Inputs(n_heads, &[Component::Head])
+    }
+
+    /// The splits of separate projections: query, key, value and output.
+    pub(crate) fn separate(
+        [query, key, value, output]: [&'static str; 4],
+        n_heads: usize,
+    ) -> Vec<(&'static str, Self)> {
+        let by_output = Self::by_output(n_heads);
+        vec![(query, by_output), (key, by_output), (value, by_output), (output, Self::by_input(n_heads))]
+    }
+}
+
+/// The MLP of a block, in HF's names of its layers within the block.
 #[derive(Clone, Copy, Debug)]
+pub struct MlpNames {
+    /// The layers that compute the hidden units: one, or the gate and up projections of a gated MLP.
+    pub inputs: &'static [&'static str],
+    /// The layer that reads the hidden units.
+    pub output: &'static str,
+    /// Field of `config.json` with the number of hidden units.
+    pub width_field: &'static str,
+    /// Activation function of the hidden units, or of the gates in a gated MLP.
+    pub activation: Activation,
+}
+
+impl MlpNames {
+    pub(crate) fn new(
+        inputs: &'static [&'static str],
+        output: &'static str,
+        width_field: &'static str,
+        activation: Activation,
+    ) -> Self {
+        Self { inputs, output, width_field, activation }
+    }
+}
+
+/// The structure of the blocks of a model, in HF's names.
+#[derive(Clone, Debug)]
 pub struct BlockLayout {
-    /// Number of heads of each kind in a block.
-    pub n_heads: usize,
     /// Names of the module lists that contain the blocks. In a layer name, each is followed by an index: `h` for
     /// `transformer.h.0.…`; `stages` and `layers` for a ResNet.
     pub lists: &'static [&'static str],
     /// Prefixes of layer names within a block, each with how these layers are split. A prefix consists of whole
-    /// segments of a dotted path. The first match is used.
-    pub layers: &'static [(&'static str, HeadSplit)],
+    /// segments of a dotted path. The first match is used. The layers of the MLP are not listed.
+    pub layers: Vec<(&'static str, HeadSplit)>,
+    /// The MLP, if the blocks have one.
+    pub mlp: Option<MlpNames>,
 }
 
-/// An attention projection whose outputs are arranged by head: query, key or value.
-pub(crate) const BY_OUTPUT: HeadSplit = HeadSplit::Outputs(&[Component::Head]);
-/// An attention projection whose inputs are arranged by head: the output projection.
-pub(crate) const BY_INPUT: HeadSplit = HeadSplit::Inputs(&[Component::Head]);
-/// A fused projection to all queries, then all keys, then all values, each arranged by head (GPT-2).
-pub(crate) const FUSED: HeadSplit = HeadSplit::Outputs(&[Component::Head, Component::Head, Component::Head]);
-/// A layer of the MLP.
-pub(crate) const MLP: HeadSplit = HeadSplit::Whole(Component::Mlp);
+impl BlockLayout {
+    /// How a layer is split, by its name within the block.
+    pub(crate) fn split_of(&self, name: &str) -> HeadSplit {
+        if self.mlp.is_some_and(|mlp| mlp.output == name || mlp.inputs.contains(&name)) {
+            return HeadSplit::Whole(Component::Mlp);
+        }
+        let listed = self.layers.iter().find(|(prefix, _)| starts_with_path(name, prefix));
+        listed.map_or(HeadSplit::Whole(Component::Other), |(_, split)| *split)
+    }
+}
+
+/// Whether the first segments of a dotted path are those of `prefix`.
+fn starts_with_path(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}

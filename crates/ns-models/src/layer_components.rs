@@ -56,10 +56,10 @@ impl WeightSlice {
 
 /// Returns the maskable layers of `model` with their components, in the order of [`Model::maskable_layers`].
 pub fn layer_components<M: Model>(model: &M) -> Vec<LayerComponents> {
-    components_of(model.maskable_layers(), model.block_layout())
+    components_of(model.maskable_layers(), &model.architecture().blocks)
 }
 
-fn components_of(layers: Vec<MaskableLayer>, block_layout: BlockLayout) -> Vec<LayerComponents> {
+fn components_of(layers: Vec<MaskableLayer>, block_layout: &BlockLayout) -> Vec<LayerComponents> {
     let mut outside = Location::Input;
     let components = |layer: MaskableLayer| {
         let Some((location, rest)) = block_of(&layer.name, block_layout.lists) else {
@@ -67,9 +67,7 @@ fn components_of(layers: Vec<MaskableLayer>, block_layout: BlockLayout) -> Vec<L
             return LayerComponents { location: outside, short_name, slices: whole(&layer, Component::Other), layer };
         };
         outside = Location::Output;
-        let listed = block_layout.layers.iter().find(|(prefix, _)| starts_with_path(&rest, prefix));
-        let split = listed.map_or(HeadSplit::Whole(Component::Other), |(_, split)| *split);
-        LayerComponents { location, slices: split_layer(&layer, split, block_layout.n_heads), short_name: rest, layer }
+        LayerComponents { location, slices: split_layer(&layer, block_layout.split_of(&rest)), short_name: rest, layer }
     };
     layers.into_iter().map(components).collect()
 }
@@ -93,27 +91,22 @@ fn block_of(name: &str, lists: &[&str]) -> Option<(Location, String)> {
     Some((location, rest))
 }
 
-/// Whether the first segments of a dotted path are those of `prefix`.
-fn starts_with_path(path: &str, prefix: &str) -> bool {
-    path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
-fn split_layer(layer: &MaskableLayer, split: HeadSplit, n_heads: usize) -> Vec<WeightSlice> {
-    let (kinds, outputs) = match split {
-        HeadSplit::Outputs(kinds) => (kinds, true),
-        HeadSplit::Inputs(kinds) => (kinds, false),
+fn split_layer(layer: &MaskableLayer, split: HeadSplit) -> Vec<WeightSlice> {
+    let (n_heads, parts, outputs) = match split {
+        HeadSplit::Outputs(n_heads, parts) => (n_heads, parts, true),
+        HeadSplit::Inputs(n_heads, parts) => (n_heads, parts, false),
         HeadSplit::Whole(component) => return whole(layer, component),
     };
     let [output, input] = output_and_input(layer.kind);
     let axis = if outputs { output } else { input };
-    let (width, count) = (layer.shape[axis], kinds.len() * n_heads);
+    let (width, count) = (layer.shape[axis], parts.len() * n_heads);
     if count == 0 || !width.is_multiple_of(count) {
         return whole(layer, Component::AllHeads);
     }
     let mut slices: Vec<WeightSlice> = Vec::new();
     for index in 0..count {
         let range = index * (width / count)..(index + 1) * (width / count);
-        let component = kinds[index / n_heads](index % n_heads);
+        let component = parts[index / n_heads](index % n_heads);
         let bias = if outputs && layer.bias { vec![range.clone()] } else { Vec::new() };
         match slices.iter_mut().find(|slice| slice.component == component) {
             Some(slice) => {

@@ -43,23 +43,12 @@ pub struct MaskableLayer {
     pub bias: bool,
 }
 
-/// A maskable layer found in a Burn module, before it has an HF name.
-pub(crate) struct FoundLayer {
-    /// Path in the module, with the names of enum variants.
-    pub(crate) path: String,
-    /// Path in the module without the names of enum variants, as in burn-store.
-    pub(crate) plain_path: String,
-    pub(crate) kind: LayerKind,
-    /// Shape of the weight in the checkpoint.
-    pub(crate) shape: Vec<usize>,
-    pub(crate) bias: bool,
-}
-
-/// All linear and convolution layers of `module`, in the order of its fields.
+/// All linear and convolution layers of `module`, in the order of its fields. Their names are their paths without the
+/// names of enum variants, as in burn-store.
 ///
 /// A Burn `Linear` corresponds to HF's `Conv1D` if `is_gpt_conv1d` returns true for its path, and to `nn.Linear`
 /// otherwise.
-pub(crate) fn find_layers<M: Module>(module: &M, is_gpt_conv1d: impl Fn(&str) -> bool) -> Vec<FoundLayer> {
+pub(crate) fn find_layers<M: Module>(module: &M, is_gpt_conv1d: impl Fn(&str) -> bool) -> Vec<MaskableLayer> {
     let mut finder = Finder { path: Vec::new(), layers: Vec::new(), is_gpt_conv1d };
     module.visit(&mut finder);
     finder.layers
@@ -68,7 +57,7 @@ pub(crate) fn find_layers<M: Module>(module: &M, is_gpt_conv1d: impl Fn(&str) ->
 struct Finder<F> {
     /// Field names from the root to the current parameter, each with the type that contains the field.
     path: Vec<(String, String)>,
-    layers: Vec<FoundLayer>,
+    layers: Vec<MaskableLayer>,
     is_gpt_conv1d: F,
 }
 
@@ -100,7 +89,7 @@ impl<F: Fn(&str) -> bool> ModuleVisitor for Finder<F> {
             "Struct:Conv2d" => LayerKind::Conv2d,
             _ => return,
         };
-        let (path, plain_path) = (self.layer_path(true), self.layer_path(false));
+        let (path, name) = (self.layer_path(true), self.layer_path(false));
         if leaf == "bias" {
             if let Some(layer) = self.layers.iter_mut().find(|layer| layer.path == path) {
                 layer.bias = true;
@@ -109,13 +98,13 @@ impl<F: Fn(&str) -> bool> ModuleVisitor for Finder<F> {
         }
         let mut shape = param.lazy_shape().to_vec();
         let kind = match kind {
-            LayerKind::Linear if (self.is_gpt_conv1d)(&plain_path) => LayerKind::GptConv1d,
+            LayerKind::Linear if (self.is_gpt_conv1d)(&name) => LayerKind::GptConv1d,
             LayerKind::Linear => {
                 shape.reverse();
                 LayerKind::Linear
             }
             convolution => convolution,
         };
-        self.layers.push(FoundLayer { path, plain_path, kind, shape, bias: false });
+        self.layers.push(MaskableLayer { name, path, kind, shape, bias: false });
     }
 }

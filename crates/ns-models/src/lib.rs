@@ -36,10 +36,11 @@ mod loss;
 mod positions;
 mod residual;
 mod rotary;
-mod self_attention;
 mod site;
 
+mod block;
 mod block_layout;
+mod context;
 mod layer_components;
 mod layers;
 mod mlp;
@@ -57,55 +58,41 @@ mod images;
 mod pooling;
 mod text;
 
-mod decoder_head;
-mod encoder;
-mod gpt2;
-mod gpt_neo;
-mod gpt_neox;
-mod resnet;
-mod vit;
-
-mod any;
-mod any_model;
+mod architectures;
 
 #[cfg(test)]
 #[path = "../tests/support/mod.rs"]
 mod testing;
 
 pub use activation::Activation;
-pub use any::{AnyTransformer, model_types};
-pub use any_model::AnyModel;
+pub use architectures::*;
 pub use attention::{AttentionBias, attend, attend_from, merge_heads, split_heads};
-pub use block_layout::{BlockLayout, Component, HeadPart, HeadSplit, Location};
+pub use block::Block;
+pub use block_layout::{BlockLayout, Component, HeadPart, HeadSplit, Location, MlpNames};
 pub use checkpoint::{
     Checkpoint, HfNames, Pretrained, copy_companions, load_base_weights, load_weights, save_folder, save_pretrained,
     save_tensors, write_atomically,
 };
 pub use config::{CommonConfig, Head, InitialValue, ProblemType, read_config};
-pub use encoder::{Encoder, EncoderConfig, EncoderFamily};
+pub use context::Context;
 pub use error::ModelError;
-pub use gpt_neo::{GptNeo, GptNeoAttention, GptNeoConfig};
-pub use gpt_neox::{GptNeoX, GptNeoXConfig};
-pub use gpt2::{Gpt2, Gpt2Config};
 pub use hub::resolve_model;
 pub use images::ImagePreprocessor;
 pub use inputs::{Logits, ModelInputs, ModelOutput};
 pub use layer_components::{LayerComponents, WeightSlice, layer_components};
 pub use layers::{LayerKind, MaskableLayer};
 pub use loss::{IGNORED_LABEL, Labels, TaskOutput, cross_entropy, task_loss};
-pub use mlp::MlpLayout;
-pub use model::Model;
+pub use mlp::{MlpLayers, MlpLayout};
+pub use model::{Architecture, Model};
 pub use pooling::{cosine_similarity, mean_pool};
 pub use positions::{ChosenPositions, Positions};
-pub use products::{Columns, Products, with_products};
+pub use products::{Columns, LinearProducts, Products};
 pub use residual::{Ignore, Observer, VectorCache, Walk};
-pub use resnet::{ResNet, ResNetConfig, ResNetLayerType, ResNetOutput};
 pub use rotary::Rotary;
 pub use site::{Site, Sublayer, Vector};
 pub use text::{EncodedText, TextBatch, TextPart, TextToken, TextTokenizer, Word};
-pub use transformer::{Context, Transformer, Walked};
+pub use transformer::{ResidualStream, Transformer, Walked};
 pub use unaffected::{last_unaffected, layers_fed_by};
-pub use vit::{ImageSize, Vit, VitConfig};
 
 /// Runs the example of the README.
 #[cfg(doctest)]

@@ -6,19 +6,29 @@ use std::ops::Range;
 use burn::nn::Linear;
 use burn::tensor::{Tensor, module};
 
-use crate::products::{Columns, product};
+use crate::context::Context;
+use crate::products::Columns;
 
-/// Applies a linear layer at every position.
+/// Applies a linear layer of a block at every position, with the matrix product that `context` provides, if any.
 ///
 /// # Shapes
 /// - x: `[batch, seq, input]`
 /// - output: `[batch, seq, output]`
-pub(crate) fn forward(layer: &Linear, x: Tensor<3>) -> Tensor<3> {
+pub(crate) fn forward(layer: &Linear, x: Tensor<3>, context: &Context) -> Tensor<3> {
     let [_, output] = layer.weight.lazy_shape().dims();
-    by_rows(x, |rows| match product(&layer.weight, &Columns::range(0..output), &rows) {
+    by_rows(x, |rows| match provided(layer, &Columns::range(0..output), &rows, context) {
         Some(product) => add_bias(product, layer.bias.as_ref().map(|bias| bias.val())),
         None => layer.forward(rows),
     })
+}
+
+/// Applies a linear layer outside the blocks at every position.
+///
+/// # Shapes
+/// - x: `[batch, seq, input]`
+/// - output: `[batch, seq, output]`
+pub(crate) fn plain(layer: &Linear, x: Tensor<3>) -> Tensor<3> {
+    by_rows(x, |rows| layer.forward(rows))
 }
 
 /// `x · weight` at every position. A weight that is a view, e.g. a transposed one, is not copied.
@@ -35,13 +45,14 @@ pub(crate) fn project(x: Tensor<3>, weight: Tensor<2>) -> Tensor<3> {
 /// once.
 pub(crate) struct Outputs<'a> {
     layer: &'a Linear,
+    context: &'a Context,
     weight: OnceCell<Tensor<2>>,
     bias: Option<Tensor<1>>,
 }
 
 impl<'a> Outputs<'a> {
-    pub(crate) fn new(layer: &'a Linear) -> Self {
-        Self { layer, weight: OnceCell::new(), bias: layer.bias.as_ref().map(|bias| bias.val()) }
+    pub(crate) fn new(layer: &'a Linear, context: &'a Context) -> Self {
+        Self { layer, context, weight: OnceCell::new(), bias: layer.bias.as_ref().map(|bias| bias.val()) }
     }
 
     /// Computes the outputs in a range.
@@ -64,7 +75,7 @@ impl<'a> Outputs<'a> {
 
     fn columns(&self, columns: &Columns, x: Tensor<3>) -> Tensor<3> {
         let bias = self.bias.clone().map(|bias| columns.select_vector(bias));
-        by_rows(x, |rows| match product(&self.layer.weight, columns, &rows) {
+        by_rows(x, |rows| match provided(self.layer, columns, &rows, self.context) {
             Some(product) => add_bias(product, bias),
             None => {
                 let weight = self.weight.get_or_init(|| self.layer.weight.val()).clone();
@@ -72,6 +83,11 @@ impl<'a> Outputs<'a> {
             }
         })
     }
+}
+
+/// The product that `context` provides.
+fn provided(layer: &Linear, columns: &Columns, x: &Tensor<2>, context: &Context) -> Option<Tensor<2>> {
+    context.products.as_ref()?.product(&layer.weight, columns, x)
 }
 
 fn add_bias(product: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
@@ -95,8 +111,45 @@ fn by_rows(x: Tensor<3>, f: impl FnOnce(Tensor<2>) -> Tensor<2>) -> Tensor<3> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attention::AttentionBias;
+    use crate::products::{LinearProducts, Products};
+    use burn::module::Param;
     use burn::nn::LinearConfig;
     use burn::tensor::{Device, Int, Tolerance};
+    use std::sync::Arc;
+
+    fn context(products: Products) -> Context {
+        Context::new([1, 1], AttentionBias::default()).with_products(products)
+    }
+
+    /// Returns twice the product for layers with a square weight.
+    #[derive(Debug)]
+    struct Twice;
+
+    impl LinearProducts for Twice {
+        fn product(&self, weight: &Param<Tensor<2>>, columns: &Columns, x: &Tensor<2>) -> Option<Tensor<2>> {
+            let [input, output] = weight.val().dims();
+            (input == output).then(|| columns.product(x.clone(), weight.val()) * 2.0)
+        }
+    }
+
+    #[test]
+    fn provided_products_replace_those_of_the_layer_and_biases_are_added() {
+        let device = Device::default();
+        let x = Tensor::<1, Int>::arange(0..8, &device).float().reshape([1, 2, 4]);
+        for (output, factor) in [(4, 2.0), (3, 1.0)] {
+            let layer = LinearConfig::new(4, output).init(&device);
+            let (plain, twice) = (plain(&layer, x.clone()), context(Some(Arc::new(Twice))));
+            let bias = layer.bias.as_ref().unwrap().val().reshape([1, 1, output]);
+            let expected = ((plain.clone() - bias.clone()) * factor + bias).into_data();
+            let replaced =
+                [forward(&layer, x.clone(), &twice), Outputs::new(&layer, &twice).range(0..output, x.clone())];
+            for replaced in replaced {
+                replaced.into_data().assert_approx_eq::<f32>(&expected, Tolerance::default());
+            }
+            forward(&layer, x.clone(), &context(None)).into_data().assert_eq(&plain.into_data(), true);
+        }
+    }
 
     #[test]
     fn is_the_layer_at_every_position() {
@@ -104,7 +157,7 @@ mod tests {
         let layer = LinearConfig::new(3, 5).init(&device);
         let x = Tensor::<1, Int>::arange(0..2 * 32 * 3, &device).float().reshape([2, 32, 3]) * 0.01;
         let expected = layer.forward(x.clone()).into_data();
-        forward(&layer, x.clone()).into_data().assert_approx_eq::<f32>(&expected, Tolerance::default());
+        forward(&layer, x.clone(), &context(None)).into_data().assert_approx_eq::<f32>(&expected, Tolerance::default());
         let transposed = layer.weight.val().transpose().mul_scalar(1.0).transpose();
         let bias = layer.bias.as_ref().unwrap().val().reshape([1, 1, 5]);
         (project(x, transposed) + bias).into_data().assert_approx_eq::<f32>(&expected, Tolerance::default());
@@ -115,7 +168,8 @@ mod tests {
         let device = Device::default();
         let layer = LinearConfig::new(3, 8).init(&device);
         let x = Tensor::<1, Int>::arange(0..2 * 5 * 3, &device).float().reshape([2, 5, 3]) * 0.01;
-        let (all, outputs) = (forward(&layer, x.clone()), Outputs::new(&layer));
+        let context = context(None);
+        let (all, outputs) = (plain(&layer, x.clone()), Outputs::new(&layer, &context));
         let expected = all.clone().slice_dim(2, 2..5).into_data();
         outputs.range(2..5, x.clone()).into_data().assert_approx_eq::<f32>(&expected, Tolerance::default());
         let expected = all.reshape([2, 5, 2, 4]).slice_dim(3, 1..3).reshape([2, 5, 4]).into_data();

@@ -1,33 +1,35 @@
 //! Locates the MLPs of the blocks, so that hidden units can be removed from them.
 
 use crate::activation::Activation;
-use crate::any::AnyTransformer;
-use crate::any_model::AnyModel;
-use crate::checkpoint::Pretrained;
+use crate::architectures::AnyModel;
+use crate::block_layout::MlpNames;
 use crate::error::ModelError;
+use crate::layer_components::{LayerComponents, layer_components};
 use crate::layers::MaskableLayer;
 use crate::model::Model;
 
-/// The MLPs of a transformer, `output(activation(input(x)))`, one per block.
+/// The MLPs of a transformer, one per block.
 ///
-/// A hidden unit of an MLP is used by the two layers of this MLP only. All other dimensions of a block belong to the
+/// A hidden unit of an MLP is used by the layers of this MLP only. All other dimensions of a block belong to the
 /// residual stream or to an attention head.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MlpLayout {
-    /// Activation function of the hidden units.
+    /// Activation function of the hidden units, or of the gates in a gated MLP.
     pub activation: Activation,
     /// Field of `config.json` with the number of hidden units. The number is the same in all blocks.
     pub width_field: &'static str,
-    /// The input layer and the output layer of the MLP of each block.
-    pub blocks: Vec<[MaskableLayer; 2]>,
+    /// The MLP of each block.
+    pub blocks: Vec<MlpLayers>,
 }
 
-/// Suffixes of the names of the input layer and the output layer of an MLP.
-type Names = [&'static str; 2];
-
-const GPT: Names = ["mlp.c_fc", "mlp.c_proj"];
-const GPT_NEOX: Names = ["mlp.dense_h_to_4h", "mlp.dense_4h_to_h"];
-const BERT: Names = ["intermediate.dense", "output.dense"];
+/// The layers of an MLP.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MlpLayers {
+    /// The layers that compute the hidden units: one for `output(activation(input(x)))`, two for a gated MLP.
+    pub inputs: Vec<MaskableLayer>,
+    /// The layer that reads the hidden units.
+    pub output: MaskableLayer,
+}
 
 impl AnyModel {
     /// Returns the MLPs of the blocks.
@@ -36,46 +38,34 @@ impl AnyModel {
     /// Returns [`ModelError::NoMlp`] for a ResNet and for a ConvBERT with grouped MLP layers.
     pub fn mlps(&self) -> Result<MlpLayout, ModelError> {
         let none = |reason: &str| ModelError::NoMlp { model_type: self.model_type().into(), reason: reason.into() };
-        let model = match self {
-            Self::Transformer(model) => model,
-            Self::ResNet(_) => {
-                return Err(none("its layers are convolutions whose channels are added up by residual connections"));
-            }
-        };
-        let (names, width_field, activation) = match model {
-            AnyTransformer::Gpt2(model) => (GPT, "n_inner", model.config().activation_function),
-            AnyTransformer::GptNeo(model) => (GPT, "intermediate_size", model.config().activation_function),
-            AnyTransformer::GptNeoX(model) => (GPT_NEOX, "intermediate_size", model.config().hidden_act),
-            AnyTransformer::Encoder(model) => (BERT, "intermediate_size", model.config().hidden_act),
-            AnyTransformer::Vit(model) => (BERT, "intermediate_size", model.config().hidden_act),
-        };
-        let blocks = pairs(&self.maskable_layers(), names);
+        let mlp = self.architecture().blocks.mlp;
+        let mlp =
+            mlp.ok_or_else(|| none("its layers are convolutions whose channels are added up by residual connections"))?;
+        let blocks = mlps_of(&layer_components(self), mlp);
         match blocks.is_empty() {
             true => Err(none("its MLP layers are grouped (num_groups > 1)")),
-            false => Ok(MlpLayout { activation, width_field, blocks }),
+            false => Ok(MlpLayout { activation: mlp.activation, width_field: mlp.width_field, blocks }),
         }
     }
 }
 
-/// Whether the name of a layer is that of the input layer of an MLP.
-pub(crate) fn is_mlp_input(name: &str) -> bool {
-    [GPT, GPT_NEOX, BERT].iter().any(|[input, _]| name.ends_with(input))
-}
-
-/// Pairs each layer whose name ends in `input` with the layer of the same block whose name ends in `output`.
-fn pairs(layers: &[MaskableLayer], [input, output]: Names) -> Vec<[MaskableLayer; 2]> {
-    let pair = |layer: &MaskableLayer| {
-        let block = layer.name.strip_suffix(input)?;
-        let output = layers.iter().find(|other| other.name.strip_suffix(output) == Some(block))?;
-        Some([layer.clone(), output.clone()])
+/// Collects each output layer of an MLP with the input layers in the same block.
+fn mlps_of(layers: &[LayerComponents], names: MlpNames) -> Vec<MlpLayers> {
+    let input = |output: &LayerComponents, name: &str| {
+        let found = layers.iter().find(|entry| entry.location == output.location && entry.short_name == name);
+        found.map(|entry| entry.layer.clone())
     };
-    layers.iter().filter_map(pair).collect()
+    let mlp = |output: &LayerComponents| {
+        let inputs = names.inputs.iter().map(|name| input(output, name)).collect::<Option<_>>()?;
+        Some(MlpLayers { inputs, output: output.layer.clone() })
+    };
+    layers.iter().filter(|entry| entry.short_name == names.output).filter_map(mlp).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::any::model_types;
+    use crate::architectures::model_types;
     use burn::tensor::Device;
     use serde_json::json;
 
@@ -94,8 +84,8 @@ mod tests {
             let model = AnyModel::init(&config, &Device::default()).unwrap();
             let mlps = model.mlps().unwrap();
             assert_eq!(mlps.blocks.len(), 2, "{model_type}");
-            for [input, output] in mlps.blocks {
-                let mut shape = output.shape.clone();
+            for MlpLayers { inputs, output } in mlps.blocks {
+                let ([input], mut shape) = (&inputs[..], output.shape.clone()) else { panic!("{model_type}") };
                 shape.reverse();
                 assert_eq!(input.shape, shape, "{model_type}: {} and {}", input.name, output.name);
                 assert!(input.shape.contains(&12) && config.get(mlps.width_field).is_some(), "{model_type}");

@@ -124,18 +124,6 @@ impl From<Range<usize>> for Positions {
     }
 }
 
-/// Selects the vectors at some positions, or all vectors for `None`.
-///
-/// # Shapes
-/// - hidden: `[batch, seq, hidden]`
-/// - output: `[batch, positions, hidden]`
-pub(crate) fn at_positions(hidden: Tensor<3>, positions: Option<&Positions>) -> Tensor<3> {
-    match positions {
-        None => hidden,
-        Some(positions) => positions.select(hidden),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

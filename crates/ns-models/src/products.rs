@@ -1,18 +1,18 @@
-//! A scope in which matrix products of linear layers can be replaced by known results.
-//!
-//! Linear layers are inside attention and MLP, where an [`Observer`](crate::residual::Observer) is not called. The
-//! replacement is therefore not a parameter of the forward pass. It applies to everything that the current thread
-//! computes within the scope, like PyTorch's `autocast`.
+//! Matrix products of linear layers that are provided from outside, instead of computed by the layer.
 
-use std::cell::RefCell;
+use std::fmt::Debug;
 use std::ops::Range;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use burn::module::Param;
 use burn::tensor::{Tensor, module};
 
-/// Provides matrix products in place of linear layers. See [`with_products`].
-pub trait Products {
+/// What the linear layers in the blocks of a transformer ask for their matrix products, passed in a
+/// [`Context`](crate::Context). `None`: every layer computes its own.
+pub type Products = Option<Arc<dyn LinearProducts>>;
+
+/// Provides matrix products in place of linear layers.
+pub trait LinearProducts: Debug + Send + Sync {
     /// Returns the given columns of `x · weight`, or `None` if the layer has to compute them. The layer adds its bias.
     ///
     /// # Shapes
@@ -81,72 +81,10 @@ impl Columns {
     }
 }
 
-thread_local! {
-    /// The active scopes of this thread; the innermost is last.
-    static SCOPES: RefCell<Vec<Rc<dyn Products>>> = const { RefCell::new(Vec::new()) };
-}
-
-/// Runs `compute` with `products` active on the current thread. A linear layer that is applied at every position of a
-/// sequence first asks `products` for its matrix product.
-///
-/// Scopes can be nested; only the innermost one is used.
-pub fn with_products<T>(products: Rc<dyn Products>, compute: impl FnOnce() -> T) -> T {
-    struct Scope;
-    impl Drop for Scope {
-        fn drop(&mut self) {
-            SCOPES.with_borrow_mut(Vec::pop);
-        }
-    }
-    SCOPES.with_borrow_mut(|scopes| scopes.push(products));
-    let _ends_even_in_a_panic = Scope;
-    compute()
-}
-
-/// The product returned by the innermost scope. `None` if no scope is active, or if the scope has no result.
-pub(crate) fn product(weight: &Param<Tensor<2>>, columns: &Columns, x: &Tensor<2>) -> Option<Tensor<2>> {
-    // The borrow ends before this call, because the call may open another scope.
-    let products = SCOPES.with_borrow(|scopes| scopes.last().cloned())?;
-    products.product(weight, columns, x)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::linear;
-    use burn::nn::LinearConfig;
     use burn::tensor::{Device, Int};
-
-    /// Returns twice the product for layers with a square weight.
-    struct Twice;
-
-    impl Products for Twice {
-        fn product(&self, weight: &Param<Tensor<2>>, columns: &Columns, x: &Tensor<2>) -> Option<Tensor<2>> {
-            let [input, output] = weight.val().dims();
-            (input == output).then(|| columns.product(x.clone(), weight.val()) * 2.0)
-        }
-    }
-
-    #[test]
-    fn products_are_replaced_within_the_scope_and_biases_added() {
-        let device = Device::default();
-        let x = Tensor::<1, Int>::arange(0..8, &device).float().reshape([1, 2, 4]);
-        for (output, factor) in [(4, 2.0), (3, 1.0)] {
-            let layer = LinearConfig::new(4, output).init(&device);
-            let plain = linear::forward(&layer, x.clone());
-            let bias = layer.bias.as_ref().unwrap().val().reshape([1, 1, output]);
-            let expected = ((plain.clone() - bias.clone()) * factor + bias).into_data();
-            let replaced = with_products(Rc::new(Twice), || linear::forward(&layer, x.clone())).into_data();
-            replaced.assert_approx_eq::<f32>(&expected, burn::tensor::Tolerance::default());
-            linear::forward(&layer, x.clone()).into_data().assert_eq(&plain.into_data(), true);
-        }
-    }
-
-    #[test]
-    fn a_scope_ends_in_a_panic() {
-        let caught = std::panic::catch_unwind(|| with_products(Rc::new(Twice), || panic!("within")));
-        assert!(caught.is_err());
-        SCOPES.with_borrow(|scopes| assert!(scopes.is_empty()));
-    }
 
     #[test]
     fn columns_are_those_of_every_group() {

@@ -5,7 +5,6 @@ use std::{collections::BTreeMap, ops::ControlFlow, str::FromStr};
 use burn::tensor::Tensor;
 
 use crate::error::ModelError;
-use crate::positions::{Positions, at_positions};
 use crate::site::{Site, Sublayer, Vector};
 
 impl FromStr for Site {
@@ -57,61 +56,6 @@ impl Observer for Ignore {
     fn visit(&mut self, _site: Site, value: Tensor<3>) -> Walk {
         ControlFlow::Continue(value)
     }
-}
-
-/// Runs a pre-LN block: `x ← x + attention(x)`, then `x ← x + mlp(x)`. Each addition reports the update and the stream
-/// to the observer.
-///
-/// # Shapes
-/// - hidden: `[batch, seq, hidden]`
-/// - attention: `[batch, seq, hidden]` → `[batch, positions, hidden]`, its LayerNorm included
-/// - mlp and output: `[batch, positions, hidden]`
-pub(crate) fn pre_ln_block(
-    layer: usize,
-    hidden: Tensor<3>,
-    positions: Option<&Positions>,
-    observer: &mut dyn Observer,
-    attention: impl FnOnce(Tensor<3>) -> Tensor<3>,
-    mlp: impl FnOnce(Tensor<3>) -> Tensor<3>,
-) -> Walk {
-    let update = attention(hidden.clone());
-    let hidden = add_update(layer, Sublayer::Attn, at_positions(hidden, positions), update, observer)?;
-    pre_ln_mlp(layer, hidden, observer, mlp)
-}
-
-/// Runs the MLP half of a pre-LN block: `x ← x + mlp(x)`.
-///
-/// # Shapes
-/// - hidden, mlp and output: `[batch, positions, hidden]`
-pub(crate) fn pre_ln_mlp(
-    layer: usize,
-    hidden: Tensor<3>,
-    observer: &mut dyn Observer,
-    mlp: impl FnOnce(Tensor<3>) -> Tensor<3>,
-) -> Walk {
-    let update = mlp(hidden.clone());
-    add_update(layer, Sublayer::Mlp, hidden, update, observer)
-}
-
-fn add_update(
-    layer: usize,
-    sublayer: Sublayer,
-    hidden: Tensor<3>,
-    update: Tensor<3>,
-    observer: &mut dyn Observer,
-) -> Walk {
-    let update = observer.visit(Site::new(sublayer, Vector::Update, layer), update)?;
-    observer.visit(Site::new(sublayer, Vector::Stream, layer), hidden + update)
-}
-
-/// The sites of a model with `n_layers` blocks: the embeddings, and the update and stream of attention and MLP in each
-/// block.
-pub(crate) fn all_sites(n_layers: usize) -> Vec<Site> {
-    let blocks = (0..n_layers).flat_map(|layer| {
-        let sublayers = [Sublayer::Attn, Sublayer::Mlp].into_iter();
-        sublayers.flat_map(move |half| [Vector::Update, Vector::Stream].map(|vector| Site::new(half, vector, layer)))
-    });
-    std::iter::once(Site::Embeddings).chain(blocks).collect()
 }
 
 /// An observer that records the values at chosen sites and stops the forward pass after the last one.

@@ -4,13 +4,14 @@ use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
 
-use crate::attention::AttentionBias;
+use crate::block::Block;
+use crate::context::Context;
 use crate::error::ModelError;
-use crate::inputs::{Logits, ModelInputs, ModelOutput, invalid};
+use crate::inputs::{ModelInputs, ModelOutput, invalid};
 use crate::model::Model;
 use crate::positions::Positions;
+use crate::products::Products;
 use crate::residual::{Ignore, Observer, VectorCache, Walk};
-use crate::rotary::Rotary;
 use crate::site::{Site, Sublayer, Vector};
 
 /// The result of a forward pass with an [`Observer`].
@@ -36,36 +37,23 @@ impl Walked {
     }
 }
 
-/// The per-batch inputs of the blocks, in addition to the hidden state.
-#[derive(Clone, Debug)]
-pub struct Context {
-    /// Attention mask.
-    pub attention_bias: AttentionBias,
-    /// Attention mask of blocks with local attention (GPT-Neo).
-    pub local_attention_bias: Option<AttentionBias>,
-    /// Rotary position embeddings of queries and keys (GPT-NeoX).
-    pub rotary: Option<Rotary>,
-    /// Index of a block that is computed at some positions only, with these positions.
-    ///
-    /// Its keys and values are still those of the whole sequence. Its queries and everything after them are computed at
-    /// these positions only. Later blocks would lack the other positions, so the forward pass must end in this block.
-    pub narrowed: Option<(usize, Positions)>,
+/// The residual stream of a transformer, as data.
+#[derive(Clone, Copy, Debug)]
+pub struct ResidualStream {
+    /// Number of blocks.
+    pub n_layers: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Whether the last entry of HF's `output_hidden_states` includes the final LayerNorm.
+    pub is_last_normed: bool,
+    /// `model_type` of the family in NeuroSurgeon's `ResidualUpdateModelConfig`, e.g. `gpt` for GPT-2.
+    pub family: &'static str,
 }
 
-impl Context {
-    /// Creates a context that contains only an attention mask.
-    pub fn new(attention_bias: AttentionBias) -> Self {
-        Self { attention_bias, local_attention_bias: None, rotary: None, narrowed: None }
-    }
-
-    /// Restricts block `layer` to some positions. See [`narrowed`](Self::narrowed).
-    pub fn only(self, layer: usize, positions: impl Into<Positions>) -> Self {
-        Self { narrowed: Some((layer, positions.into())), ..self }
-    }
-
-    /// Returns the positions at which block `layer` is computed, or `None` for all positions.
-    pub fn positions_of(&self, layer: usize) -> Option<&Positions> {
-        self.narrowed.as_ref().filter(|(narrowed, _)| *narrowed == layer).map(|(_, positions)| positions)
+impl ResidualStream {
+    /// Creates a description without a normalised last hidden state.
+    pub(crate) fn new(family: &'static str, n_layers: usize, hidden_size: usize) -> Self {
+        Self { n_layers, hidden_size, is_last_normed: false, family }
     }
 }
 
@@ -75,14 +63,8 @@ impl Context {
 /// site, and a forward pass that continues from a given hidden state. An [`Observer`] can record values, patch them, or
 /// stop early.
 pub trait Transformer: Model {
-    /// Returns the number of blocks.
-    fn n_layers(&self) -> usize;
-
-    /// Returns the width of the residual stream.
-    fn hidden_size(&self) -> usize;
-
-    /// Returns the sites of the model, in the order of a forward pass.
-    fn sites(&self) -> Vec<Site>;
+    /// Returns the number of blocks and other properties of the residual stream.
+    fn residual_stream(&self) -> ResidualStream;
 
     /// Returns the size `[batch, seq]` of the residual stream for these inputs.
     ///
@@ -107,26 +89,19 @@ pub trait Transformer: Model {
     /// Returns [`ModelError::InvalidInput`] if the token ids or images are missing.
     fn embed(&self, inputs: &ModelInputs) -> Result<Tensor<3>, ModelError>;
 
-    /// Runs block `layer` and reports the values at its sites to `observer`.
+    /// Returns block `layer`.
     ///
-    /// # Shapes
-    /// - hidden: `[batch, seq, hidden]`
-    /// - output: `[batch, seq, hidden]`, or `[batch, positions, hidden]` if `context` restricts the block to some
-    ///   positions
-    fn block(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk;
-
-    /// Runs the rest of block `layer` after the attention and its residual addition, and reports the values at its
-    /// sites to `observer`. `hidden` is the value at `attn_stream_<layer>`, which must be a site of the model.
-    ///
-    /// # Shapes
-    /// - hidden and output: `[batch, positions, hidden]`
-    fn after_attention(&self, layer: usize, hidden: Tensor<3>, observer: &mut dyn Observer) -> Walk;
+    /// # Panics
+    /// Panics if `layer` is not below the number of blocks.
+    fn block(&self, layer: usize) -> &dyn Block;
 
     /// Applies the layers of the base model that follow the last block, such as the final LayerNorm.
     ///
     /// # Shapes
     /// - hidden and output: `[batch, positions, hidden]`
-    fn finish(&self, hidden: Tensor<3>) -> Tensor<3>;
+    fn finish(&self, hidden: Tensor<3>) -> Tensor<3> {
+        hidden
+    }
 
     /// Computes the logits of each position, or returns `None` if the head is not a language model or token
     /// classification head.
@@ -134,7 +109,9 @@ pub trait Transformer: Model {
     /// # Shapes
     /// - last_hidden_state: `[batch, positions, hidden]`
     /// - output: `[batch, positions, classes]`
-    fn token_logits(&self, last_hidden_state: Tensor<3>) -> Option<Tensor<3>>;
+    fn token_logits(&self, _last_hidden_state: Tensor<3>) -> Option<Tensor<3>> {
+        None
+    }
 
     /// Applies the head to a whole batch.
     ///
@@ -144,9 +121,27 @@ pub trait Transformer: Model {
     /// # Errors
     /// Returns [`ModelError::InvalidInput`] if a sequence classification head cannot determine the last token of each
     /// sequence.
-    fn apply_head(&self, last_hidden_state: Tensor<3>, _inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
-        let logits = self.token_logits(last_hidden_state.clone()).map(Logits::Tokens);
-        Ok(ModelOutput { last_hidden_state, pooler_output: None, logits })
+    fn apply_head(&self, last_hidden_state: Tensor<3>, inputs: &ModelInputs) -> Result<ModelOutput, ModelError>;
+
+    /// Returns the number of blocks.
+    fn n_layers(&self) -> usize {
+        self.residual_stream().n_layers
+    }
+
+    /// Returns the width of the residual stream.
+    fn hidden_size(&self) -> usize {
+        self.residual_stream().hidden_size
+    }
+
+    /// Returns the sites of the model, in the order of a forward pass.
+    fn sites(&self) -> Vec<Site> {
+        let all = [Vector::Update, Vector::Stream];
+        let sites_of_block = |layer| {
+            let attn = if self.block(layer).is_parallel() { &all[..1] } else { &all };
+            let attn = attn.iter().map(move |vector| Site::new(Sublayer::Attn, *vector, layer));
+            attn.chain(all.map(|vector| Site::new(Sublayer::Mlp, vector, layer)))
+        };
+        std::iter::once(Site::Embeddings).chain((0..self.n_layers()).flat_map(sites_of_block)).collect()
     }
 
     /// Checks that the model has a site.
@@ -178,7 +173,7 @@ pub trait Transformer: Model {
         self.check_inputs(inputs)?;
         match observer.visit(Site::Embeddings, self.embed(inputs)?) {
             ControlFlow::Break(site) => Ok(Walked::Stopped(site)),
-            ControlFlow::Continue(hidden) => self.walk_from(0, hidden, inputs, observer),
+            ControlFlow::Continue(hidden) => self.to_the_head(0, hidden, inputs, &self.context(inputs)?, observer),
         }
     }
 
@@ -203,11 +198,11 @@ pub trait Transformer: Model {
         Self: Sized,
     {
         self.check_inputs(inputs)?;
-        self.vectors_from(Site::Embeddings, self.embed(inputs)?, site, positions, inputs)
+        self.vectors_from(Site::Embeddings, self.embed(inputs)?, site, positions, self.context(inputs)?)
     }
 
     /// Like [`vectors_at`](Self::vectors_at), but continues from the hidden state at an earlier site instead of
-    /// computing the embeddings.
+    /// computing the embeddings. `context` is that of the inputs; its `narrowed` is not read.
     ///
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`, the value at `start`
@@ -216,20 +211,20 @@ pub trait Transformer: Model {
     /// # Errors
     /// Returns [`ModelError::NoSuchSite`] if the model does not have `site`, if a forward pass cannot continue from
     /// `start` (see [`is_start`](Self::is_start)), or if `site` is before `start`. Returns [`ModelError::InvalidInput`]
-    /// for missing inputs, an invalid shape of `hidden`, or invalid positions.
+    /// for an invalid shape of `hidden`, or invalid positions.
     fn vectors_from(
         &self,
         start: Site,
         hidden: Tensor<3>,
         site: Site,
         positions: impl Into<Positions>,
-        inputs: &ModelInputs,
+        context: Context,
     ) -> Result<Tensor<3>, ModelError>
     where
         Self: Sized,
     {
         self.check_site(site)?;
-        let (dims, positions) = (self.stream_dims(inputs)?, positions.into());
+        let (dims, positions) = (context.dims, positions.into());
         if !positions.fit(dims) {
             let [batch, seq] = dims;
             let expected = format!(
@@ -247,8 +242,8 @@ pub trait Transformer: Model {
         };
         let Site::Block { layer, .. } = site else { return Err(unreachable()) };
         let mut cache = VectorCache::new([site]);
-        let context = self.context(inputs)?;
-        let context = if positions.are_all(dims[1]) { context } else { context.only(layer, positions) };
+        let narrowed = (!positions.are_all(dims[1])).then_some((layer, positions));
+        let context = Context { narrowed, ..context };
         // The cache contains the result; the cache itself stops the forward pass at the site.
         let _stopped = self.walk_on(start, hidden, &context, &mut cache)?;
         cache.get(site).ok_or_else(unreachable)
@@ -289,11 +284,8 @@ pub trait Transformer: Model {
             }
             Site::Block { layer, sublayer: Sublayer::Attn, .. } => {
                 // If this block is restricted to some positions, its MLP is computed at these positions only.
-                let hidden = match context.positions_of(layer) {
-                    None => hidden,
-                    Some(positions) => positions.select(hidden),
-                };
-                match self.after_attention(layer, hidden, observer) {
+                let hidden = context.select(layer, hidden);
+                match self.block(layer).after_attention(layer, hidden, context, observer) {
                     ControlFlow::Continue(hidden) => self.blocks_from(layer + 1, hidden, context, observer),
                     stopped => stopped,
                 }
@@ -317,12 +309,30 @@ pub trait Transformer: Model {
         inputs: &ModelInputs,
         observer: &mut dyn Observer,
     ) -> Result<Walked, ModelError> {
-        let ([batch, seq], n_layers) = (self.stream_dims(inputs)?, self.n_layers());
+        let (context, n_layers) = (self.context(inputs)?, self.n_layers());
         if layer > n_layers {
             return Err(invalid("start layer", layer, format!("it must be at most the number of blocks, {n_layers}")));
         }
-        self.check_hidden(&hidden, [batch, seq])?;
-        match self.blocks_from(layer, hidden, &self.context(inputs)?, observer) {
+        self.check_hidden(&hidden, context.dims)?;
+        self.to_the_head(layer, hidden, inputs, &context, observer)
+    }
+
+    /// Runs block `layer`, all blocks after it, [`finish`](Self::finish) and the head.
+    ///
+    /// # Shapes
+    /// - hidden: `[batch, seq, hidden]`
+    ///
+    /// # Errors
+    /// Returns the errors of [`apply_head`](Self::apply_head).
+    fn to_the_head(
+        &self,
+        layer: usize,
+        hidden: Tensor<3>,
+        inputs: &ModelInputs,
+        context: &Context,
+        observer: &mut dyn Observer,
+    ) -> Result<Walked, ModelError> {
+        match self.blocks_from(layer, hidden, context, observer) {
             ControlFlow::Break(site) => Ok(Walked::Stopped(site)),
             ControlFlow::Continue(hidden) => Ok(Walked::Finished(self.apply_head(self.finish(hidden), inputs)?)),
         }
@@ -350,7 +360,8 @@ pub trait Transformer: Model {
     /// - output: `[batch, seq, hidden]`, or `[batch, positions, hidden]` if `context` restricts the last block to some
     ///   positions
     fn blocks_from(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk {
-        (layer..self.n_layers()).try_fold(hidden, |hidden, layer| self.block(layer, hidden, context, observer))
+        (layer..self.n_layers())
+            .try_fold(hidden, |hidden, layer| self.block(layer).forward(layer, hidden, context, observer))
     }
 
     /// Runs a forward pass without an observer.
@@ -358,7 +369,18 @@ pub trait Transformer: Model {
     /// # Errors
     /// Returns [`ModelError::InvalidInput`] for invalid inputs.
     fn forward(&self, inputs: &ModelInputs) -> Result<ModelOutput, ModelError> {
-        self.walk(inputs, &mut Ignore)?.output()
+        self.forward_with(inputs, None)
+    }
+
+    /// Like [`forward`](Self::forward), but the linear layers in the blocks first ask `products` for their matrix
+    /// products.
+    ///
+    /// # Errors
+    /// Returns [`ModelError::InvalidInput`] for invalid inputs.
+    fn forward_with(&self, inputs: &ModelInputs, products: Products) -> Result<ModelOutput, ModelError> {
+        self.check_inputs(inputs)?;
+        let (hidden, context) = (self.embed(inputs)?, self.context(inputs)?.with_products(products));
+        self.to_the_head(0, hidden, inputs, &context, &mut Ignore)?.output()
     }
 }
 

@@ -3,7 +3,6 @@
 use crate::block_layout::{Component, Location};
 use crate::layer_components::{LayerComponents, layer_components};
 use crate::layers::LayerKind;
-use crate::mlp::is_mlp_input;
 use crate::site::{Site, Sublayer, Vector};
 use crate::transformer::Transformer;
 
@@ -22,11 +21,13 @@ pub fn last_unaffected<M: Transformer>(model: &M, layers: &[String], site: Site)
 ///
 /// Masking these layers does not change their inputs, because the inputs depend only on the hidden state at `start`.
 pub fn layers_fed_by<M: Transformer>(model: &M, layers: &[String], start: Site) -> Vec<String> {
+    let mlp = model.architecture().blocks.mlp;
+    let is_mlp_input = |name: &str| mlp.is_some_and(|mlp| mlp.inputs.contains(&name));
     let is_fed = |entry: &LayerComponents| {
         layers.contains(&entry.layer.name)
             && matches!(entry.layer.kind, LayerKind::Linear | LayerKind::GptConv1d)
             && sublayer_input(model, entry) == Some(Some(start))
-            && (entry.is_query_key_or_value() || is_mlp_input(&entry.layer.name))
+            && (entry.is_query_key_or_value() || is_mlp_input(&entry.short_name))
     };
     layer_components(model).into_iter().filter(is_fed).map(|entry| entry.layer.name).collect()
 }

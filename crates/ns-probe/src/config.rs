@@ -114,7 +114,7 @@ impl ResidualUpdateModelConfig {
 
     /// Sets `model_type` to the family of `model`. The Python package requires this field.
     pub fn named_for<M: Transformer>(self, model: &M) -> Self {
-        Self { model_type: residual_family(model.model_type()).into(), ..self }
+        Self { model_type: model.residual_stream().family.into(), ..self }
     }
 
     /// The selected sites, in the order of a forward pass.
@@ -140,7 +140,7 @@ impl ResidualUpdateModelConfig {
     /// Returns [`ProbeError::Config`] if the family differs or no site is selected, and
     /// [`ns_models::ModelError::NoSuchSite`] if `model` lacks a selected site.
     pub fn check<M: Transformer>(&self, model: &M) -> Result<(), ProbeError> {
-        let family = residual_family(model.model_type());
+        let family = model.residual_stream().family;
         let asked = self.model_type.replace("gptneox", "gpt_neox");
         if !["", family, model.model_type()].contains(&asked.as_str()) {
             let expected = format!("the model is a {}: use `{family}` or leave it empty", model.model_type());
@@ -203,16 +203,6 @@ pub(crate) fn check_probe<M: Transformer>(
     let site = resid.probed_site(probe_vectors)?;
     resid.check(model)?;
     Ok(site)
-}
-
-/// The NeuroSurgeon family of a `model_type`.
-fn residual_family(model_type: &str) -> &str {
-    match model_type {
-        "gpt2" | "gpt_neo" => "gpt",
-        "gpt_neox" => "gpt_neox",
-        "vit" => "vit",
-        _ => "bert",
-    }
 }
 
 fn invalid(field: &'static str, found: &impl ToString, expected: &str) -> ProbeError {

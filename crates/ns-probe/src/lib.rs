@@ -67,7 +67,7 @@ pub use contrastive::contrastive_loss;
 pub use error::ProbeError;
 pub use frozen_activations::{FrozenActivations, FrozenTokens};
 pub use knn::{KnnReport, evaluate_knn, nearest_neighbours};
-pub use output_masks::with_output_masks;
+pub use output_masks::output_masks;
 pub use plan::ProbePlan;
 pub use probe::Probe;
 pub use residual_model::ResidualUpdateModel;

@@ -3,48 +3,37 @@
 //! Masked this way, a layer needs no masked copy of its weight, and `x · w` may be a product known from an earlier
 //! step.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::module::Param;
 use burn::tensor::Tensor;
 use ns_circuit::{OutputMask, output_mask};
-use ns_models::{Columns, Products, with_products};
+use ns_models::{Columns, LinearProducts, Products};
 
 use crate::products::{KnownProducts, ProductKey};
 
-/// Runs `compute` in a scope in which neuron masks scale the outputs of their linear layers instead of the weights.
+/// Returns products with which neuron masks scale the outputs of their linear layers instead of the weights.
 ///
 /// The results and the gradients of the masks are the same up to rounding. Training is faster, because no gradient of
-/// the size of a weight is computed. The scope covers the current thread only.
-pub fn with_output_masks<T>(compute: impl FnOnce() -> T) -> T {
-    with_known_products(KnownProducts::default(), compute)
+/// the size of a weight is computed. This holds for the layers in the blocks of a transformer, whose
+/// [`Context`](ns_models::Context) or [`logits_with`](ns_models::Model::logits_with) takes the products. Elsewhere the
+/// masks multiply the weights.
+pub fn output_masks() -> Products {
+    known_products(KnownProducts::default())
 }
 
-/// Like [`with_output_masks`], but uses the products in `known` instead of computing them.
-pub(crate) fn with_known_products<T>(known: KnownProducts, compute: impl FnOnce() -> T) -> T {
-    with_products(Rc::new(Scale { known }), compute)
-}
-
-/// Runs `compute` with neuron masks turned off, and returns the products of `layers` (Hugging Face names) that have one
-/// row for each of `tokens` tokens.
-pub(crate) fn record_products<E>(
-    layers: Arc<[String]>,
-    tokens: usize,
-    compute: impl FnOnce() -> Result<(), E>,
-) -> Result<KnownProducts, E> {
-    let record = Rc::new(Record { layers, tokens, products: RefCell::default() });
-    with_products(record.clone(), compute)?;
-    Ok(KnownProducts(record.products.take()))
+/// Like [`output_masks`], but uses the products in `known` instead of computing them.
+pub(crate) fn known_products(known: KnownProducts) -> Products {
+    Some(Arc::new(Scale { known }))
 }
 
 /// Computes products of layers with neuron masks, and scales them by the mask.
+#[derive(Debug)]
 struct Scale {
     known: KnownProducts,
 }
 
-impl Products for Scale {
+impl LinearProducts for Scale {
     fn product(&self, weight: &Param<Tensor<2>>, columns: &Columns, x: &Tensor<2>) -> Option<Tensor<2>> {
         let OutputMask { layer, mask } = output_mask(weight)?;
         let [rows, _] = x.dims();
@@ -54,21 +43,36 @@ impl Products for Scale {
     }
 }
 
-/// Computes products of layers with neuron masks without the mask, and records them.
-struct Record {
+/// Computes products of layers with neuron masks without the mask, and records those of some layers.
+#[derive(Debug)]
+pub(crate) struct ProductRecorder {
+    /// Hugging Face names of the recorded layers.
     layers: Arc<[String]>,
+    /// Products with another number of rows are not recorded.
     tokens: usize,
-    products: RefCell<Vec<(ProductKey, Tensor<2>)>>,
+    products: Mutex<Vec<(ProductKey, Tensor<2>)>>,
 }
 
-impl Products for Record {
+impl ProductRecorder {
+    /// Records products of `layers` (Hugging Face names) that have one row for each of `tokens` tokens.
+    pub(crate) fn new(layers: Arc<[String]>, tokens: usize) -> Self {
+        Self { layers, tokens, products: Mutex::default() }
+    }
+
+    /// Returns the products recorded so far.
+    pub(crate) fn recorded(&self) -> KnownProducts {
+        KnownProducts(self.products.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+impl LinearProducts for ProductRecorder {
     fn product(&self, weight: &Param<Tensor<2>>, columns: &Columns, x: &Tensor<2>) -> Option<Tensor<2>> {
         let OutputMask { layer, .. } = output_mask(weight)?;
         let product = columns.product(x.clone(), weight.base());
         let [rows, _] = x.dims();
         if rows == self.tokens && self.layers.contains(&layer) {
             let key = ProductKey { layer, columns: columns.clone() };
-            self.products.borrow_mut().push((key, product.clone()));
+            self.products.lock().unwrap_or_else(PoisonError::into_inner).push((key, product.clone()));
         }
         Some(product)
     }

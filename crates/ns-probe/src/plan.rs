@@ -10,14 +10,14 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use ns_circuit::CircuitModel;
 use ns_models::{
-    Context, ModelError, ModelInputs, Observer, Positions, Site, Sublayer, Transformer, Vector, VectorCache, Walk,
-    last_unaffected, layers_fed_by,
+    AttentionBias, Context, ModelError, ModelInputs, Observer, Positions, Products, Site, Sublayer, Transformer,
+    Vector, VectorCache, Walk, last_unaffected, layers_fed_by,
 };
 
 use crate::batch::ProbeBatch;
 use crate::error::ProbeError;
 use crate::frozen_activations::{FrozenActivations, FrozenTokens};
-use crate::output_masks::{record_products, with_known_products};
+use crate::output_masks::{ProductRecorder, known_products};
 use crate::products::KnownProducts;
 
 /// Which part of a forward pass depends on the masks: the site where the masked part starts, the probed site where it
@@ -122,7 +122,9 @@ impl ProbePlan {
         let Some(start) = self.start else { return Ok(FrozenActivations::none()) };
         let inputs = batch.inputs_for(model)?;
         let vectors = |positions: Positions| match below {
-            Some((site, hidden)) if model.is_start(site) => model.vectors_from(site, hidden, start, positions, &inputs),
+            Some((site, hidden)) if model.is_start(site) => {
+                model.vectors_from(site, hidden, start, positions, model.context(&inputs)?)
+            }
             _ => model.vectors_at(start, positions, &inputs),
         };
         let hidden = match self.tokens {
@@ -161,7 +163,7 @@ impl ProbePlan {
     }
 
     /// Computes the vectors of the selected tokens at the probed site, `[selected, hidden]`, from the frozen
-    /// activations of the batch. Neuron masks scale outputs, see [`with_output_masks`](crate::with_output_masks).
+    /// activations of the batch. Neuron masks scale outputs, see [`output_masks`](crate::output_masks).
     ///
     /// # Errors
     /// Returns [`ProbeError::Batch`] if the token mask does not fit the inputs, and [`ModelError::InvalidInput`] for
@@ -172,7 +174,7 @@ impl ProbePlan {
         frozen: &FrozenActivations,
         batch: &ProbeBatch,
     ) -> Result<Tensor<2>, ProbeError> {
-        with_known_products(frozen.products.clone(), || self.continue_to_site(model, frozen, batch))
+        self.continue_to_site(model, frozen, batch, known_products(frozen.products.clone()))
     }
 
     /// Computes the products of the [fed layers](Self::fed_layers) for all tokens of the frozen activations.
@@ -183,7 +185,9 @@ impl ProbePlan {
         batch: &ProbeBatch,
     ) -> Result<KnownProducts, ProbeError> {
         let tokens = frozen.hidden.as_ref().map_or(0, |hidden| hidden.dims()[..2].iter().product());
-        record_products(self.fed_layers(), tokens, || self.continue_to_site(model, frozen, batch).map(drop))
+        let recorder = Arc::new(ProductRecorder::new(self.fed_layers(), tokens));
+        self.continue_to_site(model, frozen, batch, Some(recorder.clone()))?;
+        Ok(recorder.recorded())
     }
 
     /// Continues from the frozen activations to the selected vectors at the probed site, `[selected, hidden]`.
@@ -192,18 +196,21 @@ impl ProbePlan {
         model: &M,
         frozen: &FrozenActivations,
         batch: &ProbeBatch,
+        products: Products,
     ) -> Result<Tensor<2>, ProbeError> {
-        let inputs = batch.inputs_for(model)?;
-        let positions = || batch.positions(&model.device());
-        let vectors = match (self.start.zip(frozen.hidden.clone()), self.tokens) {
-            (None, _) => model.vectors_at(self.site, positions(), &inputs)?,
-            (Some((start, hidden)), FrozenTokens::All) => {
-                model.vectors_from(start, hidden, self.site, positions(), &inputs)?
-            }
+        let (inputs, device) = (batch.inputs_for(model)?, model.device());
+        let (start, hidden) = match (self.start.zip(frozen.hidden.clone()), self.tokens) {
             (Some((start, hidden)), FrozenTokens::Selected) => {
-                return Ok(self.continue_selected(model, start, hidden)?.squeeze_dim(1));
+                return Ok(self.continue_selected(model, start, hidden, products)?.squeeze_dim(1));
+            }
+            (Some(frozen), FrozenTokens::All) => frozen,
+            (None, _) => {
+                model.check_inputs(&inputs)?;
+                (Site::Embeddings, model.embed(&inputs)?)
             }
         };
+        let context = model.context(&inputs)?.with_products(products);
+        let vectors = model.vectors_from(start, hidden, self.site, batch.positions(&device), context)?;
         Ok(batch.selected(vectors))
     }
 
@@ -216,11 +223,14 @@ impl ProbePlan {
         model: &M,
         start: Site,
         hidden: Tensor<3>,
+        products: Products,
     ) -> Result<Tensor<3>, ProbeError> {
         let (Site::Block { layer, .. }, false) = (self.site, start == self.site) else { return Ok(hidden) };
         let mut cache = VectorCache::new([self.site]);
+        let [selected, one, _] = hidden.dims();
+        let context = Context::new([selected, one], AttentionBias::default()).with_products(products);
         // The cache stops the forward pass at the probed site, so the result of the block is not needed.
-        let _stopped = model.after_attention(layer, hidden, &mut cache);
+        let _stopped = model.block(layer).after_attention(layer, hidden, &context, &mut cache);
         Ok(cache.get(self.site).ok_or_else(|| ModelError::NoSuchSite {
             asked: self.site.to_string(),
             reason: format!("a forward pass from `{start}` does not reach it"),

@@ -6,6 +6,8 @@ mod read;
 mod weights;
 mod write;
 
+pub(crate) use pretrained::load_as;
+
 pub use names::HfNames;
 pub use pretrained::Pretrained;
 pub use read::Checkpoint;

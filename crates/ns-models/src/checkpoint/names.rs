@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use burn::module::Module;
 
-use crate::layers::{FoundLayer, LayerKind, MaskableLayer, find_layers};
+use crate::layers::{LayerKind, MaskableLayer, find_layers};
 
 /// The names of a model's parameters in HF checkpoints. All Burn paths are without enum variants.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +20,9 @@ pub struct HfNames {
     pub ignored_endings: Vec<&'static str>,
     /// Checkpoint keys that are ignored, for example `lm_head.weight` if it is tied to the token embedding.
     pub ignored_keys: Vec<&'static str>,
+    /// Keys of PyTorch's state dict that are not in the checkpoint because they repeat another tensor, such as tied
+    /// heads. Each comes with the key that it repeats.
+    pub repeated_keys: Vec<(String, String)>,
     /// Endings of the Burn paths of linear layers that HF builds as `Conv1D`.
     pub gpt_conv1d: &'static [&'static str],
 }
@@ -59,23 +62,17 @@ impl HfNames {
 
     /// Returns the layers of `module` whose weights can be masked, with their HF names, in the order of its fields.
     pub fn maskable_layers<M: Module>(&self, module: &M) -> Vec<MaskableLayer> {
-        let named = |layer: FoundLayer| MaskableLayer {
-            name: self.rename(&layer.plain_path),
-            path: layer.path,
-            kind: layer.kind,
-            shape: layer.shape,
-            bias: layer.bias,
-        };
+        let named = |layer: MaskableLayer| MaskableLayer { name: self.rename(&layer.name), ..layer };
         self.find_layers(module).into_iter().map(named).collect()
     }
 
     /// Burn paths of the weights that the checkpoint stores transposed.
     pub(crate) fn transposed<M: Module>(&self, module: &M) -> std::collections::BTreeSet<String> {
         let layers = self.find_layers(module).into_iter().filter(|layer| layer.kind == LayerKind::Linear);
-        layers.map(|layer| format!("{}.weight", layer.plain_path)).collect()
+        layers.map(|layer| format!("{}.weight", layer.name)).collect()
     }
 
-    fn find_layers<M: Module>(&self, module: &M) -> Vec<FoundLayer> {
+    fn find_layers<M: Module>(&self, module: &M) -> Vec<MaskableLayer> {
         find_layers(module, |path| self.gpt_conv1d.iter().any(|ending| path.ends_with(ending)))
     }
 

@@ -7,7 +7,7 @@ use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use super::{Checkpoint, HfNames, load_base_weights, load_weights, save_pretrained, write::hf_tensors};
+use super::{Checkpoint, load_base_weights, load_weights, save_pretrained, write::hf_tensors};
 use crate::config::read_config;
 use crate::error::ModelError;
 use crate::model::Model;
@@ -16,6 +16,9 @@ use crate::model::Model;
 pub trait Pretrained: Model {
     /// The configuration of the family.
     type Config: Serialize + DeserializeOwned;
+
+    /// Values of `model_type` that select the family.
+    const MODEL_TYPES: &[&str];
 
     /// Alternative names of configuration fields, each with the field that it stands for: HF's `attribute_map`.
     const ALIASES: &[(&str, &str)] = &[];
@@ -31,13 +34,9 @@ pub trait Pretrained: Model {
     /// Returns the configuration.
     fn config(&self) -> &Self::Config;
 
-    /// Returns the names of the parameters in the checkpoint.
-    fn hf_names(&self) -> HfNames;
-
-    /// Returns keys of PyTorch's state dict that are not in the checkpoint because they repeat another tensor, such as
-    /// tied heads. Each comes with the key that it repeats.
-    fn repeated_keys(&self) -> Vec<(String, String)> {
-        Vec::new()
+    /// Returns the [values of `model_type`](Self::MODEL_TYPES) that select the family.
+    fn model_types() -> Vec<&'static str> {
+        Self::MODEL_TYPES.to_vec()
     }
 
     /// Returns the HF class of the model without a head, for a `config.json` of this family.
@@ -73,7 +72,7 @@ pub trait Pretrained: Model {
     /// Returns the errors of [`read_config`], [`from_config`](Self::from_config), [`Checkpoint::open_folder`] and
     /// [`load_weights`].
     fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
-        load_as(folder, &read_config(folder)?, device)
+        load_as(folder, &read_config(folder)?, |config| Self::from_config(config, device))
     }
 
     /// Loads the model without its head from a folder whose checkpoint has any head or none. The model has a pooler
@@ -86,7 +85,7 @@ pub trait Pretrained: Model {
         config["architectures"] = json!([Self::base_class(&config)]);
         config["add_pooling_layer"] =
             Checkpoint::open_folder(folder)?.names().any(|key| key.contains("pooler.")).into();
-        load_as(folder, &config, device)
+        load_as(folder, &config, |config| Self::from_config(config, device))
     }
 
     /// Loads the weights of the base model from a folder whose checkpoint has any head or none. The head of this model
@@ -108,13 +107,13 @@ pub trait Pretrained: Model {
     }
 
     /// Returns the tensors of PyTorch's `state_dict()`: those of the checkpoint and the
-    /// [repeated keys](Self::repeated_keys).
+    /// [repeated keys](crate::HfNames::repeated_keys).
     ///
     /// # Errors
     /// Returns [`ModelError::UnreadableTensor`] if a parameter cannot be read from its device.
     fn state_dict(&self) -> Result<BTreeMap<String, TensorData>, ModelError> {
         let mut tensors = self.tensors()?;
-        for (key, original) in self.repeated_keys() {
+        for (key, original) in self.hf_names().repeated_keys {
             if let Some(data) = tensors.get(&original).cloned() {
                 tensors.insert(key, data);
             }
@@ -136,8 +135,13 @@ pub trait Pretrained: Model {
     }
 }
 
-fn load_as<M: Pretrained>(folder: &Path, config: &Value, device: &Device) -> Result<M, ModelError> {
-    let model = M::from_config(config, device).map_err(|error| match error {
+/// Creates a model from a configuration and loads its weights from a folder.
+pub(crate) fn load_as<M: Model>(
+    folder: &Path,
+    config: &Value,
+    init: impl FnOnce(&Value) -> Result<M, ModelError>,
+) -> Result<M, ModelError> {
+    let model = init(config).map_err(|error| match error {
         ModelError::InvalidJson { reason, .. } => ModelError::InvalidJson { path: folder.join("config.json"), reason },
         other => other,
     })?;

@@ -6,11 +6,11 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 use std::path::Path;
 
-use crate::any::AnyTransformer;
+use crate::architectures::AnyTransformer;
+use crate::architectures::Gpt2Config;
 use crate::checkpoint::{Pretrained, save_tensors};
 use crate::config::CommonConfig;
 use crate::error::ModelError;
-use crate::gpt2::Gpt2Config;
 use crate::testing::{Tensors, change_config, change_weights, config, model, model_of, read_weights, saved};
 
 fn load(folder: &Path) -> Result<AnyTransformer, ModelError> {

@@ -4,9 +4,9 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::any::AnyTransformer;
-use crate::any::tests::{configs, merged};
-use crate::any_model::AnyModel;
+use crate::architectures::AnyModel;
+use crate::architectures::AnyTransformer;
+use crate::architectures::tests::{configs, merged};
 use crate::checkpoint::save_tensors;
 use crate::inputs::ModelInputs;
 use crate::testing::{Tensors, filled, read_weights};

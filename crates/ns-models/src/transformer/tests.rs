@@ -4,10 +4,10 @@ use std::ops::ControlFlow;
 
 use burn::tensor::{Device, Int, Tensor, TensorData, Tolerance};
 
-use crate::any::AnyTransformer;
+use crate::architectures::AnyTransformer;
+use crate::architectures::Gpt2Config;
 use crate::config::CommonConfig;
 use crate::error::ModelError;
-use crate::gpt2::Gpt2Config;
 use crate::inputs::{Logits, ModelInputs, ModelOutput};
 use crate::model::Model;
 use crate::residual::{Ignore, Observer, VectorCache, Walk};

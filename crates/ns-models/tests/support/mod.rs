@@ -9,8 +9,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::activation::Activation;
+use crate::architectures::{Gpt2, Gpt2Config};
 use crate::checkpoint::{Checkpoint, Pretrained, save_tensors};
-use crate::gpt2::{Gpt2, Gpt2Config};
 use crate::inputs::ModelInputs;
 
 pub(crate) type Tensors = BTreeMap<String, TensorData>;

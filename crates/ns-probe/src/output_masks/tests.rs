@@ -87,7 +87,7 @@ fn with_masks(mut probe: CircuitProbe<AnyTransformer>, seed: u64) -> CircuitProb
     probe
 }
 
-/// The vectors with masks on weights: a plain forward pass, outside of the scope of [`crate::with_output_masks`].
+/// The vectors with masks on weights: a forward pass without [`crate::output_masks`].
 fn with_masked_weights(probe: &CircuitProbe<AnyTransformer>, batch: &ProbeBatch) -> Tensor<2> {
     let vectors = probe.circuit().model().unwrap().vectors_at(probe.site(), 0..SEQ, &batch.inputs).unwrap();
     batch.selected(vectors)

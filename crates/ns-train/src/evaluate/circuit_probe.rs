@@ -5,7 +5,7 @@ use std::cell::RefCell;
 
 use burn::tensor::Tensor;
 use ns_circuit::{CircuitModel, MaskMethod};
-use ns_models::{AnyTransformer, Ignore, Model};
+use ns_models::{AnyTransformer, Ignore, Model, Transformer};
 use ns_probe::{ActivationCache, CircuitProbe, KnnReport, Probe, ProbePlan, evaluate_knn};
 use serde::{Deserialize, Serialize};
 
@@ -134,7 +134,7 @@ impl ProbeEvaluation<'_> {
             // The plan holds the activations of all tokens.
             batch.token_mask.fill(true);
             let frozen = activations.borrow_mut().frozen_activations(&plan, model, rows, &batch)?;
-            last_logits_after(model, &batch.inputs, |context| {
+            last_logits_after(model, model.context(&batch.inputs)?, |context| {
                 Ok(plan.walk_on(model, &frozen, &batch.inputs, context, &mut Ignore)?)
             })
         };

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
-use ns_models::{AnyModel, Context, Head, Ignore, Logits, Model, ModelError, ModelInputs, Transformer, Walk};
+use ns_models::{AnyModel, Context, Head, Ignore, Logits, Model, ModelError, ModelInputs, Products, Transformer, Walk};
 
 use crate::data::Dataset;
 use crate::error::TrainError;
@@ -19,12 +19,12 @@ const EVALUATION_BATCH: usize = 128;
 /// # Errors
 /// Returns errors of the data set and of [`answer_scores`].
 pub(crate) fn scores_of(data: &dyn Dataset, rows: &[usize], model: &AnyModel) -> Result<Tensor<2>, TrainError> {
-    let scores = |rows| answer_scores(model, &data.batch(rows, &model.device())?.inputs);
+    let scores = |rows| answer_scores(model, &data.batch(rows, &model.device())?.inputs, None);
     Ok(Tensor::cat(rows.chunks(EVALUATION_BATCH).map(scores).collect::<Result<_, _>>()?, 0))
 }
 
 /// Computes the logits of the answers: those of a classification head, or those of a language model after the last
-/// token.
+/// token. The linear layers in the blocks first ask `products` for their matrix products.
 ///
 /// # Shapes
 /// - output: `[batch, classes]` or `[batch, vocab]`
@@ -32,11 +32,15 @@ pub(crate) fn scores_of(data: &dyn Dataset, rows: &[usize], model: &AnyModel) ->
 /// # Errors
 /// Returns [`TrainError::Setting`] for a model with another head, and [`TrainError::Model`] for inputs that do not fit
 /// the model.
-pub(crate) fn answer_scores(model: &AnyModel, inputs: &ModelInputs) -> Result<Tensor<2>, TrainError> {
+pub(crate) fn answer_scores(
+    model: &AnyModel,
+    inputs: &ModelInputs,
+    products: Products,
+) -> Result<Tensor<2>, TrainError> {
     if let (Head::Lm, AnyModel::Transformer(model)) = (model.head(), model) {
-        return last_logits(model, inputs);
+        return last_logits(model, inputs, products);
     }
-    match model.logits(inputs)? {
+    match model.logits_with(inputs, products)? {
         Some(Logits::Sequences(scores)) => Ok(scores),
         _ => Err(TrainError::setting(
             "model.architectures",
@@ -47,14 +51,20 @@ pub(crate) fn answer_scores(model: &AnyModel, inputs: &ModelInputs) -> Result<Te
 }
 
 /// Computes the logits after the last token of each sequence, `[batch, vocab]`. The last block computes only this
-/// position.
+/// position. The linear layers in the blocks first ask `products` for their matrix products.
 ///
 /// # Errors
 /// Returns [`TrainError::Model`] for inputs that do not fit the model, and [`TrainError::Setting`] if the model has no
 /// language-model head.
-pub(crate) fn last_logits<M: Transformer>(model: &M, inputs: &ModelInputs) -> Result<Tensor<2>, TrainError> {
+pub(crate) fn last_logits<M: Transformer>(
+    model: &M,
+    inputs: &ModelInputs,
+    products: Products,
+) -> Result<Tensor<2>, TrainError> {
     model.check_inputs(inputs)?;
-    last_logits_after(model, inputs, |context| Ok(model.blocks_from(0, model.embed(inputs)?, context, &mut Ignore)))
+    last_logits_after(model, model.context(inputs)?.with_products(products), |context| {
+        Ok(model.blocks_from(0, model.embed(inputs)?, context, &mut Ignore))
+    })
 }
 
 /// Like [`last_logits`], but `blocks` runs the blocks of the model, for example from cached activations.
@@ -66,12 +76,11 @@ pub(crate) fn last_logits<M: Transformer>(model: &M, inputs: &ModelInputs) -> Re
 /// forward pass.
 pub(crate) fn last_logits_after<M: Transformer>(
     model: &M,
-    inputs: &ModelInputs,
+    context: Context,
     blocks: impl FnOnce(&Context) -> Result<Walk, TrainError>,
 ) -> Result<Tensor<2>, TrainError> {
-    let [batch, seq] = model.stream_dims(inputs)?;
-    let context = model.context(inputs)?.only(model.n_layers() - 1, seq - 1..seq);
-    let hidden = match blocks(&context)? {
+    let [batch, seq] = context.dims;
+    let hidden = match blocks(&context.only(model.n_layers() - 1, seq - 1..seq))? {
         ControlFlow::Continue(hidden) => hidden,
         ControlFlow::Break(at) => return Err(ModelError::StoppedEarly { at }.into()),
     };

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use ns_circuit::{CircuitModel, MaskUnit};
-use ns_models::{Activation, AnyModel, LayerKind, MaskableLayer, MlpLayout};
+use ns_models::{Activation, AnyModel, LayerKind, MaskableLayer, MlpLayers, MlpLayout};
 
 use super::CircuitFileError;
 
@@ -40,10 +40,11 @@ type Tensors = BTreeMap<String, TensorData>;
 /// # Errors
 /// Returns [`CircuitFileError::CannotCompact`] for any other mask.
 pub(super) fn check_masks(circuit: &CircuitModel<AnyModel>, mlps: &MlpLayout) -> Result<(), CircuitFileError> {
-    let is_mlp_layer = |layer: &str, index: usize| mlps.blocks.iter().any(|block| block[index].name == layer);
+    let is_input = |layer: &str| mlps.blocks.iter().flat_map(|block| &block.inputs).any(|input| input.name == layer);
+    let is_output = |layer: &str| mlps.blocks.iter().any(|block| block.output.name == layer);
     let neurons = circuit.config().mask_unit == MaskUnit::Neuron;
     for layer in circuit.layers().into_iter().map(|layer| layer.name) {
-        let reason = match (is_mlp_layer(&layer, 0), is_mlp_layer(&layer, 1)) {
+        let reason = match (is_input(&layer), is_output(&layer)) {
             (true, _) => continue,
             (_, true) if !neurons => continue,
             (_, true) => {
@@ -72,7 +73,7 @@ pub(super) fn compact(tensors: &mut Tensors, mlps: &MlpLayout) -> Result<Compact
     let (largest, needed) = alive.iter().map(Vec::len).enumerate().max_by_key(|(_, n)| *n).unwrap_or_default();
     let after = needed.max(1);
     if after >= before {
-        let layer = mlps.blocks[largest][0].name.clone();
+        let layer = blocks[largest].input.into();
         return Err(CircuitFileError::NothingToRemove { layer, width: before, field: mlps.width_field });
     }
     for (mlp, alive) in blocks.iter().zip(&alive) {
@@ -102,7 +103,11 @@ struct Mlp<'a> {
 }
 
 impl<'a> Mlp<'a> {
-    fn read([input, output]: &'a [MaskableLayer; 2], tensors: &Tensors) -> Result<Self, CircuitFileError> {
+    fn read(MlpLayers { inputs, output }: &'a MlpLayers, tensors: &Tensors) -> Result<Self, CircuitFileError> {
+        let [input] = &inputs[..] else {
+            let reason = "units of a gated MLP cannot be removed".into();
+            return Err(CircuitFileError::CannotCompact { layer: output.name.clone(), reason });
+        };
         let weight = |layer: &MaskableLayer| {
             tensors.get(&format!("{}.weight", layer.name)).ok_or_else(|| CircuitFileError::CannotCompact {
                 layer: layer.name.clone(),

@@ -39,7 +39,7 @@ impl Objective for NextTokenObjective {
     }
 
     fn loss(&mut self, circuit: &Self::Module, _rows: &[usize], batch: &ProbeBatch) -> Result<Losses, TrainError> {
-        let logits = last_logits(&circuit.model()?, &batch.inputs)?;
+        let logits = last_logits(&circuit.model()?, &batch.inputs, None)?;
         Ok(circuit.with_l0(loss(logits, batch)))
     }
 
@@ -57,7 +57,7 @@ impl NextTokenObjective {
         let (mut total, mut correct) = (0.0, 0.0);
         for rows in rows.chunks(self.evaluation_batch) {
             let batch = data.batch(rows, &model.device())?;
-            let logits = last_logits(model, &batch.inputs)?;
+            let logits = last_logits(model, &batch.inputs, None)?;
             total += loss(logits.clone(), &batch).into_scalar::<f64>() * rows.len() as f64;
             correct += accuracy(logits, label_tensor(batch.labels, &model.device())) * rows.len() as f64;
         }

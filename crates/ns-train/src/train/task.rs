@@ -6,7 +6,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use ns_circuit::{CircuitConfig, CircuitModel, L0Statistics, Losses, save_masks};
 use ns_models::{AnyModel, Head, Labels, Model, Pretrained, copy_companions, cross_entropy, read_config};
-use ns_probe::{ProbeBatch, mask_targets, with_output_masks};
+use ns_probe::{ProbeBatch, mask_targets, output_masks};
 use serde_json::{Value, json};
 
 use super::initialize::initialize;
@@ -35,8 +35,7 @@ impl Objective for TaskObjective {
     }
 
     fn loss(&mut self, circuit: &Self::Module, _rows: &[usize], batch: &ProbeBatch) -> Result<Losses, TrainError> {
-        let model = circuit.model()?;
-        Ok(circuit.with_l0(with_output_masks(|| task_loss(&model, batch))?))
+        Ok(circuit.with_l0(task_loss(&circuit.model()?, batch)?))
     }
 
     fn evaluate(&self, circuit: &Self::Module, data: &dyn Dataset) -> Result<Vec<(&'static str, f64)>, TrainError> {
@@ -44,13 +43,14 @@ impl Objective for TaskObjective {
     }
 }
 
-/// The mean loss of a batch.
+/// The mean loss of a batch. Neuron masks scale outputs.
 fn task_loss(model: &AnyModel, batch: &ProbeBatch) -> Result<Tensor<1>, TrainError> {
     let labels = label_tensor(batch.labels.clone(), &model.device());
-    match model.head() {
-        Head::Lm => Ok(cross_entropy(answer_scores(model, &batch.inputs)?, labels)),
-        _ => Ok(model.task_output(&batch.inputs, &Labels::Classes(labels))?.loss),
+    if model.head() == Head::Lm {
+        return Ok(cross_entropy(answer_scores(model, &batch.inputs, output_masks())?, labels));
     }
+    let logits = model.logits_with(&batch.inputs, output_masks())?;
+    Ok(model.task_loss(&batch.inputs, logits, &Labels::Classes(labels))?.loss)
 }
 
 /// Training state of a model with masks. Without masks the model itself is trained.
@@ -90,7 +90,7 @@ pub(super) fn whole_model() -> CircuitConfig {
 /// Checks that the model has at least as many answers as the data.
 fn check_answers(model: &AnyModel, data: &dyn Dataset) -> Result<(), TrainError> {
     let Some(row) = data.split().train.first() else { return Ok(()) };
-    let [_, answers] = answer_scores(model, &data.batch(&[*row], &model.device())?.inputs)?.dims();
+    let [_, answers] = answer_scores(model, &data.batch(&[*row], &model.device())?.inputs, None)?.dims();
     let needed = data.rows().n_answers;
     let expected = format!("the data has {needed} classes; set `architecture` to give the model a new head");
     TrainError::check(answers >= needed, "model", format!("one with {answers} classes"), expected)

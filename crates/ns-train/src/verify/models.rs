@@ -10,9 +10,6 @@ use ns_models::{
 use super::{TensorComparison, Tensors, compare::Tolerance, compare_all, read_json, read_tensors};
 use crate::error::TrainError;
 
-/// Values of `model_type` whose last entry of HF's `output_hidden_states` is the normalised last hidden state.
-const NORMED_LAST: [&str; 3] = ["gpt2", "gpt_neo", "gpt_neox"];
-
 pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<TensorComparison>, TrainError> {
     let case = read_json(&folder.join("case.json"))?;
     let model = AnyModel::load(folder, device)?;
@@ -83,7 +80,7 @@ fn transformer_tensors<M: Transformer>(model: &M, inputs: &ModelInputs) -> Resul
         }
     }
     let last = output.last_hidden_state.into_data();
-    if NORMED_LAST.contains(&model.model_type()) {
+    if model.residual_stream().is_last_normed {
         produced.insert(format!("hidden.{}", model.n_layers()), last.clone());
     }
     produced.insert("last_hidden_state".into(), last);
