@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::accuracy_size::draw_accuracy_size;
-use super::table::{markdown, percent, share, size};
+use super::table::{Column, mean_sd, or_na, percent, share, size, table_of};
 use crate::error::TrainError;
 use crate::evaluate::{AblationReport, AblationRow, CircuitRow, Controls};
 
@@ -11,84 +11,55 @@ use crate::evaluate::{AblationReport, AblationRow, CircuitRow, Controls};
 ///
 /// The ablation columns are those of all masked layers together.
 pub fn circuit_table(rows: &[CircuitRow]) -> String {
-    let header = [
-        "λ",
-        "circuit / max",
-        "kept",
-        "accuracy",
-        "circuit alone",
-        "ablated",
-        "random ablated",
-        "complement ablated",
-        "p",
-        "majority",
+    const COLUMNS: [Column<CircuitRow>; 10] = [
+        ("λ", |row| format!("{:e}", row.l0_lambda)),
+        ("circuit / max", |row| size(row.l0, row.l0_max)),
+        ("kept", |row| percent(row.l0, row.l0_max)),
+        ("accuracy", |row| share(row.ablation.full.accuracy)),
+        ("circuit alone", |row| share(all_layers(row).circuit_only.accuracy)),
+        ("ablated", |row| share(all_layers(row).zero_ablate.accuracy)),
+        ("random ablated", |row| accuracy(all_layers(row).randomly_sampled)),
+        ("complement ablated", |row| accuracy(all_layers(row).complement_sampled)),
+        ("p", |row| p_value(all_layers(row).randomly_sampled)),
+        ("majority", |row| share(row.majority)),
     ];
-    let cells = |row: &CircuitRow| {
-        let all = &row.ablation.rows[0];
-        vec![
-            format!("{:e}", row.l0_lambda),
-            size(row.l0, row.l0_max),
-            percent(row.l0, row.l0_max),
-            share(row.ablation.full.accuracy),
-            share(all.circuit_only.accuracy),
-            share(all.zero_ablate.accuracy),
-            accuracy(all.randomly_sampled),
-            accuracy(all.complement_sampled),
-            p_value(all.randomly_sampled),
-            share(row.majority),
-        ]
-    };
-    markdown(&header, &rows.iter().map(cells).collect::<Vec<_>>())
+    table_of(&COLUMNS, rows)
+}
+
+/// Returns the ablation of all masked layers together.
+fn all_layers(row: &CircuitRow) -> &AblationRow {
+    &row.ablation.rows[0]
 }
 
 /// Returns a Markdown table with one line per ablated set of layers.
 pub fn ablation_table(report: &AblationReport) -> String {
-    let has_agreement = report.full.agreement.is_some();
-    let mut header = vec![
-        "layers",
-        "circuit / max",
-        "circuit alone",
-        "KL",
-        "zero ablated",
-        "KL",
-        "random weights",
-        "random masks",
-        "p",
-        "complement masks",
-        "p",
+    let mut columns: Vec<Column<AblationRow>> = vec![
+        ("layers", |row| row.layers.clone()),
+        ("circuit / max", |row| size(row.l0, row.l0_max)),
+        ("circuit alone", |row| share(row.circuit_only.accuracy)),
+        ("KL", |row| share(row.circuit_only.kl_to_full)),
+        ("zero ablated", |row| share(row.zero_ablate.accuracy)),
+        ("KL", |row| share(row.zero_ablate.kl_to_full)),
+        ("random weights", |row| share(row.random_ablate.accuracy)),
+        ("random masks", |row| accuracy(row.randomly_sampled)),
+        ("p", |row| p_value(row.randomly_sampled)),
+        ("complement masks", |row| accuracy(row.complement_sampled)),
+        ("p", |row| p_value(row.complement_sampled)),
     ];
-    if has_agreement {
-        header.extend(["agreement ablated", "logit difference ablated"]);
+    if report.full.agreement.is_some() {
+        columns.push(("agreement ablated", |row| or_na(row.zero_ablate.agreement, share)));
+        columns.push(("logit difference ablated", |row| or_na(row.zero_ablate.logit_difference, share)));
     }
-    let cells = |row: &AblationRow| {
-        let mut cells = vec![
-            row.layers.clone(),
-            size(row.l0, row.l0_max),
-            share(row.circuit_only.accuracy),
-            share(row.circuit_only.kl_to_full),
-            share(row.zero_ablate.accuracy),
-            share(row.zero_ablate.kl_to_full),
-            share(row.random_ablate.accuracy),
-        ];
-        for controls in [row.randomly_sampled, row.complement_sampled] {
-            cells.extend([accuracy(controls), p_value(controls)]);
-        }
-        if has_agreement {
-            let or_none = |value: Option<f64>| value.map_or("n/a".into(), share);
-            cells.extend([or_none(row.zero_ablate.agreement), or_none(row.zero_ablate.logit_difference)]);
-        }
-        cells
-    };
-    markdown(&header, &report.rows.iter().map(cells).collect::<Vec<_>>())
+    table_of(&columns, &report.rows)
 }
 
 /// Formats the mean and standard deviation of the controls' accuracy.
 fn accuracy(controls: Option<Controls>) -> String {
-    controls.map_or("n/a".into(), |controls| format!("{:.3} ± {:.3}", controls.accuracy_mean, controls.accuracy_sd))
+    or_na(controls, |controls| mean_sd((controls.accuracy_mean, controls.accuracy_sd)))
 }
 
 fn p_value(controls: Option<Controls>) -> String {
-    controls.map_or("n/a".into(), |controls| share(controls.p_value))
+    or_na(controls, |controls| share(controls.p_value))
 }
 
 /// Draws the accuracy of circuits against the percentage of weights kept, to `accuracy-size.svg` and

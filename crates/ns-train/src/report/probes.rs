@@ -6,7 +6,7 @@ use ns_circuit::LayerL0;
 
 use super::figures::{LayerShare, ProbeBar, circuit_share, probe_bars, training_curves};
 use super::results::write_rows;
-use super::table::{markdown, share, size};
+use super::table::{Column, mean_sd, or_na, share, size, table_of};
 use super::training::epoch_point;
 use crate::error::TrainError;
 use crate::evaluate::ProbeRow;
@@ -26,22 +26,25 @@ pub fn write_probe(folder: &Path, report: &ProbeReport) -> Result<(), TrainError
 
 /// Returns a Markdown table with one line per probe.
 pub fn probe_table(rows: &[ProbeRow]) -> String {
-    let header = [
-        "variable",
-        "block",
-        "seed",
-        "1-NN test",
-        "1-NN dev",
-        "unmasked",
-        "majority",
-        "accuracy",
-        "ablated",
-        "random ablated",
-        "complement ablated",
-        "circuit / max",
-        "mask init",
+    const COLUMNS: [Column<ProbeRow>; 13] = [
+        ("variable", |row| row.variable.to_string()),
+        ("block", |row| row.block.clone()),
+        ("seed", |row| row.seed.to_string()),
+        ("1-NN test", |row| share(row.knn_test)),
+        ("1-NN dev", |row| share(row.knn_dev)),
+        ("unmasked", |row| share(row.knn_unmasked)),
+        ("majority", |row| share(row.majority)),
+        ("accuracy", |row| share(row.acc_full)),
+        ("ablated", |row| share(row.acc_ablated)),
+        ("random ablated", |row| or_na(row.acc_random_mean.zip(row.acc_random_sd), mean_sd)),
+        ("complement ablated", |row| {
+            let accuracy = row.acc_complement_mean.zip(row.acc_complement_sd);
+            accuracy.map_or("n/a (circuit larger than its complement)".into(), mean_sd)
+        }),
+        ("circuit / max", |row| size(row.l0, row.l0_max)),
+        ("mask init", |row| or_na(row.mask_init_value, |value| format!("{value:.1}"))),
     ];
-    markdown(&header, &rows.iter().map(cells).collect::<Vec<_>>())
+    table_of(&COLUMNS, rows)
 }
 
 /// Draws the figures of a single run: loss and L0 per epoch, and the share of each weight tensor in the circuit.
@@ -95,26 +98,4 @@ fn label(row: &ProbeRow, rows: &[ProbeRow]) -> String {
 
 fn layer_share(layer: &LayerL0) -> LayerShare {
     LayerShare { name: layer.name.clone(), in_circuit: layer.l0, total: layer.max }
-}
-
-fn cells(row: &ProbeRow) -> Vec<String> {
-    let control = |mean: Option<f64>, sd: Option<f64>, otherwise: &str| match (mean, sd) {
-        (Some(mean), Some(sd)) => format!("{mean:.3} ± {sd:.3}"),
-        _ => otherwise.into(),
-    };
-    vec![
-        row.variable.to_string(),
-        row.block.clone(),
-        row.seed.to_string(),
-        share(row.knn_test),
-        share(row.knn_dev),
-        share(row.knn_unmasked),
-        share(row.majority),
-        share(row.acc_full),
-        share(row.acc_ablated),
-        control(row.acc_random_mean, row.acc_random_sd, "n/a"),
-        control(row.acc_complement_mean, row.acc_complement_sd, "n/a (circuit larger than its complement)"),
-        size(row.l0, row.l0_max),
-        row.mask_init_value.map_or("n/a".into(), |value| format!("{value:.1}")),
-    ]
 }

@@ -3,26 +3,22 @@
 use std::path::Path;
 
 use super::accuracy_size::draw_accuracy_size;
-use super::table::{markdown, percent, share, size};
+use super::table::{Column, percent, share, size, table_of};
 use crate::error::TrainError;
 use crate::evaluate::SubnetworkRow;
 
 /// Returns a Markdown table with one line per probe.
 pub fn subnetwork_table(rows: &[SubnetworkRow]) -> String {
-    let header = ["probe", "labels", "kept", "circuit / max", "train", "test", "majority"];
-    let cells = |row: &SubnetworkRow| {
-        let kept = row.l0.zip(row.l0_max).map_or("all".into(), |(l0, max)| size(l0, max));
-        vec![
-            row.variant.l0_lambda.map_or("plain".into(), |lambda| format!("masks, λ {lambda:e}")),
-            if row.variant.control { "shuffled".into() } else { "real".into() },
-            percent(row.share_kept(), 1.0),
-            kept,
-            share(row.train_accuracy),
-            share(row.test_accuracy),
-            share(row.majority),
-        ]
-    };
-    markdown(&header, &rows.iter().map(cells).collect::<Vec<_>>())
+    const COLUMNS: [Column<SubnetworkRow>; 7] = [
+        ("probe", |row| row.variant.l0_lambda.map_or("plain".into(), |lambda| format!("masks, λ {lambda:e}"))),
+        ("labels", |row| if row.variant.control { "shuffled".into() } else { "real".into() }),
+        ("kept", |row| percent(row.share_kept(), 1.0)),
+        ("circuit / max", |row| row.l0.zip(row.l0_max).map_or("all".into(), |(l0, max)| size(l0, max))),
+        ("train", |row| share(row.train_accuracy)),
+        ("test", |row| share(row.test_accuracy)),
+        ("majority", |row| share(row.majority)),
+    ];
+    table_of(&COLUMNS, rows)
 }
 
 /// Draws the accuracy of subnetwork probes against the percentage of weights kept, to `accuracy-size.svg` and

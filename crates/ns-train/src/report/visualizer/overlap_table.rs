@@ -3,7 +3,7 @@
 use ns_circuit::{Comparison, Overlap};
 
 use crate::report::figures::count;
-use crate::report::table::{numbers, share};
+use crate::report::table::{numbers, or_na, share};
 
 const HEADER: [&str; 8] = ["parameters", "all", "first", "second", "both", "Jaccard", "by chance", "both / chance"];
 
@@ -34,7 +34,7 @@ fn cells(name: &str, overlap: &Overlap) -> Vec<String> {
         count(overlap.both as f64),
         share(overlap.jaccard()),
         count(overlap.expected()),
-        overlap.over_chance().map_or("n/a".to_owned(), share),
+        or_na(overlap.over_chance(), share),
     ]
 }
 
