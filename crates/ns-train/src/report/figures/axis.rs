@@ -28,8 +28,11 @@ pub(super) struct Tick {
 }
 
 impl Axis {
+    /// The axis of a direction without a scale.
+    pub(super) const UNIT: Self = Self::new(0.0, 1.0);
+
     /// Creates a linear axis from `low` to `high`.
-    pub(super) fn new(low: f64, high: f64) -> Self {
+    pub(super) const fn new(low: f64, high: f64) -> Self {
         Self { low, high, log: false, whole: false }
     }
 

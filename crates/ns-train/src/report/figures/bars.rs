@@ -2,12 +2,16 @@
 
 use plotters::style::RGBColor;
 
+use super::axis::Axis;
 use super::canvas::{Area, Canvas, Drawn, Label};
-use super::frame::Frame;
+use super::frame::{Frame, draw_no_data, room_left};
+use super::legend::{self, Entry};
 use super::number::drawable;
 use super::text::{fitted, width};
-use super::theme::{GRID, INK, MUTED, TICK, VALUE};
+use super::theme::{GRID, INK, MUTED, NAME, TICK, VALUE};
 
+/// Space below a plot area for the names of the groups, in pixels.
+const BELOW: i32 = 48;
 /// Share of the width of a group that its bars fill.
 const FILL: f64 = 0.86;
 /// Largest width of a bar, in pixels.
@@ -32,14 +36,36 @@ pub(super) struct Group<'a> {
     pub(super) mark: Option<f64>,
 }
 
-/// Draws `groups` side by side with equal widths. The vertical axis of the frame starts at zero.
-pub(super) fn draw_groups(canvas: &mut Canvas<'_>, groups: &[Group<'_>], frame: &Frame) -> Drawn {
-    let slot = f64::from(frame.area.width()) / groups.len().max(1) as f64;
-    for (index, group) in groups.iter().enumerate() {
-        let middle = f64::from(frame.area.left) + slot * (index as f64 + 0.5);
-        draw_group(canvas, group, (middle, slot), frame)?;
+/// Groups of bars on a common vertical axis that starts at zero.
+pub(super) struct BarPanel<'a> {
+    /// Name of the vertical axis.
+    pub(super) name: &'a str,
+    pub(super) axis: Axis,
+    pub(super) legend: Vec<Entry>,
+    /// The groups, side by side with equal widths. Groups of several bars are separated by light lines.
+    pub(super) groups: Vec<Group<'a>>,
+}
+
+/// Draws `panel` into `area`, or its axes and the text `no data` if it has no groups.
+pub(super) fn draw_bars(canvas: &mut Canvas<'_>, panel: &BarPanel<'_>, area: Area) -> Drawn {
+    let legend_area = Area { left: area.left + room_left(&panel.axis), ..area };
+    let top = area.top + legend::height(NAME, &panel.legend, legend_area.width());
+    let plot = Area { top, bottom: area.bottom - BELOW, ..legend_area };
+    let frame = Frame { area: plot, x: Axis::UNIT, y: panel.axis };
+    frame.draw_y(canvas, panel.name)?;
+    if panel.groups.is_empty() {
+        draw_no_data(canvas, plot)?;
     }
-    Ok(())
+    let slot = f64::from(plot.width()) / panel.groups.len().max(1) as f64;
+    for (index, group) in panel.groups.iter().enumerate() {
+        let middle = f64::from(plot.left) + slot * (index as f64 + 0.5);
+        draw_group(canvas, group, (middle, slot), &frame)?;
+    }
+    if panel.groups.iter().any(|group| group.bars.len() > 1) {
+        draw_separators(canvas, panel.groups.len(), &frame)?;
+    }
+    frame.draw_spines(canvas)?;
+    legend::draw(NAME, canvas, &panel.legend, legend_area)
 }
 
 fn draw_group(canvas: &mut Canvas<'_>, group: &Group<'_>, (middle, slot): (f64, f64), frame: &Frame) -> Drawn {
@@ -119,7 +145,7 @@ fn clamped_row(frame: &Frame, value: f64) -> i32 {
 }
 
 /// Draws light separators between the labels of the groups.
-pub(super) fn draw_separators(canvas: &mut Canvas<'_>, groups: usize, frame: &Frame) -> Drawn {
+fn draw_separators(canvas: &mut Canvas<'_>, groups: usize, frame: &Frame) -> Drawn {
     let area = frame.area;
     for index in 1..groups {
         let column = area.left + (f64::from(area.width()) * index as f64 / groups as f64).round() as i32;

@@ -13,6 +13,9 @@ pub(super) type Drawn<T = ()> = Result<T, DrawingAreaErrorKind<std::io::Error>>;
 /// A position: pixels from the left and pixels from the top.
 pub(super) type Point = (i32, i32);
 
+/// Units of the SVG per pixel of the figure. plotters rounds coordinates to whole units, so the units are finer than
+/// pixels.
+pub(super) const UNITS_PER_PIXEL: i32 = 4;
 /// The SVG backend divides text sizes by this number.
 const SVG_TEXT_SCALE: f64 = 1.24;
 /// The SVG backend centres text on the small letters. The centre of capitals and digits is this much lower, in em.
@@ -67,71 +70,58 @@ impl Label {
         Self { align: HPos::Right, ..self }
     }
 
-    pub(super) fn upright(self) -> Self {
-        Self { upright: true, ..self }
-    }
-
     pub(super) fn coloured(self, colour: RGBColor) -> Self {
         Self { colour, ..self }
     }
 }
 
+/// Draws a figure of `width` × `height` pixels on a white background and returns its SVG.
+pub(super) fn svg((width, height): Point, draw: impl Fn(&mut Canvas<'_>) -> Drawn) -> Drawn<String> {
+    let mut svg = String::new();
+    let units = (width * UNITS_PER_PIXEL, height * UNITS_PER_PIXEL);
+    let mut canvas = Canvas { backend: SVGBackend::with_string(&mut svg, (units.0 as u32, units.1 as u32)) };
+    canvas.fill(Area::new((0, 0), (width, height)), WHITE)?;
+    draw(&mut canvas)?;
+    canvas.backend.present().map_err(DrawingAreaErrorKind::BackendError)?;
+    drop(canvas);
+    Ok(svg)
+}
+
 /// A drawing in pixels of the figure.
 pub(super) struct Canvas<'a> {
     backend: SVGBackend<'a>,
-    /// Units of the SVG per pixel.
-    scale: i32,
 }
 
-impl<'a> Canvas<'a> {
-    /// Creates a canvas that writes to `svg`, with `scale` units per pixel.
-    pub(super) fn new(svg: &'a mut String, (width, height): (u32, u32), scale: u32) -> Self {
-        Self { backend: SVGBackend::with_string(svg, (width * scale, height * scale)), scale: scale as i32 }
-    }
-
-    /// Finishes the drawing.
-    pub(super) fn finish(mut self) -> Drawn {
-        self.backend.present().map_err(DrawingAreaErrorKind::BackendError)
-    }
-
-    /// Fills the whole canvas with white.
-    pub(super) fn background(&mut self) -> Drawn {
-        let (width, height) = self.backend.get_size();
-        let corner = (width as i32 / self.scale, height as i32 / self.scale);
-        self.fill(Area::new((0, 0), corner), WHITE)
-    }
-
+impl Canvas<'_> {
     /// Fills a rectangle.
     pub(super) fn fill(&mut self, area: Area, colour: RGBColor) -> Drawn {
-        let (from, to) = (self.scaled((area.left, area.top)), self.scaled((area.right, area.bottom)));
+        let (from, to) = (scaled((area.left, area.top)), scaled((area.right, area.bottom)));
         let style = ShapeStyle::from(colour).filled();
         self.backend.draw_rect(from, to, &style, true).map_err(DrawingAreaErrorKind::BackendError)
     }
 
     /// Draws a filled circle.
-    pub(super) fn dot(&mut self, centre: Point, radius: u32, colour: RGBColor) -> Drawn {
-        let (centre, style) = (self.scaled(centre), ShapeStyle::from(colour).filled());
-        self.backend
-            .draw_circle(centre, radius * self.scale as u32, &style, true)
-            .map_err(DrawingAreaErrorKind::BackendError)
+    pub(super) fn dot(&mut self, centre: Point, radius: i32, colour: RGBColor) -> Drawn {
+        self.circle(scaled(centre), radius * UNITS_PER_PIXEL, colour)
     }
 
     /// Draws a line through `points`, which may lie between pixels. If all points coincide, draws a dot.
-    pub(super) fn path(&mut self, points: &[(f64, f64)], thickness: u32, colour: RGBColor) -> Drawn {
-        let scale = f64::from(self.scale);
-        let to_units = |(x, y): (f64, f64)| ((x * scale).round() as i32, (y * scale).round() as i32);
-        let mut points: Vec<Point> = points.iter().map(|&point| to_units(point)).collect();
+    pub(super) fn path(&mut self, points: &[(f64, f64)], thickness: i32, colour: RGBColor) -> Drawn {
+        let to_units = |pixels: f64| (pixels * f64::from(UNITS_PER_PIXEL)).round() as i32;
+        let mut points: Vec<Point> = points.iter().map(|&(x, y)| (to_units(x), to_units(y))).collect();
         points.dedup();
-        let thickness = thickness * self.scale as u32;
+        let thickness = thickness * UNITS_PER_PIXEL;
         if let [only] = points[..] {
-            let style = ShapeStyle::from(colour).filled();
-            return self
-                .backend
-                .draw_circle(only, thickness / 2, &style, true)
-                .map_err(DrawingAreaErrorKind::BackendError);
+            return self.circle(only, thickness / 2, colour);
         }
-        let style = ShapeStyle::from(colour).stroke_width(thickness);
+        let style = ShapeStyle::from(colour).stroke_width(thickness as u32);
         self.backend.draw_path(points, &style).map_err(DrawingAreaErrorKind::BackendError)
+    }
+
+    /// Draws a filled circle whose centre and radius are in units of the SVG.
+    fn circle(&mut self, centre: Point, radius: i32, colour: RGBColor) -> Drawn {
+        let style = ShapeStyle::from(colour).filled();
+        self.backend.draw_circle(centre, radius as u32, &style, true).map_err(DrawingAreaErrorKind::BackendError)
     }
 
     /// Draws a horizontal line with sharp edges.
@@ -157,7 +147,7 @@ impl<'a> Canvas<'a> {
     /// Draws `text` so that its capitals are vertically centred on `at`. Control characters become spaces.
     pub(super) fn text(&mut self, text: &str, at: Point, label: Label) -> Drawn {
         let text = text.replace(char::is_control, " ");
-        let (size, (x, y)) = (label.size * f64::from(self.scale), self.scaled(at));
+        let (size, (x, y)) = (label.size * f64::from(UNITS_PER_PIXEL), scaled(at));
         let shift = (SVG_CAPITAL_SHIFT * size).round() as i32;
         let (at, rotation) = if label.upright {
             ((x + shift, y), FontTransform::Rotate270)
@@ -172,8 +162,9 @@ impl<'a> Canvas<'a> {
         };
         self.backend.draw_text(&text, &style, at).map_err(DrawingAreaErrorKind::BackendError)
     }
+}
 
-    fn scaled(&self, (x, y): Point) -> Point {
-        (x * self.scale, y * self.scale)
-    }
+/// Converts a position from pixels to units of the SVG.
+fn scaled((x, y): Point) -> Point {
+    (x * UNITS_PER_PIXEL, y * UNITS_PER_PIXEL)
 }

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use super::canvas::{Area, Canvas, Drawn, Label};
 use super::error::{FigureError, check_number};
-use super::frame::{draw_no_data, draw_title_at};
-use super::grid::{Cells, CircuitCell, CircuitGrid};
+use super::frame::{draw_no_data, draw_title};
+use super::grid::{Cells, CircuitCell, CircuitGrid, caption};
 use super::grid_frame::{GridFrame, GridSpec, MARGIN, MAX_COLUMNS, MAX_ROWS};
 use super::legend;
 use super::map_style::MapStyle;
-use super::output::{Figure, ImageFormat, save_as};
+use super::output::{ImageFormat, save_as};
 use super::text::fitted;
 use super::theme::{MUTED, TRACK};
 
@@ -34,7 +34,7 @@ pub fn circuit_map(path: &Path, format: ImageFormat, grid: &CircuitGrid, style: 
     check_number("columns", grid.columns.len(), MAX_COLUMNS)?;
     let map = CircuitMap::new(grid, style);
     map.frame.check(map.size)?;
-    save_as(path, format, &map)
+    save_as(path, format, map.size, |canvas| map.draw(canvas))
 }
 
 struct CircuitMap<'a> {
@@ -48,8 +48,8 @@ struct CircuitMap<'a> {
 
 impl<'a> CircuitMap<'a> {
     fn new(grid: &'a CircuitGrid, style: &'a MapStyle) -> Self {
-        let entries = style.entries(grid.sum().counts().map(|count| count > 0));
-        let legend = legend::height_at(style.label_size, &entries, style.width() - 2 * MARGIN);
+        let entries = style.entries(grid.sum().unmasked > 0);
+        let legend = legend::height(style.label_size, &entries, style.width() - 2 * MARGIN);
         let caption = if style.legend { number_size(style) * 1.6 } else { 0.0 };
         let bar = match grid.rows.len() {
             0..=2 => 64,
@@ -66,19 +66,19 @@ impl<'a> CircuitMap<'a> {
             bottom: style.size.map(|(_, height)| height - MARGIN / 2),
         };
         let frame = GridFrame::new(style, spec);
-        let size = style.size.unwrap_or((frame.right() + MARGIN, frame.bottom() + MARGIN / 2));
+        let size = style.size.unwrap_or((frame.right + MARGIN, frame.bottom() + MARGIN / 2));
         Self { grid, style, entries, frame, size }
     }
 
     /// Height of the numbers below a bar; 0 if rows are too low for numbers.
     fn number_strip(&self) -> i32 {
         let strip = number_strip(self.style);
-        if self.frame.row_height() >= 2 * strip + 4 { strip } else { 0 }
+        if self.frame.row_height >= 2 * strip + 4 { strip } else { 0 }
     }
 
     fn draw_cell(&self, canvas: &mut Canvas<'_>, cell: &CircuitCell, area: Area) -> Drawn {
         let strip = self.number_strip();
-        let gap = (self.frame.row_height() / 12).clamp(1, 6);
+        let gap = (self.frame.row_height / 12).clamp(1, 6);
         let side = SIDE.min(area.width() / 8);
         let bar = Area {
             left: area.left + side,
@@ -99,10 +99,7 @@ impl<'a> CircuitMap<'a> {
         if strip == 0 {
             return Ok(());
         }
-        let text = match cell.masked() {
-            0 => "–".to_owned(),
-            _ => cell.percents(self.style.labels.len()).join(" · "),
-        };
+        let text = cell.percents(self.style.labels.len(), " · ");
         let (text, size) = fitted(&text, number_size(self.style), f64::from(area.width() - 12));
         let at = (bar.centre().0, bar.bottom + strip / 2 + 1);
         canvas.text(&text, at, Label::new(size).centred().coloured(MUTED))
@@ -111,28 +108,19 @@ impl<'a> CircuitMap<'a> {
     fn draw_legend(&self, canvas: &mut Canvas<'_>) -> Drawn {
         let (style, top) = (self.style, self.style.title_strip());
         let area = Area::new((MARGIN, top), (self.size.0 - MARGIN, self.size.1));
-        legend::draw_at(style.label_size, canvas, &self.entries, area)?;
+        legend::draw(style.label_size, canvas, &self.entries, area)?;
         if !style.legend || self.number_strip() == 0 {
             return Ok(());
         }
-        let text = match &style.labels[..] {
-            [first, second] => format!("numbers: % of each part only in {first} · in both · only in {second}"),
-            _ => "numbers: % of each part in the circuit".to_owned(),
-        };
+        let text = caption(&style.labels, " · ");
         let (text, size) = fitted(&text, number_size(style), f64::from(self.size.0 - 2 * MARGIN));
-        let below = top + legend::height_at(style.label_size, &self.entries, style.width() - 2 * MARGIN);
+        let below = top + legend::height(style.label_size, &self.entries, style.width() - 2 * MARGIN);
         let at = (MARGIN + 10, below + (number_size(style) * 0.8) as i32);
         canvas.text(&text, at, Label::new(size).coloured(MUTED))
     }
-}
-
-impl Figure for CircuitMap<'_> {
-    fn size(&self) -> (u32, u32) {
-        (self.size.0.max(1) as u32, self.size.1.max(1) as u32)
-    }
 
     fn draw(&self, canvas: &mut Canvas<'_>) -> Drawn {
-        draw_title_at(self.style.title_size, canvas, &self.style.title, self.size.0)?;
+        draw_title(self.style.title_size, canvas, &self.style.title, self.size.0)?;
         self.draw_legend(canvas)?;
         if self.grid.rows.is_empty() {
             return draw_no_data(canvas, self.frame.area());

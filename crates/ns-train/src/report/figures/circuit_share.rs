@@ -5,9 +5,9 @@ use std::path::Path;
 use super::axis::Axis;
 use super::canvas::{Area, Canvas, Drawn, Label};
 use super::error::{FigureError, check_number};
-use super::frame::{BELOW, Frame, draw_no_data, draw_title};
+use super::frame::{BELOW, Frame, draw_no_data};
 use super::number::count;
-use super::output::{Figure, save};
+use super::output::save;
 use super::text::{fitted, widest, width};
 use super::theme::{BLUE, MUTED, TICK, TITLE_STRIP, TRACK, VALUE, WIDTH};
 
@@ -53,88 +53,73 @@ impl LayerShare {
 /// name, and [`FigureError::Draw`] or [`FigureError::Write`] if a file cannot be drawn or written.
 pub fn circuit_share(folder: &Path, stem: &str, title: &str, layers: &[LayerShare]) -> Result<(), FigureError> {
     check_number("tensors", layers.len(), MAX_ROWS)?;
-    save(folder, stem, &CircuitShare { title, layers })
-}
-
-struct CircuitShare<'a> {
-    title: &'a str,
-    layers: &'a [LayerShare],
-}
-
-impl Figure for CircuitShare<'_> {
-    fn size(&self) -> (u32, u32) {
-        let plot = self.plot();
-        let width = plot.right + GAP + self.numbers_width() + MARGIN;
-        (width as u32, (plot.bottom + BELOW + 14) as u32)
-    }
-
-    fn draw(&self, canvas: &mut Canvas<'_>) -> Drawn {
-        draw_title(canvas, self.title, self.size().0 as i32)?;
-        let frame = Frame { area: self.plot(), x: Axis::new(0.0, 100.0), y: Axis::new(0.0, 1.0) };
+    let layout = Layout::new(layers);
+    let size = (layout.bars.right + GAP + layout.numbers_width + MARGIN, layout.bars.bottom + BELOW + 14);
+    save(folder, stem, title, size, |canvas| {
+        let frame = Frame { area: layout.bars, x: Axis::new(0.0, 100.0), y: Axis::UNIT };
         frame.draw_x(canvas, "share of the weights in the circuit (%)")?;
-        if self.layers.is_empty() {
+        if layers.is_empty() {
             draw_no_data(canvas, frame.area)?;
         }
-        for (index, layer) in (0..).zip(self.layers) {
-            let top = frame.area.top + self.row_height() * index;
-            self.draw_row(canvas, layer, top, &frame)?;
+        for (index, layer) in (0..).zip(layers) {
+            layout.draw_row(canvas, layer, frame.area.top + layout.row_height * index, &frame)?;
         }
         frame.draw_spines(canvas)
-    }
+    })
 }
 
-impl CircuitShare<'_> {
-    fn draw_row(&self, canvas: &mut Canvas<'_>, layer: &LayerShare, top: i32, frame: &Frame) -> Drawn {
-        let (area, height) = (frame.area, self.row_height());
-        let middle = top + height / 2;
-        let thickness = height * 3 / 10;
-        let bar = |right| Area::new((area.left, middle - thickness), (right, middle + thickness));
-        canvas.fill(bar(area.right), TRACK)?;
-        canvas.fill(bar(frame.column(layer.percent())), BLUE)?;
-        let label = Label::new(self.text_size()).ending();
-        let (name, size) = fitted(&layer.name, label.size, f64::from(MAX_NAME_WIDTH));
-        canvas.text(&name, (area.left - GAP, middle), Label { size, ..label })?;
-        let percent = (area.right + GAP + self.percent_width(), middle);
-        canvas.text(&percent_text(layer), percent, label)?;
-        let counts = (area.right + GAP + self.numbers_width(), middle);
-        canvas.text(&layer.counts(), counts, label.coloured(MUTED))
-    }
+/// Positions and sizes of the parts of the figure, in pixels.
+struct Layout {
+    /// The area of the bars.
+    bars: Area,
+    row_height: i32,
+    text_size: f64,
+    percent_width: i32,
+    /// Width of percentages and counts.
+    numbers_width: i32,
+}
 
-    /// Returns the area of the bars.
-    fn plot(&self) -> Area {
-        let names = widest(self.layers.iter().map(|layer| layer.name.as_str()), self.text_size());
-        let left = MARGIN + names.min(MAX_NAME_WIDTH) + GAP;
-        let right = (WIDTH - MARGIN - self.numbers_width() - GAP).max(left + MIN_BARS_WIDTH);
-        let rows = self.row_height() * self.layers.len().max(1) as i32;
-        Area::new((left, TITLE_STRIP), (right, TITLE_STRIP + rows))
-    }
-
-    /// Returns the height of a row in pixels. Rows are taller if there are few of them.
-    fn row_height(&self) -> i32 {
-        match self.layers.len() {
+impl Layout {
+    fn new(layers: &[LayerShare]) -> Self {
+        // Rows are taller if there are few of them.
+        let row_height = match layers.len() {
             0..=2 => 120,
             3..=16 => 52,
             17..=30 => 40,
             _ => 32,
+        };
+        let text_size = if row_height > 40 { TICK } else { VALUE + 1.0 };
+        let percent_width = width("100.0%", text_size).ceil() as i32;
+        let counts: Vec<String> = layers.iter().map(LayerShare::counts).collect();
+        let numbers_width = percent_width + 2 * GAP + widest(counts.iter().map(String::as_str), text_size);
+        let names = widest(layers.iter().map(|layer| layer.name.as_str()), text_size);
+        let left = MARGIN + names.min(MAX_NAME_WIDTH) + GAP;
+        let right = (WIDTH - MARGIN - numbers_width - GAP).max(left + MIN_BARS_WIDTH);
+        let bottom = TITLE_STRIP + row_height * layers.len().max(1) as i32;
+        Self {
+            bars: Area::new((left, TITLE_STRIP), (right, bottom)),
+            row_height,
+            text_size,
+            percent_width,
+            numbers_width,
         }
     }
 
-    fn text_size(&self) -> f64 {
-        if self.row_height() > 40 { TICK } else { VALUE + 1.0 }
+    fn draw_row(&self, canvas: &mut Canvas<'_>, layer: &LayerShare, top: i32, frame: &Frame) -> Drawn {
+        let area = self.bars;
+        let middle = top + self.row_height / 2;
+        let thickness = self.row_height * 3 / 10;
+        let bar = |right| Area::new((area.left, middle - thickness), (right, middle + thickness));
+        canvas.fill(bar(area.right), TRACK)?;
+        canvas.fill(bar(frame.column(layer.percent())), BLUE)?;
+        let label = Label::new(self.text_size).ending();
+        let (name, size) = fitted(&layer.name, label.size, f64::from(MAX_NAME_WIDTH));
+        canvas.text(&name, (area.left - GAP, middle), Label { size, ..label })?;
+        let percent = (area.right + GAP + self.percent_width, middle);
+        canvas.text(&format!("{:.1}%", layer.percent()), percent, label)?;
+        let counts = (area.right + GAP + self.numbers_width, middle);
+        canvas.text(&layer.counts(), counts, label.coloured(MUTED))
     }
-
-    fn percent_width(&self) -> i32 {
-        width("100.0%", self.text_size()).ceil() as i32
-    }
-
-    fn numbers_width(&self) -> i32 {
-        let counts: Vec<String> = self.layers.iter().map(LayerShare::counts).collect();
-        self.percent_width() + 2 * GAP + widest(counts.iter().map(String::as_str), self.text_size())
-    }
-}
-
-fn percent_text(layer: &LayerShare) -> String {
-    format!("{:.1}%", layer.percent())
 }
 
 #[cfg(test)]

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::canvas::{Area, Canvas, Drawn};
+use super::canvas::Area;
 use super::error::{FigureError, check_number};
-use super::frame::{draw_no_data, draw_title};
-use super::output::{Figure, save};
+use super::frame::draw_no_data;
+use super::output::save;
 use super::panel::{Panel, draw_panel, legend_strip};
 use super::theme::{HEIGHT, TITLE_STRIP, WIDTH};
 
@@ -32,50 +32,26 @@ pub fn curves(folder: &Path, stem: &str, title: &str, panels: &[Panel]) -> Resul
     for panel in panels {
         check_number("series in a panel", panel.series.len(), MAX_SERIES)?;
     }
-    save(folder, stem, &Curves { title, panels })
-}
-
-struct Curves<'a> {
-    title: &'a str,
-    panels: &'a [Panel],
-}
-
-impl Figure for Curves<'_> {
-    fn size(&self) -> (u32, u32) {
-        let (columns, rows) = grid(self.panels.len());
-        let width = WIDTH.max(600 * columns);
-        let default_height = if (columns, rows) == (2, 1) { 800 } else { HEIGHT };
-        let needed = TITLE_STRIP + rows * (MIN_HEIGHT + self.strip(width));
-        (width as u32, default_height.max(needed) as u32)
-    }
-
-    fn draw(&self, canvas: &mut Canvas<'_>) -> Drawn {
-        let (width, height) = (self.size().0 as i32, self.size().1 as i32);
-        draw_title(canvas, self.title, width)?;
-        if self.panels.is_empty() {
+    let (columns, rows) = grid(panels.len());
+    let width = WIDTH.max(600 * columns);
+    let panel_width = (width - MARGIN) / columns - MARGIN;
+    // All panels reserve the height of the tallest legend, so that their axes align.
+    let strip = panels.iter().map(|panel| legend_strip(panel, panel_width)).max().unwrap_or(0);
+    let default_height = if (columns, rows) == (2, 1) { 800 } else { HEIGHT };
+    let height = default_height.max(TITLE_STRIP + rows * (MIN_HEIGHT + strip));
+    save(folder, stem, title, (width, height), |canvas| {
+        if panels.is_empty() {
             return draw_no_data(canvas, Area::new((0, TITLE_STRIP), (width, height)));
         }
-        let (columns, rows) = grid(self.panels.len());
         let cell = ((width - MARGIN) / columns, (height - TITLE_STRIP) / rows);
-        let strip = self.strip(width);
-        for (index, panel) in (0..).zip(self.panels) {
+        for (index, panel) in (0..).zip(panels) {
             let left = MARGIN + cell.0 * (index % columns);
             let top = TITLE_STRIP + cell.1 * (index / columns);
             let area = Area::new((left, top), (left + cell.0 - MARGIN, top + cell.1 - 12));
             draw_panel(canvas, panel, area, strip)?;
         }
         Ok(())
-    }
-}
-
-impl Curves<'_> {
-    /// Returns the height of the tallest legend. All panels reserve it, so that their axes align.
-    fn strip(&self, width: i32) -> i32 {
-        let (columns, _) = grid(self.panels.len());
-        let panel_width = (width - MARGIN) / columns - MARGIN;
-        let strips = self.panels.iter().map(|panel| legend_strip(panel, panel_width));
-        strips.max().unwrap_or(0)
-    }
+    })
 }
 
 /// Returns the number of columns and rows for `panels` panels.

@@ -18,13 +18,8 @@ pub(super) fn room_left(axis: &Axis) -> i32 {
     widest(ticks.iter().map(|tick| tick.label.as_str()), TICK) + GAP + NAME_STRIP
 }
 
-/// Draws the title of a figure that is `width` pixels wide.
-pub(super) fn draw_title(canvas: &mut Canvas<'_>, title: &str, width: i32) -> Drawn {
-    draw_title_at(TITLE, canvas, title, width)
-}
-
-/// Like [`draw_title`], but with text of the given size.
-pub(super) fn draw_title_at(size: f64, canvas: &mut Canvas<'_>, title: &str, width: i32) -> Drawn {
+/// Draws the title of a figure that is `width` pixels wide, with text of the given size.
+pub(super) fn draw_title(size: f64, canvas: &mut Canvas<'_>, title: &str, width: i32) -> Drawn {
     let middle = (f64::from(TITLE_MIDDLE) * size / TITLE).round() as i32;
     let (title, size) = fitted(title, size, f64::from(width - 80));
     canvas.text(&title, (width / 2, middle), Label::new(size).centred())
@@ -96,7 +91,7 @@ impl Frame {
     pub(super) fn draw_y_name(&self, canvas: &mut Canvas<'_>, name: &str) -> Drawn {
         let (name, size) = fitted(name, NAME, f64::from(self.area.bottom - self.area.top));
         let at = (self.area.left - room_left(&self.y) + NAME_STRIP / 3, self.area.centre().1);
-        canvas.text(&name, at, Label::new(size).centred().upright())
+        canvas.text(&name, at, Label { upright: true, ..Label::new(size).centred() })
     }
 
     /// Draws the lines of both axes, on top of the content of the plot area.

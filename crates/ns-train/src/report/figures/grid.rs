@@ -31,15 +31,17 @@ impl CircuitCell {
         [self.first, self.both, self.second, self.unused, self.unmasked]
     }
 
-    /// Formats the percentages of the parameters in the circuits, without a percent sign.
+    /// Formats the percentages of the parameters in the circuits, without a percent sign; `–` if no parameter is
+    /// masked.
     ///
     /// One circuit has one percentage, with a decimal if it is small. Two circuits have three percentages without
     /// decimals: only the first, both, only the second.
-    pub(super) fn percents(&self, circuits: usize) -> Vec<String> {
-        let share = |count: u64| count as f64 / self.total().max(1) as f64;
+    pub(super) fn percents(&self, circuits: usize, separator: &str) -> String {
+        let share = |count: u64| count as f64 / self.total() as f64;
         match circuits {
-            1 => vec![percent(share(self.first))],
-            _ => [self.first, self.both, self.second].map(|count| whole_percent(share(count))).to_vec(),
+            _ if self.masked() == 0 => "–".to_owned(),
+            1 => percent(share(self.first)),
+            _ => [self.first, self.both, self.second].map(|count| whole_percent(share(count))).join(separator),
         }
     }
 }
@@ -75,6 +77,16 @@ fn whole_percent(share: f64) -> String {
         _ if percent > 0.0 && percent < 0.5 => "<1".to_owned(),
         _ if (99.5..100.0).contains(&percent) => ">99".to_owned(),
         _ => format!("{:.0}", percent.max(0.0)),
+    }
+}
+
+/// Explains the numbers of [`CircuitCell::percents`]. `labels` are the names of the circuits.
+pub(super) fn caption(labels: &[String], separator: &str) -> String {
+    match labels {
+        [first, second] => {
+            format!("numbers: % of each part only in {first}{separator}in both{separator}only in {second}")
+        }
+        _ => "numbers: % of each part in the circuit".to_owned(),
     }
 }
 
@@ -139,11 +151,12 @@ mod tests {
     fn cells_add_up() {
         let cell = CircuitCell { first: 1, both: 2, second: 3, unused: 4, unmasked: 10 };
         assert_eq!((cell.total(), cell.masked()), (20, 10));
-        assert_eq!(cell.percents(2), ["5", "10", "15"]);
+        assert_eq!(cell.percents(2, "/"), "5/10/15");
         let extreme = CircuitCell { first: 1, both: 999, ..CircuitCell::default() };
-        assert_eq!(extreme.percents(2), ["<1", ">99", "0"]);
-        assert_eq!(cell.percents(1), ["5.0"]);
-        assert_eq!(CircuitCell::default().percents(1), ["0"]);
+        assert_eq!(extreme.percents(2, " · "), "<1 · >99 · 0");
+        assert_eq!(cell.percents(1, "/"), "5.0");
+        assert_eq!(CircuitCell { unused: 1, ..CircuitCell::default() }.percents(1, "/"), "0");
+        assert_eq!(CircuitCell::default().percents(1, "/"), "–");
         let rows = vec![
             GridRow { label: "a".into(), cells: Cells::Columns(vec![Some(cell), None]) },
             GridRow { label: "b".into(), cells: Cells::Whole(cell) },

@@ -30,11 +30,11 @@ pub(super) struct GridFrame {
     headings: Vec<Vec<String>>,
     label_size: f64,
     heading_size: f64,
-    left: i32,
+    pub(super) left: i32,
     top: i32,
-    right: i32,
+    pub(super) right: i32,
     cell_width: f64,
-    row_height: i32,
+    pub(super) row_height: i32,
 }
 
 /// Content and size limits of a [`GridFrame`]. Sizes are in pixels.
@@ -94,18 +94,6 @@ impl GridFrame {
 
     pub(super) fn bottom(&self) -> i32 {
         self.top + self.row_height * self.labels.len().max(1) as i32
-    }
-
-    pub(super) fn right(&self) -> i32 {
-        self.right
-    }
-
-    pub(super) fn left(&self) -> i32 {
-        self.left
-    }
-
-    pub(super) fn row_height(&self) -> i32 {
-        self.row_height
     }
 
     /// Returns the area of all cells.

@@ -5,11 +5,11 @@ use std::path::Path;
 use super::canvas::{Area, Canvas, Drawn, Label};
 use super::colour::Colour;
 use super::error::{FigureError, check_number};
-use super::frame::{draw_no_data, draw_title_at};
+use super::frame::{draw_no_data, draw_title};
 use super::grid::percent;
 use super::grid_frame::{GridFrame, GridSpec, MARGIN, MAX_COLUMNS, MAX_ROWS};
 use super::map_style::MapStyle;
-use super::output::{Figure, ImageFormat, save_as};
+use super::output::{ImageFormat, save_as};
 use super::text::fitted;
 use super::theme::{INK, MUTED, TRACK, WHITE};
 
@@ -54,7 +54,7 @@ pub fn heat_map(path: &Path, format: ImageFormat, panels: &[HeatPanel], style: &
     check_number("columns", panels.iter().map(|panel| panel.columns.len()).max().unwrap_or(0), MAX_COLUMNS)?;
     let map = HeatMap::new(panels, style);
     map.frames.iter().try_for_each(|frame| frame.check(map.size))?;
-    save_as(path, format, &map)
+    save_as(path, format, map.size, |canvas| map.draw(canvas))
 }
 
 struct HeatMap<'a> {
@@ -87,7 +87,7 @@ impl<'a> HeatMap<'a> {
             top = panel_height.map_or(frame.bottom() + 24, |height| top + height);
             frames.push(frame);
         }
-        let width = frames.iter().map(GridFrame::right).max().unwrap_or(0).max(2 * SCALE_WIDTH) + MARGIN;
+        let width = frames.iter().map(|frame| frame.right).max().unwrap_or(0).max(2 * SCALE_WIDTH) + MARGIN;
         let size = style.size.unwrap_or((width, top + scale));
         Self { panels, style, frames, size, scale_end: scale_end(panels) }
     }
@@ -107,8 +107,8 @@ impl<'a> HeatMap<'a> {
             return Ok(());
         };
         let middle = self.panel_top(index) + (0.7 * style.label_size) as i32;
-        let (label, size) = fitted(label, style.label_size * 1.1, f64::from(self.size.0 - frame.left() - MARGIN));
-        canvas.text(&label, (frame.left(), middle), Label::new(size))
+        let (label, size) = fitted(label, style.label_size * 1.1, f64::from(self.size.0 - frame.left - MARGIN));
+        canvas.text(&label, (frame.left, middle), Label::new(size))
     }
 
     /// Returns the upper edge of the area that holds the name of a panel.
@@ -139,7 +139,7 @@ impl<'a> HeatMap<'a> {
     fn draw_scale(&self, canvas: &mut Canvas<'_>) -> Drawn {
         let colours = &self.style.circuits[..self.panels.len().clamp(1, 2)];
         let height = 22 / colours.len() as i32;
-        let left = self.frames.first().map_or(MARGIN, GridFrame::left);
+        let left = self.frames.first().map_or(MARGIN, |frame| frame.left);
         let size = NUMBER_SCALE * self.style.label_size;
         let (top, step) = (self.size.1 - SCALE_STRIP + 8, SCALE_WIDTH / SCALE_STEPS);
         for index in 0..SCALE_STEPS {
@@ -160,15 +160,9 @@ impl<'a> HeatMap<'a> {
         let (caption, size) = fitted(caption, size, room);
         canvas.text(&caption, (left + SCALE_WIDTH + 20, top + 11), Label::new(size).coloured(MUTED))
     }
-}
-
-impl Figure for HeatMap<'_> {
-    fn size(&self) -> (u32, u32) {
-        (self.size.0.max(1) as u32, self.size.1.max(1) as u32)
-    }
 
     fn draw(&self, canvas: &mut Canvas<'_>) -> Drawn {
-        draw_title_at(self.style.title_size, canvas, &self.style.title, self.size.0)?;
+        draw_title(self.style.title_size, canvas, &self.style.title, self.size.0)?;
         for index in 0..self.panels.len() {
             self.draw_panel(canvas, index, self.style.circuits[index % 2])?;
         }

@@ -4,7 +4,7 @@ use plotters::style::RGBColor;
 
 use super::canvas::{Area, Canvas, Drawn, Label, Point};
 use super::text::{fitted, width};
-use super::theme::{INK, NAME};
+use super::theme::INK;
 
 /// Height of a line of a legend, in em.
 const LINE: f64 = 1.52;
@@ -40,13 +40,9 @@ impl Entry {
     }
 }
 
-/// Returns the height of the legend in pixels if `room` pixels are available for its width.
-pub(super) fn height(entries: &[Entry], room: i32) -> i32 {
-    height_at(NAME, entries, room)
-}
-
-/// Like [`height`], but for text of the given size.
-pub(super) fn height_at(size: f64, entries: &[Entry], room: i32) -> i32 {
+/// Returns the height of the legend in pixels, for text of the given size, if `room` pixels are available for its
+/// width.
+pub(super) fn height(size: f64, entries: &[Entry], room: i32) -> i32 {
     positions(size, entries, room).last().map_or(0, |&(_, y)| y + line(size))
 }
 
@@ -54,13 +50,8 @@ fn line(size: f64) -> i32 {
     (LINE * size).round() as i32
 }
 
-/// Draws `entries` in lines, from the upper left corner of `area`.
-pub(super) fn draw(canvas: &mut Canvas<'_>, entries: &[Entry], area: Area) -> Drawn {
-    draw_at(NAME, canvas, entries, area)
-}
-
-/// Like [`draw`], but with text of the given size.
-pub(super) fn draw_at(size: f64, canvas: &mut Canvas<'_>, entries: &[Entry], area: Area) -> Drawn {
+/// Draws `entries` in lines, with text of the given size, from the upper left corner of `area`.
+pub(super) fn draw(size: f64, canvas: &mut Canvas<'_>, entries: &[Entry], area: Area) -> Drawn {
     for (entry, (x, y)) in entries.iter().zip(positions(size, entries, area.width())) {
         let (left, middle) = (area.left + x, area.top + y + line(size) / 2);
         draw_symbol(canvas, entry, left, middle)?;
@@ -103,13 +94,13 @@ fn name_room(room: i32) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::figures::theme::BLUE;
+    use crate::report::figures::theme::{BLUE, NAME};
 
     #[test]
     fn entries_wrap_when_the_line_is_full() {
         let entries = vec![Entry::new("train loss", Symbol::Line, BLUE); 5];
-        assert_eq!(height(&entries, 2000), 38);
-        assert_eq!(height(&entries, 300), 5 * 38);
-        assert_eq!(height(&[], 300), 0);
+        assert_eq!(height(NAME, &entries, 2000), 38);
+        assert_eq!(height(NAME, &entries, 300), 5 * 38);
+        assert_eq!(height(NAME, &[], 300), 0);
     }
 }

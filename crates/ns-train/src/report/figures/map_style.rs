@@ -31,31 +31,24 @@ pub struct MapStyle {
     pub legend: bool,
 }
 
-const WHITE: Colour = Colour::new(255, 255, 255);
-
 impl MapStyle {
     /// Returns the colours of the parts of a bar, in the order of
     /// [`CircuitCell::counts`](super::grid::CircuitCell::counts).
     pub(super) fn colours(&self) -> [Colour; 5] {
         let [first, second] = self.circuits;
-        [first, self.both, second, self.unused, self.unmasked].map(|colour| self.over_white(colour))
+        let white = Colour::new(255, 255, 255);
+        [first, self.both, second, self.unused, self.unmasked].map(|colour| colour.over(white, self.opacity))
     }
 
-    /// Blends a colour with white by the opacity of the style.
-    pub(super) fn over_white(&self, colour: Colour) -> Colour {
-        colour.over(WHITE, self.opacity)
-    }
-
-    /// Returns the legend entries of the parts of a bar. `not masked` is left out unless `shown` says that it appears
-    /// in the figure.
-    pub(super) fn entries(&self, shown: [bool; 5]) -> Vec<Entry> {
+    /// Returns the legend entries of the parts of a bar; `not masked` only if `unmasked` is true.
+    pub(super) fn entries(&self, unmasked: bool) -> Vec<Entry> {
         let two = self.labels.len() > 1;
         let only = |index: usize| {
             let label = self.labels.get(index).map_or("", String::as_str);
             if two { format!("only {label}") } else { label.to_owned() }
         };
         let names = [only(0), "both".to_owned(), only(1), "unused".to_owned(), "not masked".to_owned()];
-        let wanted = [true, two, two, true, shown[4]];
+        let wanted = [true, two, two, true, unmasked];
         let entries = names.iter().zip(self.colours()).zip(wanted);
         entries
             .filter(|(_, wanted)| *wanted && self.legend)

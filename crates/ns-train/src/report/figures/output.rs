@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use ns_models::write_atomically;
@@ -10,12 +10,11 @@ use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg::{Options, Tree, fontdb::Database};
 use serde::{Deserialize, Serialize};
 
-use super::canvas::{Canvas, Drawn};
+use super::canvas::{self, Canvas, Drawn, UNITS_PER_PIXEL};
 use super::error::FigureError;
+use super::frame::draw_title;
+use super::theme::TITLE;
 
-/// Units of the SVG per pixel of the figure. plotters rounds coordinates to whole units, so the units are finer than
-/// pixels.
-const UNITS_PER_PIXEL: u32 = 4;
 /// Pixels of the figure per CSS pixel of the SVG.
 const PIXELS_PER_CSS_PIXEL: f64 = 2.0;
 
@@ -48,78 +47,78 @@ impl ImageFormat {
             Self::Png => "png",
         }
     }
+
+    /// Returns `path` with the extension of this format appended.
+    pub fn appended_to(self, path: &Path) -> PathBuf {
+        let mut path = path.as_os_str().to_owned();
+        path.push(format!(".{}", self.extension()));
+        path.into()
+    }
 }
 
-/// A figure of a given size that can be drawn on a [`Canvas`].
-pub(super) trait Figure {
-    /// Width and height in pixels.
-    fn size(&self) -> (u32, u32);
-
-    /// Draws everything except the background.
-    fn draw(&self, canvas: &mut Canvas<'_>) -> Drawn;
-}
-
-/// Writes `figure` to `<folder>/<stem>.svg` and `<folder>/<stem>.png`.
+/// Writes a figure with a title to `<folder>/<stem>.svg` and `<folder>/<stem>.png`. `size` is its width and height in
+/// pixels, and `draw` draws everything below the title.
 ///
 /// # Errors
 /// Returns [`FigureError::InvalidStem`] if the stem is not a file name, [`FigureError::Draw`] if drawing fails, and
 /// [`FigureError::Write`] if a file or the folder cannot be written.
-pub(super) fn save(folder: &Path, stem: &str, figure: &impl Figure) -> Result<(), FigureError> {
+pub(super) fn save(
+    folder: &Path,
+    stem: &str,
+    title: &str,
+    size: (i32, i32),
+    draw: impl Fn(&mut Canvas<'_>) -> Drawn,
+) -> Result<(), FigureError> {
     if stem.is_empty() || stem.contains(['/', '\\', '\0']) {
         return Err(FigureError::InvalidStem { stem: stem.to_owned() });
     }
-    fs::create_dir_all(folder).map_err(|source| write_error(folder, source))?;
-    let svg = svg_of(&folder.join(stem), figure)?;
-    ImageFormat::ALL
-        .into_iter()
-        .try_for_each(|format| write(&folder.join(format!("{stem}.{}", format.extension())), format, figure, &svg))
+    let draw = |canvas: &mut Canvas<'_>| draw_title(TITLE, canvas, title, size.0).and_then(|()| draw(canvas));
+    let path = folder.join(stem);
+    ImageFormat::ALL.into_iter().try_for_each(|format| save_as(&format.appended_to(&path), format, size, draw))
 }
 
-/// Writes `figure` to one file.
+/// Writes a figure to one file. `size` is its width and height in pixels, and `draw` draws everything except the
+/// background.
 ///
 /// # Errors
 /// Returns [`FigureError::Draw`] if drawing fails and [`FigureError::Write`] if the file or its folder cannot be
 /// written.
-pub(super) fn save_as(path: &Path, format: ImageFormat, figure: &impl Figure) -> Result<(), FigureError> {
+pub(super) fn save_as(
+    path: &Path,
+    format: ImageFormat,
+    size: (i32, i32),
+    draw: impl Fn(&mut Canvas<'_>) -> Drawn,
+) -> Result<(), FigureError> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).map_err(|source| write_error(folder, source))?;
     }
-    write(path, format, figure, &svg_of(path, figure)?)
+    let svg = svg_of(path, size, draw)?;
+    let written = match format {
+        ImageFormat::Svg => write_atomically(path, svg.as_bytes()),
+        ImageFormat::Png => write_atomically(path, &png_of(path, size, &svg)?),
+    };
+    written.map_err(|source| write_error(path, source))
 }
 
-/// Draws `figure` as SVG. Its text remains text, in the viewer's `sans-serif` font.
-fn svg_of(path: &Path, figure: &impl Figure) -> Result<String, FigureError> {
-    let (width, height) = figure.size();
-    let mut svg = String::new();
-    let mut canvas = Canvas::new(&mut svg, (width, height), UNITS_PER_PIXEL);
-    let drawn = canvas.background().and_then(|()| figure.draw(&mut canvas)).and_then(|()| canvas.finish());
-    drawn.map_err(|source| draw_error(path, source))?;
-    let drawn_size = format!("width=\"{}\" height=\"{}\"", width * UNITS_PER_PIXEL, height * UNITS_PER_PIXEL);
+/// Draws a figure as SVG. Its text remains text, in the viewer's `sans-serif` font.
+fn svg_of(path: &Path, size: (i32, i32), draw: impl Fn(&mut Canvas<'_>) -> Drawn) -> Result<String, FigureError> {
+    let svg = canvas::svg(size, draw).map_err(|source| draw_error(path, source))?;
+    let drawn_size = format!("width=\"{}\" height=\"{}\"", size.0 * UNITS_PER_PIXEL, size.1 * UNITS_PER_PIXEL);
     // The size may be odd; rounding it would blur every edge of the PNG.
-    let [shown_width, shown_height] = [width, height].map(|size| f64::from(size) / PIXELS_PER_CSS_PIXEL);
+    let [shown_width, shown_height] = [size.0, size.1].map(|size| f64::from(size) / PIXELS_PER_CSS_PIXEL);
     let shown_size = format!("width=\"{shown_width}\" height=\"{shown_height}\"");
     Ok(svg.replacen(&drawn_size, &shown_size, 1))
 }
 
-/// Rasterises the SVG of `figure`, with the embedded font for its text.
-fn png_of(path: &Path, figure: &impl Figure, svg: &str) -> Result<Vec<u8>, FigureError> {
+/// Rasterises the SVG of a figure, with the embedded font for its text.
+fn png_of(path: &Path, (width, height): (i32, i32), svg: &str) -> Result<Vec<u8>, FigureError> {
     let options = Options { fontdb: FONTS.clone(), ..Options::default() };
     let tree = Tree::from_str(svg, &options).map_err(|source| draw_error(path, source))?;
-    let (width, height) = figure.size();
-    let pixmap = Pixmap::new(width, height);
+    let pixmap = Pixmap::new(width as u32, height as u32);
     let mut pixmap = pixmap.ok_or_else(|| draw_error(path, std::io::Error::other("the figure has no pixels")))?;
     let scale = Transform::from_scale(PIXELS_PER_CSS_PIXEL as f32, PIXELS_PER_CSS_PIXEL as f32);
     resvg::render(&tree, scale, &mut pixmap.as_mut());
     pixmap.encode_png().map_err(|source| draw_error(path, source))
-}
-
-/// Writes the SVG of `figure`, or its PNG.
-fn write(path: &Path, format: ImageFormat, figure: &impl Figure, svg: &str) -> Result<(), FigureError> {
-    let written = match format {
-        ImageFormat::Svg => write_atomically(path, svg.as_bytes()),
-        ImageFormat::Png => write_atomically(path, &png_of(path, figure, svg)?),
-    };
-    written.map_err(|source| write_error(path, source))
 }
 
 fn write_error(path: &Path, source: std::io::Error) -> FigureError {

@@ -5,7 +5,7 @@ use super::canvas::{Area, Canvas, Drawn};
 use super::frame::{BELOW, Frame, draw_no_data, room_left};
 use super::legend::{self, Entry, Symbol};
 use super::number::drawable;
-use super::theme::{GRID, MUTED, SERIES};
+use super::theme::{GRID, MUTED, NAME, SERIES};
 
 /// A series of at most this many points shows each point as a dot.
 const FEW_POINTS: usize = 30;
@@ -39,14 +39,14 @@ pub struct Panel {
 
 /// Returns the height of the legend of `panel` in pixels, if the panel is `width` pixels wide.
 pub(super) fn legend_strip(panel: &Panel, width: i32) -> i32 {
-    let (_, y) = axes(panel).unwrap_or_else(unit_axes);
-    legend::height(&legend_entries(panel), width - room_left(&y))
+    let (_, y) = axes(panel).unwrap_or((Axis::UNIT, Axis::UNIT));
+    legend::height(NAME, &legend_entries(panel), width - room_left(&y))
 }
 
 /// Draws `panel` into `area`. The upper `strip` pixels are reserved for the legend.
 pub(super) fn draw_panel(canvas: &mut Canvas<'_>, panel: &Panel, area: Area, strip: i32) -> Drawn {
     let axes = axes(panel);
-    let (x, y) = axes.unwrap_or_else(unit_axes);
+    let (x, y) = axes.unwrap_or((Axis::UNIT, Axis::UNIT));
     let legend_area = Area { left: area.left + room_left(&y), ..area };
     let plot = Area { top: area.top + strip + ABOVE, bottom: area.bottom - BELOW, ..legend_area };
     let frame = Frame { area: plot, x, y };
@@ -60,15 +60,11 @@ pub(super) fn draw_panel(canvas: &mut Canvas<'_>, panel: &Panel, area: Area, str
         draw_series(canvas, series, index, &frame)?;
     }
     frame.draw_spines(canvas)?;
-    legend::draw(canvas, &legend_entries(panel), legend_area)
+    legend::draw(NAME, canvas, &legend_entries(panel), legend_area)
 }
 
 fn x_label(panel: &Panel) -> &str {
     panel.x_label.as_deref().unwrap_or("epoch")
-}
-
-fn unit_axes() -> (Axis, Axis) {
-    (Axis::new(0.0, 1.0), Axis::new(0.0, 1.0))
 }
 
 /// Draws the axes without ticks, and the text `no data`.

@@ -3,12 +3,12 @@
 use std::path::Path;
 
 use super::axis::Axis;
-use super::bars::{Bar, Group, draw_groups, draw_separators};
-use super::canvas::{Area, Canvas, Drawn};
+use super::bars::{Bar, BarPanel, Group, draw_bars};
+use super::canvas::Area;
 use super::error::{FigureError, check_number};
-use super::frame::{Frame, draw_no_data, draw_title, room_left};
-use super::legend::{self, Entry, Symbol};
-use super::output::{Figure, save};
+use super::frame::room_left;
+use super::legend::{Entry, Symbol};
+use super::output::save;
 use super::text::widest;
 use super::theme::{BLUE, CONTROL, HEIGHT, INK, ORANGE, TICK, TITLE_STRIP, VERMILION, WIDTH};
 
@@ -17,8 +17,8 @@ const MAX_ROWS: usize = 32;
 /// Smallest and largest width of the bars of one probe, in pixels.
 const GROUP_WIDTH: (i32, i32) = (176, 320);
 const MARGIN: i32 = 36;
-/// Space above an accuracy of 1 on the vertical axis, for values and whiskers.
-const HEADROOM: f64 = 0.12;
+/// The vertical axis of accuracies, with space above 1 for values and whiskers.
+const ACCURACY: Axis = Axis::new(0.0, 1.12);
 
 /// Measurements of one circuit probe: accuracies from 0 to 1.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -49,96 +49,55 @@ pub struct ProbeBar {
 /// and [`FigureError::Draw`] or [`FigureError::Write`] if a file cannot be drawn or written.
 pub fn probe_bars(folder: &Path, stem: &str, title: &str, rows: &[ProbeBar]) -> Result<(), FigureError> {
     check_number("rows", rows.len(), MAX_ROWS)?;
-    save(folder, stem, &ProbeBars { title, rows })
+    let (knn, model) = (knn_panel(rows), model_panel(rows));
+    let (width, middle) = (figure_width(rows), (TITLE_STRIP + HEIGHT) / 2 - 4);
+    let upper = Area::new((MARGIN, TITLE_STRIP), (width - MARGIN, middle));
+    let lower = Area::new((MARGIN, middle + 16), (width - MARGIN, HEIGHT - 8));
+    save(folder, stem, title, (width, HEIGHT), |canvas| {
+        draw_bars(canvas, &knn, upper)?;
+        draw_bars(canvas, &model, lower)
+    })
 }
 
-struct ProbeBars<'a> {
-    title: &'a str,
-    rows: &'a [ProbeBar],
+/// Returns the width of the figure in pixels. Many or long labels widen it.
+fn figure_width(rows: &[ProbeBar]) -> i32 {
+    let label = widest(rows.iter().map(|row| row.label.as_str()), TICK) + 24;
+    let bars = label.clamp(GROUP_WIDTH.0, GROUP_WIDTH.1) * rows.len() as i32;
+    WIDTH.max(bars + room_left(&ACCURACY) + 2 * MARGIN)
 }
 
-impl Figure for ProbeBars<'_> {
-    fn size(&self) -> (u32, u32) {
-        let label = widest(self.rows.iter().map(|row| row.label.as_str()), TICK) + 24;
-        let group = label.clamp(GROUP_WIDTH.0, GROUP_WIDTH.1);
-        let bars = group * self.rows.len() as i32;
-        let width = WIDTH.max(bars + room_left(&accuracy_axis()) + 2 * MARGIN);
-        (width as u32, HEIGHT as u32)
-    }
-
-    fn draw(&self, canvas: &mut Canvas<'_>) -> Drawn {
-        let (width, height) = (self.size().0 as i32, self.size().1 as i32);
-        draw_title(canvas, self.title, width)?;
-        let middle = (TITLE_STRIP + height) / 2 - 4;
-        let upper = Area::new((MARGIN, TITLE_STRIP), (width - MARGIN, middle));
-        let lower = Area::new((MARGIN, middle + 16), (width - MARGIN, height - 8));
-        draw_panel(canvas, "1-NN test accuracy", &knn_legend(), &self.groups(knn_group), upper)?;
-        draw_panel(canvas, "model accuracy", &model_legend(), &self.groups(model_group), lower)
-    }
-}
-
-impl ProbeBars<'_> {
-    fn groups<'a>(&'a self, group: fn(&'a ProbeBar) -> Group<'a>) -> Vec<Group<'a>> {
-        self.rows.iter().map(group).collect()
-    }
-}
-
-fn knn_group(row: &ProbeBar) -> Group<'_> {
-    let bars = vec![
-        Bar { mean: Some(row.knn_test), deviation: None, colour: ORANGE },
-        Bar { mean: Some(row.knn_unmasked), deviation: None, colour: BLUE },
-    ];
-    Group { label: &row.label, bars, mark: Some(row.majority) }
-}
-
-fn knn_legend() -> [Entry; 3] {
-    [
+fn knn_panel(rows: &[ProbeBar]) -> BarPanel<'_> {
+    let groups = rows.iter().map(|row| {
+        let bars = vec![
+            Bar { mean: Some(row.knn_test), deviation: None, colour: ORANGE },
+            Bar { mean: Some(row.knn_unmasked), deviation: None, colour: BLUE },
+        ];
+        Group { label: &row.label, bars, mark: Some(row.majority) }
+    });
+    let legend = vec![
         Entry::new("circuit only (masked)", Symbol::Bar, ORANGE),
         Entry::new("whole model (unmasked)", Symbol::Bar, BLUE),
         Entry::new("majority class", Symbol::Mark, INK),
-    ]
-}
-
-fn model_group(row: &ProbeBar) -> Group<'_> {
-    let bars = vec![
-        Bar { mean: Some(row.acc_full), deviation: None, colour: BLUE },
-        Bar { mean: Some(row.acc_ablated), deviation: None, colour: VERMILION },
-        Bar {
-            mean: row.acc_random.map(|random| random.0),
-            deviation: row.acc_random.map(|random| random.1),
-            colour: CONTROL,
-        },
     ];
-    Group { label: &row.label, bars, mark: None }
+    BarPanel { name: "1-NN test accuracy", axis: ACCURACY, legend, groups: groups.collect() }
 }
 
-fn model_legend() -> [Entry; 3] {
-    [
+fn model_panel(rows: &[ProbeBar]) -> BarPanel<'_> {
+    let groups = rows.iter().map(|row| {
+        let (random, deviation) = row.acc_random.unzip();
+        let bars = vec![
+            Bar { mean: Some(row.acc_full), deviation: None, colour: BLUE },
+            Bar { mean: Some(row.acc_ablated), deviation: None, colour: VERMILION },
+            Bar { mean: random, deviation, colour: CONTROL },
+        ];
+        Group { label: &row.label, bars, mark: None }
+    });
+    let legend = vec![
         Entry::new("whole model", Symbol::Bar, BLUE),
         Entry::new("circuit set to zero", Symbol::Bar, VERMILION),
         Entry::new("same number of random weights set to zero (mean ± sd)", Symbol::Bar, CONTROL),
-    ]
-}
-
-fn draw_panel(canvas: &mut Canvas<'_>, name: &str, entries: &[Entry], groups: &[Group<'_>], area: Area) -> Drawn {
-    let y = accuracy_axis();
-    let left = area.left + room_left(&y);
-    let legend_area = Area { left, ..area };
-    let top = area.top + legend::height(entries, legend_area.width());
-    let plot = Area::new((left, top), (area.right, area.bottom - 48));
-    let frame = Frame { area: plot, x: Axis::new(0.0, 1.0), y };
-    frame.draw_y(canvas, name)?;
-    if groups.is_empty() {
-        draw_no_data(canvas, plot)?;
-    }
-    draw_groups(canvas, groups, &frame)?;
-    draw_separators(canvas, groups.len(), &frame)?;
-    frame.draw_spines(canvas)?;
-    legend::draw(canvas, entries, legend_area)
-}
-
-fn accuracy_axis() -> Axis {
-    Axis::new(0.0, 1.0 + HEADROOM)
+    ];
+    BarPanel { name: "model accuracy", axis: ACCURACY, legend, groups: groups.collect() }
 }
 
 #[cfg(test)]
@@ -193,9 +152,12 @@ mod tests {
     }
 
     #[test]
-    fn many_rows_widen_the_figure() {
+    fn many_rows_widen_the_figure() -> Result<(), FigureError> {
+        let folder = TestFolder::new("probe-many");
         let rows: Vec<ProbeBar> = (0..12).map(|index| row(&format!("row {index}"))).collect();
-        let (width, height) = ProbeBars { title: "", rows: &rows }.size();
+        probe_bars(folder.path(), "probe", "Probes", &rows)?;
+        let (width, height) = folder.png_size("probe");
         assert!(width > 1900 && height == 1000);
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Circuit maps and heat maps as text for a terminal.
 
-use super::grid::{Cells, CircuitCell, CircuitGrid, percent};
+use super::grid::{Cells, CircuitCell, CircuitGrid, caption, percent};
 use super::heat_map::HeatPanel;
 
 /// Target width of a page, in characters.
@@ -25,7 +25,7 @@ pub fn text_map(title: &str, labels: &[String], grid: &CircuitGrid) -> String {
     let page = Page::new(labels.len(), grid);
     let mut text = format!("{title}\n\n{}", legend(labels, symbols, grid.sum().unmasked > 0));
     if page.numbers {
-        text += &caption(labels);
+        text += &(caption(labels, " / ") + "\n");
     }
     text += "\n";
     if !grid.columns.is_empty() {
@@ -41,7 +41,7 @@ pub fn text_map(title: &str, labels: &[String], grid: &CircuitGrid) -> String {
         };
         text += &page.line(&row.label, render(&|cell| bar_text(cell, symbols, width)), width);
         if page.numbers {
-            text += &page.line("", render(&|cell| numbers(cell, labels.len())), width);
+            text += &page.line("", render(&|cell| cell.percents(labels.len(), "/")), width);
         }
     }
     text
@@ -65,7 +65,7 @@ impl Page {
         let columns = grid.columns.len().max(1);
         let room = (PAGE.saturating_sub(names) / columns).saturating_sub(GAP).clamp(MIN_BAR_WIDTH, MAX_BAR_WIDTH);
         let cells = grid.rows.iter().flat_map(|row| row.cells.iter());
-        let longest = cells.map(|cell| numbers(cell, circuits).chars().count()).max().unwrap_or(0);
+        let longest = cells.map(|cell| cell.percents(circuits, "/").chars().count()).max().unwrap_or(0);
         Self { names, columns, cell: room, numbers: longest <= room }
     }
 
@@ -78,13 +78,6 @@ impl Page {
         let gap = " ".repeat(GAP);
         let cells: String = cells.iter().map(|cell| format!("{gap}{}", fixed(cell, width))).collect();
         format!("{}{cells}", fixed(label, self.names)).trim_end().to_owned() + "\n"
-    }
-}
-
-fn numbers(cell: &CircuitCell, circuits: usize) -> String {
-    match cell.masked() {
-        0 => "–".to_owned(),
-        _ => cell.percents(circuits).join("/"),
     }
 }
 
@@ -117,13 +110,6 @@ fn legend(labels: &[String], symbols: [char; 5], unmasked: bool) -> String {
         _ => format!("{}  {}", symbols[0], labels.first().map_or("", String::as_str)),
     };
     format!("{names}   {}  unused{}\n", symbols[3], if unmasked { "   blank  not masked" } else { "" })
-}
-
-fn caption(labels: &[String]) -> String {
-    match labels {
-        [first, second] => format!("numbers: % of each part only in {first} / in both / only in {second}\n"),
-        _ => "numbers: % of each part in the circuit\n".to_owned(),
-    }
 }
 
 /// Returns a bar of `width` symbols.

@@ -3,20 +3,20 @@
 use std::path::Path;
 
 use super::axis::Axis;
-use super::bars::{Bar, Group, draw_groups};
-use super::canvas::{Area, Canvas, Drawn};
+use super::bars::{Bar, BarPanel, Group, draw_bars};
+use super::canvas::Area;
 use super::error::{FigureError, check_number};
-use super::frame::{Frame, draw_no_data, draw_title, room_left};
+use super::frame::draw_no_data;
 use super::number::drawable;
-use super::output::{Figure, save};
+use super::output::save;
 use super::theme::{SERIES, TITLE_STRIP, WIDTH};
 
 /// Largest number of panels, and of bars in a panel. With more, bars would be too narrow for their values.
 const MAX_ITEMS: usize = 8;
 const HEIGHT: i32 = 700;
 const MARGIN: i32 = 28;
-/// Space below a panel for the names of its bars, in pixels.
-const BELOW: i32 = 56;
+/// Space between the names of the bars and the lower margin, in pixels.
+const PADDING: i32 = 8;
 /// Upper end of the vertical axis, relative to the longest time. The space is for the value above the bar.
 const HEADROOM: f64 = 1.12;
 
@@ -43,51 +43,30 @@ pub fn time_bars(folder: &Path, stem: &str, title: &str, panels: &[TimePanel]) -
     for panel in panels {
         check_number("bars in a panel", panel.times.len(), MAX_ITEMS)?;
     }
-    save(folder, stem, &TimeBars { title, panels })
-}
-
-struct TimeBars<'a> {
-    title: &'a str,
-    panels: &'a [TimePanel],
-}
-
-impl Figure for TimeBars<'_> {
-    fn size(&self) -> (u32, u32) {
-        (WIDTH as u32, HEIGHT as u32)
-    }
-
-    fn draw(&self, canvas: &mut Canvas<'_>) -> Drawn {
-        draw_title(canvas, self.title, WIDTH)?;
+    save(folder, stem, title, (WIDTH, HEIGHT), |canvas| {
         let whole = Area::new((MARGIN, TITLE_STRIP), (WIDTH - MARGIN, HEIGHT - MARGIN));
-        if self.panels.is_empty() {
+        if panels.is_empty() {
             return draw_no_data(canvas, whole);
         }
-        let width = whole.width() / self.panels.len() as i32;
-        for (index, panel) in self.panels.iter().enumerate() {
-            let left = whole.left + width * index as i32;
-            let area = Area::new((left, whole.top), (left + width - MARGIN / 2, whole.bottom));
-            draw_panel(canvas, panel, area)?;
+        let width = whole.width() / panels.len() as i32;
+        for (index, panel) in (0..).zip(panels) {
+            let left = whole.left + width * index;
+            let area = Area::new((left, whole.top), (left + width - MARGIN / 2, whole.bottom - PADDING));
+            draw_bars(canvas, &bar_panel(panel), area)?;
         }
         Ok(())
-    }
+    })
 }
 
-fn draw_panel(canvas: &mut Canvas<'_>, panel: &TimePanel, area: Area) -> Drawn {
+/// Returns the bars of a panel: a group of one bar per time.
+fn bar_panel(panel: &TimePanel) -> BarPanel<'_> {
     let longest = panel.times.iter().map(|(_, time)| *time).filter(|time| drawable(*time)).fold(0.0, f64::max);
-    let y = Axis::new(0.0, if longest > 0.0 { longest * HEADROOM } else { 1.0 });
-    let plot = Area::new((area.left + room_left(&y), area.top), (area.right, area.bottom - BELOW));
-    let frame = Frame { area: plot, x: Axis::new(0.0, 1.0), y };
-    frame.draw_y(canvas, &panel.label)?;
-    if panel.times.is_empty() {
-        draw_no_data(canvas, plot)?;
-    }
-    let groups: Vec<Group<'_>> = panel.times.iter().zip(SERIES.iter().cycle()).map(group).collect();
-    draw_groups(canvas, &groups, &frame)?;
-    frame.draw_spines(canvas)
-}
-
-fn group<'a>(((name, time), colour): (&'a (String, f64), &plotters::style::RGBColor)) -> Group<'a> {
-    Group { label: name, bars: vec![Bar { mean: Some(*time), deviation: None, colour: *colour }], mark: None }
+    let axis = Axis::new(0.0, if longest > 0.0 { longest * HEADROOM } else { 1.0 });
+    let groups = panel.times.iter().zip(SERIES.iter().cycle()).map(|((label, time), &colour)| {
+        let bar = Bar { mean: Some(*time), deviation: None, colour };
+        Group { label, bars: vec![bar], mark: None }
+    });
+    BarPanel { name: &panel.label, axis, legend: Vec::new(), groups: groups.collect() }
 }
 
 #[cfg(test)]

@@ -125,8 +125,8 @@ impl VisualizerConfig {
     pub fn outputs(&self) -> Vec<(PathBuf, ImageFormat)> {
         match (self.implied_format(), self.format) {
             (Some(implied), _) => vec![(self.outfile.clone(), implied)],
-            (None, Some(format)) => vec![(self.with_extension(format), format)],
-            (None, None) => ImageFormat::ALL.map(|format| (self.with_extension(format), format)).to_vec(),
+            (None, Some(format)) => vec![(format.appended_to(&self.outfile), format)],
+            (None, None) => ImageFormat::ALL.map(|format| (format.appended_to(&self.outfile), format)).to_vec(),
         }
     }
 
@@ -134,13 +134,6 @@ impl VisualizerConfig {
     fn implied_format(&self) -> Option<ImageFormat> {
         let extension = self.outfile.extension()?.to_str()?.to_lowercase();
         ImageFormat::ALL.into_iter().find(|format| format.extension() == extension)
-    }
-
-    /// Returns `outfile` with the extension of `format` appended.
-    fn with_extension(&self, format: ImageFormat) -> PathBuf {
-        let mut path = self.outfile.clone().into_os_string();
-        path.push(format!(".{}", format.extension()));
-        path.into()
     }
 
     /// Returns the names of `circuits` circuits.

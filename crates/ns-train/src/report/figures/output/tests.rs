@@ -38,23 +38,16 @@ impl Drop for TestFolder {
     }
 }
 
-struct Blank;
-
-impl Figure for Blank {
-    fn size(&self) -> (u32, u32) {
-        (41, 30)
-    }
-
-    fn draw(&self, _canvas: &mut Canvas<'_>) -> Drawn {
-        Ok(())
-    }
+/// Writes a figure of 41 × 30 pixels.
+fn save_blank(folder: &Path, stem: &str) -> Result<(), FigureError> {
+    save(folder, stem, "", (41, 30), |_| Ok(()))
 }
 
 #[test]
 fn writes_both_files_and_leaves_no_others() -> Result<(), FigureError> {
     let folder = TestFolder::new("output");
-    save(&folder.path().join("deep"), "run.1", &Blank)?;
-    save(&folder.path().join("deep"), "run.1", &Blank)?;
+    save_blank(&folder.path().join("deep"), "run.1")?;
+    save_blank(&folder.path().join("deep"), "run.1")?;
     let mut names: Vec<_> = fs::read_dir(folder.path().join("deep"))
         .expect("the folder exists")
         .map(|entry| entry.expect("the folder entry is readable").file_name())
@@ -69,7 +62,7 @@ fn writes_both_files_and_leaves_no_others() -> Result<(), FigureError> {
 #[test]
 fn refuses_a_stem_with_a_folder() {
     for stem in ["", "a/b", "..\\b"] {
-        let refused = save(&std::env::temp_dir(), stem, &Blank);
+        let refused = save_blank(&std::env::temp_dir(), stem);
         assert!(matches!(refused, Err(FigureError::InvalidStem { .. })), "{stem}");
     }
 }
@@ -78,28 +71,17 @@ fn refuses_a_stem_with_a_folder() {
 fn names_the_path_that_cannot_be_written() {
     let folder = TestFolder::new("blocked");
     fs::write(folder.path(), "a file, not a folder").expect("the temporary folder is writable");
-    let refused = save(folder.path(), "figure", &Blank);
+    let refused = save_blank(folder.path(), "figure");
     assert!(matches!(refused, Err(FigureError::Write { path, .. }) if path == folder.path()));
     let _ = fs::remove_file(folder.path());
-}
-
-/// One symbol in the middle of a figure.
-struct Symbol(&'static str);
-
-impl Figure for Symbol {
-    fn size(&self) -> (u32, u32) {
-        (80, 80)
-    }
-
-    fn draw(&self, canvas: &mut Canvas<'_>) -> Drawn {
-        canvas.text(self.0, (40, 40), Label::new(40.0).centred())
-    }
 }
 
 #[test]
 fn the_embedded_font_has_the_symbols_of_our_labels() -> Result<(), FigureError> {
     let path = Path::new("symbol");
-    let png = |symbol| png_of(path, &Symbol(symbol), &svg_of(path, &Symbol(symbol))?);
+    // One symbol in the middle of a figure.
+    let svg = |symbol| svg_of(path, (80, 80), |canvas| canvas.text(symbol, (40, 40), Label::new(40.0).centred()));
+    let png = |symbol| png_of(path, (80, 80), &svg(symbol)?);
     let missing = [png("\u{10FFFF}")?, png(" ")?];
     for symbol in ["²", "−", "·", "…", "⁻", "⁷", "λ", "±"] {
         assert!(!missing.contains(&png(symbol)?), "{symbol} is missing");
