@@ -4,10 +4,10 @@ use std::path::Path;
 
 use ns_circuit::LayerL0;
 
-use super::figures::{LayerShare, ProbeBar, circuit_share, probe_bars, training_curves};
+use super::figures::{LayerShare, ProbeBar, circuit_share, probe_bars};
 use super::results::write_rows;
 use super::table::{Column, mean_sd, or_na, share, size, table_of};
-use super::training::epoch_point;
+use super::training::training_curves;
 use crate::error::TrainError;
 use crate::evaluate::ProbeRow;
 use crate::train::ProbeReport;
@@ -54,8 +54,7 @@ pub fn probe_table(rows: &[ProbeRow]) -> String {
 fn draw_run(folder: &Path, report: &ProbeReport) -> Result<(), TrainError> {
     let row = &report.row;
     let title = format!("{} in {}, seed {}", row.variable, row.block, row.seed);
-    let points: Vec<_> = report.metrics.iter().map(epoch_point).collect();
-    training_curves(folder, "training", &title, &points, Some(row.l0_max))?;
+    training_curves(folder, &title, &report.metrics, Some(row.l0_max))?;
     circuit_share(folder, "circuit-share", &title, &report.l0.layers.iter().map(layer_share).collect::<Vec<_>>())?;
     Ok(())
 }

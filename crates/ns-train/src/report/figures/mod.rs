@@ -2,8 +2,7 @@
 //!
 //! | function | shows |
 //! |---|---|
-//! | [`training_curves`] | loss and L0 per epoch |
-//! | [`curves`] | named series over the epochs or another quantity, one panel per measured quantity |
+//! | [`curves`] | named series over the epochs (such as the loss) or another quantity, one panel per measured quantity |
 //! | [`probe_bars`] | 1-NN accuracy of each circuit, and accuracy of the model without the circuit |
 //! | [`circuit_share`] | share of each weight tensor in the circuit |
 //! | [`circuit_map`] | one or two circuits in all parts of a model, one bar per part |
@@ -52,7 +51,6 @@ mod text;
 mod text_map;
 mod theme;
 mod time_bars;
-mod training;
 
 pub use circuit_map::circuit_map;
 pub use circuit_share::{LayerShare, circuit_share};
@@ -63,9 +61,11 @@ pub use grid::{Cells, CircuitCell, CircuitGrid, GridRow};
 pub use heat_map::{HeatPanel, heat_map};
 pub use map_style::MapStyle;
 pub use number::count;
+pub(super) use number::drawable;
 pub use output::ImageFormat;
+#[cfg(test)]
+pub(super) use output::tests::TestFolder;
 pub use panel::{Panel, Series};
 pub use probe_bars::{ProbeBar, probe_bars};
 pub use text_map::{text_heat_map, text_map};
 pub use time_bars::{TimePanel, time_bars};
-pub use training::{EpochPoint, training_curves};

@@ -1,7 +1,7 @@
 //! Formats numbers as text: `34,944`, `0.05`, `1.2×10⁻⁷`.
 
 /// Whether a value can be drawn: it is finite, and small enough that the difference of two such values is finite.
-pub(super) fn drawable(value: f64) -> bool {
+pub(in crate::report) fn drawable(value: f64) -> bool {
     value.abs() < 1e300
 }
 

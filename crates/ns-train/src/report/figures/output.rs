@@ -130,4 +130,4 @@ fn draw_error(path: &Path, source: impl Error + Send + Sync + 'static) -> Figure
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(in crate::report) mod tests;

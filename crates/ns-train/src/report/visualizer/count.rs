@@ -30,17 +30,17 @@ pub(super) fn grid(views: &[CircuitView], config: &VisualizerConfig) -> CircuitG
         for (component, cell) in count_layer(views, layer, config) {
             let column = match config.plot_granularity {
                 Granularity::Layer => Column::Layer,
+                _ if !in_block => {
+                    outside.push((layer.location, layer.layer.name.clone(), cell));
+                    continue;
+                }
                 Granularity::Tensor => {
-                    Column::Tensor(column_index(&mut tensors, &layer.short_name, in_block), layer.short_name.clone())
+                    Column::Tensor(column_index(&mut tensors, &layer.short_name), layer.short_name.clone())
                 }
                 Granularity::Block => Column::Component(component),
             };
-            if in_block || config.plot_granularity == Granularity::Layer {
-                let row: &mut BTreeMap<Column, CircuitCell> = blocks.entry(layer.location).or_default();
-                *row.entry(column).or_default() += cell;
-            } else {
-                outside.push((layer.location, layer.layer.name.clone(), cell));
-            }
+            let row: &mut BTreeMap<Column, CircuitCell> = blocks.entry(layer.location).or_default();
+            *row.entry(column).or_default() += cell;
         }
     }
     build_grid(blocks, outside)
@@ -58,14 +58,11 @@ pub(super) fn heat_panel(view: &CircuitView, config: &VisualizerConfig) -> HeatP
     HeatPanel { rows: rows.collect(), columns: grid.columns }
 }
 
-/// Returns the index of a tensor among the columns and adds the tensor if it is new. Tensors outside the blocks have no
-/// column; the index returned for them is not used.
-fn column_index(tensors: &mut Vec<String>, name: &str, in_block: bool) -> usize {
+/// Returns the index of a tensor among the columns and adds the tensor if it is new.
+fn column_index(tensors: &mut Vec<String>, name: &str) -> usize {
     tensors.iter().position(|tensor| tensor == name).unwrap_or_else(|| {
-        if in_block {
-            tensors.push(name.to_owned());
-        }
-        tensors.len().saturating_sub(1)
+        tensors.push(name.to_owned());
+        tensors.len() - 1
     })
 }
 
@@ -140,21 +137,15 @@ impl<'a> Counter<'a> {
         let kept = |index: usize| self.masks.get(index).and_then(Option::as_deref).map(|mask| &mask[run.clone()]);
         let ones = |mask: &[bool]| mask.iter().map(|kept| u64::from(*kept)).sum::<u64>();
         let all = run.len() as u64;
-        match (kept(0), kept(1)) {
-            (None, None) => cell.unmasked += all,
-            (Some(first), None) => {
-                let first = ones(first);
-                *cell += CircuitCell { first, unused: all - first, ..CircuitCell::default() };
-            }
-            (None, Some(second)) => {
-                let second = ones(second);
-                *cell += CircuitCell { second, unused: all - second, ..CircuitCell::default() };
-            }
-            (Some(first), Some(second)) => {
-                let both = first.iter().zip(second).map(|(first, second)| u64::from(*first & *second)).sum::<u64>();
-                let (first, second) = (ones(first) - both, ones(second) - both);
-                *cell += CircuitCell { first, both, second, unused: all - first - both - second, unmasked: 0 };
-            }
+        let (first, second) = (kept(0), kept(1));
+        if first.or(second).is_none() {
+            cell.unmasked += all;
+            return;
         }
+        let both = first.zip(second).map_or(0, |(first, second)| {
+            first.iter().zip(second).map(|(first, second)| u64::from(*first & *second)).sum()
+        });
+        let [first, second] = [first, second].map(|mask| mask.map_or(0, ones) - both);
+        *cell += CircuitCell { first, both, second, unused: all - first - both - second, unmasked: 0 };
     }
 }

@@ -19,11 +19,8 @@ use crate::report::figures::{HeatPanel, circuit_map, heat_map, text_heat_map, te
 pub fn draw_circuits(views: &[CircuitView], config: &VisualizerConfig) -> Result<Vec<PathBuf>, TrainError> {
     check(views, config)?;
     let (grid, style) = (grid(views, config), config.style(views.len()));
-    let files = config.outputs();
-    for (path, format) in &files {
-        circuit_map(path, *format, &grid, &style)?;
-    }
-    Ok(files.into_iter().map(|(path, _)| path).collect())
+    let draw = |(path, format): (PathBuf, _)| circuit_map(&path, format, &grid, &style).map(|()| path);
+    Ok(config.outputs().into_iter().map(draw).collect::<Result<_, _>>()?)
 }
 
 /// Draws a heat map of one or two circuits and returns the paths of the written files.
@@ -38,11 +35,8 @@ pub fn draw_circuits(views: &[CircuitView], config: &VisualizerConfig) -> Result
 pub fn draw_heat_map(views: &[CircuitView], config: &VisualizerConfig) -> Result<Vec<PathBuf>, TrainError> {
     check(views, config)?;
     let (panels, style) = (panels(views, config), config.style(views.len()));
-    let files = config.outputs();
-    for (path, format) in &files {
-        heat_map(path, *format, &panels, &style)?;
-    }
-    Ok(files.into_iter().map(|(path, _)| path).collect())
+    let draw = |(path, format): (PathBuf, _)| heat_map(&path, format, &panels, &style).map(|()| path);
+    Ok(config.outputs().into_iter().map(draw).collect::<Result<_, _>>()?)
 }
 
 /// Returns the figure of [`draw_circuits`] as text for a terminal.

@@ -6,24 +6,24 @@ use crate::report::figures::canvas::Label;
 use std::path::PathBuf;
 
 /// A temporary folder of one test, removed at the end of the test.
-pub(in crate::report::figures) struct TestFolder(PathBuf);
+pub(in crate::report) struct TestFolder(PathBuf);
 
 impl TestFolder {
-    pub(in crate::report::figures) fn new(name: &str) -> Self {
+    pub(in crate::report) fn new(name: &str) -> Self {
         Self(std::env::temp_dir().join(format!("ns-figures-{}-{name}", std::process::id())))
     }
 
-    pub(in crate::report::figures) fn path(&self) -> &Path {
+    pub(in crate::report) fn path(&self) -> &Path {
         &self.0
     }
 
     /// Reads an SVG in this folder.
-    pub(in crate::report::figures) fn svg(&self, stem: &str) -> String {
+    pub(in crate::report) fn svg(&self, stem: &str) -> String {
         fs::read_to_string(self.0.join(format!("{stem}.svg"))).expect("the SVG exists")
     }
 
     /// Reads width and height from the header of a PNG in this folder.
-    pub(in crate::report::figures) fn png_size(&self, stem: &str) -> (u32, u32) {
+    pub(in crate::report) fn png_size(&self, stem: &str) -> (u32, u32) {
         let bytes = fs::read(self.0.join(format!("{stem}.png"))).expect("the PNG exists");
         assert_eq!(&bytes[..8], b"\x89PNG\r\n\x1a\n");
         assert_eq!(&bytes[12..16], b"IHDR");
