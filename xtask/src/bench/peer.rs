@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::output::say;
@@ -38,7 +38,7 @@ pub(crate) struct PeerOptions {
 }
 
 /// The JSON line that a peer script prints at its end.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Deserialize)]
 pub(crate) struct PeerTimes {
     pub(crate) all_ms: Vec<f64>,
     pub(crate) peak_rss_mb: f64,
