@@ -15,14 +15,18 @@ mod inspect;
 mod jobs;
 mod output;
 mod probe;
+mod report;
 mod run_options;
+mod subcommands;
 mod subnetwork;
 mod train;
 mod verify;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::Parser;
+
+use crate::subcommands::subcommands;
 
 /// Log filter that applies if `RUST_LOG` is not set. wgpu tries every driver that a machine might have and logs each
 /// missing one as an error, so `wgpu_hal` is off.
@@ -41,8 +45,7 @@ struct Arguments {
     command: Command,
 }
 
-#[derive(Subcommand)]
-enum Command {
+subcommands!(Command {
     Demo(demo::Demo),
     Train(train::Train),
     Probe(probe::Probe),
@@ -53,7 +56,7 @@ enum Command {
     Embed(embed::Embed),
     Verify(verify::Verify),
     Bench(bench::Bench),
-}
+});
 
 /// Checks that arguments, without the name of the program, are those of a command. Tests of the documentation use it.
 ///
@@ -73,27 +76,12 @@ pub fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let command = Arguments::parse().command;
-    match device_memory::catch_out_of_memory(|| run(command)) {
+    match device_memory::catch_out_of_memory(|| command.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", explain(&error));
             ExitCode::FAILURE
         }
-    }
-}
-
-fn run(command: Command) -> anyhow::Result<()> {
-    match command {
-        Command::Demo(command) => command.run(),
-        Command::Train(command) => command.run(),
-        Command::Probe(command) => command.run(),
-        Command::Subnetwork(command) => command.run(),
-        Command::Circuit(command) => command.run(),
-        Command::Inspect(command) => command.run(),
-        Command::Fetch(command) => command.run(),
-        Command::Embed(command) => command.run(),
-        Command::Verify(command) => command.run(),
-        Command::Bench(command) => command.run(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `verify FOLDER`: compares golden cases with reference data from PyTorch.
 
-use std::{io::Write, path::PathBuf};
+use std::{fs::File, io::Write, path::PathBuf};
 
 use anyhow::Context;
 use clap::Args;
@@ -30,12 +30,8 @@ impl Verify {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let device = self.backend.device()?;
         let cases = find_cases(&self.folder)?;
-        let mut json = match &self.json {
-            Some(path) => {
-                Some(std::fs::File::create(path).with_context(|| format!("cannot write `{}`", path.display()))?)
-            }
-            None => None,
-        };
+        let create = |path: &PathBuf| File::create(path).with_context(|| format!("cannot write `{}`", path.display()));
+        let mut json = self.json.as_ref().map(create).transpose()?;
         let [mut passed, mut failed] = [0; 2];
         for (kind, folder) in cases {
             let result = run_case(kind, &folder, &device);

@@ -1,6 +1,6 @@
 //! `bench backends`: times the same work on every backend.
 
-use std::{path::PathBuf, thread::sleep, time::Duration};
+use std::{path::PathBuf, thread::sleep};
 
 use burn::tensor::Device;
 use clap::Args;
@@ -8,21 +8,19 @@ use ns_circuit::CircuitConfig;
 use ns_train::figures::{TimePanel, time_bars};
 use ns_train::{
     DEFAULT_ACTIVATION_CACHE_MB, ForwardBench, MaskBench, ProbeRecipe, StepTimes, load_recipe, markdown,
-    time_probe_steps, write_json,
+    time_probe_steps,
 };
 use serde_json::{Value, json};
 
-use super::forward::Shape;
+use super::forward::{PAUSE, Shape};
 use crate::{
     backend::{ChosenDevice, all_with_devices, device_name},
     output::say,
+    report::write_report,
 };
 
 /// Number of untimed rounds, because a GPU compiles its kernels when they are first used.
 const WARMUP: usize = 2;
-/// Pause before each measurement. The idle threads of one backend spin before they sleep, which would slow down the
-/// next.
-const PAUSE: Duration = Duration::from_millis(250);
 
 /// Hidden size of GPT-2 small. The attention of a block has 2.4 million weights.
 const MASKED_WIDTH: usize = 768;
@@ -79,12 +77,9 @@ type Timer = Box<dyn FnMut() -> anyhow::Result<f64>>;
 impl Work {
     const ALL: [Self; 3] = [Self::Forward, Self::ProbeStep, Self::MaskStep];
 
-    fn name(self) -> &'static str {
-        match self {
-            Self::Forward => "forward (ms)",
-            Self::ProbeStep => "probe step (ms)",
-            Self::MaskStep => "mask step (ms)",
-        }
+    /// Heading of a column or of a panel.
+    fn name(self) -> String {
+        format!("{} (ms)", self.key().replace('_', " "))
     }
 
     fn key(self) -> &'static str {
@@ -106,9 +101,7 @@ impl BenchBackends {
             measured.push((work, self.measure(work, &devices)?));
         }
         say!("{}", table(&devices, &measured).trim_end());
-        if let Some(path) = &self.json {
-            write_json(path, &self.report(&devices, &measured))?;
-        }
+        write_report(self.json.as_deref(), &self.report(&devices, &measured))?;
         if let Some(folder) = &self.figure {
             let panels: Vec<TimePanel> = measured.iter().map(|(work, times)| panel(*work, &devices, times)).collect();
             time_bars(folder, "backends", "The same work on each backend, median times", &panels)?;
@@ -168,8 +161,8 @@ impl BenchBackends {
 
 /// A Markdown table with one line per backend.
 fn table(devices: &[BenchDevice], measured: &[(Work, Vec<StepTimes>)]) -> String {
-    let works = measured.iter().map(|(work, _)| work.name());
-    let header: Vec<&str> = ["backend", "device"].into_iter().chain(works).collect();
+    let works: Vec<String> = measured.iter().map(|(work, _)| work.name()).collect();
+    let header: Vec<&str> = ["backend", "device"].into_iter().chain(works.iter().map(String::as_str)).collect();
     let line = |(index, entry): (usize, &BenchDevice)| {
         let medians = measured.iter().map(|(_, times)| format!("{:.1}", times[index].median()));
         [entry.name.clone(), device_name(&entry.device)].into_iter().chain(medians).collect()
@@ -180,5 +173,5 @@ fn table(devices: &[BenchDevice], measured: &[(Work, Vec<StepTimes>)]) -> String
 
 fn panel(work: Work, devices: &[BenchDevice], times: &[StepTimes]) -> TimePanel {
     let times = devices.iter().zip(times).map(|(entry, times)| (entry.name.clone(), times.median())).collect();
-    TimePanel { label: work.name().to_owned(), times }
+    TimePanel { label: work.name(), times }
 }

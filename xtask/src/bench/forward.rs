@@ -6,17 +6,16 @@ use anyhow::Context;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use clap::{Args, ValueEnum};
 use ns_models::ModelInputs;
-use ns_train::{ForwardBench, StepTimes, write_json};
+use ns_train::{ForwardBench, StepTimes};
 use serde_json::{Value, json};
 
 use super::peer::{PeerOptions, PeerProcess};
-use crate::{backend::BackendOption, output::say};
+use crate::{backend::BackendOption, output::say, report::write_report};
 
 /// Number of untimed forward passes at the start.
 const WARMUP: usize = 2;
-/// Pause before each forward pass. The idle threads of one side spin before they sleep, which would slow down the
-/// other.
-const PAUSE: Duration = Duration::from_millis(250);
+/// Pause before each measurement. The idle threads of one side spin before they sleep, which would slow down the other.
+pub(super) const PAUSE: Duration = Duration::from_millis(250);
 
 /// Time plain forward passes, also in transformers with --peer python
 ///
@@ -105,10 +104,7 @@ impl BenchForward {
         let device = self.backend.device()?;
         let measured: Vec<Value> =
             shapes.iter().map(|shape| self.measure(*shape, &device)).collect::<anyhow::Result<_>>()?;
-        if let Some(path) = &self.json {
-            write_json(path, &json!(measured))?;
-        }
-        Ok(())
+        write_report(self.json.as_deref(), &json!(measured))
     }
 
     /// Times one shape on both sides, which take turns.
@@ -117,10 +113,8 @@ impl BenchForward {
         let bench = ForwardBench::new(&config, shape.inputs(device), device)?;
         let dims: Vec<String> = shape.dims().iter().map(usize::to_string).collect();
         let arguments = ["--config", &config.to_string(), "--dims", &dims.join(",")];
-        let (mut peer, versions) = match self.peer.start("bench_forward.py", &arguments)? {
-            Some((peer, first)) => (Some(peer), first["versions"].clone()),
-            None => (None, Value::Null),
-        };
+        let (mut peer, first) = self.peer.start(self.peer.command("bench_forward.py", &arguments))?.unzip();
+        let versions = first.map(|first| first["versions"].clone());
         let (mut ours, mut theirs) = (Vec::new(), Vec::new());
         for _ in 0..WARMUP + self.rounds {
             sleep(PAUSE);

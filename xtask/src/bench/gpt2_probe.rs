@@ -1,6 +1,6 @@
 //! Times training steps of a circuit probe on one block of GPT-2 small with random weights.
 
-use std::{thread::sleep, time::Duration};
+use std::thread::sleep;
 
 use anyhow::Context;
 use burn::tensor::Device;
@@ -9,6 +9,7 @@ use ns_train::{ProbeBench, ProbeBenchConfig, StepTimes};
 use serde_json::{Value, json};
 
 use super::{
+    forward::{PAUSE, Shape},
     memory::{peak_memory_mb, reset_peak_memory},
     peer::{PeerOptions, PeerProcess},
 };
@@ -18,17 +19,16 @@ use crate::output::say;
 const STEPS_PER_EPOCH: usize = 2;
 /// Number of untimed steps of each side, in addition to the first epoch.
 const WARMUP: usize = 2;
-/// Pause before each timed step. The idle threads of one side spin before they sleep, which would slow down the other.
-const PAUSE: Duration = Duration::from_millis(250);
 
 /// Masks and a batch for GPT-2 small.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Gpt2Shape {
-    /// 32 sequences of 15 tokens, one mask parameter per weight of the attention.
-    Weights,
-    /// The paper's agreement sweep: 500 sequences of 15 tokens, one mask parameter per neuron of the attention or the
-    /// MLP.
-    Agreement,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Gpt2Shape {
+    name: &'static str,
+    /// The masked parts of a block; each is measured on its own.
+    components: &'static [&'static str],
+    /// Number of sequences, and of tokens in each.
+    dims: [usize; 2],
+    unit: MaskUnit,
 }
 
 /// Settings of the measurement.
@@ -43,33 +43,13 @@ pub(crate) struct Rounds {
 }
 
 impl Gpt2Shape {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Weights => "gpt2-small",
-            Self::Agreement => "agreement",
-        }
-    }
-
-    fn components(self) -> &'static [&'static str] {
-        match self {
-            Self::Weights => &["attn"],
-            Self::Agreement => &["attn", "mlp"],
-        }
-    }
-
-    fn dims(self) -> [usize; 2] {
-        match self {
-            Self::Weights => [32, 15],
-            Self::Agreement => [500, 15],
-        }
-    }
-
-    fn unit(self) -> MaskUnit {
-        match self {
-            Self::Weights => MaskUnit::Weight,
-            Self::Agreement => MaskUnit::Neuron,
-        }
-    }
+    /// 32 sequences of 15 tokens, one mask parameter per weight of the attention.
+    pub(crate) const WEIGHTS: Self =
+        Self { name: "gpt2-small", components: &["attn"], dims: [32, 15], unit: MaskUnit::Weight };
+    /// The paper's agreement sweep: 500 sequences of 15 tokens, one mask parameter per neuron of the attention or the
+    /// MLP.
+    pub(crate) const AGREEMENT: Self =
+        Self { name: "agreement", components: &["attn", "mlp"], dims: [500, 15], unit: MaskUnit::Neuron };
 
     /// Measures every component (attention, MLP) of the blocks `layers`. Returns one JSON object per measurement.
     pub(crate) fn measure(
@@ -79,7 +59,7 @@ impl Gpt2Shape {
         peer: &PeerOptions,
         device: &Device,
     ) -> anyhow::Result<Vec<Value>> {
-        let cases = self.components().iter().flat_map(|component| layers.iter().map(move |layer| (*component, *layer)));
+        let cases = self.components.iter().flat_map(|component| layers.iter().map(move |layer| (*component, *layer)));
         cases.map(|(component, layer)| Case { shape: self, component, layer }.measure(rounds, peer, device)).collect()
     }
 }
@@ -97,7 +77,7 @@ struct PeerSteps {
     process: PeerProcess,
     versions: Value,
     rounds: usize,
-    milliseconds: Vec<f64>,
+    times: StepTimes,
     peak_rss_mb: f64,
 }
 
@@ -107,12 +87,12 @@ impl Case {
         let mut bench = ProbeBench::new(self.config(rounds.activation_cache_mb), device)?;
         let first_epoch: Vec<f64> = (0..STEPS_PER_EPOCH).map(|_| bench.step()).collect::<Result<_, _>>()?;
         let mut peers = self.peers(rounds, peer)?;
-        let mut ours = Vec::new();
+        let mut ours = StepTimes { milliseconds: Vec::new() };
         for round in 0..WARMUP + rounds.ours.max(rounds.peers) {
             sleep(PAUSE);
             let milliseconds = bench.step()?;
             if round >= WARMUP {
-                ours.push(milliseconds);
+                ours.milliseconds.push(milliseconds);
             }
             for peer in peers.iter_mut().filter(|peer| round < WARMUP.min(peer.rounds) + peer.rounds) {
                 sleep(PAUSE);
@@ -120,10 +100,9 @@ impl Case {
             }
         }
         let peak_rss_mb = peak_memory_mb();
-        let ours = StepTimes { milliseconds: ours };
         let mut line = format!("{}: {:.1} ms, {peak_rss_mb:.0} MB", self.name(), ours.median());
         for peer in &peers {
-            let (median, ratio) = (peer.times().median(), ours.median() / peer.times().median());
+            let (median, ratio) = (peer.times.median(), ours.median() / peer.times.median());
             line += &format!("; {} {median:.1} ms, {:.0} MB, ratio {ratio:.3}", peer.graph, peer.peak_rss_mb);
         }
         say!("{line}");
@@ -133,32 +112,25 @@ impl Case {
             "peak_rss_mb": peak_rss_mb,
         });
         Ok(json!({
-            "shape": self.shape.name(), "dims": self.shape.dims(), "component": self.component, "layer": self.layer,
+            "shape": self.shape.name, "dims": self.shape.dims, "component": self.component, "layer": self.layer,
             "ours": ours, "peers": peers,
         }))
     }
 
     fn name(&self) -> String {
-        format!("{}, {} of layer {}", self.shape.name(), self.component, self.layer)
-    }
-
-    fn model() -> Value {
-        json!({
-            "model_type": "gpt2", "architectures": ["GPT2LMHeadModel"], "vocab_size": 50257, "n_positions": 1024,
-            "n_embd": 768, "n_layer": 12, "n_head": 12, "activation_function": "gelu_new",
-        })
+        format!("{}, {} of layer {}", self.shape.name, self.component, self.layer)
     }
 
     fn config(&self, activation_cache_mb: usize) -> ProbeBenchConfig {
         let layers: &[&str] =
             if self.component == "attn" { &["attn.c_attn", "attn.c_proj"] } else { &["mlp.c_fc", "mlp.c_proj"] };
-        let [batch, seq] = self.shape.dims();
+        let [batch, seq] = self.shape.dims;
         ProbeBenchConfig {
-            model: Self::model(),
+            model: Shape::Gpt2Small.config(),
             probe_vectors: format!("{}_update_{}", self.component, self.layer),
             circuit_config: CircuitConfig {
                 target_layers: layers.iter().map(|name| format!("transformer.h.{}.{name}", self.layer)).collect(),
-                mask_unit: self.shape.unit(),
+                mask_unit: self.shape.unit,
                 add_l0: true,
                 l0_lambda: 1e-6,
                 ..CircuitConfig::default()
@@ -179,9 +151,9 @@ impl Case {
     }
 
     fn start(&self, graph: &'static str, rounds: usize, peer: &PeerOptions) -> anyhow::Result<Option<PeerSteps>> {
-        let [batch, seq] = self.shape.dims().map(|size| size.to_string());
-        let (config, layer) = (Self::model().to_string(), self.layer.to_string());
-        let unit = if self.shape.unit() == MaskUnit::Neuron { "neuron" } else { "weight" };
+        let [batch, seq] = self.shape.dims.map(|size| size.to_string());
+        let (config, layer) = (Shape::Gpt2Small.config().to_string(), self.layer.to_string());
+        let unit = if self.shape.unit == MaskUnit::Neuron { "neuron" } else { "weight" };
         let arguments = [
             ["--graph", graph],
             ["--config", &config],
@@ -191,13 +163,13 @@ impl Case {
             ["--batch", &batch],
             ["--seq", &seq],
         ];
-        let started = peer.start_with_reference("bench_gpt2_probe.py", &arguments.concat())?;
+        let started = peer.start(peer.reference_command("bench_gpt2_probe.py", &arguments.concat()))?;
         Ok(started.map(|(process, first)| PeerSteps {
             graph,
             process,
             versions: first["versions"].clone(),
             rounds,
-            milliseconds: Vec::new(),
+            times: StepTimes { milliseconds: Vec::new() },
             peak_rss_mb: 0.0,
         }))
     }
@@ -210,18 +182,14 @@ impl PeerSteps {
         let number = |key: &str| measured[key].as_f64().with_context(|| format!("the peer's JSON has no `{key}`"));
         self.peak_rss_mb = self.peak_rss_mb.max(number("peak_rss_mb")?);
         if round >= WARMUP.min(self.rounds) {
-            self.milliseconds.push(number("ms")?);
+            self.times.milliseconds.push(number("ms")?);
         }
         Ok(())
     }
 
-    fn times(&self) -> StepTimes {
-        StepTimes { milliseconds: self.milliseconds.clone() }
-    }
-
     fn to_json(&self) -> Value {
         json!({
-            "graph": self.graph, "median_ms": self.times().median(), "all_ms": self.milliseconds,
+            "graph": self.graph, "median_ms": self.times.median(), "all_ms": self.times.milliseconds,
             "peak_rss_mb": self.peak_rss_mb, "versions": self.versions,
         })
     }

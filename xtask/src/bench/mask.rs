@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use ns_circuit::{CircuitConfig, MaskMethod, MaskUnit};
-use ns_train::{MaskBench, MaskTimes, StepTimes, write_json};
+use ns_train::{MaskBench, MaskTimes, StepTimes};
 use serde_json::{Map, Value, json};
 
-use crate::{backend::BackendOption, output::say};
+use crate::{backend::BackendOption, output::say, report::write_report};
 
 /// Time masks, L0 and AdamW on the attention of a transformer block, next to its matrix products
 ///
@@ -101,9 +101,6 @@ impl BenchMask {
         say!("(masks, L0 and AdamW) / products: measured alone {alone:.3}, as the extra time of the step {added:.3}");
         measured.insert("alone_of_products".into(), alone.into());
         measured.insert("added_of_products".into(), added.into());
-        if let Some(path) = &self.json {
-            write_json(path, &Value::Object(measured))?;
-        }
-        Ok(())
+        write_report(self.json.as_deref(), &Value::Object(measured))
     }
 }

@@ -8,7 +8,9 @@ mod memory;
 mod peer;
 mod probe;
 
-use clap::{Args, Subcommand};
+use clap::Args;
+
+use crate::subcommands::subcommands;
 
 /// Measure the speed of forward passes, training steps of probes and steps of masks
 ///
@@ -23,21 +25,15 @@ pub(crate) struct Bench {
     command: BenchCommand,
 }
 
-#[derive(Subcommand)]
-enum BenchCommand {
+subcommands!(BenchCommand {
     Backends(backends::BenchBackends),
     Forward(forward::BenchForward),
     Mask(mask::BenchMask),
     Probe(probe::BenchProbe),
-}
+});
 
 impl Bench {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        match self.command {
-            BenchCommand::Backends(backends) => backends.run(),
-            BenchCommand::Forward(forward) => forward.run(),
-            BenchCommand::Mask(mask) => mask.run(),
-            BenchCommand::Probe(probe) => probe.run(),
-        }
+        self.command.run()
     }
 }

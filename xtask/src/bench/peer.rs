@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 
 use crate::output::say;
@@ -38,7 +38,7 @@ pub(crate) struct PeerOptions {
 }
 
 /// The JSON line that a peer script prints at its end.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Deserialize)]
 pub(crate) struct PeerTimes {
     pub(crate) all_ms: Vec<f64>,
     pub(crate) peak_rss_mb: f64,
@@ -75,46 +75,30 @@ impl Drop for PeerProcess {
 }
 
 impl PeerOptions {
-    /// Starts a script of tests/peer that takes turns, and returns it with its first line of JSON.
-    ///
-    /// Returns `None` if no peer is requested. Also returns `None`, after a line `SKIPPED: …`, if Python or one of its
-    /// packages is missing.
-    pub(crate) fn start(&self, script: &str, arguments: &[&str]) -> anyhow::Result<Option<(PeerProcess, Value)>> {
-        self.start_command(self.command(script, arguments))
-    }
-
-    /// Like [`start`](Self::start), but for a script that imports NeuroSurgeon.
-    pub(crate) fn start_with_reference(
-        &self,
-        script: &str,
-        arguments: &[&str],
-    ) -> anyhow::Result<Option<(PeerProcess, Value)>> {
-        let mut command = self.command(script, arguments);
-        self.add_neurosurgeon(&mut command);
-        self.start_command(command)
-    }
-
-    fn command(&self, script: &str, arguments: &[&str]) -> Command {
+    /// The command that runs a script of tests/peer.
+    pub(crate) fn command(&self, script: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.python);
         command.arg(format!("tests/peer/{script}")).args(arguments);
         command
     }
 
-    fn add_neurosurgeon(&self, command: &mut Command) {
+    /// Like [`command`](Self::command), but for a script that imports NeuroSurgeon.
+    pub(crate) fn reference_command(&self, script: &str, arguments: &[&str]) -> Command {
+        let mut command = self.command(script, arguments);
         if let Some(folder) = &self.neurosurgeon {
             command.arg("--neurosurgeon").arg(folder);
         }
+        command
     }
 
-    fn start_command(&self, mut command: Command) -> anyhow::Result<Option<(PeerProcess, Value)>> {
+    /// Starts a script that takes turns, and returns it with its first line of JSON.
+    ///
+    /// Returns `None` if no peer is requested. Also returns `None`, after a line `SKIPPED: …`, if Python or one of its
+    /// packages is missing.
+    pub(crate) fn start(&self, mut command: Command) -> anyhow::Result<Option<(PeerProcess, Value)>> {
         let Some(Peer::Python) = self.peer else { return Ok(None) };
-        let mut child = match command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() {
-            Ok(child) => child,
-            Err(error) => {
-                say!("SKIPPED: cannot run `{}`: {error}", self.python.display());
-                return Ok(None);
-            }
-        };
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let Some(mut child) = self.unless_missing(child) else { return Ok(None) };
         let (requests, responses) = (child.stdin.take(), child.stdout.take());
         let (requests, responses) = requests.zip(responses).context("the peer script has no stdin or stdout")?;
         let mut peer = PeerProcess { child, requests, responses: BufReader::new(responses).lines() };
@@ -129,16 +113,8 @@ impl PeerOptions {
     /// Runs a script of tests/peer to its end and returns its times; `None` in the cases of [`start`](Self::start).
     pub(crate) fn run(&self, script: &str, arguments: &[&str]) -> anyhow::Result<Option<PeerTimes>> {
         let Some(Peer::Python) = self.peer else { return Ok(None) };
-        let mut command = self.command(script, arguments);
-        command.arg("--json");
-        self.add_neurosurgeon(&mut command);
-        let output = match command.output() {
-            Ok(output) => output,
-            Err(error) => {
-                say!("SKIPPED: cannot run `{}`: {error}", self.python.display());
-                return Ok(None);
-            }
-        };
+        let output = self.reference_command(script, arguments).arg("--json").output();
+        let Some(output) = self.unless_missing(output) else { return Ok(None) };
         let stderr = String::from_utf8_lossy(&output.stderr);
         let stdout = String::from_utf8_lossy(&output.stdout);
         if output.status.code() == Some(SKIPPED) {
@@ -148,5 +124,10 @@ impl PeerOptions {
         anyhow::ensure!(output.status.success(), "tests/peer/{script} failed:\n{stderr}");
         let line = stdout.lines().last().context("the peer script printed nothing")?;
         Ok(Some(serde_json::from_str(line).with_context(|| format!("the peer script printed invalid JSON: {line}"))?))
+    }
+
+    /// Prints a line `SKIPPED: …` if Python could not be started.
+    fn unless_missing<T>(&self, started: std::io::Result<T>) -> Option<T> {
+        started.inspect_err(|error| say!("SKIPPED: cannot run `{}`: {error}", self.python.display())).ok()
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
-use ns_train::{ProbeRecipe, StepTimes, load_recipe, time_probe_steps, write_json};
+use ns_train::{ProbeRecipe, StepTimes, load_recipe, time_probe_steps};
 use serde_json::{Value, json};
 
 use super::{
@@ -12,7 +12,7 @@ use super::{
     memory::peak_memory_mb,
     peer::PeerOptions,
 };
-use crate::{activation_cache::ActivationCacheOption, backend::BackendOption, output::say};
+use crate::{activation_cache::ActivationCacheOption, backend::BackendOption, output::say, report::write_report};
 
 /// Time training steps of circuit probes, also in Python NeuroSurgeon with --peer python
 ///
@@ -78,14 +78,11 @@ impl BenchProbe {
         for shape in &self.shape {
             match shape {
                 ProbeShape::Arithmetic => measured.push(self.arithmetic(&device)?),
-                ProbeShape::Gpt2Small => measured.extend(self.gpt2(Gpt2Shape::Weights, &device)?),
-                ProbeShape::Agreement => measured.extend(self.gpt2(Gpt2Shape::Agreement, &device)?),
+                ProbeShape::Gpt2Small => measured.extend(self.gpt2(Gpt2Shape::WEIGHTS, &device)?),
+                ProbeShape::Agreement => measured.extend(self.gpt2(Gpt2Shape::AGREEMENT, &device)?),
             }
         }
-        if let Some(path) = &self.json {
-            write_json(path, &json!(measured))?;
-        }
-        Ok(())
+        write_report(self.json.as_deref(), &json!(measured))
     }
 
     fn gpt2(&self, shape: Gpt2Shape, device: &Device) -> anyhow::Result<Vec<Value>> {

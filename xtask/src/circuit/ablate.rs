@@ -1,12 +1,12 @@
 //! `circuit ablate RUN`: evaluates a model with its circuit ablated.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use ns_train::{AblationStudy, Behaviour, ablate_run, ablation_table, write_json};
+use ns_train::{AblationStudy, Behaviour, ablate_run, ablation_table};
 
-use crate::{backend::BackendOption, output::say};
+use crate::{backend::BackendOption, output::say, report::write_report};
 
 /// Ablate a trained circuit as a whole, by layer or by sets of layers, next to random controls
 ///
@@ -54,9 +54,7 @@ impl Ablate {
             answers: <[usize; 2]>::try_from(self.answers).ok(),
         };
         let report = ablate_run(&self.run, &study, &self.backend.device()?)?;
-        if let Some(path) = &self.json {
-            write_json(path, &report)?;
-        }
+        write_report(self.json.as_deref(), &report)?;
         say!("full model: {}\n", behaviour(&report.full));
         say!("{}", ablation_table(&report).trim_end());
         Ok(())
@@ -70,7 +68,7 @@ fn parse_subset(text: &str) -> anyhow::Result<(String, Vec<String>)> {
     let layers: Vec<String> =
         layers.split(',').map(str::trim).filter(|layer| !layer.is_empty()).map(Into::into).collect();
     anyhow::ensure!(!name.is_empty() && !layers.is_empty(), invalid());
-    Ok(BTreeMap::from([(name.to_string(), layers)]).pop_first().unwrap_or_default())
+    Ok((name.to_string(), layers))
 }
 
 /// Formats the accuracy and, if measured, the agreement and the logit difference.

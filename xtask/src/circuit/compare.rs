@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use ns_train::{CircuitView, overlap_table, write_json};
+use ns_train::{CircuitView, overlap_table};
 
 use super::source::{SourceOptions, label};
-use crate::{backend::BackendOption, output::say};
+use crate::{backend::BackendOption, output::say, report::write_report};
 
 /// Print how much two circuits overlap, by tensor, by layer and in the whole model
 ///
@@ -37,9 +37,7 @@ impl Compare {
         let view = |path: &PathBuf| anyhow::Ok(CircuitView::new(&self.source.load(path, &device)?));
         let (first, second) = (view(&self.first)?, view(&self.second)?);
         let comparison = first.compare(&second)?;
-        if let Some(path) = &self.json {
-            write_json(path, &comparison)?;
-        }
+        write_report(self.json.as_deref(), &comparison)?;
         let label = |path: &PathBuf| label(path);
         say!("first: {}\nsecond: {}\n", label(&self.first), label(&self.second));
         say!("{}", overlap_table(&comparison).trim_end());

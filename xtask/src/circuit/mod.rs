@@ -9,7 +9,9 @@ mod show;
 mod source;
 mod train;
 
-use clap::{Args, Subcommand};
+use clap::Args;
+
+use crate::subcommands::subcommands;
 
 /// Train, ablate, draw, compare and convert circuits
 ///
@@ -26,8 +28,7 @@ pub(crate) struct Circuit {
     command: CircuitCommand,
 }
 
-#[derive(Subcommand)]
-enum CircuitCommand {
+subcommands!(CircuitCommand {
     Train(train::CircuitTrain),
     Ablate(ablate::Ablate),
     Show(show::Show),
@@ -35,18 +36,10 @@ enum CircuitCommand {
     Export(export::Export),
     Import(import::Import),
     Materialize(materialize::Materialize),
-}
+});
 
 impl Circuit {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        match self.command {
-            CircuitCommand::Train(command) => command.run(),
-            CircuitCommand::Ablate(command) => command.run(),
-            CircuitCommand::Show(command) => command.run(),
-            CircuitCommand::Compare(command) => command.run(),
-            CircuitCommand::Export(command) => command.run(),
-            CircuitCommand::Import(command) => command.run(),
-            CircuitCommand::Materialize(command) => command.run(),
-        }
+        self.command.run()
     }
 }

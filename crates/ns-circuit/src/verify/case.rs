@@ -1,11 +1,8 @@
 //! The description of a golden mask case, and its checks.
 
-use std::collections::BTreeMap;
-
-use burn::tensor::TensorData;
 use serde::Deserialize;
 
-use super::LAYER;
+use super::{LAYER, Tensors};
 use crate::config::{CircuitConfig, MagnitudeCriterion, MaskMethod, MaskUnit};
 use crate::error::CircuitError;
 use crate::methods::hard_concrete::HardConcrete;
@@ -118,10 +115,7 @@ impl<const N: usize> Geometry<N> {
 }
 
 /// The values and the shape of a tensor of the case.
-pub(super) fn floats(
-    tensors: &BTreeMap<String, TensorData>,
-    name: &str,
-) -> Result<(Vec<f32>, Vec<usize>), CircuitError> {
+pub(super) fn floats(tensors: &Tensors, name: &str) -> Result<(Vec<f32>, Vec<usize>), CircuitError> {
     let data = tensors.get(name).ok_or_else(|| CircuitError::MissingTensor {
         name: name.to_string(),
         nearest: crate::names::nearest(name, tensors.keys().map(String::as_str)),

@@ -1,30 +1,88 @@
 //! The module of a golden mask case.
 
 use burn::module::{Module, Param};
-use burn::nn::Linear;
 use burn::nn::conv::{Conv1d, Conv2d};
-use burn::tensor::{Gradients, Tensor};
+use burn::nn::{Linear, PaddingConfig1d, PaddingConfig2d};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
 
+use super::case::{Geometry, MaskCase, invalid};
+use crate::error::CircuitError;
+use crate::layout::transpose;
 use crate::mask::host;
+use crate::target::LayerKind;
 
-/// A module with one layer: the field of the case's layer kind is set, the others are `None`.
+/// A module with one layer.
 #[derive(Module, Debug)]
-pub(super) struct CaseModel {
-    pub(super) linear: Option<Linear>,
-    pub(super) conv1d: Option<Conv1d>,
-    pub(super) conv2d: Option<Conv2d>,
+pub(super) enum CaseModel {
+    Linear(Linear),
+    Conv1d(Conv1d),
+    Conv2d(Conv2d),
 }
 
 impl CaseModel {
+    /// Builds the layer of a case, and returns it with the shape of its output for inputs of shape `x`. `weight` and
+    /// its `shape` are in Hugging Face's layout.
+    pub(super) fn new(
+        case: &MaskCase,
+        weight: Vec<f32>,
+        shape: &[usize],
+        bias: Option<Param<Tensor<1>>>,
+        x: &[usize],
+        device: &Device,
+    ) -> Result<(Self, Vec<usize>), CircuitError> {
+        let weight = match case.layer {
+            LayerKind::Linear => TensorData::new(transpose(&weight, shape[0], shape[1]), [shape[1], shape[0]]),
+            _ => TensorData::new(weight, shape.to_vec()),
+        };
+        match (case.layer, x) {
+            (LayerKind::Linear | LayerKind::GptConv1d, [rows @ .., features]) => {
+                let linear = Linear { weight: Param::from_data(weight, device), bias };
+                let [inputs, outputs] = linear.weight.dims();
+                if *features != inputs {
+                    return Err(invalid(format!("x has {features} features, but the weight has {inputs} inputs")));
+                }
+                Ok((Self::Linear(linear), [rows, &[outputs]].concat()))
+            }
+            (LayerKind::Conv1d, [_, _, _]) => {
+                let Geometry { kernel, stride, padding, dilation, groups, output } =
+                    Geometry::<1>::new(case, shape, x)?;
+                let conv = Conv1d {
+                    weight: Param::from_data(weight, device),
+                    bias,
+                    stride: stride[0],
+                    kernel_size: kernel[0],
+                    dilation: dilation[0],
+                    groups,
+                    padding: PaddingConfig1d::Explicit(padding[0], padding[0]),
+                };
+                Ok((Self::Conv1d(conv), output))
+            }
+            (LayerKind::Conv2d, [_, _, _, _]) => {
+                let Geometry { kernel, stride, padding, dilation, groups, output } =
+                    Geometry::<2>::new(case, shape, x)?;
+                let conv = Conv2d {
+                    weight: Param::from_data(weight, device),
+                    bias,
+                    stride,
+                    kernel_size: kernel,
+                    dilation,
+                    groups,
+                    padding: PaddingConfig2d::Explicit(padding[0], padding[1], padding[0], padding[1]),
+                };
+                Ok((Self::Conv2d(conv), output))
+            }
+            _ => Err(invalid(format!("a {} input cannot have shape {x:?}", case.layer))),
+        }
+    }
+
     /// Runs the layer on the flat input `x`, whose shape is `dims`. The output is flat too.
     pub(super) fn forward(&self, x: Tensor<1>, dims: &[usize]) -> Tensor<1> {
         match (self, dims) {
-            (Self { conv1d: Some(conv), .. }, [n, c, l]) => flatten(conv.forward(x.reshape([*n, *c, *l]))),
-            (Self { conv2d: Some(conv), .. }, [n, c, h, w]) => flatten(conv.forward(x.reshape([*n, *c, *h, *w]))),
-            (Self { linear: Some(linear), .. }, [.., features]) => {
-                let rows = dims[..dims.len() - 1].iter().product::<usize>();
-                flatten(linear.forward(x.reshape([rows, *features])))
+            (Self::Linear(layer), [rows @ .., features]) => {
+                layer.forward(x.reshape([rows.iter().product(), *features])).flatten(0, 1)
             }
+            (Self::Conv1d(layer), [n, c, l]) => layer.forward(x.reshape([*n, *c, *l])).flatten(0, 2),
+            (Self::Conv2d(layer), [n, c, h, w]) => layer.forward(x.reshape([*n, *c, *h, *w])).flatten(0, 3),
             _ => x,
         }
     }
@@ -39,15 +97,9 @@ impl CaseModel {
             (weight.base().grad(gradients).map(host), bias.and_then(|b| b.base().grad(gradients)).map(host))
         }
         match self {
-            Self { linear: Some(l), .. } => read(&l.weight, l.bias.as_ref(), gradients),
-            Self { conv1d: Some(l), .. } => read(&l.weight, l.bias.as_ref(), gradients),
-            Self { conv2d: Some(l), .. } => read(&l.weight, l.bias.as_ref(), gradients),
-            _ => (None, None),
+            Self::Linear(layer) => read(&layer.weight, layer.bias.as_ref(), gradients),
+            Self::Conv1d(layer) => read(&layer.weight, layer.bias.as_ref(), gradients),
+            Self::Conv2d(layer) => read(&layer.weight, layer.bias.as_ref(), gradients),
         }
     }
-}
-
-fn flatten<const D: usize>(tensor: Tensor<D>) -> Tensor<1> {
-    let n = tensor.shape().num_elements();
-    tensor.reshape([n])
 }

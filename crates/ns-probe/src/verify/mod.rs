@@ -15,12 +15,14 @@ use ns_circuit::{AdamW, L0Statistics};
 use ns_models::Transformer;
 use serde_json::Value;
 
-use self::case::{Case, Optimizer, ProbeKind};
+use self::case::{Case, Optimizer, from_json, invalid};
 use self::subject::{Forward, Subject};
-use crate::batch::ProbeBatch;
+use crate::batch::{CIRCUIT_LABEL_PADDING, ProbeBatch, SUBNETWORK_LABEL_PADDING};
 use crate::circuit_probe::CircuitProbe;
 use crate::error::ProbeError;
 use crate::subnetwork_probe::SubnetworkProbe;
+
+type Tensors = BTreeMap<String, TensorData>;
 
 /// Names of the input tensors in a probe case, in addition to `init.*`. All other tensors of the case are expected
 /// outputs of [`run_probe_case`].
@@ -39,26 +41,30 @@ pub fn run_probe_case<M: Transformer + ModuleDisplay>(
     tensors: &BTreeMap<String, TensorData>,
     model: M,
 ) -> Result<BTreeMap<String, TensorData>, ProbeError> {
-    let case = Case::read(case)?;
-    let batch = case::batch(&case, tensors, &model)?;
-    match case.kind.clone() {
-        ProbeKind::Circuit(config) => ProbeCaseRun { case, batch, tensors }.all(CircuitProbe::new(config, model)?),
-        ProbeKind::Subnetwork(config) => {
+    let case: Case = from_json("case.json", case)?;
+    match case.kind.as_str() {
+        "circuit_probe" => {
+            let config = from_json("probe_config", &case.probe_config)?;
+            let batch = case::batch(&case, CIRCUIT_LABEL_PADDING, tensors, &model)?;
+            ProbeCaseRun { case, batch, tensors }.all(CircuitProbe::new(config, model)?)
+        }
+        "subnetwork_probe" => {
+            let config = from_json("probe_config", &case.probe_config)?;
+            let batch = case::batch(&case, SUBNETWORK_LABEL_PADDING, tensors, &model)?;
             ProbeCaseRun { case, batch, tensors }.all(SubnetworkProbe::new(config, model, 0)?)
         }
+        other => Err(invalid("kind", other, "it must be circuit_probe or subnetwork_probe")),
     }
 }
 
 struct ProbeCaseRun<'a> {
     case: Case,
     batch: ProbeBatch,
-    tensors: &'a BTreeMap<String, TensorData>,
+    tensors: &'a Tensors,
 }
 
-type Produced = BTreeMap<String, TensorData>;
-
 impl ProbeCaseRun<'_> {
-    fn all<S: Subject>(&self, mut probe: S) -> Result<Produced, ProbeError> {
+    fn all<S: Subject>(&self, mut probe: S) -> Result<Tensors, ProbeError> {
         probe.load(self.with_prefix("init."))?;
         let mut produced = self.first_step(&mut probe)?;
         let (probe, trajectory) = self.train(probe)?;
@@ -68,10 +74,10 @@ impl ProbeCaseRun<'_> {
     }
 
     /// Forward and backward pass with the initial parameters.
-    fn first_step<S: Subject>(&self, probe: &mut S) -> Result<Produced, ProbeError> {
+    fn first_step<S: Subject>(&self, probe: &mut S) -> Result<Tensors, ProbeError> {
         probe.circuit_mut().set_temperature(self.case.initial_temperature as f32)?;
         let Forward { vectors, losses, logits } = probe.forward(&self.batch)?;
-        let mut produced = Produced::from([
+        let mut produced = Tensors::from([
             ("updates".into(), vectors.into_data()),
             ("loss".into(), losses.total.clone().into_data()),
             ("loss_without_l0".into(), losses.without_l0.into_data()),
@@ -84,7 +90,7 @@ impl ProbeCaseRun<'_> {
     }
 
     /// Trains for the steps of the case; returns the trained probe, the losses and the final parameters.
-    fn train<S: Subject>(&self, mut probe: S) -> Result<(S, Produced), ProbeError> {
+    fn train<S: Subject>(&self, mut probe: S) -> Result<(S, Tensors), ProbeError> {
         let case = &self.case;
         let Optimizer { betas, eps: epsilon, weight_decay, .. } = case.optimizer;
         let mut optimizer: ModuleOptimizer = AdamW { betas, epsilon, weight_decay }.into();
@@ -95,12 +101,12 @@ impl ProbeCaseRun<'_> {
             losses.push(loss.clone().into_scalar());
             let gradients = GradientsParams::from_grads(loss.backward(), &probe);
             probe = optimizer.step(case.optimizer.lr, probe, gradients);
-            if (step + 1) % case.temperature_every == 0 {
+            if (step + 1).is_multiple_of(case.temperature_every.max(1)) {
                 temperature *= case.temperature_factor;
                 probe.circuit_mut().set_temperature(temperature as f32)?;
             }
         }
-        let mut produced = Produced::from([
+        let mut produced = Tensors::from([
             ("losses".into(), TensorData::from(losses.as_slice())),
             ("final_temperature".into(), scalar(temperature)),
         ]);
@@ -110,12 +116,12 @@ impl ProbeCaseRun<'_> {
 
     /// Evaluates the probe with the expected final parameters, so that rounding differences of training do not affect
     /// the comparison.
-    fn evaluate<S: Subject>(&self, mut probe: S) -> Result<Produced, ProbeError> {
+    fn evaluate<S: Subject>(&self, mut probe: S) -> Result<Tensors, ProbeError> {
         probe.load(self.with_prefix("final."))?;
         let probe = probe.valid();
         let Forward { vectors, losses, logits } = probe.forward(&self.batch)?;
         let L0Statistics { total, max, layers } = probe.circuit().l0();
-        let mut produced = Produced::from([
+        let mut produced = Tensors::from([
             ("eval_updates".into(), vectors.into_data()),
             ("eval_loss".into(), losses.total.into_data()),
             ("l0_total".into(), scalar(total)),
@@ -127,7 +133,7 @@ impl ProbeCaseRun<'_> {
     }
 
     /// The tensors of the case whose names start with `prefix`, with the prefix removed.
-    fn with_prefix(&self, prefix: &str) -> Produced {
+    fn with_prefix(&self, prefix: &str) -> Tensors {
         let stripped = |(name, data): (&String, &TensorData)| Some((name.strip_prefix(prefix)?.into(), data.clone()));
         self.tensors.iter().filter_map(stripped).collect()
     }

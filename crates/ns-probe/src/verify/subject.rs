@@ -1,12 +1,11 @@
 //! What golden cases need from circuit probes and subnetwork probes.
 
-use std::collections::BTreeMap;
-
 use burn::module::ModuleDisplay;
-use burn::tensor::{Gradients, Tensor, TensorData};
+use burn::tensor::{Gradients, Tensor};
 use ns_circuit::Losses;
 use ns_models::Transformer;
 
+use super::Tensors;
 use crate::batch::ProbeBatch;
 use crate::circuit_probe::{CircuitProbe, CircuitProbeOutput};
 use crate::error::ProbeError;
@@ -23,13 +22,13 @@ pub(super) struct Forward {
 /// A probe under test.
 pub(super) trait Subject: Probe {
     fn forward(&self, batch: &ProbeBatch) -> Result<Forward, ProbeError>;
-    fn load(&mut self, params: BTreeMap<String, TensorData>) -> Result<(), ProbeError>;
+    fn load(&mut self, params: Tensors) -> Result<(), ProbeError>;
 
-    fn params(&self) -> BTreeMap<String, TensorData> {
+    fn params(&self) -> Tensors {
         self.circuit().mask_params()
     }
 
-    fn gradients(&self, gradients: &Gradients) -> BTreeMap<String, TensorData> {
+    fn gradients(&self, gradients: &Gradients) -> Tensors {
         self.circuit().mask_gradients(gradients)
     }
 }
@@ -40,7 +39,7 @@ impl<M: Transformer + ModuleDisplay> Subject for CircuitProbe<M> {
         Ok(Forward { vectors, losses, logits: None })
     }
 
-    fn load(&mut self, params: BTreeMap<String, TensorData>) -> Result<(), ProbeError> {
+    fn load(&mut self, params: Tensors) -> Result<(), ProbeError> {
         Ok(self.circuit_mut().load_mask_params(&params)?)
     }
 }
@@ -51,20 +50,19 @@ impl<M: Transformer + ModuleDisplay> Subject for SubnetworkProbe<M> {
         Ok(Forward { vectors, losses, logits: Some(logits) })
     }
 
-    fn load(&mut self, params: BTreeMap<String, TensorData>) -> Result<(), ProbeError> {
-        let (probe, masks): (BTreeMap<_, _>, BTreeMap<_, _>) =
-            params.into_iter().partition(|(name, _)| name.starts_with("probe."));
+    fn load(&mut self, params: Tensors) -> Result<(), ProbeError> {
+        let (probe, masks): (Tensors, Tensors) = params.into_iter().partition(|(name, _)| name.starts_with("probe."));
         self.load_probe_params(&probe)?;
         Ok(self.circuit_mut().load_mask_params(&masks)?)
     }
 
-    fn params(&self) -> BTreeMap<String, TensorData> {
+    fn params(&self) -> Tensors {
         let mut params = self.circuit().mask_params();
         params.extend(self.probe_params());
         params
     }
 
-    fn gradients(&self, gradients: &Gradients) -> BTreeMap<String, TensorData> {
+    fn gradients(&self, gradients: &Gradients) -> Tensors {
         let mut named_gradients = self.circuit().mask_gradients(gradients);
         named_gradients.extend(self.probe_gradients(gradients));
         named_gradients

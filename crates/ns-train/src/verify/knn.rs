@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use ns_models::ModelError;
 use ns_probe::nearest_neighbours;
 
-use super::{TensorComparison, Tensors, compare::Tolerance, compare_all, read_tensors};
+use super::{TensorComparison, Tensors, ToleranceKind::Absolute, compare_all, invalid, read_tensors};
 use crate::error::TrainError;
 
 /// The tensors of a case that are inputs. All other tensors are expected results.
@@ -17,8 +16,8 @@ pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<TensorComparison
     let produced = produce(&expected, device)?;
     expected.retain(|name, _| !INPUTS.contains(&name.as_str()));
     Ok(compare_all(&expected, &produced, |name, _| match name {
-        "accuracy" => Tolerance::Absolute(1e-6),
-        _ => Tolerance::Absolute(0.0),
+        "accuracy" => (Absolute, 1e-6),
+        _ => (Absolute, 0.0),
     }))
 }
 
@@ -57,9 +56,5 @@ fn integers(tensors: &Tensors, name: &'static str) -> Result<Vec<i64>, TrainErro
 
 fn tensor<'a>(tensors: &'a Tensors, name: &'static str, rank: usize) -> Result<&'a TensorData, TrainError> {
     let found = tensors.get(name).filter(|data| data.shape().num_dims() == rank);
-    found.ok_or_else(|| invalid(name, "missing or of another rank".into(), format!("it must have {rank} dimension(s)")))
-}
-
-fn invalid(what: &'static str, found: String, expected: String) -> TrainError {
-    ModelError::InvalidInput { what, found, expected }.into()
+    found.ok_or_else(|| invalid(name, "missing or of another rank", format!("it must have {rank} dimension(s)")))
 }

@@ -5,11 +5,7 @@ use std::path::Path;
 use burn::tensor::Device;
 use ns_circuit::{MASK_CASE_INPUTS, run_mask_case};
 
-use super::{
-    TensorComparison,
-    compare::{Tolerance, magnitude},
-    compare_all, read_json, read_tensors,
-};
+use super::{TensorComparison, ToleranceKind::Absolute, compare::magnitude, compare_all, read_json, read_tensors};
 use crate::error::TrainError;
 
 pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<TensorComparison>, TrainError> {
@@ -19,7 +15,7 @@ pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<TensorComparison
     expected.retain(|name, _| !MASK_CASE_INPUTS.contains(&name.as_str()));
     let tolerance = case["atol"].as_f64().unwrap_or(1e-5);
     Ok(compare_all(&expected, &produced, |name, data| match name {
-        "l0_train" | "l0_eval" | "max_l0" => Tolerance::Absolute(tolerance + 1e-6 * magnitude(data)),
-        _ => Tolerance::Absolute(tolerance),
+        "l0_train" | "l0_eval" | "max_l0" => (Absolute, tolerance + 1e-6 * magnitude(data)),
+        _ => (Absolute, tolerance),
     }))
 }

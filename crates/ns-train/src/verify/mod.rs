@@ -93,7 +93,7 @@ impl Serialize for CaseResult {
                 Status::Fail(_) => "FAIL",
             },
             tensor: worst.map(|worst| worst.tensor.as_str()),
-            err: worst.and_then(|worst| worst.error),
+            err: worst.and_then(|worst| worst.error.as_ref().ok().copied()),
             tol: worst.map(|worst| worst.tolerance),
             tol_kind: worst.map(|worst| worst.kind),
         }
@@ -165,25 +165,22 @@ fn read_json(path: &Path) -> Result<Value, TrainError> {
 
 fn read_tensors(path: &Path) -> Result<Tensors, TrainError> {
     let checkpoint = Checkpoint::open_file(path)?;
-    let names: Vec<String> = checkpoint.names().map(String::from).collect();
-    let mut tensors = Tensors::new();
-    for name in names {
-        if let Some(data) = checkpoint.data(&name)? {
-            tensors.insert(name, data);
-        }
-    }
-    Ok(tensors)
+    let read = |name: &str| Some(checkpoint.data(name).transpose()?.map(|data| (name.to_string(), data)));
+    Ok(checkpoint.names().filter_map(read).collect::<Result<_, _>>()?)
 }
 
 /// Compares each expected tensor with the produced tensor of that name. A tensor that was not produced fails.
 fn compare_all(
     expected: &Tensors,
     produced: &Tensors,
-    tolerance: impl Fn(&str, &TensorData) -> compare::Tolerance,
+    tolerance: impl Fn(&str, &TensorData) -> (ToleranceKind, f64),
 ) -> Vec<TensorComparison> {
     let compare = |(name, expected): (&String, &TensorData)| {
-        let tolerance = tolerance(name, expected);
-        TensorComparison::new(name, expected, produced.get(name), tolerance)
+        TensorComparison::new(name, expected, produced.get(name), tolerance(name, expected))
     };
     expected.iter().map(compare).collect()
+}
+
+fn invalid(what: &'static str, found: impl Into<String>, expected: impl Into<String>) -> TrainError {
+    ModelError::InvalidInput { what, found: found.into(), expected: expected.into() }.into()
 }

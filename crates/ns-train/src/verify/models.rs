@@ -4,10 +4,10 @@ use std::path::Path;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use ns_models::{
-    AnyModel, Labels, Logits, Model, ModelError, ModelInputs, ResNet, Site, Sublayer, Transformer, Vector, VectorCache,
+    AnyModel, Labels, Logits, Model, ModelInputs, ResNet, Site, Sublayer, Transformer, Vector, VectorCache,
 };
 
-use super::{TensorComparison, Tensors, compare::Tolerance, compare_all, read_json, read_tensors};
+use super::{TensorComparison, Tensors, ToleranceKind::Absolute, compare_all, invalid, read_json, read_tensors};
 use crate::error::TrainError;
 
 pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<TensorComparison>, TrainError> {
@@ -29,7 +29,7 @@ pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<TensorComparison
         expected.extend(losses);
     }
     let tolerance = case["atol"].as_f64().unwrap_or(1e-4);
-    Ok(compare_all(&expected, &produced, |_, _| Tolerance::Absolute(tolerance)))
+    Ok(compare_all(&expected, &produced, |_, _| (Absolute, tolerance)))
 }
 
 /// Reads the inputs of a case. A tensor that is not a model input is an error.
@@ -38,7 +38,7 @@ fn read_inputs(path: &Path, device: &Device) -> Result<ModelInputs, TrainError> 
     match tensors.keys().find(|name| !ModelInputs::NAMES.contains(&name.as_str())) {
         Some(name) => {
             let expected = format!("the inputs of a model are {}", ModelInputs::NAMES.join(", "));
-            Err(invalid("tensor of inputs.safetensors", name, &expected))
+            Err(invalid("tensor of inputs.safetensors", name, expected))
         }
         None => Ok(ModelInputs::from_named(&tensors, device)?),
     }
@@ -54,7 +54,7 @@ fn read_labels<M: Model>(labels: TensorData, model: &M, device: &Device) -> Resu
         ([_, _], true) => Ok(Labels::Values(Tensor::from_data(labels, device))),
         _ => {
             let found = format!("of shape {shape:?} for a {} head", model.head().name());
-            Err(invalid("labels", &found, "labels are [batch] or [batch, n]"))
+            Err(invalid("labels", found, "labels are [batch] or [batch, n]"))
         }
     }
 }
@@ -100,8 +100,4 @@ fn resnet_tensors(model: &ResNet, inputs: &ModelInputs) -> Result<Tensors, Train
     produced.insert("pooler_output".into(), output.pooler_output.into_data());
     produced.extend(output.logits.map(|logits| ("logits".into(), logits.into_data())));
     Ok(produced)
-}
-
-fn invalid(what: &'static str, found: &str, expected: &str) -> TrainError {
-    ModelError::InvalidInput { what, found: found.into(), expected: expected.into() }.into()
 }

@@ -8,7 +8,8 @@ use ns_probe::{PROBE_CASE_INPUTS, run_probe_case};
 
 use super::{
     TensorComparison, Tensors,
-    compare::{Tolerance, magnitude},
+    ToleranceKind::{Absolute, Relative},
+    compare::magnitude,
     compare_all, read_json, read_tensors,
 };
 use crate::error::TrainError;
@@ -24,13 +25,13 @@ pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<TensorComparison
     let absolute = case["atol"].as_f64().unwrap_or(1e-4);
     let trajectory = case["trajectory_rtol"].as_f64().unwrap_or(1e-3);
     Ok(compare_all(&expected, &produced, |name, data| match name {
-        "losses" => Tolerance::Relative(trajectory),
-        "final_temperature" => Tolerance::Relative(1e-5),
-        "l0_train" => Tolerance::Absolute(absolute + 1e-6 * magnitude(data)),
-        _ if name.starts_with("l0_") || name.starts_with("hard.") => Tolerance::Absolute(0.0),
-        _ if name.starts_with("grad.") => Tolerance::Absolute((1e-3 * magnitude(data)).max(1e-7)),
-        _ if name.starts_with("final.") => Tolerance::Absolute(1e-3),
-        _ => Tolerance::Absolute(absolute),
+        "losses" => (Relative, trajectory),
+        "final_temperature" => (Relative, 1e-5),
+        "l0_train" => (Absolute, absolute + 1e-6 * magnitude(data)),
+        _ if name.starts_with("l0_") || name.starts_with("hard.") => (Absolute, 0.0),
+        _ if name.starts_with("grad.") => (Absolute, (1e-3 * magnitude(data)).max(1e-7)),
+        _ if name.starts_with("final.") => (Absolute, 1e-3),
+        _ => (Absolute, absolute),
     }))
 }
 
