@@ -62,6 +62,7 @@ mod settings;
 
 mod mask;
 mod methods;
+mod pruned_cache;
 
 mod kernels;
 

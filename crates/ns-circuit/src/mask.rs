@@ -1,11 +1,8 @@
 //! The mask on one parameter, as a Burn reparameterization (the only one in this workspace).
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
-use burn::module::{
-    Content, Devices, Flag, Module, ModuleDisplay, ModuleDisplayDefault, ModuleMapper, ModuleVisitor, Param,
-    Reparameterization,
-};
+use burn::module::{Flag, Module, Param, Reparameterization};
 use burn::tensor::{Device, Shape, Tensor, TensorData};
 
 use crate::ablation::Ablation;
@@ -14,6 +11,7 @@ use crate::kernels::{L0Handoff, masked};
 use crate::layout::ParamLayout;
 use crate::methods::Method;
 use crate::methods::magnitude_pruning::Pruned;
+use crate::pruned_cache::{PrunedCache, PrunedMasks};
 use crate::sample;
 
 /// Settings of a circuit model that are equal for all of its masks.
@@ -298,7 +296,10 @@ impl Mask {
     /// methods.
     pub(crate) fn prune<const D: usize>(&self, base: &Tensor<D>) {
         if self.params.is_none() {
-            self.pruned.fill(|| self.method.prune(&host(base.clone())), &base.device());
+            self.pruned.fill(|| {
+                let Pruned { hard, ablated } = self.method.prune(&host(base.clone()));
+                PrunedMasks { hard: flat(hard, &base.device()), ablated: flat(ablated, &base.device()) }
+            });
         }
     }
 }
@@ -362,81 +363,3 @@ pub(crate) fn new_flag(enabled: bool) -> Param<Flag> {
     let flag = Param::<Flag>::from_bool(true);
     if enabled { flag } else { flag.valid() }
 }
-
-/// The masks of magnitude pruning as tensors, `[n]`, see [`Pruned`].
-#[derive(Debug, Clone)]
-struct PrunedMasks {
-    hard: Tensor<1>,
-    ablated: Tensor<1>,
-}
-
-/// Cache for the masks of magnitude pruning, which are valid until the base weight changes.
-///
-/// The parameters of a module change only through [`Module::map`] (an optimiser step, a loaded record). The cache is
-/// part of the module, so `map` visits it too and empties it.
-#[derive(Debug, Clone, Default)]
-struct PrunedCache(Arc<Mutex<Option<PrunedMasks>>>);
-
-impl PrunedCache {
-    /// Stores the result of `prune`, unless the cache is filled.
-    fn fill(&self, prune: impl FnOnce() -> Pruned, device: &Device) {
-        let mut cached = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        cached.get_or_insert_with(|| {
-            let Pruned { hard, ablated } = prune();
-            PrunedMasks { hard: flat(hard, device), ablated: flat(ablated, device) }
-        });
-    }
-
-    fn is_empty(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_none()
-    }
-
-    /// The masks. They have no entries if the cache is empty.
-    fn get(&self) -> PrunedMasks {
-        let cached = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        cached.unwrap_or_else(|| {
-            let empty = Tensor::zeros([0], &Device::default());
-            PrunedMasks { hard: empty.clone(), ablated: empty }
-        })
-    }
-}
-
-impl Module for PrunedCache {
-    fn collect_devices(&self, devices: Devices) -> Devices {
-        devices
-    }
-
-    fn fork(self, _device: &Device) -> Self {
-        Self::default()
-    }
-
-    fn to_device(self, _device: &Device) -> Self {
-        Self::default()
-    }
-
-    fn train(self) -> Self {
-        self
-    }
-
-    fn valid(&self) -> Self {
-        self.clone()
-    }
-
-    fn materialize(self) -> Self {
-        self
-    }
-
-    fn visit<V: ModuleVisitor>(&self, _visitor: &mut V) {}
-
-    fn map<M: ModuleMapper>(self, _mapper: &mut M) -> Self {
-        Self::default()
-    }
-}
-
-impl ModuleDisplayDefault for PrunedCache {
-    fn content(&self, content: Content) -> Option<Content> {
-        Some(content)
-    }
-}
-
-impl ModuleDisplay for PrunedCache {}

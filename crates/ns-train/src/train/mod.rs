@@ -15,6 +15,7 @@ mod task;
 pub use arithmetic_model::{ModelTraining, NextTokenObjective, train_model};
 pub use base_model_pool::{BaseModelPool, DEFAULT_ACTIVATION_CACHE_MB};
 pub use circuit_probe::{ProbeReport, ProbeTraining, train_probe};
+#[cfg(any(test, feature = "bench"))]
 pub(crate) use initialize::initialize;
 pub use learner::{Learner, Outcome, Trainable};
 pub use objective::{Objective, ProbeObjective};
