@@ -63,36 +63,17 @@ mod bench;
 #[cfg(feature = "verify")]
 pub mod verify;
 
+// What programs use. Each module lists its own public items.
 #[cfg(feature = "bench")]
-pub use bench::{ForwardBench, MaskBench, MaskTimes, ProbeBench, ProbeBenchConfig, StepTimes, time_probe_steps};
-pub use data::{
-    Arithmetic, ArithmeticData, DataRecipe, Dataset, ImageRecipe, LabelledImages, LabelledRows, Normalization,
-    Operation, RowSplit, SplitRecipe, Table, TextClassification, TextRecipe, Tokenized, Variable, WordLabels,
-    WordRecipe,
-};
+pub use bench::*;
+pub use data::*;
 pub use error::TrainError;
-pub use evaluate::{
-    AblationReport, AblationRow, AblationStudy, Behaviour, CircuitRow, Controls, ProbeRow, SubnetworkRow, ablate_run,
-};
-pub use exchange::{
-    CircuitFileError, CircuitFiles, CircuitPart, CompactedMlp, Compaction, check_base, export_masks, export_state_dict,
-    load_circuit, materialize,
-};
-pub use recipe::{
-    EvaluationRecipe, ModelSource, OptimizerRecipe, ProbeRecipe, Schedule, SubnetworkRecipe, SubnetworkVariant,
-    TaskRecipe, TrainRecipe, load_recipe,
-};
-pub use report::{
-    CircuitView, Granularity, VisualizerConfig, ablation_table, add_results, circuit_page, circuit_table,
-    draw_circuit_sizes, draw_circuits, draw_heat_map, draw_probes, draw_subnetworks, draw_training, figures,
-    heat_map_page, markdown, overlap_table, probe_table, subnetwork_table, write_json, write_probe, write_rows,
-};
-pub use run::{Interrupt, Metrics, Progress, Run, run_parallel};
-pub use train::{
-    BaseModelPool, DEFAULT_ACTIVATION_CACHE_MB, Learner, ModelTraining, NextTokenObjective, Objective, Outcome,
-    ProbeObjective, ProbeReport, ProbeTraining, SubnetworkTraining, TaskObjective, TaskReport, TaskTraining, Trainable,
-    Trainer, train_model, train_probe, train_subnetwork, train_task,
-};
+pub use evaluate::*;
+pub use exchange::*;
+pub use recipe::*;
+pub use report::*;
+pub use run::*;
+pub use train::*;
 
 /// Runs the example of the README.
 #[cfg(doctest)]

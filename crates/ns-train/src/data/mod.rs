@@ -2,6 +2,7 @@
 //! are in host memory; only batches are on the device.
 
 mod dataset;
+#[macro_use]
 mod recipe;
 
 mod labelled_rows;
@@ -19,13 +20,23 @@ pub(crate) use dataset::label_tensor;
 pub use dataset::{Dataset, Tokenized};
 pub use images::{ImageRecipe, LabelledImages, Normalization};
 pub use labelled_rows::LabelledRows;
-pub use recipe::DataRecipe;
 pub use split::{RowSplit, SplitRecipe};
 pub use table::Table;
 pub use text_classification::{TextClassification, TextRecipe};
 pub use word_labels::{WordLabels, WordRecipe};
 
 use std::path::{Path, PathBuf};
+
+use crate::error::TrainError;
+
+data_sources! {
+    /// Classified texts: `[data.texts]`.
+    Texts(TextRecipe),
+    /// Classified images: `[data.images]`.
+    Images(ImageRecipe),
+    /// Modular arithmetic, whose answer is the next token of a language model: `[data.arithmetic]`.
+    Arithmetic(Arithmetic),
+}
 
 /// Resolves a path in a recipe, which is relative to the recipe file `recipe`.
 fn relative_to(recipe: &Path, path: &Path) -> PathBuf {

@@ -1,12 +1,4 @@
-//! The list of data sources that a recipe can name.
-
-use std::path::Path;
-use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
-
-use super::{Arithmetic, Dataset, ImageRecipe, TextRecipe};
-use crate::error::TrainError;
+//! The macro that declares the data sources a recipe can name.
 
 /// Defines [`DataRecipe`] from a list of sources: a variant and the recipe that it holds.
 ///
@@ -15,7 +7,7 @@ use crate::error::TrainError;
 macro_rules! data_sources {
     ($($(#[$doc:meta])* $source:ident($recipe:ty),)*) => {
         /// Recipe of a data set for a task. The key in the recipe selects the kind of data.
-        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(rename_all = "snake_case")]
         pub enum DataRecipe { $($(#[$doc])* $source($recipe),)* }
 
@@ -30,18 +22,9 @@ macro_rules! data_sources {
             /// # Errors
             /// Returns [`TrainError::Setting`] for texts without `model_folder`, [`TrainError::Model`] if the tokenizer
             /// cannot be read, and the errors of [`TextRecipe::read`], [`ImageRecipe::read`] and [`Arithmetic::read`].
-            pub fn read(&self, model_folder: Option<&Path>) -> Result<Arc<dyn Dataset>, TrainError> {
-                match self { $(Self::$source(source) => Ok(Arc::new(source.dataset(model_folder)?)),)* }
+            pub fn read(&self, model_folder: Option<&Path>) -> Result<std::sync::Arc<dyn Dataset>, TrainError> {
+                match self { $(Self::$source(source) => Ok(std::sync::Arc::new(source.dataset(model_folder)?)),)* }
             }
         }
     };
-}
-
-data_sources! {
-    /// Classified texts: `[data.texts]`.
-    Texts(TextRecipe),
-    /// Classified images: `[data.images]`.
-    Images(ImageRecipe),
-    /// Modular arithmetic, whose answer is the next token of a language model: `[data.arithmetic]`.
-    Arithmetic(Arithmetic),
 }
