@@ -130,8 +130,8 @@ impl<M: Module> CircuitModel<M> {
     pub fn inject_noise(&mut self, noise: Option<BTreeMap<String, TensorData>>) -> Result<(), CircuitError> {
         let mut injected = vec![None; self.masks.len()];
         if let Some(noise) = noise {
-            if let Some(mask) = self.masks.iter().find(|mask| !mask.method.uses_noise()) {
-                return Err(CircuitError::NoiseUnused { method: mask.method.name() });
+            if self.masks.iter().any(|mask| !mask.method.uses_noise()) {
+                return Err(CircuitError::NoiseUnused { method: self.config.mask_method.name() });
             }
             let keys: Vec<String> = self.masks.iter().map(|mask| mask.layout.key()).collect();
             for (name, data) in &noise {

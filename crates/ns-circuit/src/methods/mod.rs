@@ -31,15 +31,6 @@ impl Method {
         }
     }
 
-    /// The method's name in configuration files.
-    pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::ContinuousSparsification => "continuous_sparsification",
-            Self::HardConcrete(_) => "hard_concrete",
-            Self::MagnitudePruning { .. } => "magnitude_pruning",
-        }
-    }
-
     /// Whether the soft mask depends on noise.
     pub(crate) fn uses_noise(&self) -> bool {
         matches!(self, Self::HardConcrete(_))
