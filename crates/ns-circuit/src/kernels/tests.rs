@@ -2,8 +2,9 @@
 //! with finite differences.
 
 use burn::tensor::{DType, Device, Gradients, Tensor, TensorData};
+use proptest::prelude::*;
 
-use super::{L0Handoff, MaskBroadcast, Relaxation, masked, open_gates};
+use super::{L0Handoff, MaskBroadcast, Relaxation, masked, open_gates, soft_mask};
 use crate::testing::normal;
 
 const LOGISTIC: Relaxation = Relaxation::Logistic { temperature: 3.0 };
@@ -104,6 +105,30 @@ fn values_and_gradients_match_the_portable_kernels() {
             assert_close(found, expected, 3e-6);
         }
     });
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+    #[test]
+    fn the_kernel_and_the_portable_soft_mask_agree(
+        temperature in 0.05f32..50.0, scale in 0.1f32..10.0, concrete: bool, stream in 0u64..1000,
+        outer in 1usize..4, repeat in 1usize..5, inner in 1usize..40,
+    ) {
+        let relaxation = if concrete { CONCRETE } else { Relaxation::Logistic { temperature } };
+        let (n, broadcast) = (outer * inner, MaskBroadcast { outer, repeat, inner });
+        let logits = normal(n, stream).into_iter().map(|logit| logit * scale).collect();
+        let logits = tensor::<1>(logits, [n], DType::F32).require_grad();
+        let noise = || concrete.then(|| tensor(normal(n, stream + 1000), [n], DType::F32));
+        let ones = tensor(vec![1.0; n * repeat], [outer, repeat, inner], DType::F32);
+
+        let kernel = masked(ones.clone(), logits.clone(), noise(), relaxation, broadcast, &L0Handoff::default());
+        let portable = ones * soft_mask(logits.clone(), noise(), relaxation).reshape([outer, 1, inner]);
+        assert_close(&values(kernel.clone()), &values(portable.clone()), 1e-6);
+
+        let gradient = |masked: Tensor<3>| values(logits.grad(&masked.sum().backward()).unwrap());
+        let tolerance = 1e-6 * f64::from(temperature.max(1.0)) * repeat as f64;
+        assert_close(&gradient(kernel), &gradient(portable), tolerance);
+    }
 }
 
 #[test]
