@@ -92,7 +92,7 @@ pub use rotary::Rotary;
 pub use site::{Site, Sublayer, Vector};
 pub use text::{EncodedText, TextBatch, TextPart, TextToken, TextTokenizer, Word};
 pub use transformer::{ResidualStream, Transformer, Walked};
-pub use unaffected::{last_unaffected, layers_fed_by};
+pub use unaffected::{last_unaffected, layers_before, layers_fed_by};
 
 /// Runs the example of the README.
 #[cfg(doctest)]

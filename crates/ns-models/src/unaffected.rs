@@ -16,6 +16,26 @@ pub fn last_unaffected<M: Transformer>(model: &M, layers: &[String], site: Site)
     Some(inputs?.into_iter().fold(site, Site::min))
 }
 
+/// Returns the layers that the value at `site` depends on (HF names), in the order of a forward pass.
+pub fn layers_before<M: Transformer>(model: &M, site: Site) -> Vec<String> {
+    let is_before = |entry: &LayerComponents| match (entry.location, site) {
+        (Location::Input, _) => true,
+        (Location::Output, _) | (_, Site::Embeddings) => false,
+        (Location::Block { layer, .. }, Site::Block { layer: probed, .. }) if layer != probed => layer < probed,
+        (_, Site::Block { layer, sublayer, vector }) => match (is_in_mlp(entry), sublayer) {
+            (true, _) => sublayer == Sublayer::Mlp,
+            (false, Sublayer::Attn) => true,
+            // In a parallel block, the update of the MLP does not depend on attention.
+            (false, Sublayer::Mlp) => vector == Vector::Stream || !model.block(layer).is_parallel(),
+        },
+    };
+    layer_components(model).into_iter().filter(is_before).map(|entry| entry.layer.name).collect()
+}
+
+fn is_in_mlp(entry: &LayerComponents) -> bool {
+    entry.slices.iter().all(|slice| slice.component == Component::Mlp)
+}
+
 /// Returns those of the given linear layers (HF names) whose only input is the hidden state at `start`, directly or
 /// through a LayerNorm.
 ///
@@ -40,8 +60,7 @@ fn sublayer_input<M: Transformer>(model: &M, entry: &LayerComponents) -> Option<
         Location::Output => None,
         Location::Block { layer, .. } => {
             let attn_stream = Site::new(Sublayer::Attn, Vector::Stream, layer);
-            let in_mlp = entry.slices.iter().all(|slice| slice.component == Component::Mlp);
-            Some(Some(if in_mlp && model.is_start(attn_stream) { attn_stream } else { block_input(layer) }))
+            Some(Some(if is_in_mlp(entry) && model.is_start(attn_stream) { attn_stream } else { block_input(layer) }))
         }
     }
 }

@@ -43,13 +43,13 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
     ///
     /// # Errors
     /// Returns [`ProbeError::Config`] if `freeze_base` is false or the selection of sites is invalid,
-    /// [`ProbeError::Model`] if the model lacks the site, and [`ProbeError::Circuit`] if the masks cannot be built.
+    /// [`ProbeError::Model`] if the model lacks the site, [`ProbeError::Circuit`] if the masks cannot be built, and
+    /// [`ProbeError::UnreachableSite`] for a masked layer that does not affect the vectors at the site.
     pub fn new(config: CircuitProbeConfig, model: M) -> Result<Self, ProbeError> {
         let site = check_probe(&config.probe_vectors, &config.circuit_config, &config.resid_config, &model)?;
         let targets = mask_targets(&model);
-        let base = model.clone();
         let circuit = CircuitModel::new(config.circuit_config, model, &targets)?;
-        let plan = ProbePlan::for_circuit(&circuit, &base, site);
+        let plan = ProbePlan::for_circuit(&circuit, site)?;
         Ok(Self { circuit, site, plan, loss: config.loss })
     }
 

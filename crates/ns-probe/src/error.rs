@@ -1,7 +1,7 @@
 //! The error type of this crate.
 
 use ns_circuit::CircuitError;
-use ns_models::ModelError;
+use ns_models::{ModelError, Site};
 
 /// Error in the configuration, the data or the model of a probe.
 #[derive(Debug, thiserror::Error)]
@@ -16,6 +16,19 @@ pub enum ProbeError {
         found: String,
         /// What is required instead.
         expected: String,
+    },
+    /// Masks on layers that do not affect the probed vectors. They would be trained to an empty circuit.
+    #[error(
+        "masks on {} cannot change the vectors at `{site}`; maskable layers that can: {}",
+        layers.join(", "), nearest(reaching)
+    )]
+    UnreachableSite {
+        /// The probed site.
+        site: Site,
+        /// The masked layers that do not affect the vectors at this site.
+        layers: Vec<String>,
+        /// The layers that affect them, in the order of a forward pass.
+        reaching: Vec<String>,
     },
     /// The number of labels differs from the number of vectors.
     #[error("there are {tokens} vectors, but {labels} labels (padding not counted); each vector needs one label")]
@@ -65,4 +78,13 @@ pub enum ProbeError {
     /// The circuit could not be built or run.
     #[error(transparent)]
     Circuit(#[from] CircuitError),
+}
+
+/// The last layers of a list, which are nearest to the site, and how many there are in all.
+fn nearest(reaching: &[String]) -> String {
+    const SHOWN: usize = 6;
+    match reaching.len().checked_sub(SHOWN) {
+        None | Some(0) => reaching.join(", "),
+        Some(hidden) => format!("{} and {hidden} before them", reaching[hidden..].join(", ")),
+    }
 }

@@ -11,7 +11,7 @@ use burn::tensor::Tensor;
 use ns_circuit::CircuitModel;
 use ns_models::{
     AttentionBias, Context, ModelError, ModelInputs, Observer, Positions, Products, Site, Sublayer, Transformer,
-    Vector, VectorCache, Walk, last_unaffected, layers_fed_by,
+    Vector, VectorCache, Walk, last_unaffected, layers_before, layers_fed_by,
 };
 
 use crate::batch::ProbeBatch;
@@ -48,16 +48,23 @@ impl ProbePlan {
         Self { tokens: FrozenTokens::All, ..Self::new(model, masked_layers, before) }
     }
 
-    /// A plan for a probe of `site` in a circuit of the model `base`. In addition to [`Self::new`], it lists the layers
-    /// whose products can be cached.
-    pub(crate) fn for_circuit<M: Transformer + Module>(circuit: &CircuitModel<M>, base: &M, site: Site) -> Self {
-        let layers = circuit.layers();
+    /// A plan for a probe of `site` in a circuit. In addition to [`Self::new`], it lists the layers whose products can
+    /// be cached.
+    ///
+    /// # Errors
+    /// Returns [`ProbeError::UnreachableSite`] if a masked layer does not affect the vectors at `site`.
+    pub(crate) fn for_circuit<M: Transformer + Module>(
+        circuit: &CircuitModel<M>,
+        site: Site,
+    ) -> Result<Self, ProbeError> {
+        let (base, layers) = (circuit.base(), circuit.layers());
         let names: Vec<String> = layers.iter().map(|layer| layer.name.clone()).collect();
+        check_reach(base, &names, site)?;
         let plan = Self::new(base, &names, site);
         let neuron_masked = layers.into_iter().filter(|layer| layer.weight_mask_shape != layer.weight_shape);
         let neuron_masked: Vec<String> = neuron_masked.map(|layer| layer.name).collect();
         let fed_layers = plan.start.map_or_else(Vec::new, |start| layers_fed_by(base, &neuron_masked, start));
-        Self { fed_layers: fed_layers.into(), ..plan }
+        Ok(Self { fed_layers: fed_layers.into(), ..plan })
     }
 
     /// A plan for a probe of `site` in a model with masks on `masked_layers` (Hugging Face names).
@@ -236,6 +243,13 @@ impl ProbePlan {
             reason: format!("a forward pass from `{start}` does not reach it"),
         })?)
     }
+}
+
+/// Checks that all masked layers (Hugging Face names) affect the vectors at `site`.
+fn check_reach<M: Transformer>(model: &M, masked: &[String], site: Site) -> Result<(), ProbeError> {
+    let reaching = layers_before(model, site);
+    let layers: Vec<String> = masked.iter().filter(|layer| !reaching.contains(layer)).cloned().collect();
+    if layers.is_empty() { Ok(()) } else { Err(ProbeError::UnreachableSite { site, layers, reaching }) }
 }
 
 /// Whether `start` is the residual stream after attention and `site` belongs to the MLP of the same block. Then no

@@ -57,8 +57,9 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
     ///
     /// # Errors
     /// Returns [`ProbeError::Config`] if `freeze_base` is false, the selection of sites is invalid or a size of the
-    /// classifier is not positive, [`ProbeError::Model`] if the model lacks the site, and [`ProbeError::Circuit`] if
-    /// the masks cannot be built.
+    /// classifier is not positive, [`ProbeError::Model`] if the model lacks the site, [`ProbeError::Circuit`] if the
+    /// masks cannot be built, and [`ProbeError::UnreachableSite`] for a masked layer that does not affect the vectors
+    /// at the site.
     pub fn new(config: SubnetworkProbeConfig, model: M, seed: u64) -> Result<Self, ProbeError> {
         let site = check_probe(&config.probe_vectors, &config.circuit_config, &config.resid_config, &model)?;
         let invalid =
@@ -76,9 +77,8 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
         let (hidden, device) = (model.hidden_size(), model.device());
         let probe = Classifier::init(hidden, intermediate_size, config.n_classes, seed, &device);
         let targets = mask_targets(&model);
-        let base = model.clone();
         let circuit = CircuitModel::new(config.circuit_config, model, &targets)?;
-        let plan = ProbePlan::for_circuit(&circuit, &base, site);
+        let plan = ProbePlan::for_circuit(&circuit, site)?;
         Ok(Self { circuit, probe, plan, labeling: config.labeling, n_classes: config.n_classes })
     }
 
