@@ -199,6 +199,26 @@ pub enum CircuitError {
         method: &'static str,
     },
 
+    /// A file of masks has no configuration.
+    #[error(
+        "{}: no circuit configuration: {reason}; build the circuit from its configuration and load the masks into it, \
+         or write the file with `CircuitModel::save`",
+        path.display()
+    )]
+    NoConfiguration {
+        /// Path of the file.
+        path: PathBuf,
+        /// What is wrong with the file.
+        reason: String,
+    },
+
+    /// A loss has no gradient.
+    #[error(
+        "the loss depends on no trainable parameter: load the model on a device with autodiff \
+         (`Device::default().autodiff()`), and train in training mode with masks that are on and not frozen"
+    )]
+    NoGradient,
+
     /// A file does not exist.
     #[error("{}: no such file", path.display())]
     FileNotFound {

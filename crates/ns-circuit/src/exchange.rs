@@ -10,12 +10,17 @@ use burn::tensor::{DType, TensorData};
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensorError, SafeTensors};
 
+use crate::config::CircuitConfig;
 use crate::error::CircuitError;
 use crate::model::CircuitModel;
+use crate::target::MaskTarget;
 
 /// The first bytes of files written by `torch.save`: a zip archive, or PyTorch's old magic number as a pickle. No real
 /// safetensors file starts like this: these bytes would be the length of a header of more than 60 MB.
 const PICKLES: [&[u8]; 2] = [b"PK\x03\x04", &[0x80, 0x02, 0x8a, 0x0a]];
+
+/// Key of the configuration in the metadata of a file. It is the only key, so that equal circuits have equal files.
+const CONFIG: &str = "circuit_config";
 
 /// Writes the mask parameters of `circuit` to a safetensors file.
 ///
@@ -40,6 +45,51 @@ pub fn save_masks_with_prefix<M: Module>(
     circuit: &CircuitModel<M>,
     prefix: &str,
 ) -> Result<(), CircuitError> {
+    write_masks(path.as_ref(), circuit, prefix, ("format", "pt".into()))
+}
+
+impl<M: Module> CircuitModel<M> {
+    /// Writes the mask parameters and the configuration to a safetensors file, for [`load`](Self::load). The tensors
+    /// are those of [`save_masks`]; the configuration is metadata of the file, in NeuroSurgeon's JSON.
+    ///
+    /// # Errors
+    /// Returns [`CircuitError::Encode`] if the masks cannot be encoded, and [`CircuitError::Io`] if the file cannot be
+    /// written.
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), CircuitError> {
+        write_masks(path.as_ref(), self, "", (CONFIG, serde_json::json!(self.config()).to_string()))
+    }
+
+    /// Reads a file that [`save`](Self::save) wrote, and masks `base` as it says.
+    ///
+    /// # Errors
+    /// - the errors of [`load_masks`]
+    /// - [`CircuitError::NoConfiguration`] if the file has no configuration, or none that can be read
+    /// - the errors of [`CircuitModel::new`] and [`CircuitModel::load_mask_params`] if the masks do not fit `base`
+    pub fn load(path: impl AsRef<Path>, base: M, targets: &[MaskTarget]) -> Result<Self, CircuitError> {
+        let path = path.as_ref();
+        let params = load_masks(path)?;
+        let mut circuit = Self::new(read_config(path)?, base, targets)?;
+        circuit.load_mask_params(&params)?;
+        Ok(circuit)
+    }
+}
+
+/// Reads the configuration in the metadata of a safetensors file.
+fn read_config(path: &Path) -> Result<CircuitConfig, CircuitError> {
+    let bytes = fs::read(path).map_err(|source| io_error(path, source))?;
+    let none = |reason: String| CircuitError::NoConfiguration { path: path.into(), reason };
+    let header = SafeTensors::read_metadata(&bytes).ok();
+    let config = header.and_then(|(_, header)| header.metadata().as_ref()?.get(CONFIG).cloned());
+    let config = config.ok_or_else(|| none("it holds masks only, as `save_masks` writes them".into()))?;
+    serde_json::from_str(&config).map_err(|error| none(error.to_string()))
+}
+
+fn write_masks<M: Module>(
+    path: &Path,
+    circuit: &CircuitModel<M>,
+    prefix: &str,
+    (key, value): (&str, String),
+) -> Result<(), CircuitError> {
     let params = circuit.mask_params();
     let mut views = Vec::with_capacity(params.len());
     for (name, data) in &params {
@@ -47,9 +97,9 @@ pub fn save_masks_with_prefix<M: Module>(
             .map_err(|source| CircuitError::Encode { source })?;
         views.push((format!("{prefix}{name}"), view));
     }
-    let metadata = HashMap::from([("format".to_string(), "pt".to_string())]);
+    let metadata = HashMap::from([(key.to_string(), value)]);
     let bytes = safetensors::serialize(views, Some(metadata)).map_err(|source| CircuitError::Encode { source })?;
-    write_atomically(path.as_ref(), &bytes)
+    write_atomically(path, &bytes)
 }
 
 /// Reads all tensors of a safetensors file as `f32`, for [`CircuitModel::load_mask_params`].
@@ -151,7 +201,45 @@ fn io_error(path: &Path, source: io::Error) -> CircuitError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{circuit, config};
+    use crate::testing::{CONCRETE, Net, PRUNE, SPARSE, circuit, config, targets, with_method};
+    use burn::tensor::Device;
+
+    #[test]
+    fn a_saved_circuit_comes_back_with_its_configuration() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("circuit.safetensors");
+        for method in [SPARSE, CONCRETE, PRUNE] {
+            let saved = circuit(&with_method(method));
+            saved.save(&path).unwrap();
+            let loaded = CircuitModel::load(&path, Net::new(&Device::default().autodiff()), &targets()).unwrap();
+            assert_eq!((loaded.config(), loaded.mask_params()), (saved.config(), saved.mask_params()));
+            let first = fs::read(&path).unwrap();
+            loaded.save(&path).unwrap();
+            assert_eq!(fs::read(&path).unwrap(), first);
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_configuration_or_for_another_model_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("circuit.safetensors");
+        let load = |targets: &[MaskTarget]| CircuitModel::load(&path, Net::new(&Device::default()), targets);
+        let saved = circuit(&config());
+        save_masks(&path, &saved).unwrap();
+        let error = load(&targets()).unwrap_err();
+        assert!(matches!(error, CircuitError::NoConfiguration { .. }) && error.to_string().contains("masks only"));
+        saved.save(&path).unwrap();
+        assert!(matches!(load(&targets()[..1]), Err(CircuitError::UnknownLayer { .. })));
+        let mut wrong = targets();
+        wrong[1].path = "out".into();
+        wrong[2].path = "w".into();
+        assert!(matches!(
+            load(&wrong),
+            Err(CircuitError::ShapesMismatch { .. }
+                | CircuitError::ShapeMismatch { .. }
+                | CircuitError::UnexpectedTensor { .. })
+        ));
+    }
 
     #[test]
     fn masks_come_back_and_carry_the_format() {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use burn::module::{Flag, Module, Param, ParamGroup};
-use burn::tensor::Tensor;
+use burn::tensor::{Gradients, Tensor};
 
 use crate::ablation::Ablation;
 use crate::attach::{Attach, Prune};
@@ -52,6 +52,17 @@ pub struct Losses {
     pub total: Tensor<1>,
     /// The loss without the L0 term, `[1]`.
     pub without_l0: Tensor<1>,
+}
+
+impl Losses {
+    /// Computes the gradients of `total`.
+    ///
+    /// # Errors
+    /// Returns [`CircuitError::NoGradient`] if the loss does not depend on any trainable parameter: without autodiff,
+    /// in evaluation mode, and if all masks are frozen or off.
+    pub fn backward(&self) -> Result<Gradients, CircuitError> {
+        if self.total.is_tracked() { Ok(self.total.backward()) } else { Err(CircuitError::NoGradient) }
+    }
 }
 
 /// A masked layer, with shapes in Hugging Face's layout.

@@ -202,6 +202,22 @@ pub enum ModelError {
         /// Where the model was searched for, and how to fix it.
         reason: String,
     },
+    /// A forward pass that continues from one site does not reach another.
+    #[error("a forward pass that continues from `{start}` does not reach `{asked}`")]
+    NotReached {
+        /// The requested site.
+        asked: Site,
+        /// The site from which the forward pass continues.
+        start: Site,
+    },
+    /// A forward pass cannot continue from a site, because its vector is an update and not the residual stream.
+    #[error(
+        "a forward pass cannot continue from `{asked}`, which is an update; continue from `embeddings` or a stream"
+    )]
+    NotAStart {
+        /// The site.
+        asked: Site,
+    },
     /// A forward pass was stopped before the head, so it has no output.
     #[error("the forward pass was stopped at `{at}`, before the head, so it has no output")]
     StoppedEarly {

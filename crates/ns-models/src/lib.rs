@@ -87,7 +87,7 @@ pub use model::{Architecture, Model};
 pub use pooling::{cosine_similarity, mean_pool};
 pub use positions::{ChosenPositions, Positions};
 pub use products::{Columns, LinearProducts, Products};
-pub use residual::{Ignore, Observer, VectorCache, Walk};
+pub use residual::{Ignore, Observer, Patch, VectorCache, Walk};
 pub use rotary::Rotary;
 pub use site::{Site, Sublayer, Vector};
 pub use text::{EncodedText, TextBatch, TextPart, TextToken, TextTokenizer, Word};

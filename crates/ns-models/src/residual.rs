@@ -1,10 +1,13 @@
 //! Observers of the residual stream, and the residual additions of a block.
 
-use std::{collections::BTreeMap, ops::ControlFlow, str::FromStr};
+use std::collections::BTreeMap;
+use std::ops::{ControlFlow, Range};
+use std::str::FromStr;
 
 use burn::tensor::Tensor;
 
 use crate::error::ModelError;
+use crate::inputs::invalid;
 use crate::site::{Site, Sublayer, Vector};
 
 impl FromStr for Site {
@@ -46,6 +49,48 @@ pub trait Observer {
     /// - value: `[batch, seq, hidden]`, or `[batch, positions, hidden]` in a block that is computed
     ///   [at some positions only](crate::Context::only)
     fn visit(&mut self, site: Site, value: Tensor<3>) -> Walk;
+
+    /// Checks that the observer can work on a forward pass, before it starts. `sites` are those of the model, and
+    /// `dims` is the size `[batch, seq, hidden]` of the residual stream.
+    ///
+    /// # Errors
+    /// Returns [`ModelError::NoSuchSite`] for a site that the model does not have, and [`ModelError::InvalidInput`] for
+    /// rows, positions or values that do not fit. The default accepts everything.
+    fn check(&self, _sites: &[Site], _dims: [usize; 3]) -> Result<(), ModelError> {
+        Ok(())
+    }
+}
+
+/// Both observers, one after the other: the second gets the value that the first returns.
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn visit(&mut self, site: Site, value: Tensor<3>) -> Walk {
+        let value = self.0.visit(site, value)?;
+        self.1.visit(site, value)
+    }
+
+    fn check(&self, sites: &[Site], dims: [usize; 3]) -> Result<(), ModelError> {
+        self.0.check(sites, dims)?;
+        self.1.check(sites, dims)
+    }
+}
+
+/// Checks that `site` is one of `sites`, which are those of a model.
+///
+/// # Errors
+/// Returns [`ModelError::NoSuchSite`] if it is not.
+pub(crate) fn check_site(sites: &[Site], site: Site) -> Result<(), ModelError> {
+    if sites.contains(&site) {
+        return Ok(());
+    }
+    let last = sites.iter().filter_map(|known| known.layer()).max();
+    let reason = match (site.layer(), last) {
+        (Some(layer), Some(last)) if layer > last => format!("it has {} blocks, counted from 0", last + 1),
+        _ => {
+            let known: Vec<_> = sites.iter().map(Site::to_string).collect();
+            format!("its sites are {}", known.join(", "))
+        }
+    };
+    Err(ModelError::NoSuchSite { asked: site.to_string(), reason })
 }
 
 /// An observer that records and changes nothing.
@@ -96,6 +141,59 @@ impl Observer for VectorCache {
             return ControlFlow::Break(site);
         }
         ControlFlow::Continue(value)
+    }
+
+    fn check(&self, sites: &[Site], _dims: [usize; 3]) -> Result<(), ModelError> {
+        self.sites.iter().try_for_each(|site| check_site(sites, *site))
+    }
+}
+
+/// An observer that replaces vectors at a site (activation patching). It composes with others in a tuple:
+/// `(patch, VectorCache::new([site]))`.
+#[derive(Clone, Debug)]
+pub struct Patch {
+    site: Site,
+    rows: Range<usize>,
+    positions: Range<usize>,
+    value: Tensor<3>,
+}
+
+impl Patch {
+    /// Creates a patch of some positions in some rows of the batch.
+    ///
+    /// # Shapes
+    /// - value: `[rows, positions, hidden]`
+    pub fn new(site: Site, rows: Range<usize>, positions: Range<usize>, value: Tensor<3>) -> Self {
+        Self { site, rows, positions, value }
+    }
+}
+
+impl Observer for Patch {
+    fn visit(&mut self, site: Site, value: Tensor<3>) -> Walk {
+        if site != self.site {
+            return ControlFlow::Continue(value);
+        }
+        let [_, _, hidden] = value.dims();
+        let target = [self.rows.clone(), self.positions.clone(), 0..hidden];
+        ControlFlow::Continue(value.slice_assign(target, self.value.clone()))
+    }
+
+    fn check(&self, sites: &[Site], dims: [usize; 3]) -> Result<(), ModelError> {
+        check_site(sites, self.site)?;
+        let [batch, seq, hidden] = dims;
+        let (rows, positions) = (&self.rows, &self.positions);
+        if rows.is_empty() || rows.end > batch || positions.is_empty() || positions.end > seq {
+            let expected = format!("the batch has {batch} rows of {seq} positions, and a patch needs at least one");
+            return Err(invalid("patch", format!("rows {rows:?}, positions {positions:?}"), expected));
+        }
+        let (found, expected) = (self.value.dims(), [rows.len(), positions.len(), hidden]);
+        match found == expected {
+            true => Ok(()),
+            false => {
+                let expected = format!("its rows, its positions and the model require the shape {expected:?}");
+                Err(invalid("patch value", format!("{found:?}"), expected))
+            }
+        }
     }
 }
 

@@ -43,6 +43,14 @@ impl Site {
     pub fn new(sublayer: Sublayer, vector: Vector, layer: usize) -> Self {
         Self::Block { layer, sublayer, vector }
     }
+
+    /// Index of the block; `None` for the embeddings.
+    pub fn layer(self) -> Option<usize> {
+        match self {
+            Self::Embeddings => None,
+            Self::Block { layer, .. } => Some(layer),
+        }
+    }
 }
 
 impl fmt::Display for Sublayer {

@@ -11,7 +11,7 @@ use crate::inputs::{ModelInputs, ModelOutput, invalid};
 use crate::model::Model;
 use crate::positions::Positions;
 use crate::products::Products;
-use crate::residual::{Ignore, Observer, VectorCache, Walk};
+use crate::residual::{Ignore, Observer, VectorCache, Walk, check_site};
 use crate::site::{Site, Sublayer, Vector};
 
 /// The result of a forward pass with an [`Observer`].
@@ -149,31 +149,21 @@ pub trait Transformer: Model {
     /// # Errors
     /// Returns [`ModelError::NoSuchSite`] if it does not.
     fn check_site(&self, site: Site) -> Result<(), ModelError> {
-        let known = self.sites();
-        if known.contains(&site) {
-            return Ok(());
-        }
-        let reason = match site {
-            Site::Block { layer, .. } if layer >= self.n_layers() => {
-                format!("it has {} blocks, counted from 0", self.n_layers())
-            }
-            _ => {
-                let known: Vec<_> = known.iter().map(Site::to_string).collect();
-                format!("its sites are {}", known.join(", "))
-            }
-        };
-        Err(ModelError::NoSuchSite { asked: site.to_string(), reason })
+        check_site(&self.sites(), site)
     }
 
     /// Runs a forward pass with an observer.
     ///
     /// # Errors
-    /// Returns [`ModelError::InvalidInput`] for invalid inputs.
+    /// Returns [`ModelError::InvalidInput`] for invalid inputs, and the errors of [`Observer::check`], for example
+    /// [`ModelError::NoSuchSite`] for a site that the model does not have.
     fn walk(&self, inputs: &ModelInputs, observer: &mut dyn Observer) -> Result<Walked, ModelError> {
         self.check_inputs(inputs)?;
+        let context = self.context(inputs)?;
+        self.check_observer(observer, &context)?;
         match observer.visit(Site::Embeddings, self.embed(inputs)?) {
             ControlFlow::Break(site) => Ok(Walked::Stopped(site)),
-            ControlFlow::Continue(hidden) => self.to_the_head(0, hidden, inputs, &self.context(inputs)?, observer),
+            ControlFlow::Continue(hidden) => self.to_the_head(0, hidden, inputs, &context, observer),
         }
     }
 
@@ -209,9 +199,10 @@ pub trait Transformer: Model {
     /// - output: `[batch, positions, hidden]`
     ///
     /// # Errors
-    /// Returns [`ModelError::NoSuchSite`] if the model does not have `site`, if a forward pass cannot continue from
-    /// `start` (see [`is_start`](Self::is_start)), or if `site` is before `start`. Returns [`ModelError::InvalidInput`]
-    /// for an invalid shape of `hidden`, or invalid positions.
+    /// Returns [`ModelError::NoSuchSite`] if the model does not have one of the sites, [`ModelError::NotAStart`] if a
+    /// forward pass cannot continue from `start` (see [`is_start`](Self::is_start)), [`ModelError::NotReached`] if
+    /// `site` is before `start`, and [`ModelError::InvalidInput`] for an invalid shape of `hidden`, or invalid
+    /// positions.
     fn vectors_from(
         &self,
         start: Site,
@@ -236,10 +227,7 @@ pub trait Transformer: Model {
         if start == site {
             return Ok(positions.select(hidden));
         }
-        let unreachable = || ModelError::NoSuchSite {
-            asked: site.to_string(),
-            reason: format!("a forward pass from `{start}` does not reach it"),
-        };
+        let unreachable = || ModelError::NotReached { asked: site, start };
         let Site::Block { layer, .. } = site else { return Err(unreachable()) };
         let mut cache = VectorCache::new([site]);
         let narrowed = (!positions.are_all(dims[1])).then_some((layer, positions));
@@ -264,7 +252,7 @@ pub trait Transformer: Model {
     ///   positions
     ///
     /// # Errors
-    /// Returns [`ModelError::NoSuchSite`] if a forward pass cannot continue from `start` (see
+    /// Returns [`ModelError::NoSuchSite`] or [`ModelError::NotAStart`] if a forward pass cannot continue from `start` (see
     /// [`is_start`](Self::is_start)).
     fn walk_on(
         &self,
@@ -273,9 +261,9 @@ pub trait Transformer: Model {
         context: &Context,
         observer: &mut dyn Observer,
     ) -> Result<Walk, ModelError> {
+        self.check_site(start)?;
         if !self.is_start(start) {
-            let reason = "a forward pass can only continue from `embeddings` or a stream of the model".into();
-            return Err(ModelError::NoSuchSite { asked: start.to_string(), reason });
+            return Err(ModelError::NotAStart { asked: start });
         }
         Ok(match start {
             Site::Embeddings => self.blocks_from(0, hidden, context, observer),
@@ -314,7 +302,17 @@ pub trait Transformer: Model {
             return Err(invalid("start layer", layer, format!("it must be at most the number of blocks, {n_layers}")));
         }
         self.check_hidden(&hidden, context.dims)?;
+        self.check_observer(observer, &context)?;
         self.to_the_head(layer, hidden, inputs, &context, observer)
+    }
+
+    /// Checks that an observer can work on a forward pass.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Observer::check`].
+    fn check_observer(&self, observer: &dyn Observer, context: &Context) -> Result<(), ModelError> {
+        let [batch, seq] = context.dims;
+        observer.check(&self.sites(), [batch, seq, self.hidden_size()])
     }
 
     /// Runs block `layer`, all blocks after it, [`finish`](Self::finish) and the head.

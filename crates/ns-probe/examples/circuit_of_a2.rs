@@ -59,7 +59,7 @@ fn main() -> anyhow::Result<()> {
         let mut loss = 0.0;
         for pairs in train.chunks_exact(BATCH) {
             let losses = probe.forward(&batch(pairs, &device))?.losses;
-            let gradients = GradientsParams::from_grads(losses.total.backward(), &probe);
+            let gradients = GradientsParams::from_grads(losses.backward()?, &probe);
             probe = optimizer.step(LEARNING_RATE, probe, gradients);
             loss = losses.without_l0.into_scalar();
         }

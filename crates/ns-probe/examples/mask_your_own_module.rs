@@ -114,7 +114,7 @@ fn learn_circuit(network: &Network, output: usize) -> anyhow::Result<CircuitMode
         circuit.begin_step(0, step); // the masks are noisy; the noise depends on the seed, the layer and the step
         let scores = circuit.model()?.forward(signs.clone());
         let loss = error(scores, answers.clone()).narrow(1, output, 1).mean();
-        let gradients = GradientsParams::from_grads(circuit.with_l0(loss).total.backward(), &circuit);
+        let gradients = GradientsParams::from_grads(circuit.with_l0(loss).backward()?, &circuit);
         circuit = optimizer.step(5e-2, circuit, gradients);
     }
     Ok(circuit)

@@ -168,7 +168,7 @@ impl ActivationCache {
         }
         let mut computed = HashMap::new();
         if !missing.is_empty() {
-            let (batch, examples) = (request.batch.select(&missing), request.select(&missing));
+            let (batch, examples) = (request.batch.without_labels(&missing), request.select(&missing));
             let frozen = self.compute(request, &batch, &examples)?;
             let rows = rows_of(request.plan, &batch, &frozen);
             self.insert(&key, &examples, rows.clone());
@@ -191,7 +191,7 @@ impl ActivationCache {
             let examples = &examples[range.clone()];
             let below = self.store().highest_below(request.start, examples);
             let below = below.map(|(site, rows)| (site, request.assemble(&rows, FrozenTokens::All)));
-            request.plan.frozen_from(request.model, &batch.select(&range.collect::<Vec<_>>()), below)
+            request.plan.frozen_from(request.model, &batch.without_labels(&range.collect::<Vec<_>>()), below)
         };
         let tokens = tokens_of(request.plan, batch);
         let not_empty = |range: &Range<usize>| tokens[range.clone()].iter().any(|count| *count > 0);
@@ -227,7 +227,7 @@ impl ActivationCache {
             if !self.store().is_open(&key) {
                 return Ok(KnownProducts::default());
             }
-            let batch = request.batch.select(&range.clone().collect::<Vec<_>>());
+            let batch = request.batch.without_labels(&range.clone().collect::<Vec<_>>());
             let recorded = plan.products(request.model, &frozen.select(range.clone(), &tokens), &batch)?;
             self.insert_products(&key, &request.examples[range.clone()], &tokens[range], &recorded);
         }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use ns_models::{ModelInputs, Positions, Transformer};
+use ns_models::{ModelInputs, Positions, TextBatch, Transformer};
 
 use crate::error::ProbeError;
 
@@ -27,6 +27,55 @@ pub struct ProbeBatch {
 }
 
 impl ProbeBatch {
+    /// A batch of words in texts: it selects the last token of one word per text.
+    ///
+    /// `spans` holds the byte range of the word in the first text of each row, and `labels` one label per row.
+    ///
+    /// # Errors
+    /// Returns [`ProbeError::Batch`] unless there is one span and one label per row, and for a span that no token of
+    /// the (possibly truncated) text covers.
+    pub fn from_words(texts: &TextBatch, spans: &[Range<usize>], labels: &[i64]) -> Result<Self, ProbeError> {
+        let rows = texts.rows().len();
+        for (what, found) in [("spans", spans.len()), ("labels", labels.len())] {
+            if found != rows {
+                return Err(invalid(what, format!("{found} long"), format!("the batch has {rows} texts")));
+            }
+        }
+        let mut token_mask = Vec::new();
+        for (row, span) in spans.iter().enumerate() {
+            let tokens = texts.tokens_of(row, span.clone()).ok_or_else(|| {
+                let expected = "no token of the tokenised (and possibly truncated) text covers it";
+                invalid("span", format!("bytes {span:?} of text {row}"), expected.into())
+            })?;
+            token_mask.extend((0..texts.rows()[row].tokens().len()).map(|token| token + 1 == tokens.end));
+        }
+        Ok(Self { inputs: texts.inputs.clone(), token_mask, labels: labels.into() })
+    }
+
+    /// The sequences with these indices, with their labels.
+    ///
+    /// # Errors
+    /// Returns [`ProbeError::Batch`] for an index that is not below the number of sequences, and
+    /// [`ProbeError::LabelCount`] unless there is one label per selected token. Padding labels are dropped.
+    pub fn select(&self, sequences: &[usize]) -> Result<Self, ProbeError> {
+        let counts = self.selected_per_sequence();
+        if let Some(index) = sequences.iter().find(|index| **index >= counts.len()) {
+            let expected = format!("the batch has {} sequences, counted from 0", counts.len());
+            return Err(invalid("sequence", index.to_string(), expected));
+        }
+        let padding = [CIRCUIT_LABEL_PADDING, SUBNETWORK_LABEL_PADDING];
+        let labels: Vec<i64> = self.labels.iter().copied().filter(|label| !padding.contains(label)).collect();
+        let tokens = counts.iter().sum();
+        if labels.len() != tokens {
+            return Err(ProbeError::LabelCount { tokens, labels: labels.len() });
+        }
+        let labels_of = |index: &usize| {
+            let start: usize = counts[..*index].iter().sum();
+            labels[start..start + counts[*index]].iter().copied()
+        };
+        Ok(Self { labels: sequences.iter().flat_map(labels_of).collect(), ..self.without_labels(sequences) })
+    }
+
     /// The labels without `padding`, one per selected token.
     ///
     /// # Errors
@@ -52,11 +101,10 @@ impl ProbeBatch {
         let counts = self.token_mask.chunks(self.seq()).map(|row| row.iter().filter(|selected| **selected).count());
         match counts.enumerate().find(|(_, count)| *count != 1) {
             None => Ok(()),
-            Some((row, count)) => Err(ProbeError::Batch {
-                what: "token_mask",
-                found: format!("true for {count} tokens in sequence {row}"),
-                expected: "labeling = sequence needs exactly one token per sequence".into(),
-            }),
+            Some((row, count)) => {
+                let expected = "labeling = sequence needs exactly one token per sequence";
+                Err(invalid("token_mask", format!("true for {count} tokens in sequence {row}"), expected.into()))
+            }
         }
     }
 
@@ -104,7 +152,7 @@ impl ProbeBatch {
     }
 
     /// The sequences with these indices, as a batch without labels.
-    pub(crate) fn select(&self, sequences: &[usize]) -> Self {
+    pub(crate) fn without_labels(&self, sequences: &[usize]) -> Self {
         let seq = self.seq();
         let masks = sequences.iter().flat_map(|row| &self.token_mask[row * seq..(row + 1) * seq]);
         Self { inputs: self.inputs.select(sequences), token_mask: masks.copied().collect(), labels: Vec::new() }
@@ -125,11 +173,8 @@ impl ProbeBatch {
         if batch > 0 && self.token_mask.len() == batch * seq {
             return Ok(());
         }
-        Err(ProbeError::Batch {
-            what: "token_mask",
-            found: format!("{} entries long", self.token_mask.len()),
-            expected: format!("it needs one entry per token of the [{batch}, {seq}] batch, which must not be empty"),
-        })
+        let expected = format!("it needs one entry per token of the [{batch}, {seq}] batch, which must not be empty");
+        Err(invalid("token_mask", format!("{} entries long", self.token_mask.len()), expected))
     }
 
     /// Length of the sequences: size of the token mask over number of sequences.
@@ -160,9 +205,15 @@ impl ProbeBatch {
     }
 }
 
+fn invalid(what: &'static str, found: String, expected: String) -> ProbeError {
+    ProbeError::Batch { what, found, expected }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ns_models::TextTokenizer;
+    use serde_json::json;
 
     fn batch(token_mask: &[u8], labels: &[i64]) -> ProbeBatch {
         ProbeBatch {
@@ -192,6 +243,44 @@ mod tests {
         assert!(batch(&[0, 1, 0, 0, 0, 0, 1, 0], &[1, 2]).check_one_token_a_sequence().is_ok());
         let error = batch(&[0, 1, 0, 0, 0, 1, 1, 0], &[1, 2]).check_one_token_a_sequence().unwrap_err();
         assert!(error.to_string().contains("2 tokens in sequence 1"));
+    }
+
+    /// A tokenizer that splits at white space and pads on the right.
+    fn tokenizer() -> TextTokenizer {
+        let folder = tempfile::tempdir().unwrap();
+        let vocab = json!({ "[PAD]": 0, "[UNK]": 1, "a": 2, "b": 3 });
+        let tokenizer = json!({
+            "version": "1.0", "added_tokens": [], "pre_tokenizer": { "type": "Whitespace" },
+            "model": { "type": "WordLevel", "vocab": vocab, "unk_token": "[UNK]" },
+        });
+        std::fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+        std::fs::write(folder.path().join("tokenizer_config.json"), r#"{"pad_token": "[PAD]"}"#).unwrap();
+        TextTokenizer::from_folder(folder.path()).unwrap()
+    }
+
+    #[test]
+    fn words_select_their_last_token() {
+        let texts = tokenizer().encode(&["a b b", "b a"], &Device::default()).unwrap();
+        let words = ProbeBatch::from_words(&texts, &[0..3, 2..3], &[5, 6]).unwrap();
+        assert_eq!(words.token_mask, [false, true, false, false, true, false]);
+        assert_eq!(words.selected_labels(-1).unwrap(), [5, 6]);
+        let refused = |spans: &[Range<usize>], labels: &[i64]| {
+            ProbeBatch::from_words(&texts, spans, labels).unwrap_err().to_string()
+        };
+        assert!(refused(&[0..1, 7..9], &[5, 6]).contains("bytes 7..9 of text 1"));
+        assert!(refused(&[0..1, 1..1], &[5, 6]).contains("bytes 1..1 of text 1"));
+        assert!(refused(std::slice::from_ref(&(0..1)), &[5, 6]).contains("spans is 1 long, but the batch has 2 texts"));
+        assert!(refused(&[0..1, 0..1], &[5]).contains("labels is 1 long"));
+    }
+
+    #[test]
+    fn selected_sequences_keep_their_labels() {
+        let some = batch(&[1, 0, 1, 0, 0, 0, 1, 0], &[7, -1000, 8, 9]);
+        let second = some.select(&[1]).unwrap();
+        assert_eq!((second.token_mask, second.labels), (vec![false, false, true, false], vec![9]));
+        assert_eq!(some.select(&[1, 0, 1]).unwrap().labels, [9, 7, 8, 9]);
+        assert!(some.select(&[2]).unwrap_err().to_string().contains("2 sequences"));
+        assert!(matches!(batch(&[1, 0, 0, 0, 0, 0, 0, 0], &[]).select(&[0]), Err(ProbeError::LabelCount { .. })));
     }
 
     #[test]

@@ -238,10 +238,7 @@ impl ProbePlan {
         let context = Context::new([selected, one], AttentionBias::default()).with_products(products);
         // The cache stops the forward pass at the probed site, so the result of the block is not needed.
         let _stopped = model.block(layer).after_attention(layer, hidden, &context, &mut cache);
-        Ok(cache.get(self.site).ok_or_else(|| ModelError::NoSuchSite {
-            asked: self.site.to_string(),
-            reason: format!("a forward pass from `{start}` does not reach it"),
-        })?)
+        Ok(cache.get(self.site).ok_or(ModelError::NotReached { asked: self.site, start })?)
     }
 }
 

@@ -371,3 +371,23 @@ fn a_model_without_autodiff_starts_in_evaluation() {
     assert!(training.is_training());
     assert!(masks(&training)["h.w.weight_mask"].iter().all(|m| *m == 0.5));
 }
+
+#[test]
+fn a_loss_without_a_gradient_is_an_error() {
+    let refused = |circuit: &CircuitModel<Net>| {
+        let device = circuit.devices().remove(0);
+        let losses = circuit.with_l0(circuit.model().unwrap().forward(input(&device)).sum());
+        assert!(matches!(losses.backward(), Err(CircuitError::NoGradient)));
+    };
+    let training = circuit(&config());
+    training.with_l0(training.model().unwrap().forward(input(&Device::default().autodiff())).sum()).backward().unwrap();
+    refused(&training.valid());
+    refused(&CircuitModel::new(config(), Net::new(&Device::default()), &targets()).unwrap());
+}
+
+#[test]
+fn circuits_can_be_sent_and_shared() {
+    fn check<T: Send + Sync>() {}
+    check::<CircuitModel<Net>>();
+    check::<CircuitError>();
+}

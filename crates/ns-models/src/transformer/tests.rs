@@ -1,6 +1,6 @@
 //! Forward passes with observers: visited sites, early stops, patches, and starts from a hidden state.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
 use burn::tensor::{Device, Int, Tensor, TensorData, Tolerance};
 
@@ -10,7 +10,7 @@ use crate::config::CommonConfig;
 use crate::error::ModelError;
 use crate::inputs::{Logits, ModelInputs, ModelOutput};
 use crate::model::Model;
-use crate::residual::{Ignore, Observer, VectorCache, Walk};
+use crate::residual::{Ignore, Observer, Patch, VectorCache, Walk};
 use crate::site::Site;
 use crate::testing::{config, inputs, model, model_of};
 use crate::transformer::{Transformer, Walked};
@@ -33,13 +33,13 @@ impl Observer for Counter {
 }
 
 /// Replaces the value at one site, and records the values with which the forward pass continues.
-struct Patch<F> {
+struct Change<F> {
     site: Site,
     change: F,
     cache: VectorCache,
 }
 
-impl<F: Fn(Tensor<3>) -> Tensor<3>> Observer for Patch<F> {
+impl<F: Fn(Tensor<3>) -> Tensor<3>> Observer for Change<F> {
     fn visit(&mut self, site: Site, value: Tensor<3>) -> Walk {
         let value = if site == self.site { (self.change)(value) } else { value };
         self.cache.visit(site, value)
@@ -64,7 +64,7 @@ fn cached() -> (VectorCache, ModelOutput) {
 }
 
 fn patched(site: Site, change: impl Fn(Tensor<3>) -> Tensor<3>) -> (VectorCache, ModelOutput) {
-    let mut patch = Patch { site, change, cache: VectorCache::new(all_sites()).to_the_end() };
+    let mut patch = Change { site, change, cache: VectorCache::new(all_sites()).to_the_end() };
     let output = model().walk(&inputs(), &mut patch).unwrap().output().unwrap();
     (patch.cache, output)
 }
@@ -218,6 +218,53 @@ fn an_unknown_site_says_which_there_are() {
     assert!(error.to_string().contains("`attn_update_2`") && error.to_string().contains("2 blocks"), "{error}");
     for known in all_sites() {
         assert!(model().check_site(known).is_ok(), "{known}");
+    }
+}
+
+#[test]
+fn a_cache_or_a_patch_of_an_absent_site_is_refused_before_the_walk() {
+    let absent = site("mlp_stream_7");
+    let errors = [
+        model().walk(&inputs(), &mut VectorCache::new([site("mlp_stream_0"), absent])).unwrap_err(),
+        model().walk(&inputs(), &mut patch(absent, 0..1, 0..1, [1, 1, 8])).unwrap_err(),
+    ];
+    for error in errors {
+        assert!(matches!(&error, ModelError::NoSuchSite { asked, .. } if asked == "mlp_stream_7"), "{error:?}");
+    }
+}
+
+/// A patch with the value 5 everywhere.
+fn patch(at: Site, rows: Range<usize>, positions: Range<usize>, dims: [usize; 3]) -> Patch {
+    Patch::new(at, rows, positions, Tensor::full(dims, 5.0, &model().device()))
+}
+
+#[test]
+fn a_patch_replaces_some_vectors_and_composes_with_a_cache() {
+    let at = site("mlp_stream_0");
+    let (mut plain, mut patched) = (VectorCache::new([at]), (patch(at, 1..2, 2..4, [1, 2, 8]), VectorCache::new([at])));
+    model().walk(&inputs(), &mut plain).unwrap();
+    model().walk(&inputs(), &mut patched).unwrap();
+    let (before, after) = (plain.get(at).unwrap(), patched.1.get(at).unwrap());
+    let expected = before.slice_assign([1..2, 2..4, 0..8], Tensor::full([1, 2, 8], 5.0, &model().device()));
+    after.into_data().assert_eq(&expected.into_data(), true);
+    let output = model().walk(&inputs(), &mut patch(at, 0..2, 0..4, [2, 4, 8])).unwrap().output().unwrap();
+    let whole = model().walk_from(1, Tensor::full([2, 4, 8], 5.0, &model().device()), &inputs(), &mut Ignore);
+    let expected = whole.unwrap().output().unwrap().last_hidden_state.into_data();
+    output.last_hidden_state.into_data().assert_eq(&expected, true);
+}
+
+#[test]
+fn a_patch_that_does_not_fit_is_refused() {
+    let at = site("mlp_stream_0");
+    let wrong = [
+        (patch(at, 0..3, 0..1, [3, 1, 8]), "2 rows of 4 positions"),
+        (patch(at, 0..1, 3..5, [1, 2, 8]), "2 rows of 4 positions"),
+        (patch(at, 0..1, 1..1, [1, 1, 8]), "at least one"),
+        (patch(at, 0..1, 0..2, [1, 1, 8]), "[1, 2, 8]"),
+    ];
+    for (mut patch, expected) in wrong {
+        let error = model().walk(&inputs(), &mut patch).unwrap_err();
+        assert!(matches!(error, ModelError::InvalidInput { .. }) && error.to_string().contains(expected), "{error}");
     }
 }
 

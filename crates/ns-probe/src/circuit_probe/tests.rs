@@ -342,6 +342,52 @@ mod batches {
     }
 }
 
+mod masks {
+    use super::*;
+
+    fn probe(site: &str, layers: &[&str]) -> Result<CircuitProbe<Gpt2>, ProbeError> {
+        let layers = layers.iter().map(|layer| format!("transformer.h.{layer}"));
+        CircuitProbe::new(CircuitProbeConfig::new(site.parse().unwrap(), layers.collect()).unwrap(), model())
+    }
+
+    #[test]
+    fn that_cannot_change_the_probed_vectors_are_refused_with_those_that_can() {
+        for (site, layers) in [
+            ("attn_update_0", &["0.mlp.c_fc"][..]),
+            ("attn_update_0", &["0.attn.c_attn", "1.attn.c_attn"]),
+            ("mlp_update_0", &["1.mlp.c_proj"]),
+        ] {
+            let error = probe(site, layers).unwrap_err();
+            let ProbeError::UnreachableSite { layers: refused, .. } = &error else { panic!("{error:?}") };
+            assert_eq!(refused, &[format!("transformer.h.{}", layers[layers.len() - 1])]);
+            assert!(error.to_string().contains("layers that can: transformer.h.0.attn.c_attn"), "{error}");
+        }
+        for (site, layers) in
+            [("mlp_stream_1", &["0.mlp.c_fc", "1.mlp.c_proj"][..]), ("mlp_update_0", &["0.attn.c_attn"])]
+        {
+            probe(site, layers).unwrap();
+        }
+        let config = SubnetworkProbeConfig {
+            circuit_config: CircuitConfig {
+                target_layers: vec!["transformer.h.1.mlp.c_fc".into()],
+                ..Default::default()
+            },
+            ..subnetwork_config()
+        };
+        let error = SubnetworkProbe::new(config, model(), 0).unwrap_err();
+        assert!(matches!(error, ProbeError::UnreachableSite { .. }), "{error:?}");
+    }
+
+    #[test]
+    fn of_probes_can_be_sent_and_shared() {
+        fn check<T: Send + Sync>() {}
+        check::<CircuitProbe<AnyTransformer>>();
+        check::<SubnetworkProbe<AnyTransformer>>();
+        check::<crate::ActivationCache>();
+        check::<ProbeBatch>();
+    }
+}
+
 mod ablations {
     use super::*;
 
