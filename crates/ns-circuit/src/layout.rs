@@ -2,6 +2,8 @@
 //!
 //! They differ only for the weight of a linear layer: it is `[out, in]` in files and `[in, out]` in Burn.
 
+use std::collections::BTreeSet;
+
 use burn::tensor::TensorData;
 
 use crate::config::MaskUnit;
@@ -135,6 +137,18 @@ impl ParamLayout {
         TensorData::new(values, self.hf_shape())
     }
 
+    /// The output units of a weight of which a mask in storage order keeps at least one entry.
+    pub(crate) fn kept_units(&self, mask: &[f32]) -> Vec<usize> {
+        let axis = match self.kind {
+            LayerKind::Linear | LayerKind::GptConv1d => 1,
+            LayerKind::Conv1d | LayerKind::Conv2d => 0,
+        };
+        let (units, inner) = (self.mask_shape[axis], self.mask_shape[axis + 1..].iter().product::<usize>().max(1));
+        let kept = mask.iter().enumerate().filter(|(_, value)| **value != 0.0);
+        let kept: BTreeSet<usize> = kept.map(|(entry, _)| entry / inner % units).collect();
+        kept.into_iter().collect()
+    }
+
     /// Converts values with the shape of the mask from Hugging Face's layout to `f32` in storage order.
     ///
     /// # Errors
@@ -266,6 +280,17 @@ mod tests {
         assert_eq!(conv.mask_broadcast(), MaskBroadcast { outer: 2, repeat: 2, inner: 3 });
         let single = param(LayerKind::Conv1d, &[2, 2, 3], MaskUnit::Weight);
         assert_eq!(single.mask_broadcast(), MaskBroadcast { outer: 12, repeat: 1, inner: 1 });
+    }
+
+    #[test]
+    fn kept_units_are_outputs_in_every_layout() {
+        let linear = param(LayerKind::Linear, &[2, 3], MaskUnit::Weight); // [in, out]
+        assert_eq!(linear.kept_units(&[0., 1., 0., 0., 1., 1.]), [1, 2]);
+        let gpt = param(LayerKind::GptConv1d, &[2, 3], MaskUnit::Neuron);
+        assert_eq!(gpt.kept_units(&[1., 0., 1.]), [0, 2]);
+        let conv = param(LayerKind::Conv1d, &[3, 2, 2], MaskUnit::Neuron); // [out, in, k], masked by [out, 1, k]
+        assert_eq!(conv.kept_units(&[0., 0., 0., 1., 0., 0.]), [1]);
+        assert!(conv.kept_units(&[0.; 6]).is_empty());
     }
 
     #[test]

@@ -7,7 +7,7 @@ use burn::tensor::{Gradients, TensorData};
 
 use crate::error::{CircuitError, Misfit};
 use crate::hard_mask::HardMasks;
-use crate::layout;
+use crate::layout::{self, Role};
 use crate::mask::{Mask, host};
 use crate::model::CircuitModel;
 use crate::names;
@@ -85,6 +85,15 @@ impl<M: Module> CircuitModel<M> {
     pub fn hard_masks(&self) -> HardMasks {
         let hard = |mask: &Mask| (mask.layout.key(), mask.layout.hard_mask(host(mask.hard())));
         self.pruned_masks().iter().map(hard).collect()
+    }
+
+    /// Returns the output units of each masked layer that the circuit keeps: the indices of the units (neurons, or
+    /// channels of a convolution) of which the hard mask keeps at least one weight, in order.
+    ///
+    /// They do not depend on the mode, the ablation, or whether masks are on.
+    pub fn kept_units(&self) -> BTreeMap<String, Vec<usize>> {
+        let weights = self.pruned_masks().iter().filter(|mask| mask.layout.role == Role::Weight);
+        weights.map(|mask| (mask.layout.layer.clone(), mask.layout.kept_units(&host(mask.hard())))).collect()
     }
 
     /// Returns the gradients of the mask parameters, with the keys and shapes of [`mask_params`](Self::mask_params).
