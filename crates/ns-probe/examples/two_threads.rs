@@ -35,7 +35,7 @@ fn main() -> anyhow::Result<()> {
     let (ablated, Ok(trained)) = together else { anyhow::bail!("the training thread panicked") };
     ensure!((trained?, ablated?) == alone, "two threads must give what one gives");
     println!("the losses of training       {:.4?}", alone.0);
-    println!("logits of the ablated model  {:.4?}", &alone.1[..3]);
+    println!("hidden state without circuit {:.4?} …", &alone.1[..3]);
     patch(circuit.base())
 }
 
