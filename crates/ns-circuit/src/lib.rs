@@ -60,9 +60,9 @@ mod mask_values;
 mod model;
 mod settings;
 
+mod derived;
 mod mask;
 mod methods;
-mod pruned_cache;
 
 mod kernels;
 

@@ -6,12 +6,12 @@ use burn::module::{Flag, Module, Param, Reparameterization};
 use burn::tensor::{Device, Shape, Tensor, TensorData};
 
 use crate::ablation::Ablation;
+use crate::derived::Derived;
 use crate::error::CircuitError;
 use crate::kernels::{L0Handoff, masked};
 use crate::layout::ParamLayout;
 use crate::methods::Method;
 use crate::methods::magnitude_pruning::Pruned;
-use crate::pruned_cache::{PrunedCache, PrunedMasks};
 use crate::sample;
 
 /// Settings of a circuit model that are equal for all of its masks.
@@ -39,7 +39,7 @@ pub(crate) struct Mask {
     /// Whether the mask is in training mode.
     training: Param<Flag>,
     /// The masks of magnitude pruning, once computed.
-    pruned: PrunedCache,
+    pruned: Derived<PrunedMasks>,
     /// Names and shapes of the parameter.
     #[module(skip)]
     pub(crate) layout: Arc<ParamLayout>,
@@ -57,8 +57,7 @@ pub(crate) struct Mask {
     #[module(skip)]
     noise: OnceLock<Tensor<1>>,
     /// The sample of the active ablation: a mask, or new values of the parameter. Flat, in storage order.
-    #[module(skip)]
-    sampled: OnceLock<Tensor<1>>,
+    sampled: Derived<Tensor<1>>,
     /// Connects the effective parameter and the L0 term.
     #[module(skip)]
     handoff: OwnHandoff,
@@ -111,14 +110,14 @@ impl Mask {
         Self {
             params: initial_logit.map(|logit| Param::from_tensor(Tensor::full([n], logit, device))),
             training: new_flag(training),
-            pruned: PrunedCache::default(),
+            pruned: Derived::default(),
             layout: Arc::new(layout),
             method,
             settings,
             on: true,
             injected: None,
             noise: OnceLock::new(),
-            sampled: OnceLock::new(),
+            sampled: Derived::default(),
             handoff: OwnHandoff::default(),
         }
     }
@@ -142,7 +141,7 @@ impl Mask {
     fn device(&self) -> Device {
         match &self.params {
             Some(params) => params.lazy_device(),
-            None => self.pruned.get().hard.device(),
+            None => self.pruned_masks().hard.device(),
         }
     }
 
@@ -172,7 +171,7 @@ impl Mask {
             Ablation::None => self.hard(),
             Ablation::ZeroAblate | Ablation::RandomAblate => match &self.params {
                 Some(_) => self.hard().neg().add_scalar(1.0),
-                None => self.pruned.get().ablated,
+                None => self.pruned_masks().ablated,
             },
             Ablation::RandomlySampled | Ablation::ComplementSampled => match self.sampled.get() {
                 Some(mask) => on_device(mask.clone(), &self.device()),
@@ -200,7 +199,7 @@ impl Mask {
     pub(crate) fn hard(&self) -> Tensor<1> {
         match self.logits() {
             Some(logits) => self.method.hard_mask(logits.without_autodiff()),
-            None => self.pruned.get().hard,
+            None => self.pruned_masks().hard,
         }
     }
 
@@ -259,7 +258,7 @@ impl Mask {
     /// Replaces the logits. `values` are in storage order. The sample of the ablation is cleared, because the circuit
     /// changes.
     pub(crate) fn set_logits(&mut self, values: Vec<f32>) {
-        self.sampled = OnceLock::new();
+        self.sampled = Derived::default();
         self.params = self.params.take().map(|params| {
             params.map(|old| {
                 let data = TensorData::new(values, old.shape());
@@ -270,7 +269,7 @@ impl Mask {
 
     /// Replaces the sample of the ablation.
     pub(crate) fn set_sample(&mut self, sampled: Option<Tensor<1>>) {
-        self.sampled = sampled.map_or_else(OnceLock::new, OnceLock::from);
+        self.sampled = sampled.into();
     }
 
     /// Samples what the active ablation lacks. Does nothing in training mode.
@@ -282,26 +281,41 @@ impl Mask {
             return Ok(());
         }
         if let Some(sampled) = self.sample(self.settings)? {
-            self.sampled.get_or_init(|| sampled);
+            self.sampled.get_or_compute(|| sampled);
         }
         Ok(())
     }
 
+    /// The masks of magnitude pruning. They have no entries unless [`prune`](Self::prune) was called.
+    fn pruned_masks(&self) -> PrunedMasks {
+        self.pruned.get().cloned().unwrap_or_else(|| {
+            let empty = Tensor::zeros([0], &Device::default());
+            PrunedMasks { hard: empty.clone(), ablated: empty }
+        })
+    }
+
     /// Whether [`prune`](Self::prune) must run before the mask can be read.
     pub(crate) fn lacks_pruning(&self) -> bool {
-        self.params.is_none() && self.pruned.is_empty()
+        self.params.is_none() && self.pruned.get().is_none()
     }
 
     /// Computes the masks of magnitude pruning from the base weight, unless they are known. Does nothing for other
     /// methods.
     pub(crate) fn prune<const D: usize>(&self, base: &Tensor<D>) {
         if self.params.is_none() {
-            self.pruned.fill(|| {
+            self.pruned.get_or_compute(|| {
                 let Pruned { hard, ablated } = self.method.prune(&host(base.clone()));
                 PrunedMasks { hard: flat(hard, &base.device()), ablated: flat(ablated, &base.device()) }
             });
         }
     }
+}
+
+/// The masks of magnitude pruning as tensors, `[n]`, see [`Pruned`].
+#[derive(Debug, Clone)]
+struct PrunedMasks {
+    hard: Tensor<1>,
+    ablated: Tensor<1>,
 }
 
 /// The neuron mask of a linear layer, to be multiplied with the layer's outputs.

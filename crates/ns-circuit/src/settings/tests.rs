@@ -72,6 +72,12 @@ fn a_configured_ablation_waits_for_evaluation() {
     for data in params.values_mut() {
         *data = TensorData::full(data.shape().clone(), -1.0_f32);
     }
+    // The sample does not outlive a change of the masks, however the copy came about.
+    let mut trained = eval.clone().train();
+    trained.load_mask_params(&params).unwrap();
+    assert!(masks(&trained.valid()).values().all(|mask| zeros(mask) == 0));
+    let record = trained.into_record();
+    assert!(masks(&eval.clone().load_record(record)).values().all(|mask| zeros(mask) == 0));
     // Training continues and the circuit shrinks to nothing. The next evaluation samples again.
     circuit.load_mask_params(&params).unwrap();
     assert!(masks(&circuit.valid()).values().all(|mask| zeros(mask) == 0));
