@@ -58,6 +58,9 @@ pub(crate) struct Mask {
     noise: OnceLock<Tensor<1>>,
     /// The sample of the active ablation: a mask, or new values of the parameter. Flat, in storage order.
     sampled: Derived<Tensor<1>>,
+    /// The sample in a copy that is attached to a parameter. The copy keeps it, because nothing samples again there.
+    #[module(skip)]
+    attached_sample: Option<Tensor<1>>,
     /// Connects the effective parameter and the L0 term.
     #[module(skip)]
     handoff: OwnHandoff,
@@ -118,13 +121,15 @@ impl Mask {
             injected: None,
             noise: OnceLock::new(),
             sampled: Derived::default(),
+            attached_sample: None,
             handoff: OwnHandoff::default(),
         }
     }
 
     /// A copy to attach to the parameter. Its effective parameter and the L0 term of this mask share a handoff.
     pub(crate) fn attachable(&self) -> Self {
-        Self { handoff: OwnHandoff(self.handoff.0.clone()), ..self.clone() }
+        let attached_sample = self.sampled.get().cloned();
+        Self { handoff: OwnHandoff(self.handoff.0.clone()), attached_sample, ..self.clone() }
     }
 
     /// Whether the training flag is enabled.
@@ -173,7 +178,7 @@ impl Mask {
                 Some(_) => self.hard().neg().add_scalar(1.0),
                 None => self.pruned_masks().ablated,
             },
-            Ablation::RandomlySampled | Ablation::ComplementSampled => match self.sampled.get() {
+            Ablation::RandomlySampled | Ablation::ComplementSampled => match self.current_sample() {
                 Some(mask) => on_device(mask.clone(), &self.device()),
                 None => self.hard(),
             },
@@ -206,8 +211,13 @@ impl Mask {
     /// The values that replace the circuit under `random_ablate`, flat. Returns `None` in training mode, under other
     /// ablations, and if nothing has been sampled yet.
     fn refill(&self) -> Option<Tensor<1>> {
-        let sampled = self.sampled.get().filter(|_| self.ablation() == Ablation::RandomAblate)?;
+        let sampled = self.current_sample().filter(|_| self.ablation() == Ablation::RandomAblate)?;
         Some(on_device(sampled.clone(), &self.device()))
+    }
+
+    /// The sample of the active ablation, if there is one.
+    fn current_sample(&self) -> Option<&Tensor<1>> {
+        self.attached_sample.as_ref().or(self.sampled.get())
     }
 
     /// The noise of the current step, `[n]`: injected, or sampled from (seed, parameter, epoch, step).

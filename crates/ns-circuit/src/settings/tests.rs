@@ -220,6 +220,18 @@ fn copies_on_threads_give_what_they_give_alone() {
 }
 
 #[test]
+fn a_masked_model_keeps_its_sample_when_it_is_mapped_or_moved() {
+    for ablation in [Ablation::RandomlySampled, Ablation::RandomAblate] {
+        let mut eval = circuit(&config()).valid();
+        eval.set_ablation(ablation).unwrap();
+        let (expected, device) = (run(&eval), Device::default());
+        for model in [eval.model().unwrap().freeze(), eval.model().unwrap().to_device(&device)] {
+            assert_eq!(host(model.forward(input(&device))), expected, "{ablation}");
+        }
+    }
+}
+
+#[test]
 fn materializing_bakes_the_hard_circuit_in() {
     for ablation in [Ablation::None, Ablation::ZeroAblate, Ablation::RandomAblate] {
         for method in [SPARSE, CONCRETE, PRUNE] {

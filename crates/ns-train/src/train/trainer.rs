@@ -84,8 +84,9 @@ impl<O: Objective> Trainer<O> {
                 let share = part.len() as f64 / rows.len() as f64;
                 (total, without_l0) = (total * share, without_l0 * share);
             }
-            gradients.accumulate(&self.module, GradientsParams::from_grads(total.backward(), &self.module));
-            losses.push(without_l0.detach());
+            let loss = Losses { total, without_l0 };
+            gradients.accumulate(&self.module, GradientsParams::from_grads(loss.backward()?, &self.module));
+            losses.push(loss.without_l0.detach());
         }
         let learning_rate = self.schedule.optimizer.learning_rate_at(epoch);
         self.module = self.optimizer.step(learning_rate, self.module.clone(), gradients.grads());
