@@ -67,18 +67,18 @@ impl<M: Module> CircuitModel<M> {
     /// - the errors of [`CircuitModel::new`] and [`CircuitModel::load_mask_params`] if the masks do not fit `base`
     pub fn load(path: impl AsRef<Path>, base: M, targets: &[MaskTarget]) -> Result<Self, CircuitError> {
         let path = path.as_ref();
-        let params = load_masks(path)?;
-        let mut circuit = Self::new(read_config(path)?, base, targets)?;
+        let bytes = read_bytes(path)?;
+        let params = floats(parse_tensors(path, &bytes)?)?;
+        let mut circuit = Self::new(parse_config(path, &bytes)?, base, targets)?;
         circuit.load_mask_params(&params)?;
         Ok(circuit)
     }
 }
 
-/// Reads the configuration in the metadata of a safetensors file.
-fn read_config(path: &Path) -> Result<CircuitConfig, CircuitError> {
-    let bytes = fs::read(path).map_err(|source| io_error(path, source))?;
+/// The configuration in the metadata of a safetensors file with the content `bytes`.
+fn parse_config(path: &Path, bytes: &[u8]) -> Result<CircuitConfig, CircuitError> {
     let none = |reason: String| CircuitError::NoConfiguration { path: path.into(), reason };
-    let header = SafeTensors::read_metadata(&bytes).ok();
+    let header = SafeTensors::read_metadata(bytes).ok();
     let config = header.and_then(|(_, header)| header.metadata().as_ref()?.get(CONFIG).cloned());
     let config = config.ok_or_else(|| none("it holds masks only, as `save_masks` writes them".into()))?;
     serde_json::from_str(&config).map_err(|error| none(error.to_string()))
@@ -110,11 +110,16 @@ fn write_masks<M: Module>(
 ///   complete safetensors file
 /// - [`CircuitError::UnsupportedDtype`] for a tensor that is not `f16`, `bf16`, `f32` or `f64`
 pub fn load_masks(path: impl AsRef<Path>) -> Result<BTreeMap<String, TensorData>, CircuitError> {
-    let floats = |(name, stored)| match stored {
+    floats(read_tensors(path.as_ref())?)
+}
+
+/// The float tensors of a file; an error if it has others.
+fn floats(tensors: Vec<(String, Stored)>) -> Result<BTreeMap<String, TensorData>, CircuitError> {
+    let float = |(name, stored)| match stored {
         Stored::Floats(data) => Ok((name, data)),
         Stored::Other(error) => Err(error),
     };
-    read_tensors(path.as_ref())?.into_iter().map(floats).collect()
+    tensors.into_iter().map(float).collect()
 }
 
 /// A tensor in a file.
@@ -130,14 +135,22 @@ pub(crate) enum Stored {
 /// # Errors
 /// Like [`load_masks`], but a tensor that is not a float tensor is returned as [`Stored::Other`].
 pub(crate) fn read_tensors(path: &Path) -> Result<Vec<(String, Stored)>, CircuitError> {
-    let bytes = fs::read(path).map_err(|source| match source.kind() {
+    parse_tensors(path, &read_bytes(path)?)
+}
+
+fn read_bytes(path: &Path) -> Result<Vec<u8>, CircuitError> {
+    fs::read(path).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => CircuitError::FileNotFound { path: path.into() },
         _ => io_error(path, source),
-    })?;
+    })
+}
+
+/// The tensors of a safetensors file with the content `bytes`; see [`read_tensors`].
+fn parse_tensors(path: &Path, bytes: &[u8]) -> Result<Vec<(String, Stored)>, CircuitError> {
     if PICKLES.iter().any(|start| bytes.starts_with(start)) {
         return Err(CircuitError::Pickled { path: path.into() });
     }
-    let file = SafeTensors::deserialize(&bytes).map_err(|source| match source {
+    let file = SafeTensors::deserialize(bytes).map_err(|source| match source {
         SafeTensorError::HeaderTooSmall
         | SafeTensorError::InvalidHeaderLength
         | SafeTensorError::MetadataIncompleteBuffer => {

@@ -60,9 +60,10 @@ impl LabelledRows {
 
     /// Accuracy on the test rows of always predicting the most frequent label of the training rows.
     pub fn majority(&self) -> f64 {
-        let count = |label: usize, rows: &[usize]| rows.iter().filter(|row| self.labels[**row] == label).count();
-        let most_frequent = (0..self.n_answers).max_by_key(|label| count(*label, &self.split.train));
-        let correct = most_frequent.map_or(0, |label| count(label, &self.split.test));
+        let mut counts = vec![0_usize; self.n_answers];
+        self.split.train.iter().for_each(|row| counts[self.labels[*row]] += 1);
+        let most_frequent = (0..self.n_answers).max_by_key(|label| counts[*label]);
+        let correct = self.split.test.iter().filter(|row| Some(self.labels[**row]) == most_frequent).count();
         correct as f64 / self.split.test.len().max(1) as f64
     }
 }
