@@ -1,5 +1,6 @@
 //! The error type of this crate.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use burn::train::checkpoint::CheckpointerError;
@@ -32,11 +33,23 @@ pub enum TrainError {
         /// Message of the parser, with line and column.
         reason: String,
     },
+    /// A key of a recipe is missing, unknown, of another type, or has an unusable value.
+    #[error("`{}`{}{}: {reason}", path.display(), line_suffix(*line), key_suffix(key))]
+    RecipeKey {
+        /// Path of the recipe.
+        path: PathBuf,
+        /// Line of the key, or of the table around it, from 1; `None` if the file has neither.
+        line: Option<usize>,
+        /// The key, with dots between its parts; empty for the whole recipe.
+        key: String,
+        /// What was found, and what would be right.
+        reason: String,
+    },
     /// A setting has an unusable value.
     #[error("{setting} is {found}, but {expected}")]
     Setting {
         /// Name of the setting, usually a key of the recipe.
-        setting: &'static str,
+        setting: Cow<'static, str>,
         /// Its value.
         found: String,
         /// Which values are allowed, or why this value is not.
@@ -174,20 +187,28 @@ fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
+fn key_suffix(key: &str) -> String {
+    if key.is_empty() { String::new() } else { format!(", {key}") }
+}
+
 fn line_suffix(line: Option<usize>) -> String {
     line.map(|line| format!(", line {line}")).unwrap_or_default()
 }
 
 impl TrainError {
     /// A [`TrainError::Setting`].
-    pub(crate) fn setting(setting: &'static str, found: impl ToString, expected: impl Into<String>) -> Self {
-        Self::Setting { setting, found: found.to_string(), expected: expected.into() }
+    pub(crate) fn setting(
+        setting: impl Into<Cow<'static, str>>,
+        found: impl ToString,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Setting { setting: setting.into(), found: found.to_string(), expected: expected.into() }
     }
 
     /// Returns a [`TrainError::Setting`] unless the setting `holds`.
     pub(crate) fn check(
         holds: bool,
-        setting: &'static str,
+        setting: impl Into<Cow<'static, str>>,
         found: impl ToString,
         expected: impl Into<String>,
     ) -> Result<(), Self> {

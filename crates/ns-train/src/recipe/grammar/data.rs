@@ -1,0 +1,317 @@
+//! `[data]`: the examples of a recipe, the positions that are read, the label and the sets.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::sections::Kind;
+use crate::data::Operation;
+use crate::error::TrainError;
+
+/// Name of a column of the table.
+pub type Column = String;
+
+/// `[data]`: one source (`path` or `arithmetic`), how its rows become inputs, and what is read and predicted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DataSection {
+    /// A table: `.csv`, `.tsv`, `.jsonl` or `.parquet`, relative to the recipe; or one table per set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<Files>,
+    /// Modular arithmetic: all pairs `a b =`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub arithmetic: Option<ArithmeticSource>,
+    /// Column with the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<Column>,
+    /// Column with token ids: separated by spaces, or a JSON list.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<Column>,
+    /// Column with the path of an image file, relative to the table.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<Column>,
+    /// Columns `p0`, `p1`, … with the pixels of a grey image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pixels: Option<Pixels>,
+    /// The positions that are read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read: Option<Read>,
+    /// Column with the variable; for arithmetic its name: `a2`, `minus_b2`, `a_plus_b`, `a_minus_b` or `answer`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<Column>,
+    /// Whether the label is a number to predict instead of a class. Linear probes only.
+    #[serde(skip_serializing_if = "is_false")]
+    pub numeric: bool,
+    /// The division of one table into sets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub split: Option<Split>,
+    /// The counterfactual text of each row.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partner: Option<Partner>,
+    /// Whether texts longer than the model are cut. Otherwise they are an error.
+    #[serde(skip_serializing_if = "is_false")]
+    pub truncate: bool,
+    /// Height and width of the images. By default those of the model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<[usize; 2]>,
+}
+
+/// One table, or one per set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Files {
+    /// One table; `split` divides it.
+    One(PathBuf),
+    /// A table per set.
+    Sets(SetFiles),
+}
+
+/// One table per set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetFiles {
+    /// The training set.
+    pub train: PathBuf,
+    /// The development set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dev: Option<PathBuf>,
+    /// The test set.
+    pub test: PathBuf,
+    /// A set out of distribution.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ood: Option<PathBuf>,
+}
+
+/// Modular arithmetic.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArithmeticSource {
+    /// The task.
+    pub task: Operation,
+    /// The modulus; there are `modulus²` examples.
+    pub modulus: usize,
+}
+
+/// Grey images in columns of pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pixels {
+    /// Height and width.
+    pub shape: [usize; 2],
+    /// Largest pixel value. Pixels are divided by it.
+    pub maximum: f32,
+}
+
+/// The positions of a sequence that are read. Tokens that the tokenizer adds and padding are not counted, unless
+/// `special` is set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Read {
+    /// `"last"`, `"first"` or `"all"`.
+    Named(Named),
+    /// A table of one rule.
+    At(ReadAt),
+}
+
+/// A rule without an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Named {
+    /// The last token.
+    Last,
+    /// The first token; for images the class token.
+    First,
+    /// All tokens; for images the patches.
+    All,
+}
+
+/// A rule with an argument. Exactly one of `index`, `span`, `word` and `position` is given.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReadAt {
+    /// Number of the token, from 0; negative numbers count from the end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<i64>,
+    /// Columns with start and end of a part of the text, in code points; the end is exclusive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub span: Option<[Column; 2]>,
+    /// Column with a word that occurs exactly once in the text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub word: Option<Column>,
+    /// Column with the number of the token, from 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub position: Option<Column>,
+    /// Which tokens of the span or word are read; `last` by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<Token>,
+    /// Whether tokens that the tokenizer adds are counted.
+    #[serde(skip_serializing_if = "is_false")]
+    pub special: bool,
+}
+
+/// Which tokens of a span or word are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Token {
+    /// The first.
+    First,
+    /// The last.
+    #[default]
+    Last,
+    /// All, with the same label.
+    All,
+    /// The mean of their vectors.
+    Mean,
+}
+
+/// The division of one table into sets.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Split {
+    /// A column that says `train`, `dev`, `test` or `ood`.
+    Column(Column),
+    /// A seeded sample. What train and dev leave is the test set.
+    Seeded {
+        /// Share of the training set.
+        train: f64,
+        /// Share of the development set.
+        #[serde(default)]
+        dev: f64,
+        /// Seed of the sample.
+        #[serde(default)]
+        seed: u64,
+        /// Column whose values stay in one set, for example the word.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        group: Option<Column>,
+    },
+}
+
+/// The counterfactual text of each row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Partner {
+    /// A column with the text.
+    Column(Column),
+    /// Another row of the same set, by a permutation without fixed points.
+    Derange {
+        /// The permutation.
+        derange: Derange,
+    },
+}
+
+/// A seeded permutation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Derange {
+    /// Seed of the permutation.
+    pub seed: u64,
+}
+
+impl DataSection {
+    /// Makes paths relative to the recipe file absolute or relative to the working directory.
+    pub fn resolve(self, recipe: &Path) -> Self {
+        let resolve = |path: PathBuf| recipe.parent().map_or_else(|| path.clone(), |folder| folder.join(&path));
+        let path = self.path.map(|files| match files {
+            Files::One(path) => Files::One(resolve(path)),
+            Files::Sets(SetFiles { train, dev, test, ood }) => Files::Sets(SetFiles {
+                train: resolve(train),
+                dev: dev.map(resolve),
+                test: resolve(test),
+                ood: ood.map(resolve),
+            }),
+        });
+        Self { path, ..self }
+    }
+
+    /// Checks that the keys go together.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::Setting`], named by its key.
+    pub(crate) fn validate(&self, kind: Kind) -> Result<(), TrainError> {
+        match (&self.path, &self.arithmetic) {
+            (Some(_), Some(_)) => {
+                TrainError::check(false, "data", "two sources", "`path` and `arithmetic` exclude each other")?
+            }
+            (None, None) => TrainError::check(false, "data", "without a source", "it needs `path` or `arithmetic`")?,
+            (Some(files), None) => self.validate_table(files)?,
+            (None, Some(_)) => self.validate_arithmetic()?,
+        }
+        TrainError::check(self.label.is_some(), "data.label", "missing", "it names the variable that is predicted")?;
+        TrainError::check(
+            !kind.is_probe() || self.read.is_some() || self.arithmetic.is_some(),
+            "data.read",
+            "missing",
+            READ,
+        )?;
+        let numeric = !self.numeric || kind == Kind::LinearProbe;
+        TrainError::check(numeric, "data.numeric", "true", "only a linear_probe predicts numbers")?;
+        if let Some(Read::At(at)) = &self.read {
+            at.validate()?;
+        }
+        self.split.as_ref().map_or(Ok(()), Split::validate)
+    }
+
+    fn validate_table(&self, files: &Files) -> Result<(), TrainError> {
+        let inputs = [
+            ("text", self.text.is_some()),
+            ("tokens", self.tokens.is_some()),
+            ("image", self.image.is_some()),
+            ("pixels", self.pixels.is_some()),
+        ];
+        let given: Vec<&str> = inputs.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
+        let found = if given.is_empty() { "without an input".into() } else { format!("given {}", given.join(" and ")) };
+        TrainError::check(given.len() == 1, "data", found, "it needs one of `text`, `tokens`, `image` and `pixels`")?;
+        match (files, &self.split) {
+            (Files::One(_), None) => {
+                let expected = "one file needs it: { column = \"split\" } or { seeded = { train = 0.6, seed = 0 } }";
+                TrainError::check(false, "data.split", "missing", expected)
+            }
+            (Files::Sets(_), Some(_)) => {
+                TrainError::check(false, "data.split", "given", "`path` already names a file per set; remove one")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn validate_arithmetic(&self) -> Result<(), TrainError> {
+        let seeded = matches!(self.split, Some(Split::Seeded { group: None, .. }));
+        TrainError::check(
+            seeded,
+            "data.split",
+            "missing or another",
+            "arithmetic needs { seeded = { train = 0.6, seed = 0 } }",
+        )?;
+        let others = [&self.text, &self.tokens, &self.image].iter().any(|column| column.is_some());
+        let columns = others || self.pixels.is_some() || self.partner.is_some();
+        TrainError::check(!columns, "data", "arithmetic with columns", "arithmetic has no columns; remove them")?;
+        let read = matches!(self.read, None | Some(Read::Named(Named::Last)));
+        TrainError::check(read, "data.read", "another position", "arithmetic is read at its last token, `=`")
+    }
+}
+
+const READ: &str = "it says which token is read: \"last\", { span = [\"start\", \"end\"] }, { word = \"word\" }, …";
+
+impl ReadAt {
+    fn validate(&self) -> Result<(), TrainError> {
+        let rules = [self.index.is_some(), self.span.is_some(), self.word.is_some(), self.position.is_some()];
+        let given = rules.iter().filter(|given| **given).count();
+        let expected = "exactly one of `index`, `span`, `word` and `position` says what is read";
+        TrainError::check(given == 1, "data.read", format!("a table of {given} rules"), expected)?;
+        let has_tokens = self.span.is_some() || self.word.is_some();
+        let expected = "only a `span` or a `word` has several tokens";
+        TrainError::check(has_tokens || self.token.is_none(), "data.read.token", "given", expected)
+    }
+}
+
+impl Split {
+    fn validate(&self) -> Result<(), TrainError> {
+        let Self::Seeded { train, dev, .. } = self else { return Ok(()) };
+        let holds = *train > 0.0 && *dev >= 0.0 && train + dev < 1.0;
+        let expected = "train must be above 0, dev at least 0, and both must leave a test set";
+        TrainError::check(holds, "data.split.seeded", format!("train = {train}, dev = {dev}"), expected)
+    }
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
+}

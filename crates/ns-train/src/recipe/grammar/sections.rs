@@ -1,0 +1,259 @@
+//! A recipe for one run, and its sections other than the data.
+
+use ns_circuit::CircuitConfig;
+use ns_probe::ProbeLoss;
+use serde::{Deserialize, Serialize};
+
+use super::data::DataSection;
+use crate::error::TrainError;
+use crate::recipe::{ModelSource, OptimizerRecipe, Schedule};
+
+/// A recipe for one run: no lists of labels or sites and no sweep, which a [`Grid`](super::Grid) takes apart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// What is trained.
+    pub kind: Kind,
+    /// The model: a folder, a name in the Hugging Face cache, or the configuration of a fresh model.
+    pub model: ModelSource,
+    /// Hugging Face class of a fresh head, e.g. `BertForTokenClassification`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<String>,
+    /// Seed of shuffles, samples and fresh parameters.
+    #[serde(default)]
+    pub seed: u64,
+    /// The examples and their labels.
+    pub data: DataSection,
+    /// The probed site and the classifier on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe: Option<ProbeSection>,
+    /// The masks, with NeuroSurgeon's names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub circuit_config: Option<CircuitConfig>,
+    /// What the model itself does, intact and ablated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub behaviour: Option<BehaviourSection>,
+    /// Length, steps and optimiser of the training.
+    pub training: TrainingSection,
+    /// Controls and ablations.
+    #[serde(default)]
+    pub evaluation: EvaluationSection,
+}
+
+/// What a recipe trains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Kind {
+    /// A model, on the labels.
+    Model,
+    /// A circuit of a frozen model, on the model's own task.
+    Circuit,
+    /// A circuit whose vectors at a site cluster by label (Lepori et al. 2024).
+    CircuitProbe,
+    /// A circuit and a classifier on its vectors at a site (Cao et al. 2021).
+    SubnetworkProbe,
+    /// A classifier, or a regression, on the vectors of the whole model at a site.
+    LinearProbe,
+}
+
+impl Kind {
+    /// The kind as a recipe writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Model => "model",
+            Self::Circuit => "circuit",
+            Self::CircuitProbe => "circuit_probe",
+            Self::SubnetworkProbe => "subnetwork_probe",
+            Self::LinearProbe => "linear_probe",
+        }
+    }
+
+    /// Whether it reads vectors at a site.
+    pub fn is_probe(self) -> bool {
+        matches!(self, Self::CircuitProbe | Self::SubnetworkProbe | Self::LinearProbe)
+    }
+
+    /// Whether it trains masks.
+    pub fn has_masks(self) -> bool {
+        matches!(self, Self::Circuit | Self::CircuitProbe | Self::SubnetworkProbe)
+    }
+}
+
+/// `[probe]`: the probed site, and what is trained on its vectors.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeSection {
+    /// The probed site, e.g. `attn_update_6`. A recipe file may hold a list or a pattern, one run for each site.
+    pub vectors: String,
+    /// Loss of a circuit probe.
+    #[serde(default)]
+    pub loss: ProbeLoss,
+    /// Width of the hidden layer of the classifier; absent for a linear classifier.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hidden: Option<usize>,
+    /// Number of training vectors per class in the support set of 1-NN.
+    #[serde(default = "one")]
+    pub support_per_class: usize,
+    /// Number of support sets; their accuracies are averaged.
+    #[serde(default = "one")]
+    pub support_draws: usize,
+}
+
+/// `[training]`: how long, in which steps and with which optimiser.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainingSection {
+    /// Number of passes over the training set.
+    pub epochs: usize,
+    /// Examples per step.
+    pub batch_size: usize,
+    /// Whether a smaller last batch is left out. By default only for masks and probes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drop_last: Option<bool>,
+    /// The optimiser.
+    #[serde(default)]
+    pub optimizer: OptimizerRecipe,
+    /// Temperature of continuous sparsification after the last epoch. It starts at 1.
+    #[serde(default = "unchanged")]
+    pub final_temperature: f64,
+    /// Epochs between two evaluations.
+    #[serde(default = "one")]
+    pub evaluate_every: usize,
+    /// Epochs between two checkpoints.
+    #[serde(default = "one")]
+    pub checkpoint_every: usize,
+    /// Examples per forward pass; gradients add up. By default `batch_size`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub micro_batch: Option<usize>,
+}
+
+/// `[evaluation]`: how a finished run is judged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvaluationSection {
+    /// Number of random masks of the circuit's size.
+    pub controls: usize,
+    /// Ablations of the circuit.
+    pub ablations: Vec<AblationName>,
+    /// Whether the probe is trained again on shuffled labels (the control task of Hewitt and Liang 2019). By default
+    /// for subnetwork and linear probes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shuffled_labels: Option<bool>,
+    /// Whether the probe is trained again without masks. By default for subnetwork probes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plain: Option<bool>,
+}
+
+/// An ablation as a recipe writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AblationName {
+    /// The circuit is set to zero.
+    Zero,
+    /// The circuit is replaced by a random initialisation.
+    Reinitialise,
+}
+
+/// `[behaviour]`: what the model itself does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BehaviourSection {
+    /// Where the right answer stands: `label`, the probed or another label as a class of the model's own head.
+    #[serde(default = "label")]
+    pub answer: String,
+    /// What is measured: `accuracy`.
+    #[serde(default = "accuracy")]
+    pub metrics: Vec<String>,
+    /// The sets on which it is measured.
+    #[serde(default = "test_set")]
+    pub sets: Vec<String>,
+}
+
+impl Default for EvaluationSection {
+    fn default() -> Self {
+        Self { controls: 5, ablations: vec![AblationName::Zero], shuffled_labels: None, plain: None }
+    }
+}
+
+impl TrainingSection {
+    /// The settings of a [`Trainer`](crate::Trainer).
+    pub(crate) fn schedule(&self) -> Schedule {
+        Schedule {
+            epochs: self.epochs,
+            evaluate_every: self.evaluate_every,
+            checkpoint_every: self.checkpoint_every,
+            batch_size: Some(self.batch_size),
+            micro_batch: self.micro_batch,
+            final_temperature: self.final_temperature,
+            optimizer: self.optimizer,
+        }
+    }
+}
+
+impl Recipe {
+    /// Checks which sections belong to the kind, and the values that deserialisation does not check.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::Setting`], named by its key, for a section that is missing or without a meaning, and for a
+    /// value out of range.
+    pub fn validate(&self) -> Result<(), TrainError> {
+        let (kind, name) = (self.kind, self.kind.name());
+        let section = |holds: bool, wanted: bool, key| match (holds, wanted) {
+            (false, true) => TrainError::check(false, key, "missing", format!("a {name} needs it")),
+            (true, false) => {
+                TrainError::check(false, key, "given", format!("a {name} does not read it; remove the section"))
+            }
+            _ => Ok(()),
+        };
+        section(self.probe.is_some(), kind.is_probe(), "probe")?;
+        section(self.circuit_config.is_some(), kind.has_masks(), "circuit_config")?;
+        if let Some(config) = &self.circuit_config {
+            let expected = "a circuit needs at least one layer, a pattern, or \"site\"";
+            TrainError::check(!config.target_layers.is_empty(), "circuit_config.target_layers", "empty", expected)?;
+        }
+        if let Some(probe) = &self.probe {
+            TrainError::check(
+                probe.hidden != Some(0),
+                "probe.hidden",
+                "0",
+                "it must be at least 1; leave it out for a linear probe",
+            )?;
+            TrainError::check(probe.support_per_class > 0, "probe.support_per_class", "0", "it must be at least 1")?;
+            TrainError::check(probe.support_draws > 0, "probe.support_draws", "0", "it must be at least 1")?;
+        }
+        self.data.validate(kind)
+    }
+
+    /// Whether the probe is trained again on shuffled labels.
+    pub fn has_shuffled_control(&self) -> bool {
+        let default = matches!(self.kind, Kind::SubnetworkProbe | Kind::LinearProbe);
+        self.evaluation.shuffled_labels.unwrap_or(default)
+    }
+
+    /// Whether the probe is trained again without masks.
+    pub fn has_plain_control(&self) -> bool {
+        self.evaluation.plain.unwrap_or(self.kind == Kind::SubnetworkProbe)
+    }
+}
+
+fn one() -> usize {
+    1
+}
+
+fn unchanged() -> f64 {
+    1.0
+}
+
+fn label() -> String {
+    "label".into()
+}
+
+fn accuracy() -> Vec<String> {
+    vec!["accuracy".into()]
+}
+
+fn test_set() -> Vec<String> {
+    vec!["test".into()]
+}
