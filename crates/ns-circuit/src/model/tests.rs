@@ -8,7 +8,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, TensorData};
 
-use crate::ablation::Ablation;
+use crate::ablation::{Ablation, ModelVariant};
 use crate::config::{CircuitConfig, MaskUnit};
 use crate::error::CircuitError;
 use crate::mask::host;
@@ -101,14 +101,27 @@ fn masks_off_is_the_base_bit_for_bit() {
     let bare = |device: &Device| host(Net::new(device).forward(input(device)));
     for method in [SPARSE, CONCRETE, PRUNE] {
         let mut circuit = circuit(&with_method(method));
-        circuit.use_masks(false);
+        let as_whole = |circuit: &CircuitModel<Net>| {
+            let model = circuit.model_as(ModelVariant::WholeModel).unwrap();
+            host(model.forward(input(&circuit.devices().remove(0))))
+        };
         // The frozen base has no dropout, so training and evaluation agree.
-        assert_eq!(run(&circuit), bare(&Device::default()));
-        let mut eval = circuit.valid();
-        eval.set_ablation(Ablation::ZeroAblate).unwrap();
-        assert_eq!(run(&eval), bare(&Device::default()));
-        assert!(masks(&eval)["h.w.weight_mask"].iter().all(|m| *m == 1.0));
-        eval.use_masks(true);
+        assert_eq!(as_whole(&circuit), bare(&Device::default()));
+        assert_ne!(run(&circuit), bare(&Device::default()), "model_as changes no setting");
+        circuit.set_variant(ModelVariant::WholeModel).unwrap();
+        let eval = circuit.valid();
+        for whole in [&circuit, &eval] {
+            assert_eq!(run(whole), bare(&Device::default()));
+            assert!(masks(whole).values().flatten().all(|m| *m == 1.0));
+        }
+        let (mut eval, layers) = (eval, ["h.conv", "h.w", "h.out"]);
+        eval.use_masks_of(false, &layers).unwrap();
+        for variant in [ModelVariant::CircuitOnly, ModelVariant::Ablated(Ablation::ZeroAblate)] {
+            eval.set_variant(variant).unwrap();
+            assert_eq!(run(&eval), bare(&Device::default()));
+            assert!(masks(&eval)["h.w.weight_mask"].iter().all(|m| *m == 1.0));
+        }
+        eval.use_masks_of(true, &layers).unwrap();
         assert_ne!(run(&eval), bare(&Device::default()));
     }
 }
@@ -247,7 +260,7 @@ fn l0_counts_weights_layer_by_layer() {
     assert_eq!(l0.layers[1].max, 40.0);
     assert_eq!(l0.total, l0.layers.iter().map(|l| l.l0).sum::<f64>());
     let mut eval = circuit.valid();
-    eval.set_ablation(Ablation::ZeroAblate).unwrap();
+    eval.set_variant(ModelVariant::Ablated(Ablation::ZeroAblate)).unwrap();
     assert_eq!(eval.l0(), l0, "an ablation does not change the circuit");
 }
 
@@ -365,8 +378,8 @@ fn impossible_layers_are_named() {
 fn a_model_without_autodiff_starts_in_evaluation() {
     let mut circuit = CircuitModel::new(config(), Net::new(&Device::default()), &targets()).unwrap();
     assert!(!circuit.is_training());
-    circuit.set_ablation(Ablation::ZeroAblate).unwrap();
-    circuit.set_ablation(Ablation::None).unwrap();
+    circuit.set_variant(ModelVariant::Ablated(Ablation::ZeroAblate)).unwrap();
+    circuit.set_variant(ModelVariant::CircuitOnly).unwrap();
     let training = circuit.train();
     assert!(training.is_training());
     assert!(masks(&training)["h.w.weight_mask"].iter().all(|m| *m == 0.5));
@@ -382,6 +395,13 @@ fn a_loss_without_a_gradient_is_an_error() {
     let training = circuit(&config());
     training.with_l0(training.model().unwrap().forward(input(&Device::default().autodiff())).sum()).backward().unwrap();
     refused(&training.valid());
+    let mut whole = circuit(&CircuitConfig { add_l0: false, ..config() });
+    whole.set_variant(ModelVariant::WholeModel).unwrap();
+    refused(&whole);
+    let mut with_l0 = circuit(&config());
+    with_l0.set_variant(ModelVariant::WholeModel).unwrap();
+    let output = with_l0.model().unwrap().forward(input(&Device::default().autodiff()));
+    assert!(!output.is_tracked() && with_l0.with_l0(output.sum()).backward().is_ok(), "the L0 term has a gradient");
     refused(&CircuitModel::new(config(), Net::new(&Device::default()), &targets()).unwrap());
 }
 
