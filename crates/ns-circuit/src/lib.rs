@@ -41,7 +41,7 @@
 //!
 //! // Evaluation: the hard circuit, then the model without it.
 //! let eval = circuit.valid();
-//! assert_eq!(eval.l0().max, 24.0);
+//! assert_eq!(eval.l0().max_weights, 24);
 //! let without = eval.model_as(ModelVariant::Ablated(Ablation::ZeroAblate))?.forward(x.without_autodiff());
 //! assert_eq!(without.dims(), [4, 2]);
 //! # Ok::<(), ns_circuit::CircuitError>(())

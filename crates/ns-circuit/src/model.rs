@@ -212,8 +212,8 @@ impl<M: Module> CircuitModel<M> {
         self.training.is_enabled()
     }
 
-    /// The size of the circuit: the number of entries that its hard masks keep. It does not depend on the mode or the
-    /// ablation.
+    /// The size of the circuit: the numbers of weights and of mask entries that its hard masks keep. It does not depend
+    /// on the mode or the variant.
     pub fn l0(&self) -> L0Statistics {
         l0::statistics(self.pruned_masks())
     }

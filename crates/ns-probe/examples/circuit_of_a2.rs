@@ -65,7 +65,7 @@ fn main() -> anyhow::Result<()> {
         }
         if (epoch + 1) % 4 == 0 {
             let l0 = probe.circuit().l0();
-            println!("  epoch {:<3} loss {loss:.3}   {} of {} weights", epoch + 1, l0.total, l0.max);
+            println!("  epoch {:<3} loss {loss:.3}   {} of {} weights", epoch + 1, l0.weights, l0.max_weights);
         }
     }
 
@@ -74,7 +74,7 @@ fn main() -> anyhow::Result<()> {
     let circuit = probe.circuit();
     println!("\nthe circuit of a²");
     for layer in circuit.l0().layers {
-        println!("  {:<28} {} of {} weights", layer.name, layer.l0, layer.max);
+        println!("  {:<28} {} of {} weights", layer.name, layer.weights, layer.max_weights);
     }
 
     // 1-NN: the support set has one training vector per class; a test vector is classified as its nearest neighbour.

@@ -71,7 +71,7 @@ fn main() -> anyhow::Result<()> {
     for (output, name) in OUTPUTS.iter().enumerate() {
         let circuit = learn_circuit(&network, output)?.valid(); // hard masks from here on
         let l0 = circuit.l0();
-        println!("\nthe circuit of `{name}`: {} of {} weights of `hidden`", l0.total, l0.max);
+        println!("\nthe circuit of `{name}`: {} of {} weights of `hidden`", l0.weights, l0.max_weights);
         println!("  circuit alone          {}", accuracies(&circuit.model()?));
         let without = circuit.model_as(ModelVariant::Ablated(Ablation::ZeroAblate))?;
         println!("  without the circuit    {}", accuracies(&without));

@@ -140,8 +140,8 @@ impl<'a> MaskCaseRun<'a> {
     fn evaluate(&self, out: &mut Tensors) -> Result<(), CircuitError> {
         let mut circuit = self.circuit(MagnitudeCriterion::Raw)?.valid();
         let l0 = circuit.l0();
-        out.insert("l0_eval".into(), scalar(l0.total as f32));
-        out.insert("max_l0".into(), scalar(l0.max as f32));
+        out.insert("l0_eval".into(), scalar(l0.weights as f32));
+        out.insert("max_l0".into(), scalar(l0.max_weights as f32));
         self.put_evaluation(out, "eval_none_", &circuit)?;
         circuit.set_variant(ModelVariant::Ablated(Ablation::ZeroAblate))?;
         self.put_evaluation(out, "eval_zero_ablate_", &circuit)?;

@@ -163,11 +163,11 @@ impl<M: Module + ModuleDisplay> Measurement<'_, M> {
         let (randomly_sampled, complement_sampled) =
             (controls(Ablation::RandomlySampled)?, controls(Ablation::ComplementSampled)?);
         let sizes = circuit.l0().layers.into_iter().filter(|layer| names.contains(&layer.name));
-        let (l0, l0_max) = sizes.fold((0.0, 0.0), |(l0, max), layer| (l0 + layer.l0, max + layer.max));
+        let (l0, l0_max) = sizes.fold((0, 0), |(l0, max), layer| (l0 + layer.weights, max + layer.max_weights));
         Ok(AblationRow {
             layers,
-            l0,
-            l0_max,
+            l0: l0 as f64,
+            l0_max: l0_max as f64,
             circuit_only,
             zero_ablate,
             random_ablate,
