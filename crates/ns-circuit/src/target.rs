@@ -57,11 +57,10 @@ pub struct MaskTarget {
 }
 
 /// Finds the maskable layers of any module: every [`Linear`](burn::nn::Linear), [`Conv1d`](burn::nn::conv::Conv1d) and
-/// [`Conv2d`](burn::nn::conv::Conv2d), in the order of the module.
+/// [`Conv2d`](burn::nn::conv::Conv2d), in the order of the module. The path of a layer also serves as its name.
 ///
-/// The path of a layer also serves as its name. GPT-2's `Conv1D` layers are reported as [`LayerKind::Linear`], because
-/// Burn has one type for both. The two kinds differ only in the layout of exported masks and in the values that
-/// `random_ablate` samples.
+/// Layers are recognised by the name of their type. A type `Conv1D` with the fields of Burn's `Linear`, as in the
+/// GPT-2 of ns-models, is a [`LayerKind::GptConv1d`].
 pub fn discover_targets<M: Module>(module: &M) -> Vec<MaskTarget> {
     let mut discovery = Discovery::default();
     module.visit(&mut discovery);
@@ -92,6 +91,7 @@ impl ModuleVisitor for Discovery {
         };
         let kind = match self.containers.last().map(String::as_str) {
             Some("Struct:Linear") => LayerKind::Linear,
+            Some("Struct:Conv1D") => LayerKind::GptConv1d,
             Some("Struct:Conv1d") => LayerKind::Conv1d,
             Some("Struct:Conv2d") => LayerKind::Conv2d,
             _ => return,
