@@ -8,6 +8,7 @@ use crate::error::CircuitError;
 /// The part of a weight that one mask entry covers. A bias mask always has one entry per bias entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum MaskUnit {
     /// One weight.
     #[default]
@@ -19,6 +20,7 @@ pub enum MaskUnit {
 /// The value that magnitude pruning compares with the quantile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum MagnitudeCriterion {
     /// The absolute value of the weight.
     #[default]
@@ -30,6 +32,7 @@ pub enum MagnitudeCriterion {
 
 /// How masks are computed.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum MaskMethod {
     /// Masks from logits `s` and a temperature `τ`: `σ(τ s)` in training, `s > 0` in evaluation (Savarese et al. 2020).
     ContinuousSparsification {

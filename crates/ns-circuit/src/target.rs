@@ -12,6 +12,7 @@ use crate::names;
 /// The kind of a maskable layer. It determines the layout of the weight and the initialisation under `random_ablate`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum LayerKind {
     /// A linear layer (`nn.Linear`). Its weight is `[out, in]` in Hugging Face's files and `[in, out]` in Burn.
     Linear,
