@@ -177,7 +177,8 @@ pub(crate) fn invalid_config(field: &'static str, found: impl ToString, expected
 /// # Errors
 /// Returns [`ModelError::NoSuchFile`] if the folder has no `config.json`, [`ModelError::Io`] if the file cannot be read
 /// and [`ModelError::InvalidJson`] if it is not valid JSON.
-pub fn read_config(folder: &Path) -> Result<Value, ModelError> {
+pub fn read_config(folder: impl AsRef<Path>) -> Result<Value, ModelError> {
+    let folder = folder.as_ref();
     let path = folder.join("config.json");
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,

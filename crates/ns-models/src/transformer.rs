@@ -324,16 +324,12 @@ fn is_update(site: Site) -> bool {
 }
 
 /// The sites that a forward pass visits after `start`, or all sites if it starts from the inputs.
-fn range_after<T: Transformer + ?Sized>(model: &T, start: Option<Site>, context: &Context) -> WalkRange {
+fn range_after<T: Transformer>(model: &T, start: Option<Site>, context: &Context) -> WalkRange {
     WalkRange::new(model.sites(), start, context, model.hidden_size())
 }
 
 /// Checks that a hidden state has the shape `[batch, seq, hidden]`.
-fn check_hidden<T: Transformer + ?Sized>(
-    model: &T,
-    hidden: &Tensor<3>,
-    [batch, seq]: [usize; 2],
-) -> Result<(), ModelError> {
+fn check_hidden<T: Transformer>(model: &T, hidden: &Tensor<3>, [batch, seq]: [usize; 2]) -> Result<(), ModelError> {
     let (found, expected) = (hidden.dims(), [batch, seq, model.hidden_size()]);
     match found == expected {
         true => Ok(()),
@@ -345,7 +341,7 @@ fn check_hidden<T: Transformer + ?Sized>(
 }
 
 /// Runs block `layer` and all blocks after it, without the layers that follow the last block.
-fn run_blocks<T: Transformer + ?Sized>(
+fn run_blocks<T: Transformer>(
     model: &T,
     layer: usize,
     hidden: Tensor<3>,
@@ -357,7 +353,7 @@ fn run_blocks<T: Transformer + ?Sized>(
 }
 
 /// Runs block `layer`, all blocks after it, [`Transformer::finish`] and the head.
-fn run_to_the_head<T: Transformer + ?Sized>(
+fn run_to_the_head<T: Transformer>(
     model: &T,
     layer: usize,
     hidden: Tensor<3>,

@@ -13,7 +13,8 @@ macro_rules! data_sources {
 
         impl DataRecipe {
             /// Resolves the path of the data file relative to the recipe file `recipe`.
-            pub fn resolve(self, recipe: &Path) -> Self {
+            pub fn resolve(self, recipe: impl AsRef<Path>) -> Self {
+                let recipe = recipe.as_ref();
                 match self { $(Self::$source(source) => Self::$source(source.resolve(recipe)),)* }
             }
 

@@ -41,9 +41,10 @@ pub fn materialize(
     circuit: &CircuitModel<AnyModel>,
     part: CircuitPart,
     compacted: bool,
-    model: &Path,
-    out: &Path,
+    model: impl AsRef<Path>,
+    out: impl AsRef<Path>,
 ) -> Result<Option<Compaction>, TrainError> {
+    let (model, out) = (model.as_ref(), out.as_ref());
     let same = |a: std::path::PathBuf| out.canonicalize().is_ok_and(|b| a == b);
     if model.canonicalize().is_ok_and(same) {
         return Err(CircuitFileError::OverwritesModel { folder: out.into() }.into());

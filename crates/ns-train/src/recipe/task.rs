@@ -76,7 +76,8 @@ impl TaskRecipe {
     ///
     /// # Errors
     /// Returns [`ns_models::ModelError::ModelNotFound`] if there is no such folder and no such model in the cache.
-    pub fn resolve(self, recipe: &Path) -> Result<Self, TrainError> {
+    pub fn resolve(self, recipe: impl AsRef<Path>) -> Result<Self, TrainError> {
+        let recipe = recipe.as_ref();
         let model = match self.model {
             ModelSource::Folder(folder) => ModelSource::Folder(resolve_model_folder(recipe, &folder)?),
             config => config,

@@ -49,8 +49,8 @@ impl ImageFormat {
     }
 
     /// Returns `path` with the extension of this format appended.
-    pub fn appended_to(self, path: &Path) -> PathBuf {
-        let mut path = path.as_os_str().to_owned();
+    pub fn appended_to(self, path: impl AsRef<Path>) -> PathBuf {
+        let mut path = path.as_ref().as_os_str().to_owned();
         path.push(format!(".{}", self.extension()));
         path.into()
     }
