@@ -9,6 +9,7 @@ use crate::error::ModelError;
 
 /// The head on top of the base model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Head {
     /// No head: the base model.
     #[default]
@@ -74,6 +75,7 @@ impl InitialValue {
 /// The loss of a classification head, HF's `problem_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ProblemType {
     /// Real-valued targets, mean squared error.
     Regression,

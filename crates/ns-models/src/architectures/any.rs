@@ -158,6 +158,7 @@ macro_rules! any_transformer {
     ($($(#[$doc:meta])* $family:ident;)+) => {
         any_model! {
             /// A transformer of any supported family, selected by `model_type` in its `config.json`.
+            #[non_exhaustive]
             AnyTransformer, any::not_a_transformer;
             $($(#[$doc])* $family($family, from_config);)+
         }

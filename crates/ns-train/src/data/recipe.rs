@@ -9,6 +9,7 @@ macro_rules! data_sources {
         /// Recipe of a data set for a task. The key in the recipe selects the kind of data.
         #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(rename_all = "snake_case")]
+        #[non_exhaustive]
         pub enum DataRecipe { $($(#[$doc])* $source($recipe),)* }
 
         impl DataRecipe {

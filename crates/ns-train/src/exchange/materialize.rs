@@ -14,6 +14,7 @@ use crate::error::TrainError;
 
 /// The weights that a materialised model keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CircuitPart {
     /// The circuit, `w ⊙ m`.
     #[default]

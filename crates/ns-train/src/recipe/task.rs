@@ -55,6 +55,7 @@ pub struct TaskRecipe {
 /// Source of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
+#[non_exhaustive]
 pub enum ModelSource {
     /// A model folder, or the name of a model in the Hugging Face cache.
     Folder(PathBuf),

@@ -29,6 +29,7 @@ static FONTS: LazyLock<Arc<Database>> = LazyLock::new(|| {
 /// File format of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum ImageFormat {
     /// Vector graphics; text remains text.
     Svg,
