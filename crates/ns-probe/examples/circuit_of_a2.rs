@@ -17,7 +17,7 @@ use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
 use ns_circuit::{Ablation, MaskUnit, rng};
 use ns_models::{Gpt2, Logits, ModelInputs, Pretrained, Transformer};
-use ns_probe::{CircuitProbe, CircuitProbeConfig, Probe, ProbeBatch, evaluate_knn};
+use ns_probe::{CircuitProbe, CircuitProbeConfig, KnnConfig, Probe, ProbeBatch, evaluate_knn};
 
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/arithmetic");
 const P: usize = 113;
@@ -80,13 +80,12 @@ fn main() -> anyhow::Result<()> {
     // 1-NN: the support set has one training vector per class; a test vector is classified as its nearest neighbour.
     let device = device.without_autodiff();
     let (train, pairs, test) = (batch(&train, &device), &test, batch(&test, &device));
-    let unmasked = evaluate_knn(
-        (probe.unmasked_vectors(&train)?, &train.labels),
-        (probe.unmasked_vectors(&test)?, &test.labels),
-        1,
-        0,
-    )?;
-    let masked = evaluate_knn((probe.vectors(&train)?, &train.labels), (probe.vectors(&test)?, &test.labels), 1, 0)?;
+    // The key of a training example makes the circuit and the whole attention remember the same examples.
+    let knn = KnnConfig { keys: Some((0..train.labels.len() as u64).collect()), ..KnnConfig::per_class(1, 0) };
+    let evaluate =
+        |train_vectors, test_vectors| evaluate_knn((train_vectors, &train.labels), (test_vectors, &test.labels), &knn);
+    let unmasked = evaluate(probe.unmasked_vectors(&train)?, probe.unmasked_vectors(&test)?)?;
+    let masked = evaluate(probe.vectors(&train)?, probe.vectors(&test)?)?;
     println!("\ndoes the circuit encode a²? (1-NN accuracy on the test pairs)");
     println!("  circuit                      {:.3}", masked.test_accuracy);
     println!("  whole attention              {:.3}", unmasked.test_accuracy);

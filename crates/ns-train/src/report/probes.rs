@@ -32,7 +32,7 @@ pub fn probe_table(rows: &[ProbeRow]) -> String {
         ("block", |row| row.block.clone()),
         ("seed", |row| row.seed.to_string()),
         ("1-NN test", |row| share(row.knn_test)),
-        ("1-NN dev", |row| share(row.knn_dev)),
+        ("1-NN dev", |row| or_na(row.knn_dev, share)),
         ("unmasked", |row| share(row.knn_unmasked)),
         ("majority", |row| share(row.majority)),
         ("accuracy", |row| share(row.acc_full)),
