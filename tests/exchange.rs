@@ -74,7 +74,7 @@ mod from_the_reference {
     fn every_class_gives_its_l0_and_its_outputs() {
         for (case, model) in CASES {
             let folder = imported((case, model));
-            let circuit = load_circuit(&folder.path().join("circuit"), Some(&fixture(model)), &Device::default());
+            let circuit = load_circuit(folder.path().join("circuit"), Some(&fixture(model)), &Device::default());
             let circuit = circuit.unwrap();
             let text = std::fs::read_to_string(fixture(case).join("expected.json")).unwrap();
             let expected: Value = serde_json::from_str(&text).unwrap();

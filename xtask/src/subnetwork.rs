@@ -55,7 +55,7 @@ impl Subnetwork {
         }
         let run_folder = |variant: &SubnetworkVariant| folder.join(variant.name());
         let train = |variant: &SubnetworkVariant, interrupt: &Interrupt| {
-            Ok(train_subnetwork(&recipe, *variant, self.run.seed, &run_folder(variant), &pool, interrupt)?)
+            Ok(train_subnetwork(&recipe, *variant, self.run.seed, run_folder(variant), &pool, interrupt)?)
         };
         let rows = self.jobs.run_all(&variants, run_folder, train, |_, row| Ok(row))?;
         write_rows(&folder, &rows)?;

@@ -135,7 +135,7 @@ impl ProbeEvaluation<'_> {
             batch.token_mask.fill(true);
             let frozen = activations.borrow_mut().frozen_activations(&plan, model, rows, &batch)?;
             last_logits_after(model, model.context(&batch.inputs)?, |context| {
-                Ok(plan.walk_on(model, &frozen, &batch.inputs, context, &mut Ignore)?)
+                Ok(plan.walk_blocks(model, &frozen, &batch.inputs, context, &mut Ignore)?)
             })
         };
         let study = AblationStudy { controls: self.recipe.evaluation.controls, ..AblationStudy::default() };

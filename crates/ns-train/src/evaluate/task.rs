@@ -56,7 +56,12 @@ pub(crate) fn circuit_row(
 /// # Errors
 /// Returns [`TrainError::Recipe`] if `folder` is not the folder of such a run, and errors of [`load_circuit`], of
 /// reading the data and of [`AblationStudy::run`].
-pub fn ablate_run(folder: &Path, study: &AblationStudy, device: &Device) -> Result<AblationReport, TrainError> {
+pub fn ablate_run(
+    folder: impl AsRef<Path>,
+    study: &AblationStudy,
+    device: &Device,
+) -> Result<AblationReport, TrainError> {
+    let folder = folder.as_ref();
     let path = folder.join("recipe.toml");
     let recipe: SeededRecipe = load_recipe(&path)?;
     let mut circuit = load_circuit(folder, None, device)?;

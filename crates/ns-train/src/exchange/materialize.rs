@@ -14,6 +14,7 @@ use crate::error::TrainError;
 
 /// The weights that a materialised model keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CircuitPart {
     /// The circuit, `w ⊙ m`.
     #[default]
@@ -41,9 +42,10 @@ pub fn materialize(
     circuit: &CircuitModel<AnyModel>,
     part: CircuitPart,
     compacted: bool,
-    model: &Path,
-    out: &Path,
+    model: impl AsRef<Path>,
+    out: impl AsRef<Path>,
 ) -> Result<Option<Compaction>, TrainError> {
+    let (model, out) = (model.as_ref(), out.as_ref());
     let same = |a: std::path::PathBuf| out.canonicalize().is_ok_and(|b| a == b);
     if model.canonicalize().is_ok_and(same) {
         return Err(CircuitFileError::OverwritesModel { folder: out.into() }.into());

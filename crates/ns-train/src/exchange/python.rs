@@ -25,7 +25,8 @@ const WRAPPER: &str = "wrapped_model.";
 ///
 /// # Errors
 /// Returns [`TrainError::Io`] or [`ns_circuit::CircuitError::Io`] if a file cannot be written.
-pub fn export_masks(circuit: &CircuitModel<AnyModel>, prefix: &str, out: &Path) -> Result<(), TrainError> {
+pub fn export_masks(circuit: &CircuitModel<AnyModel>, prefix: &str, out: impl AsRef<Path>) -> Result<(), TrainError> {
+    let out = out.as_ref();
     std::fs::create_dir_all(out).map_err(TrainError::io("create", out))?;
     save_masks_with_prefix(out.join(MASKS), circuit, prefix)?;
     write_config(circuit.config(), out)
@@ -36,7 +37,8 @@ pub fn export_masks(circuit: &CircuitModel<AnyModel>, prefix: &str, out: &Path) 
 ///
 /// # Errors
 /// Returns [`TrainError::Io`] or [`ns_models::ModelError::Io`] if a file cannot be written.
-pub fn export_state_dict(circuit: &CircuitModel<AnyModel>, out: &Path) -> Result<(), TrainError> {
+pub fn export_state_dict(circuit: &CircuitModel<AnyModel>, out: impl AsRef<Path>) -> Result<(), TrainError> {
+    let out = out.as_ref();
     std::fs::create_dir_all(out).map_err(TrainError::io("create", out))?;
     let mut tensors = circuit.base().state_dict()?;
     tensors.extend(circuit.mask_params());
@@ -44,7 +46,7 @@ pub fn export_state_dict(circuit: &CircuitModel<AnyModel>, out: &Path) -> Result
         tensors.extend(convolution_copies(&layer, &tensors));
     }
     let wrapped: BTreeMap<_, _> = tensors.into_iter().map(|(name, data)| (format!("{WRAPPER}{name}"), data)).collect();
-    save_tensors(&out.join(STATE_DICT), &wrapped)?;
+    save_tensors(out.join(STATE_DICT), &wrapped)?;
     write_config(circuit.config(), out)
 }
 

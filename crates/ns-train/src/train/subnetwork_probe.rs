@@ -81,10 +81,11 @@ pub fn train_subnetwork(
     recipe: &SubnetworkRecipe,
     variant: SubnetworkVariant,
     seed: u64,
-    folder: &Path,
+    folder: impl AsRef<Path>,
     pool: &BaseModelPool,
     interrupt: &Interrupt,
 ) -> Result<Option<SubnetworkRow>, TrainError> {
+    let folder = folder.as_ref();
     #[derive(Serialize)]
     struct Variant {
         variant: SubnetworkVariant,

@@ -154,10 +154,11 @@ pub struct TaskReport {
 pub fn train_task(
     recipe: &TaskRecipe,
     seed: u64,
-    folder: &Path,
+    folder: impl AsRef<Path>,
     device: &Device,
     interrupt: &Interrupt,
 ) -> Result<Option<TaskReport>, TrainError> {
+    let folder = folder.as_ref();
     let mut training = TaskTraining::from_recipe(recipe, seed, device)?;
     let label = match &recipe.circuit_config {
         Some(config) => format!("circuit, λ {:e}", config.l0_lambda),

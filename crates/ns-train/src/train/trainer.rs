@@ -103,9 +103,10 @@ impl<O: Objective> Trainer<O> {
         &mut self,
         recipe: &impl Serialize,
         label: String,
-        folder: &Path,
+        folder: impl AsRef<Path>,
         interrupt: &Interrupt,
     ) -> Result<(Run, Outcome, Vec<Metrics>), TrainError> {
+        let folder = folder.as_ref();
         let run = Run::open(folder, recipe, self.seed)?;
         let Schedule { epochs, checkpoint_every, .. } = self.schedule;
         let learner = Learner { label, epochs, checkpoint_every, interrupt: interrupt.clone() };
