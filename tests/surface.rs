@@ -2,6 +2,7 @@
 //!
 //! The listing is computed from the sources, with all Cargo features. Limits: what a derive or a macro generates is not
 //! expanded. Derives are named; of a macro of the crate, the `pub` items in its definition and its calls are listed.
+//! Types are written as in the source, so an alias that is private is not resolved.
 #![allow(clippy::unwrap_used)]
 
 #[path = "surface/cfg.rs"]

@@ -15,7 +15,7 @@ pub(crate) fn compact(part: &impl ToTokens) -> String {
         }
         line.push_str(token);
     }
-    line.replace(",)", ")").replace(",>", ">")
+    line.replace(",)", ")").replace(",>", ">").trim_end_matches(',').into()
 }
 
 /// Whether no space stands between a line and the next token.

@@ -212,9 +212,10 @@ fn is_attribute(token: &TokenTree) -> bool {
     }
 }
 
-/// A signature with the function's path in place of its name.
+/// A signature with the function's path in place of its name. That a parameter is `mut` does not concern a caller.
 fn signature(path: &str, signature: &Signature) -> String {
-    compact(signature).replacen(&format!("fn {}", signature.ident), &format!("fn {path}"), 1)
+    let text = compact(signature).replace("(mut ", "(").replace(", mut ", ", ");
+    text.replacen(&format!("fn {}", signature.ident), &format!("fn {path}"), 1)
 }
 
 fn generics(generics: &Generics) -> String {

@@ -51,42 +51,45 @@ impl Source {
         self.modules.insert(module.into(), items);
     }
 
-    /// The declaration at a path.
+    /// The declaration at a path, if it is not a module.
     pub(crate) fn item(&self, definition: &str) -> Option<&Item> {
         let (module, name) = definition.rsplit_once("::")?;
-        self.modules.get(module)?.iter().find(|item| declared(item).is_some_and(|(_, found)| found == name))
+        let mut items = self.modules.get(module)?.iter().filter(|item| !matches!(item, Item::Mod(_)));
+        items.find(|item| declared(item).is_some_and(|(_, found)| found == name))
     }
 
-    /// The declaration that a path in a module leads to; `None` if it is not in this crate.
+    /// The declaration that a path in a module leads to; `None` if it is not in the sources of this crate.
     pub(crate) fn resolve(&self, module: &str, path: &[String]) -> Option<String> {
-        let (first, rest) = path.split_first()?;
-        let start = match first.as_str() {
-            "crate" => "crate".into(),
-            _ => self.lookup(module, first)?,
-        };
-        rest.iter().try_fold(start, |module, name| self.lookup(&module, name))
+        let (name, parents) = path.split_last()?;
+        self.lookup(&self.module(module, parents)?, name)
     }
 
+    /// The module that a path in a module leads to.
+    fn module(&self, module: &str, path: &[String]) -> Option<String> {
+        path.iter().try_fold(module.to_string(), |module, name| match name.as_str() {
+            "crate" => Some("crate".into()),
+            "self" => Some(module),
+            "super" => module.rsplit_once("::").map(|(parent, _)| parent.into()),
+            _ => Some(format!("{module}::{name}")).filter(|child| self.modules.contains_key(child)),
+        })
+    }
+
+    /// The declaration that a name in a module stands for. A function may have the name of a module.
     fn lookup(&self, module: &str, name: &str) -> Option<String> {
         let here = format!("{module}::{name}");
-        match name {
-            "self" => return Some(module.into()),
-            "super" => return module.rsplit_once("::").map(|(parent, _)| parent.into()),
-            _ if self.item(&here).is_some() => return Some(here),
-            _ => {}
+        if self.item(&here).is_some() {
+            return Some(here);
         }
         let uses = self.modules.get(module)?.iter().filter_map(|item| match item {
             Item::Use(item) => Some(imports(&item.tree)),
             _ => None,
         });
-        // A path that starts with the name itself, or a glob of a module that is not below, leads to another crate.
-        uses.flatten().find_map(|import| match import.name.as_str() {
-            "*" if self.item(&format!("{module}::{}", import.path[0])).is_some() => {
-                self.lookup(&self.resolve(module, &import.path)?, name)
-            }
-            found if found == name && import.path[0] != name => self.resolve(module, &import.path),
+        let imported = uses.flatten().find_map(|import| match import.name.as_str() {
+            "*" => self.lookup(&self.module(module, &import.path)?, name),
+            found if found == name && import.path != [name] => self.resolve(module, &import.path),
             _ => None,
-        })
+        });
+        imported.or_else(|| self.module(module, &[name.into()]))
     }
 
     /// All items that are public in a module. `prefix` is the module's path for users.
@@ -114,8 +117,10 @@ impl Source {
     }
 
     fn reexports(&self, module: &str, prefix: &str, import: &Import) -> Vec<Export> {
+        if import.name == "*" {
+            return self.module(module, &import.path).map(|source| self.exports(&source, prefix)).unwrap_or_default();
+        }
         match self.resolve(module, &import.path) {
-            Some(source) if import.name == "*" => self.exports(&source, prefix),
             Some(definition) => self.named(format!("{prefix}{}", import.name), definition),
             // A declaration of another crate, or of a macro.
             None => {
