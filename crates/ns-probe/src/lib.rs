@@ -66,7 +66,7 @@ pub use config::{CircuitProbeConfig, Labeling, ProbeLoss, ResidualUpdateModelCon
 pub use contrastive::contrastive_loss;
 pub use error::ProbeError;
 pub use frozen_activations::{FrozenActivations, FrozenTokens};
-pub use knn::{KnnReport, evaluate_knn, nearest_neighbours};
+pub use knn::{KnnConfig, KnnReport, Support, evaluate_knn, nearest_neighbours};
 pub use output_masks::output_masks;
 pub use plan::ProbePlan;
 pub use probe::Probe;

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use burn::tensor::Tensor;
 use ns_circuit::{CircuitModel, MaskMethod};
 use ns_models::{AnyTransformer, Ignore, Model, Transformer};
-use ns_probe::{ActivationCache, CircuitProbe, KnnReport, Probe, ProbePlan, evaluate_knn};
+use ns_probe::{ActivationCache, CircuitProbe, KnnConfig, KnnReport, Probe, ProbePlan, evaluate_knn};
 use serde::{Deserialize, Serialize};
 
 use super::scores::last_logits_after;
@@ -31,8 +31,8 @@ pub struct ProbeRow {
     pub seed: u64,
     /// 1-NN accuracy of the circuit's vectors on the test split.
     pub knn_test: f64,
-    /// 1-NN accuracy of the circuit's vectors on the training examples outside the support set.
-    pub knn_dev: f64,
+    /// 1-NN accuracy of the circuit's vectors on the training examples outside the support set; `None` if it holds all.
+    pub knn_dev: Option<f64>,
     /// 1-NN accuracy of the unmasked model's vectors on the test split.
     pub knn_unmasked: f64,
     /// Fraction of the most frequent class in the training split.
@@ -111,8 +111,8 @@ impl ProbeEvaluation<'_> {
             p_random: random.map(|controls| controls.p_value),
             acc_complement_mean: complement.map(|controls| controls.accuracy_mean),
             acc_complement_sd: complement.map(|controls| controls.accuracy_sd),
-            l0: l0.total,
-            l0_max: l0.max,
+            l0: l0.weights as f64,
+            l0_max: l0.max_weights as f64,
             mask_init_value: mask_init_value(recipe),
             mask_quantiles: mask_quantiles(circuit),
         })
@@ -150,8 +150,10 @@ impl ProbeEvaluation<'_> {
         let split = self.data.split();
         let (train, test) = (self.vectors(&split.train, masked)?, self.vectors(&split.test, masked)?);
         let (train_labels, test_labels) = (self.data.labels(&split.train), self.data.labels(&split.test));
-        let per_class = self.recipe.evaluation.memory_per_class;
-        Ok(evaluate_knn((train, &train_labels), (test, &test_labels), per_class, self.seed)?)
+        // An example is known by its place in the split, which depends on the recipe alone.
+        let keys = Some((0..split.train.len() as u64).collect());
+        let config = KnnConfig { keys, ..KnnConfig::per_class(self.recipe.evaluation.memory_per_class, self.seed) };
+        Ok(evaluate_knn((train, &train_labels), (test, &test_labels), &config)?)
     }
 
     /// Vectors of some examples at the probed site, from the circuit or, if not `masked`, from the full model.

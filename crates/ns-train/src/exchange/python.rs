@@ -38,7 +38,7 @@ pub fn export_masks(circuit: &CircuitModel<AnyModel>, prefix: &str, out: &Path) 
 /// Returns [`TrainError::Io`] or [`ns_models::ModelError::Io`] if a file cannot be written.
 pub fn export_state_dict(circuit: &CircuitModel<AnyModel>, out: &Path) -> Result<(), TrainError> {
     std::fs::create_dir_all(out).map_err(TrainError::io("create", out))?;
-    let mut tensors = circuit.unmasked().state_dict()?;
+    let mut tensors = circuit.base().state_dict()?;
     tensors.extend(circuit.mask_params());
     for layer in circuit.layers() {
         tensors.extend(convolution_copies(&layer, &tensors));
@@ -69,7 +69,7 @@ fn convolution_copies(layer: &MaskedLayer, tensors: &BTreeMap<String, TensorData
 pub fn check_base(files: &CircuitFiles, circuit: &CircuitModel<AnyModel>) -> Result<usize, TrainError> {
     let state = StateDict::read(&files.masks)?;
     let (mut compared, mut differences) = (0, Vec::new());
-    for (name, own) in circuit.unmasked().tensors()? {
+    for (name, own) in circuit.base().tensors()? {
         let Some(found) = state.get(&name) else { continue };
         compared += 1;
         differences.extend(difference(&own, found).map(|difference| format!("`{name}` {difference}")));

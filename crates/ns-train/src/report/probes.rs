@@ -31,7 +31,7 @@ pub fn probe_table(rows: &[ProbeRow]) -> String {
         ("block", |row| row.block.clone()),
         ("seed", |row| row.seed.to_string()),
         ("1-NN test", |row| share(row.knn_test)),
-        ("1-NN dev", |row| share(row.knn_dev)),
+        ("1-NN dev", |row| or_na(row.knn_dev, share)),
         ("unmasked", |row| share(row.knn_unmasked)),
         ("majority", |row| share(row.majority)),
         ("accuracy", |row| share(row.acc_full)),
@@ -96,5 +96,5 @@ fn label(row: &ProbeRow, rows: &[ProbeRow]) -> String {
 }
 
 fn layer_share(layer: &LayerL0) -> LayerShare {
-    LayerShare { name: layer.name.clone(), in_circuit: layer.l0, total: layer.max }
+    LayerShare { name: layer.name.clone(), in_circuit: layer.weights as f64, total: layer.max_weights as f64 }
 }
