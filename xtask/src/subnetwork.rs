@@ -48,7 +48,7 @@ impl Subnetwork {
                     count(split.train.len() as f64),
                     count(split.test.len() as f64),
                     recipe.epochs,
-                    count(training.circuit().l0().max)
+                    count(training.circuit().l0().max_weights as f64)
                 );
             }
             return Ok(());

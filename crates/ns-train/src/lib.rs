@@ -16,7 +16,7 @@
 //! let models = BaseModelPool::new(&Device::default(), 1024);
 //! let report = train_probe(&recipe, 0, "runs/a2", &models, &Interrupt::on_signals())?;
 //! if let Some(report) = report {
-//!     println!("1-NN accuracy {:.3}, {} weights in the circuit", report.row.knn_test, report.l0.total);
+//!     println!("1-NN accuracy {:.3}, {} weights in the circuit", report.row.knn_test, report.l0.weights);
 //! }
 //! # Ok::<(), ns_train::TrainError>(())
 //! ```

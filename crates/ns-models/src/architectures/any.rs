@@ -275,7 +275,7 @@ mod tests {
         for config in configs() {
             let model = AnyModel::init(&config, &Device::default()).unwrap();
             let paths: Vec<_> = model.maskable_layers().into_iter().map(|layer| layer.path).collect();
-            let found: Vec<_> = find_layers(&model, |_| false).into_iter().map(|layer| layer.path).collect();
+            let found: Vec<_> = find_layers(&model).into_iter().map(|layer| layer.path).collect();
             assert_eq!(paths, found);
         }
     }

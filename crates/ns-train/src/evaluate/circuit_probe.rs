@@ -111,8 +111,8 @@ impl ProbeEvaluation<'_> {
             p_random: random.map(|controls| controls.p_value),
             acc_complement_mean: complement.map(|controls| controls.accuracy_mean),
             acc_complement_sd: complement.map(|controls| controls.accuracy_sd),
-            l0: l0.total,
-            l0_max: l0.max,
+            l0: l0.weights as f64,
+            l0_max: l0.max_weights as f64,
             mask_init_value: mask_init_value(recipe),
             mask_quantiles: mask_quantiles(circuit),
         })

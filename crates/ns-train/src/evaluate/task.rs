@@ -46,7 +46,8 @@ pub(crate) fn circuit_row(
     let study = AblationStudy { controls: recipe.controls, ..AblationStudy::default() };
     let ablation = run_study(&study, data, circuit)?;
     let (l0_lambda, l0, majority) = (config.l0_lambda, circuit.l0(), data.rows().majority());
-    Ok(Some(CircuitRow { l0_lambda, seed, l0: l0.total, l0_max: l0.max, majority, ablation }))
+    let (l0, l0_max) = (l0.weights as f64, l0.max_weights as f64);
+    Ok(Some(CircuitRow { l0_lambda, seed, l0, l0_max, majority, ablation }))
 }
 
 /// Runs an ablation study on the circuit of a finished [`train_task`](crate::train_task) run, with the test examples of

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::module::Module;
-use ns_circuit::{Ablation, CircuitModel};
+use ns_circuit::{Ablation, CircuitModel, ModelVariant};
 use ns_models::{AnyModel, copy_companions, read_config, save_folder};
 
 use super::{
@@ -77,9 +77,9 @@ pub fn materialize(
 /// Multiplies the masks into the weights.
 fn bake(circuit: &CircuitModel<AnyModel>, part: CircuitPart) -> Result<AnyModel, TrainError> {
     let mut circuit = circuit.valid();
-    circuit.set_ablation(match part {
-        CircuitPart::Circuit => Ablation::None,
-        CircuitPart::Complement => Ablation::ZeroAblate,
+    circuit.set_variant(match part {
+        CircuitPart::Circuit => ModelVariant::CircuitOnly,
+        CircuitPart::Complement => ModelVariant::Ablated(Ablation::ZeroAblate),
     })?;
     Ok(circuit.materialize_circuit()?)
 }

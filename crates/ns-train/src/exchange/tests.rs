@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, TensorData};
-use ns_circuit::{Ablation, CircuitConfig, CircuitError, CircuitModel, MaskMethod, MaskUnit};
+use ns_circuit::{Ablation, CircuitConfig, CircuitError, CircuitModel, MaskMethod, MaskUnit, ModelVariant};
 use ns_models::{AnyModel, Checkpoint, Model, ModelError, ModelInputs, read_config};
 use ns_probe::mask_targets;
 use tempfile::TempDir;
@@ -75,18 +75,18 @@ mod materialized {
         let resnet = ("resnet-bottleneck-imgcls", "convolution", MaskUnit::Neuron);
         let (bert, gpt2) = (("bert-seqcls", "attention", MaskUnit::Weight), ("gpt2-lm-f16", "h.1", MaskUnit::Neuron));
         for (case, part, unit) in [resnet, bert, gpt2] {
-            let mut circuit = circuit(case, part, unit, true);
-            for (kept, ablation) in
-                [(CircuitPart::Circuit, Ablation::None), (CircuitPart::Complement, Ablation::ZeroAblate)]
-            {
+            let circuit = circuit(case, part, unit, true);
+            let parts = [
+                (CircuitPart::Circuit, ModelVariant::CircuitOnly),
+                (CircuitPart::Complement, ModelVariant::Ablated(Ablation::ZeroAblate)),
+            ];
+            for (kept, variant) in parts {
                 let out = tempfile::tempdir().unwrap();
                 assert!(materialize(&circuit, kept, false, golden(case), out.path()).unwrap().is_none());
-                assert_eq!(circuit.ablation(), Ablation::None);
-                circuit.set_ablation(ablation).unwrap();
-                let expected = logits(&circuit.model().unwrap(), case);
-                circuit.set_ablation(Ablation::None).unwrap();
+                assert_eq!(circuit.variant(), ModelVariant::CircuitOnly);
+                let expected = logits(&circuit.model_as(variant).unwrap(), case);
                 assert_eq!(logits(&reload(out.path()), case), expected, "{case} {kept:?}");
-                assert_ne!(logits(&circuit.unmasked(), case), expected, "{case}: the masks have no effect");
+                assert_ne!(logits(circuit.base(), case), expected, "{case}: the masks have no effect");
             }
         }
     }
@@ -217,7 +217,7 @@ mod compacted {
     #[test]
     fn constants_of_dead_units_need_an_output_bias() {
         let circuit = circuit("bert-mlm", "intermediate.dense", MaskUnit::Neuron, false);
-        let mlps = circuit.unmasked().mlps().unwrap();
+        let mlps = circuit.base().mlps().unwrap();
         let mut tensors = circuit.materialize_circuit().unwrap().tensors().unwrap();
         tensors.remove("bert.encoder.layer.1.output.dense.bias").unwrap();
         let error = compact(&mut tensors, &mlps).unwrap_err();

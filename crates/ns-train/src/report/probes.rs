@@ -98,5 +98,5 @@ fn label(row: &ProbeRow, rows: &[ProbeRow]) -> String {
 }
 
 fn layer_share(layer: &LayerL0) -> LayerShare {
-    LayerShare { name: layer.name.clone(), in_circuit: layer.l0, total: layer.max }
+    LayerShare { name: layer.name.clone(), in_circuit: layer.weights as f64, total: layer.max_weights as f64 }
 }

@@ -116,7 +116,7 @@ pub fn train_model(
     let mut training = ModelTraining::from_recipe(recipe, seed, device)?;
     let (run, outcome, metrics) = training.train(recipe, "train".into(), folder, interrupt)?;
     if outcome == Outcome::Finished {
-        training.circuit().unmasked().save(run.path("model"))?;
+        training.circuit().base().save(run.path("model"))?;
     }
     Ok((outcome, metrics))
 }

@@ -106,15 +106,15 @@ pub fn train_subnetwork(
     config.circuit_config = circuit.config().clone();
     run.write_json("probe_config.json", &config)?;
     let (data, l0) = (training.data.clone(), circuit.l0());
-    let masked = |size| variant.l0_lambda.map(|_| size);
+    let masked = |size| variant.l0_lambda.map(|_| size as f64);
     Ok(Some(SubnetworkRow {
         variant,
         seed,
         train_accuracy: training.accuracy(&data.split().train)?,
         test_accuracy: training.accuracy(&data.split().test)?,
         majority: data.rows().majority(),
-        l0: masked(l0.total),
-        l0_max: masked(l0.max),
+        l0: masked(l0.weights),
+        l0_max: masked(l0.max_weights),
     }))
 }
 
