@@ -216,10 +216,11 @@ mod tests {
         toml::from_str::<ImageRecipe>(DIGITS).unwrap().resolve(&shipped("digits/train.toml"))
     }
 
-    /// Two images of height 2 and width 3.
+    /// Two training images of height 2 and width 3, and a test image.
     fn small() -> (tempfile::TempDir, ImageRecipe) {
-        let (folder, path) = file("a.csv", "p0,p1,p2,p3,p4,p5,label\n0,1,2,3,4,4,b\n4,3,2,1,0,0,a\n");
-        let split = SplitRecipe::Seeded { train_fraction: 1.0, seed: 0 };
+        let rows = "0,1,2,3,4,4,b,train\n4,3,2,1,0,0,a,train\n0,0,0,0,0,0,a,test\n";
+        let (folder, path) = file("a.csv", format!("p0,p1,p2,p3,p4,p5,label,side\n{rows}"));
+        let split = SplitRecipe::Column("side".into());
         (folder, ImageRecipe { path, shape: [2, 3], maximum: 4.0, split, ..digits() })
     }
 
@@ -227,10 +228,10 @@ mod tests {
     fn pixels_lie_in_0_to_1() {
         let (_folder, recipe) = small();
         let images = recipe.read().unwrap();
-        assert_eq!((images.rows.labels.len(), images.image_shape()), (2, [1, 2, 3]));
+        assert_eq!((images.rows.labels.len(), images.image_shape()), (3, [1, 2, 3]));
         assert_eq!(
             (&images.rows.labels[..], &images.rows.classes[..]),
-            (&[1, 0][..], &["a".to_string(), "b".into()][..])
+            (&[1, 0, 0][..], &["a".to_string(), "b".into()][..])
         );
         assert_eq!(images.pixel_values(&[1]), [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]);
         assert_eq!(images.pixel_values(&[1, 0])[6..], [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]);
@@ -279,7 +280,7 @@ mod tests {
         let large = ImageRecipe { shape: [2, 4], ..recipe }.read();
         assert!(matches!(large, Err(TrainError::DataColumn { column, .. }) if column == "p6"));
         for value in ["x", "-1", "NaN", ""] {
-            let (_folder, path) = file("a.csv", format!("p0,label\n1,a\n{value},b\n"));
+            let (_folder, path) = file("a.csv", format!("p0,label,side\n1,a,train\n{value},b,train\n1,a,test\n"));
             let error = ImageRecipe { path, shape: [1, 1], ..small().1 }.read().unwrap_err();
             assert!(matches!(&error, TrainError::Data { line: Some(3), what: "a pixel", .. }), "{error}");
         }
