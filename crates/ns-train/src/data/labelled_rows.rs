@@ -156,7 +156,10 @@ mod tests {
     #[test]
     fn a_list_of_classes_names_each_once() {
         for classes in [&["a", "a"][..], &[]] {
-            assert!(matches!(labels("a:train a:test", Some(classes)), Err(TrainError::Setting { setting: "classes", .. })));
+            assert!(matches!(
+                labels("a:train a:test", Some(classes)),
+                Err(TrainError::Setting { setting: "classes", .. })
+            ));
         }
     }
 

@@ -78,7 +78,7 @@ impl TaskTraining {
         }
         let targets = mask_targets(&model);
         let circuit = CircuitModel::new(config, model, &targets)?;
-        Ok(Trainer::new(TaskObjective, circuit, data, recipe.schedule(), seed, device))
+        Trainer::new(TaskObjective, circuit, data, recipe.schedule(), seed, device)
     }
 }
 
@@ -309,6 +309,7 @@ mod tests {
         assert!(refused(RECIPE.replace("batch_size = 500", "batch_size = 2000")).contains("1437 training examples"));
         assert!(refused(RECIPE.replace("num_labels = 10", "num_labels = 3")).contains("model is one with 3 classes"));
         assert!(refused(RECIPE.replace("ForImageClassification", "Model")).contains("base model"));
+        assert!(refused(format!("controls = 1000001{RECIPE}{CIRCUIT}")).contains("at most 1000000"));
         assert!(refused(format!("l0_lambdas = [-1.0]{RECIPE}{CIRCUIT}")).contains("l0_lambdas is -1"));
     }
 }

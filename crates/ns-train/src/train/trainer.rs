@@ -33,6 +33,9 @@ pub struct Trainer<O: Objective> {
 impl<O: Objective> Trainer<O> {
     /// Starts with the module as it is. `seed` selects the shuffles and the random numbers of the circuit; `device`,
     /// which must be that of the module, is with autodiff.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::Setting`] if the schedule does not fit the number of training examples.
     pub fn new(
         objective: O,
         mut module: O::Module,
@@ -40,10 +43,11 @@ impl<O: Objective> Trainer<O> {
         schedule: Schedule,
         seed: u64,
         device: Device,
-    ) -> Self {
+    ) -> Result<Self, TrainError> {
+        schedule.check(data.split().train.len())?;
         O::circuit_mut(&mut module).set_seed(seed);
         let optimizer = schedule.optimizer.init();
-        Self { objective, module, data, schedule, optimizer, seed, device }
+        Ok(Self { objective, module, data, schedule, optimizer, seed, device })
     }
 
     /// The masked model in the module, in training mode.
@@ -77,7 +81,7 @@ impl<O: Objective> Trainer<O> {
     pub fn step(&mut self, epoch: usize, step: usize, rows: &[usize]) -> Result<f64, TrainError> {
         O::circuit_mut(&mut self.module).begin_step(epoch as u64, step as u64);
         let (mut gradients, mut losses) = (GradientsAccumulator::new(), Vec::new());
-        for part in rows.chunks(self.schedule.micro_batch.unwrap_or(rows.len()).max(1)) {
+        for part in rows.chunks(self.schedule.micro_batch.unwrap_or(rows.len())) {
             let batch = self.data.batch(part, &self.device)?;
             let Losses { mut total, mut without_l0 } = self.objective.loss(&self.module, part, &batch)?;
             if part.len() < rows.len() {
@@ -118,7 +122,7 @@ impl<P: Probe> Trainer<ProbeObjective<P>> {
     /// Starts with a new probe, after checking that a batch fits into the activation cache.
     ///
     /// # Errors
-    /// Returns errors of the data set, and [`TrainError::Probe`] if a batch does not fit.
+    /// Returns errors of [`Trainer::new`] and of the data set, and [`TrainError::Probe`] if a batch does not fit.
     pub(super) fn for_probe(
         probe: P,
         activations: ActivationCache,
@@ -127,10 +131,13 @@ impl<P: Probe> Trainer<ProbeObjective<P>> {
         seed: u64,
         device: Device,
     ) -> Result<Self, TrainError> {
-        let train = &data.split().train;
-        let first = data.batch(&train[..schedule.batch_size.unwrap_or(train.len())], &device)?;
+        let trainer = Self::new(ProbeObjective::new(activations), probe, data, schedule, seed, device)?;
+        let train = &trainer.data.split().train;
+        let size = trainer.schedule.batch_size.unwrap_or(train.len());
+        let first = trainer.data.batch(&train[..size], &trainer.device)?;
+        let (probe, activations) = (&trainer.module, &trainer.objective.activations);
         activations.check(probe.plan(), &probe.circuit().model()?, &first)?;
-        Ok(Self::new(ProbeObjective::new(activations), probe, data, schedule, seed, device))
+        Ok(trainer)
     }
 }
 
