@@ -107,11 +107,11 @@ fn read_model(recipe: &TaskRecipe, classes: &[String], seed: u64, device: &Devic
         (ModelSource::Config(config), Some(class)) => with_head(config.clone(), class, classes),
         (ModelSource::Config(config), None) => config.clone(),
     };
-    let model = initialize(AnyModel::init(&config, device)?, seed);
-    Ok(match recipe.model_folder() {
-        Some(folder) => model.with_base_weights(folder)?,
-        None => model,
-    })
+    let model = AnyModel::init(&config, device)?;
+    let Some(folder) = recipe.model_folder() else { return Ok(initialize(model, seed)) };
+    // Before memory is reserved for weights that do not fit the folder.
+    model.check_base_weights(folder)?;
+    Ok(initialize(model, seed).with_base_weights(folder)?)
 }
 
 /// Returns `config` with the HF class `class` and the given class names as its labels.
