@@ -260,6 +260,29 @@ mod tests {
     }
 
     #[test]
+    fn masks_without_parameters_are_evaluated_and_change_nothing() {
+        let pruning = CIRCUIT
+            .replace("\"hard_concrete\"", "\"magnitude_pruning\"")
+            .replace("mask_unit = \"neuron\"", "mask_unit = \"weight\"")
+            .replace("mask_init_percentage", "prune_percentage");
+        let no_layer = CIRCUIT.replace("[\"vit.encoder.layer.0.intermediate.dense\"]", "[]");
+        for (circuit, l0_max) in [(&pruning, Some(64.0)), (&no_layer, None)] {
+            let mut training = training(&format!("{RECIPE}{circuit}")).unwrap();
+            let l0 = training.circuit().l0().total;
+            let [first, second] = [0, 1].map(|epoch| training.epoch(epoch).unwrap());
+            assert!(first.loss > 0.0 && (first.loss - second.loss).abs() < 0.1, "{first} {second}");
+            assert_eq!((first.get("l0_max"), training.circuit().l0().total), (l0_max, l0));
+            // The same examples have the same loss in every step, to the bit.
+            let [first, second] = [2, 3].map(|epoch| training.step(epoch, 0, &[0, 1, 2]).unwrap());
+            assert_eq!(first, second);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let recipe = recipe(&format!("{RECIPE}{pruning}"));
+        let report = train_task(&recipe, 0, folder.path(), &Device::default(), &Interrupt::default()).unwrap().unwrap();
+        assert_eq!((report.metrics.len(), report.circuit.unwrap().l0_max), (2, 64.0));
+    }
+
+    #[test]
     fn without_masks_the_model_itself_is_trained() {
         let mut training = training(RECIPE).unwrap();
         let before = scores_of(training.data(), &[0, 1], &training.circuit().valid().unmasked()).unwrap().into_data();
