@@ -98,16 +98,20 @@ mod tests {
 
     #[test]
     fn columns_are_named_by_the_recipe() {
-        let (_folder, path) = file("a.jsonl", "{\"s\": \"x\", \"y\": 1}\n{\"s\": \"z\", \"y\": 0}\n");
+        let row = |text: &str, label: usize, side: &str| {
+            serde_json::json!({ "s": text, "y": label, "side": side }).to_string() + "\n"
+        };
+        let rows = [row("x", 1, "train"), row("z", 0, "train"), row("w", 0, "test")].concat();
+        let (_folder, path) = file("a.jsonl", rows);
         let recipe = TextRecipe {
             path,
             text: "s".into(),
             label: "y".into(),
-            split: SplitRecipe::Seeded { train_fraction: 1.0, seed: 0 },
+            split: SplitRecipe::Column("side".into()),
             classes: Some(vec!["no".into(), "yes".into()]),
         };
         let data = recipe.read().unwrap();
-        assert_eq!((data.texts, data.rows.labels), (vec!["x".to_string(), "z".into()], vec![1, 0]));
+        assert_eq!((data.texts.concat(), data.rows.labels), ("xzw".to_string(), vec![1, 0, 0]));
         let missing = TextRecipe { text: "t".into(), ..recipe };
         assert!(matches!(missing.read(), Err(TrainError::DataColumn { .. })));
     }
@@ -142,11 +146,10 @@ mod tests {
 
     #[test]
     fn a_batch_reads_the_last_token_before_the_padding() {
-        let (folder, path) = file("a.csv", "text,label\na b c,x\nd,y\n");
+        let (folder, path) = file("a.csv", "text,label,side\na b c,x,train\nd,y,train\na,x,test\n");
         std::fs::write(folder.path().join("config.json"), "{\"model_type\": \"gpt2\"}").unwrap();
         write_tokenizer(folder.path());
-        let recipe: TextRecipe =
-            toml::from_str("path = \"\"\nsplit = { seeded = { train_fraction = 1.0, seed = 0 } }").unwrap();
+        let recipe: TextRecipe = toml::from_str("path = \"\"\nsplit = { column = \"side\" }").unwrap();
         let recipe = TextRecipe { path, ..recipe };
         let batch = recipe.dataset(Some(folder.path())).unwrap().batch(&[1, 0], &Device::default()).unwrap();
         let ids: Vec<i64> = batch.inputs.tokens().unwrap().to_data().iter().collect();

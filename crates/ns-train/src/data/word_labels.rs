@@ -144,9 +144,12 @@ mod tests {
         recipe.resolve(shipped("wordnet/probe.toml")).read().unwrap()
     }
 
+    /// Reads training rows. The first is the test row as well.
     fn read(rows: &str) -> Result<WordLabels, TrainError> {
-        let (_folder, path) = file("a.csv", format!("text,start,end,label,word\n{rows}"));
-        toml::from_str::<WordRecipe>("path = \"\"\nsplit = { seeded = { train_fraction = 1.0, seed = 0 } }")
+        let train: String = rows.lines().map(|row| format!("{row},train\n")).collect();
+        let test = format!("{},test\n", rows.lines().next().unwrap());
+        let (_folder, path) = file("a.csv", format!("text,start,end,label,word,split\n{train}{test}"));
+        toml::from_str::<WordRecipe>("path = \"\"\nsplit = { column = \"split\" }")
             .map(|recipe| WordRecipe { path, ..recipe })
             .unwrap()
             .read()
@@ -155,8 +158,8 @@ mod tests {
     #[test]
     fn spans_are_bytes() {
         let data = read("the café is dear,4,9,noun,Café\nthe café is dear,13,17,adj,dear\n").unwrap();
-        assert_eq!((data.word_at(0), data.word_at(1), data.word_at(2)), (Some("café"), Some("dear"), None));
-        assert_eq!((data.words, data.rows.labels), (vec!["café".to_string(), "dear".into()], vec![1, 0]));
+        assert_eq!((data.word_at(0), data.word_at(1), data.word_at(3)), (Some("café"), Some("dear"), None));
+        assert_eq!((&data.words[..2], &data.rows.labels[..2]), (&["café".to_string(), "dear".into()][..], &[1, 0][..]));
     }
 
     #[test]
