@@ -1,6 +1,8 @@
 //! What the readers of all formats fill: columns of cells, and the place of each row in the file.
 
 use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use super::column::Cells;
@@ -79,11 +81,10 @@ pub(in crate::data) fn invalid(
 }
 
 /// Opens a text file after its byte-order mark.
-pub(super) fn open_text(path: &Path) -> Result<std::io::BufReader<std::fs::File>, TrainError> {
-    use std::io::BufRead;
+pub(super) fn open_text(path: &Path) -> Result<BufReader<File>, TrainError> {
     const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
     let io = || TrainError::io("read", path);
-    let mut file = std::io::BufReader::with_capacity(1 << 16, std::fs::File::open(path).map_err(io())?);
+    let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(io())?);
     if file.fill_buf().map_err(io())?.starts_with(BYTE_ORDER_MARK) {
         file.consume(BYTE_ORDER_MARK.len());
     }
