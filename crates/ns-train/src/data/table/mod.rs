@@ -36,8 +36,8 @@ impl Table {
     /// Returns [`TrainError::Io`] if the file cannot be read, [`TrainError::DataFormat`] if it is not in the format of
     /// its extension, and [`TrainError::Data`] for another file extension, a table without rows, a repeated column
     /// name, a row with missing or extra fields, a missing value (null), or a Parquet column of another type.
-    pub fn read(path: &Path) -> Result<Self, TrainError> {
-        Self::read_some(path, None)
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, TrainError> {
+        Self::read_some(path.as_ref(), None)
     }
 
     /// Reads some columns of a table. A name may be repeated. Other columns of JSON lines may be missing in some rows,
@@ -45,8 +45,8 @@ impl Table {
     ///
     /// # Errors
     /// Returns [`TrainError::DataColumn`] if one of the columns does not exist, and the errors of [`Table::read`].
-    pub fn read_columns(path: &Path, columns: &[&str]) -> Result<Self, TrainError> {
-        Self::read_some(path, Some(columns))
+    pub fn read_columns(path: impl AsRef<Path>, columns: &[&str]) -> Result<Self, TrainError> {
+        Self::read_some(path.as_ref(), Some(columns))
     }
 
     fn read_some(path: &Path, asked: Option<&[&str]>) -> Result<Self, TrainError> {
@@ -365,7 +365,7 @@ mod tests {
         assert!(matches!(error, TrainError::Data { what: "the file extension", .. }));
         assert!(error.to_string().ends_with("is .txt, but it must be .csv, .tsv, .jsonl or .parquet"), "{error}");
         for name in ["absent.csv", "absent.tsv", "absent.jsonl", "absent.parquet"] {
-            assert!(matches!(Table::read(name.as_ref()), Err(TrainError::Io { .. })));
+            assert!(matches!(Table::read(name), Err(TrainError::Io { .. })));
         }
     }
 }
