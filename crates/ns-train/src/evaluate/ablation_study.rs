@@ -151,8 +151,9 @@ impl<M: Module + ModuleDisplay> Measurement<'_, M> {
     /// Ablates the layers `names`.
     fn row(&self, circuit: &mut CircuitModel<M>, layers: String, names: &[String]) -> Result<AblationRow, TrainError> {
         for layer in circuit.layers() {
-            circuit.use_masks_of(names.contains(&layer.name), &[&layer.name])?;
+            circuit.use_masks_of(false, &[&layer.name])?;
         }
+        circuit.use_masks_of(true, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
         let of = |variant| -> Result<Behaviour, TrainError> {
             Ok(self.behaviour((self.scores)(&circuit.model_as(variant)?)?))
         };
