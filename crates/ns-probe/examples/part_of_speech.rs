@@ -21,12 +21,12 @@ use ns_probe::{ActivationCache, CircuitProbe, CircuitProbeConfig, KnnConfig, Pro
 use ns_probe::{evaluate_knn, mask_targets};
 
 const MODELS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models");
+const CLASSES: [&str; 4] = ["adjective", "adverb", "noun", "verb"];
 const SITE: &str = "attn_update_1";
 
 fn main() -> anyhow::Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().unwrap_or_else(|| format!("{MODELS}/minilm"));
-    arguments.next().map_or_else(|| find(&folder), |file| ablate(&folder, &file))
+    let folder = std::env::args().nth(1).unwrap_or_else(|| format!("{MODELS}/minilm"));
+    std::env::args().nth(2).map_or_else(|| find(&folder), |file| ablate(&folder, &file))
 }
 
 /// Trains the masks and saves the circuit, and starts the second process.
@@ -44,15 +44,15 @@ fn find(folder: &str) -> anyhow::Result<()> {
         for rows in order.chunks_exact(128) {
             let batch = words.select(rows)?;
             let frozen = probe.cached_activations(&mut cache, rows, &batch)?;
-            let gradients = probe.losses_from(&frozen, &batch)?.backward()?;
-            probe = optimizer.step(5e-3, probe.clone(), GradientsParams::from_grads(gradients, &probe));
+            let gradients = GradientsParams::from_grads(probe.losses_from(&frozen, &batch)?.backward()?, &probe);
+            probe = optimizer.step(5e-3, probe, gradients);
         }
         println!("epoch {}: {} weights in the circuit", epoch + 1, probe.circuit().l0().weights);
     }
     let file = tempfile::NamedTempFile::new()?;
     probe.circuit().save(file.path())?;
-    let second = Command::new(std::env::current_exe()?).arg(folder).arg(file.path()).status()?;
-    second.success().then_some(()).context("the second process failed")
+    let loads = Command::new(std::env::current_exe()?).arg(folder).arg(file.path()).status()?;
+    loads.success().then_some(()).context("the second process failed")
 }
 
 /// Loads the circuit. Reports what it encodes, and what the model loses without it.
@@ -65,12 +65,11 @@ fn ablate(folder: &str, file: &str) -> anyhow::Result<()> {
     let (train, test) = (read(folder, "train", &device)?, read(folder, "test", &device)?);
     let knn = KnnConfig { support: Support::All, ..KnnConfig::per_class(1, 0) };
     let [without, random] = [ZeroAblate, RandomlySampled].map(Ablated); // random removes as many neurons
-    for (at, variant) in [(site, WholeModel), (site, CircuitOnly), (last, WholeModel), (last, without), (last, random)]
-    {
-        let model = circuit.model_as(variant)?;
+    for (at, runs) in [(site, WholeModel), (site, CircuitOnly), (last, WholeModel), (last, without), (last, random)] {
+        let model = circuit.model_as(runs)?;
         let [remembered, asked] = [train.vectors_at(&model, at)?, test.vectors_at(&model, at)?];
         let report = evaluate_knn((remembered, &train.labels), (asked, &test.labels), &knn)?;
-        println!("1-NN accuracy {:.3} at {at}, {variant:?}", report.test_accuracy);
+        println!("1-NN accuracy {:.3} at {at}, {runs:?}", report.test_accuracy);
     }
     patch(circuit.base(), &test.select(&[0, 1])?, last)
 }
@@ -78,25 +77,23 @@ fn ablate(folder: &str, file: &str) -> anyhow::Result<()> {
 /// Replaces the first of two words by the second after the first block, and compares both at the last site.
 fn patch(model: &AnyTransformer, words: &ProbeBatch, last: Site) -> anyhow::Result<()> {
     let (site, word) = ("mlp_stream_0".parse()?, words.selected_positions()[0][0]);
-    let second = words.vectors_at(model, site)?.slice_dim(0, 1..2).unsqueeze_dim(0);
-    let patch = Patch::new(site, 0..1, word..word + 1, second);
-    let similarity =
-        |words: Tensor<2>| cosine_similarity(words.clone(), words).slice([0..1, 1..2]).into_scalar::<f32>();
-    let patched = similarity(words.vectors_with(model, last, patch)?);
-    println!("similarity of two words {:.3}, patched {patched:.3}", similarity(words.vectors_at(model, last)?));
+    let second = words.vectors_at(model, site)?.slice_dim(0, 1..2);
+    let patch = Patch::new(site, 0..1, word..word + 1, second.unsqueeze_dim(0));
+    let similarity = |v: Tensor<2>| cosine_similarity(v.clone(), v).slice([0..1, 1..2]).into_scalar::<f32>();
+    let [before, after] = [words.vectors_at(model, last)?, words.vectors_with(model, last, patch)?].map(similarity);
+    println!("similarity of two words {before:.3}, patched {after:.3}");
     Ok(())
 }
 
 /// Reads up to 800 rows of one set of `text,start,end,label,word,split`, with byte offsets of the word in its text.
 fn read(folder: &str, set: &str, device: &Device) -> anyhow::Result<ProbeBatch> {
-    let rows = csv::Reader::from_path(format!("{MODELS}/wordnet/examples.csv"))?.into_records();
-    let rows = rows.collect::<Result<Vec<_>, _>>()?;
+    let mut table = csv::Reader::from_path(format!("{MODELS}/wordnet/examples.csv"))?;
+    let rows: Vec<csv::StringRecord> = table.records().collect::<Result<_, _>>()?;
     let (mut texts, mut spans, mut labels) = (Vec::new(), Vec::new(), Vec::new());
     for row in rows.iter().filter(|row| &row[5] == set).take(800) {
         texts.push(&row[0]);
         spans.push(row[1].parse()?..row[2].parse()?);
-        let class = ["adjective", "adverb", "noun", "verb"].iter().position(|class| *class == &row[3]);
-        labels.push(class.context("unknown part of speech")? as i64);
+        labels.push(CLASSES.iter().position(|class| *class == &row[3]).context("a class")? as i64);
     }
     let texts = TextTokenizer::from_folder(folder)?.encode(&texts, device)?;
     ProbeBatch::from_words(&texts, &spans, &labels).map_err(Into::into)
