@@ -344,7 +344,7 @@ mod train {
     fn settings_that_cannot_work_are_refused() {
         for (from, to, expected) in [
             ("modulus = 5", "modulus = 1", "at least 2"),
-            ("train_fraction = 0.6", "train_fraction = 1.5", "(0, 1]"),
+            ("train_fraction = 0.6", "train_fraction = 1.0", "between 0 and 1"),
             ("vocab_size = 6", "vocab_size = 5", "6 tokens"),
             ("n_head = 2", "n_head = 3", "multiple of n_head = 3"),
             ("resid_pdrop = 0.0", "resid_pdrop = 0.1", "resid_pdrop"),

@@ -97,6 +97,31 @@ fn parallel_probes_have_the_results_of_sequential_probes() {
 }
 
 #[test]
+fn a_run_that_fails_leaves_the_results_of_the_others() {
+    let work = trained(PROBE);
+    std::fs::write(work.path("bad.toml"), PROBE.replace("attn_update_0", "attn_update_1")).unwrap();
+    std::fs::write(work.path("large.toml"), PROBE.replace("batch_size = 8", "batch_size = 99")).unwrap();
+    let [bad, good, large, out] = ["bad.toml", "probe.toml", "large.toml", "out"].map(|name| work.path(name));
+    let recipes = ["probe", path(&bad), path(&good), path(&large)];
+    let output =
+        command(work.folder.path(), recipes).args(["--seeds", "2", "--jobs", "2", "--out", path(&out)]).output();
+    let output = output.unwrap();
+    let message = failure(&output);
+    for part in ["4 of 6 runs failed:", "bad-0: ", "bad-1: ", "1 blocks", "large-1: batch_size is 99"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    let printed = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(printed.matches("| a+b ").count(), 2, "{printed}");
+    let rows: Vec<Value> = serde_json::from_str(&work.read("out/results.json")).unwrap();
+    assert_eq!(rows.iter().map(|row| row["seed"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1]);
+    assert!(
+        files_below(&out)
+            .iter()
+            .any(|file| file.parent() == Some(&*out) && file.extension().is_some_and(|e| e == "svg"))
+    );
+}
+
+#[test]
 #[cfg(unix)]
 fn ctrl_c_stops_all_that_run_and_they_continue() {
     let work = trained(&PROBE.replace("epochs = 4", "epochs = 1000000"));
@@ -109,7 +134,7 @@ fn ctrl_c_stops_all_that_run_and_they_continue() {
     }
     assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
     let message = failure(&child.wait_with_output().unwrap());
-    for part in ["0 of 3 probes done", "the same command continues", "probe-0", "probe-1"] {
+    for part in ["0 of 3 runs done", "the same command continues", "probe-0", "probe-1"] {
         assert!(message.contains(part), "{message}");
     }
     assert!(!out.join("probe-2").exists(), "no further probe is started");

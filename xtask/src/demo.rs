@@ -8,7 +8,7 @@ use ns_train::{BaseModelPool, DEFAULT_ACTIVATION_CACHE_MB, draw_probes, probe_ta
 
 use crate::{
     backend::BackendOption,
-    jobs::JobsOption,
+    jobs::{JobsOption, Runs},
     output::say,
     probe::{ProbeRun, train_all},
 };
@@ -41,11 +41,9 @@ impl Demo {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let pool = BaseModelPool::new(&self.backend.device()?, DEFAULT_ACTIVATION_CACHE_MB);
         let run = |name: &&str| ProbeRun::new(&self.recipe(name), 0, self.out.join(name));
-        let rows = train_all(
-            &RECIPES.iter().map(run).collect::<anyhow::Result<Vec<_>>>()?,
-            &pool,
-            JobsOption::for_all(RECIPES.len()),
-        )?;
+        let runs = RECIPES.iter().map(run).collect::<anyhow::Result<Vec<_>>>()?;
+        let Runs { finished: rows, outcome } = train_all(&runs, &pool, JobsOption::for_all(RECIPES.len()))?;
+        outcome?;
         write_rows(&self.out, &rows)?;
         draw_probes(&self.out, "Is it computed, and is it needed?", &rows)?;
         say!("{}", probe_table(&rows));

@@ -26,6 +26,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::output::explain;
 use crate::subcommands::subcommands;
 
 /// Log filter that applies if `RUST_LOG` is not set. wgpu tries every driver that a machine might have and logs each
@@ -83,14 +84,4 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Joins the messages of an error and its causes. Skips a cause that the text already contains, because many messages
-/// include their cause.
-fn explain(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |text, cause| match text.as_str() {
-        "" => cause,
-        _ if text.contains(&cause) => text,
-        _ => format!("{text}: {cause}"),
-    })
 }

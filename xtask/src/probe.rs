@@ -7,14 +7,14 @@ use anyhow::Context;
 use clap::Args;
 use ns_train::figures::count;
 use ns_train::{
-    BaseModelPool, Interrupt, ProbeRecipe, ProbeReport, ProbeRow, ProbeTraining, add_results, draw_probes, load_recipe,
-    probe_table, train_probe, write_probe,
+    BaseModelPool, Interrupt, ProbeRecipe, ProbeRow, ProbeTraining, add_results, draw_probes, load_recipe, probe_table,
+    train_probe, write_probe,
 };
 
 use crate::{
     activation_cache::ActivationCacheOption,
     backend::BackendOption,
-    jobs::JobsOption,
+    jobs::{JobsOption, Runs},
     output::say,
     run_options::{default_run_folder, run_name},
 };
@@ -27,7 +27,7 @@ use crate::{
 ///
 /// The folder of a run holds results.json, masks.safetensors (with NeuroSurgeon's names), metrics.jsonl and figures
 /// (SVG and PNG). With several runs, the folder above them holds a results.json to which later runs add their rows.
-/// Ctrl-C writes a checkpoint, and the same command continues from it.
+/// A run that fails does not stop the others. Ctrl-C writes a checkpoint, and the same command continues from it.
 ///
 /// Example: cargo xtask probe models/arithmetic/probe-a2-attn.toml
 #[derive(Args)]
@@ -62,14 +62,17 @@ impl Probe {
         if self.dry_run {
             return runs.iter().try_for_each(|run| run.describe(&pool));
         }
-        let rows = train_all(&runs, &pool, self.jobs)?;
+        let Runs { finished: rows, outcome } = train_all(&runs, &pool, self.jobs)?;
+        if rows.is_empty() {
+            return outcome;
+        }
         if runs.len() > 1 {
             let folder = self.out.unwrap_or_else(|| "runs".into());
             add_results(&folder, &rows)?;
             draw_probes(&folder, "Circuit probes", &rows)?;
         }
         say!("{}", probe_table(&rows).trim_end());
-        Ok(())
+        outcome
     }
 
     /// The runs in the order of recipes and seeds.
@@ -131,15 +134,9 @@ impl ProbeRun {
 }
 
 /// Trains probes and writes their results into their folders.
-pub(crate) fn train_all(runs: &[ProbeRun], pool: &BaseModelPool, jobs: JobsOption) -> anyhow::Result<Vec<ProbeRow>> {
-    let train = |run: &ProbeRun, interrupt: &Interrupt| -> anyhow::Result<Option<ProbeReport>> {
-        let report = train_probe(&run.recipe, run.seed, &run.folder, pool, interrupt);
-        match report {
-            // With several runs the error alone does not say which one failed.
-            Err(error) if runs.len() > 1 => Err(error).with_context(|| run.folder.display().to_string()),
-            report => Ok(report?),
-        }
-    };
+pub(crate) fn train_all(runs: &[ProbeRun], pool: &BaseModelPool, jobs: JobsOption) -> anyhow::Result<Runs<ProbeRow>> {
+    let train =
+        |run: &ProbeRun, interrupt: &Interrupt| Ok(train_probe(&run.recipe, run.seed, &run.folder, pool, interrupt)?);
     jobs.run_all(
         runs,
         |run| run.folder.clone(),

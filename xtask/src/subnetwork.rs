@@ -7,7 +7,12 @@ use ns_train::{
     subnetwork_table, train_subnetwork, write_rows,
 };
 
-use crate::{activation_cache::ActivationCacheOption, jobs::JobsOption, output::say, run_options::RunOptions};
+use crate::{
+    activation_cache::ActivationCacheOption,
+    jobs::{JobsOption, Runs},
+    output::say,
+    run_options::RunOptions,
+};
 
 /// Train subnetwork probes (Cao et al. 2021) from a recipe
 ///
@@ -16,8 +21,8 @@ use crate::{activation_cache::ActivationCacheOption, jobs::JobsOption, output::s
 /// model (plain probing), and all probes again with a random label per word, which a probe can only memorise.
 ///
 /// Each probe has a subfolder with its masks and metrics. The folder above them holds results.json and a figure of
-/// accuracy against circuit size (SVG and PNG), and the command prints a table. Ctrl-C writes a checkpoint, and the
-/// same command continues from it.
+/// accuracy against circuit size (SVG and PNG), and the command prints a table. A probe that fails does not stop the
+/// others. Ctrl-C writes a checkpoint, and the same command continues from it.
 ///
 /// Example: cargo xtask subnetwork models/wordnet/probe-part-of-speech.toml, after cargo xtask fetch minilm
 #[derive(Args)]
@@ -57,10 +62,13 @@ impl Subnetwork {
         let train = |variant: &SubnetworkVariant, interrupt: &Interrupt| {
             Ok(train_subnetwork(&recipe, *variant, self.run.seed, run_folder(variant), &pool, interrupt)?)
         };
-        let rows = self.jobs.run_all(&variants, run_folder, train, |_, row| Ok(row))?;
+        let Runs { finished: rows, outcome } = self.jobs.run_all(&variants, run_folder, train, |_, row| Ok(row))?;
+        if rows.is_empty() {
+            return outcome;
+        }
         write_rows(&folder, &rows)?;
         draw_subnetworks(&folder, &format!("Subnetwork probes at {}", recipe.probe_vectors), &rows)?;
         say!("{}", subnetwork_table(&rows).trim_end());
-        Ok(())
+        outcome
     }
 }

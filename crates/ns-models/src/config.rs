@@ -7,6 +7,11 @@ use serde_json::{Map, Value};
 
 use crate::error::ModelError;
 
+/// The largest size that a configuration may have, 16,777,216. Products of two sizes cannot overflow.
+const MAX_SIZE: usize = 1 << 24;
+/// The largest number of blocks.
+const MAX_LAYERS: usize = 10_000;
+
 /// The head on top of the base model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -136,14 +141,31 @@ impl CommonConfig {
     }
 }
 
-/// Checks that all sizes are at least 1. Each comes with the name of its field in `config.json`.
+/// Checks that all sizes are between 1 and [`MAX_SIZE`]. Each comes with the name of its field in `config.json`.
 ///
 /// # Errors
-/// Returns [`ModelError::InvalidConfig`] for the first size of 0.
+/// Returns [`ModelError::InvalidConfig`] for the first other size.
 pub(crate) fn check_sizes(sizes: &[(&'static str, usize)]) -> Result<(), ModelError> {
-    match sizes.iter().find(|(_, size)| *size == 0) {
-        Some((field, _)) => Err(invalid_config(field, 0, "it must be at least 1")),
-        None => Ok(()),
+    sizes.iter().try_for_each(|(field, size)| check_range(field, *size, MAX_SIZE))
+}
+
+/// Checks that a number of blocks is between 1 and [`MAX_LAYERS`], because all blocks are built before a checkpoint is
+/// compared with them. `field` is its name in `config.json`.
+///
+/// # Errors
+/// Returns [`ModelError::InvalidConfig`] for any other number.
+pub(crate) fn check_layers(field: &'static str, layers: usize) -> Result<(), ModelError> {
+    check_range(field, layers, MAX_LAYERS)
+}
+
+/// Checks that a size is between 1 and `max`. `field` is its name in `config.json`.
+///
+/// # Errors
+/// Returns [`ModelError::InvalidConfig`] for any other size.
+pub(crate) fn check_range(field: &'static str, size: usize, max: usize) -> Result<(), ModelError> {
+    match (1..=max).contains(&size) {
+        true => Ok(()),
+        false => Err(invalid_config(field, size, format!("it must be between 1 and {max}"))),
     }
 }
 

@@ -36,6 +36,9 @@ impl ModelInputs {
     }
 
     /// Creates a batch from an array of token ids, one row per sequence.
+    ///
+    /// # Panics
+    /// Panics if an id does not fit into the integers of the device, 32 bits by default.
     pub fn from_ids<const SEQ: usize>(ids: &[[i64; SEQ]], device: &Device) -> Self {
         let data = TensorData::new(ids.concat(), [ids.len(), SEQ]);
         Self::new(Tensor::from_data(data, device))
@@ -53,11 +56,11 @@ impl ModelInputs {
     /// [`NAMES`](Self::NAMES) are ignored.
     ///
     /// # Errors
-    /// Returns [`ModelError::InvalidInput`] if a tensor has the wrong number of dimensions.
+    /// Returns [`ModelError::InvalidInput`] if a tensor has the wrong number of dimensions or an id is not an integer of
+    /// 32 bits.
     pub fn from_named(tensors: &BTreeMap<String, TensorData>, device: &Device) -> Result<Self, ModelError> {
         let matrix = |name| -> Result<Option<Tensor<2, Int>>, ModelError> {
-            let data = tensor_of_rank::<2>(tensors, name)?;
-            Ok(data.map(|data| Tensor::from_data(data, device)))
+            tensor_of_rank::<2>(tensors, name)?.map(|data| id_tensor(name, data, device)).transpose()
         };
         Ok(Self {
             input_ids: matrix("input_ids")?,
@@ -230,6 +233,20 @@ impl ModelInputs {
     }
 }
 
+/// Converts ids from a file or a tokenizer to a tensor. A larger id than the integers of a device would panic there.
+///
+/// # Errors
+/// Returns [`ModelError::InvalidInput`] if an id is not an integer of 32 bits.
+pub(crate) fn id_tensor(what: &'static str, ids: TensorData, device: &Device) -> Result<Tensor<2, Int>, ModelError> {
+    let is_id = |id: &f64| id.fract() == 0.0 && (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(id);
+    // f64 holds every integer of 32 bits exactly, and any larger one approximately.
+    let other = ids.iter::<f64>().find(|id| !is_id(id));
+    match other {
+        Some(id) => Err(invalid(what, id, format!("no vocabulary has more than {} entries", 1_u32 << 31))),
+        None => Ok(Tensor::from_data(ids, device)),
+    }
+}
+
 fn tensor_of_rank<const D: usize>(
     tensors: &BTreeMap<String, TensorData>,
     name: &'static str,
@@ -285,5 +302,30 @@ impl Logits {
             Self::Tokens(logits) => logits.into_data(),
             Self::Sequences(logits) | Self::Replaced(logits) => logits.into_data(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_are_no_integers_of_32_bits_are_refused() {
+        let inputs = |ids: TensorData| {
+            ModelInputs::from_named(&BTreeMap::from([("input_ids".to_string(), ids)]), &Device::default())
+        };
+        for (ids, found) in [
+            (TensorData::from([[1_i64, 1 << 31]]), "input_ids is 2147483648,"),
+            (TensorData::from([[i64::MIN, 1]]), "input_ids is -9223372036854775808,"),
+            (TensorData::from([[1_u64, u64::MAX]]), "input_ids is 18446744073709551616,"),
+            (TensorData::from([[1_u32, u32::MAX]]), "input_ids is 4294967295,"),
+            (TensorData::from([[1_f32, 0.5]]), "input_ids is 0.5,"),
+            (TensorData::from([[f32::NAN, 1.0]]), "input_ids is NaN,"),
+        ] {
+            let error = inputs(ids).unwrap_err().to_string();
+            assert!(error.contains(found) && error.contains("more than 2147483648 entries"), "{error}");
+        }
+        let error = inputs(TensorData::from([[1_i64, i64::from(i32::MAX)]])).unwrap().check_tokens(8, 4).unwrap_err();
+        assert!(error.to_string().contains("token id is 2147483647, but the vocabulary has 8 entries"), "{error}");
     }
 }

@@ -6,10 +6,8 @@
 //! circuit? The circuit is ablated and the accuracy of the model is measured again.
 //!
 //! ```sh
-//! cargo run --example circuit_of_a2 -- [MODEL_FOLDER] [EPOCHS]
+//! cargo run --example circuit_of_a2
 //! ```
-
-use std::path::Path;
 
 use anyhow::ensure;
 use burn::module::Module;
@@ -21,20 +19,14 @@ use ns_probe::{CircuitProbe, CircuitProbeConfig, KnnConfig, Probe, ProbeBatch, e
 
 const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../models/arithmetic");
 const P: usize = 113;
-const BATCH: usize = 500;
-const FINAL_TEMPERATURE: f32 = 200.0;
-const LEARNING_RATE: f64 = 5e-3;
+const EPOCHS: u64 = 16;
 
 type Pair = (usize, usize);
 
 fn main() -> anyhow::Result<()> {
-    let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().unwrap_or_else(|| SHIPPED.into());
-    let epochs = arguments.next().map_or(Ok(16), |epochs| epochs.parse())?;
-
     // Training the masks needs gradients, so the model is on a device with autodiff.
     let device = Device::default().autodiff();
-    let model = Gpt2::load(Path::new(&folder), &device)?;
+    let model = Gpt2::load(SHIPPED, &device)?;
 
     // All pairs, shuffled and split as for the training of the model: the shuffle depends only on the seed and the
     // label.
@@ -51,28 +43,21 @@ fn main() -> anyhow::Result<()> {
     let mut probe = CircuitProbe::new(config, model)?;
     let mut optimizer = AdamWConfig::new().with_weight_decay(1e-2).init();
 
-    println!("training the masks for {epochs} epochs");
-    for epoch in 0..epochs {
-        // A soft mask is σ(temperature · parameter). It approaches a hard mask as the temperature rises from 1.
-        probe.circuit_mut().set_temperature(FINAL_TEMPERATURE.powf(epoch as f32 / epochs as f32))?;
-        rng::shuffle(&mut rng::stream(0, "order", epoch as u64, 0), &mut train);
-        let mut loss = 0.0;
-        for pairs in train.chunks_exact(BATCH) {
+    for epoch in 0..EPOCHS {
+        // A soft mask is σ(temperature · parameter). It approaches a hard mask as the temperature rises from 1 to 200.
+        probe.circuit_mut().set_temperature(200_f32.powf(epoch as f32 / EPOCHS as f32))?;
+        rng::shuffle(&mut rng::stream(0, "order", epoch, 0), &mut train);
+        for pairs in train.chunks_exact(500) {
             let losses = probe.forward(&batch(pairs, &device))?.losses;
             let gradients = GradientsParams::from_grads(losses.backward()?, &probe);
-            probe = optimizer.step(LEARNING_RATE, probe, gradients);
-            loss = losses.without_l0.into_scalar();
+            probe = optimizer.step(5e-3, probe, gradients);
         }
-        if (epoch + 1) % 4 == 0 {
-            let l0 = probe.circuit().l0();
-            println!("  epoch {:<3} loss {loss:.3}   {} of {} weights", epoch + 1, l0.weights, l0.max_weights);
-        }
+        println!("epoch {:<2} {} weights in the circuit", epoch + 1, probe.circuit().l0().weights);
     }
 
     // In evaluation mode the masks are hard: a weight is in the circuit or not.
     let probe = probe.valid();
     let circuit = probe.circuit();
-    println!("\nthe circuit of a²");
     for layer in circuit.l0().layers {
         println!("  {:<28} {} of {} weights", layer.name, layer.weights, layer.max_weights);
     }
@@ -86,23 +71,19 @@ fn main() -> anyhow::Result<()> {
         |train_vectors, test_vectors| evaluate_knn((train_vectors, &train.labels), (test_vectors, &test.labels), &knn);
     let unmasked = evaluate(probe.unmasked_vectors(&train)?, probe.unmasked_vectors(&test)?)?;
     let masked = evaluate(probe.vectors(&train)?, probe.vectors(&test)?)?;
-    println!("\ndoes the circuit encode a²? (1-NN accuracy on the test pairs)");
-    println!("  circuit                      {:.3}", masked.test_accuracy);
+    println!("1-NN accuracy of a²: circuit   {:.3}", masked.test_accuracy);
     println!("  whole attention              {:.3}", unmasked.test_accuracy);
     println!("  most frequent class          {:.3}", masked.majority);
 
-    println!("\ndoes the model need the circuit? (accuracy on the test pairs)");
+    // Does the model need the circuit? Its answers, with and without.
     let accuracy_of = |variant| accuracy(&circuit.model_as(variant)?, pairs, &device);
-    println!("  whole model                  {:.3}", accuracy_of(ModelVariant::WholeModel)?);
+    println!("accuracy of the whole model    {:.3}", accuracy_of(ModelVariant::WholeModel)?);
     println!("  without the circuit          {:.3}", accuracy_of(ModelVariant::Ablated(Ablation::ZeroAblate))?);
     // A control: ablate as many weights, chosen at random. Here the circuit is most of attention, and the model fails
     // after any ablation of that size, so the control says little.
     println!("  random control, same size    {:.3}", accuracy_of(ModelVariant::Ablated(Ablation::RandomlySampled))?);
 
-    ensure!(
-        masked.test_accuracy > unmasked.test_accuracy,
-        "the circuit must encode a² better than the whole attention"
-    );
+    ensure!(masked.test_accuracy > unmasked.test_accuracy, "the circuit must encode a² better than the attention");
     Ok(())
 }
 

@@ -58,21 +58,31 @@ fn pairs_with_the_same_label(labels: &[i64]) -> Vec<f32> {
     pairs
 }
 
-/// Scales each row to length 1. A zero row stays zero and has zero gradient.
+/// Scales each row to length 1. A zero row stays zero and has zero gradient. So does a row whose magnitudes sum to less
+/// than 2⁻¹²⁰, because the inverse of its length can exceed the range of f32.
 ///
 /// # Shapes
 /// - rows and output: `[n, hidden]`
 pub(crate) fn normalize(rows: Tensor<2>) -> Tensor<2> {
-    let squared_norm = rows.clone().square().sum_dim(1);
-    let is_zero = squared_norm.clone().equal_elem(0.0).float();
-    let inverse_norm = (squared_norm + is_zero.clone()).sqrt().recip() * (is_zero * -1.0 + 1.0);
+    let magnitude = rows.clone().detach().abs().sum_dim(1);
+    let is_zero = magnitude.clone().lower_elem(2_f32.powi(-120));
+    // The squares of very short and very long rows are outside the range of f32. A constant factor brings such rows
+    // into it. It is a power of two, and 1 for all other rows, so it changes no bit.
+    let scale = Tensor::ones_like(&magnitude)
+        .mask_fill(magnitude.clone().greater_elem(2_f32.powi(40)), 2_f32.powi(-80))
+        .mask_fill(magnitude.lower_elem(2_f32.powi(-40)), 2_f32.powi(80))
+        .mask_fill(is_zero.clone(), 0.0);
+    // The factors of a square are two tensors, which keeps the order in which Burn sums the gradients of `rows`.
+    let scaled = || rows.clone() * scale.clone();
+    let squared_norm = (scaled() * scaled()).sum_dim(1) + is_zero.float();
+    let inverse_norm = squared_norm.sqrt().recip() * scale;
     rows * inverse_norm
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
+    use burn::tensor::{Device, Int};
 
     fn loss(vectors: &[[f32; 2]], labels: &[i64]) -> f64 {
         let data = TensorData::new(vectors.concat(), [vectors.len(), 2]);
@@ -100,6 +110,50 @@ mod tests {
         assert!(loss.clone().into_scalar::<f64>().is_finite());
         let gradient = vectors.grad(&loss.backward()).unwrap().into_data();
         assert!(gradient.iter::<f32>().all(f32::is_finite));
+    }
+
+    #[test]
+    fn the_size_of_a_row_changes_neither_the_loss_nor_the_direction_of_its_gradient() {
+        let device = Device::default().autodiff();
+        let rows = [[1.0, 2.0, -0.5], [0.5, -1.0, 4.0], [-3.0, 0.25, 1.0], [1.5, 1.0, 1.0]];
+        let of_size = |exponents: [i32; 4]| {
+            let sizes = Tensor::<1>::from_floats(exponents.map(|exponent| 2_f32.powi(exponent)), &device);
+            let vectors = (Tensor::<2>::from_floats(rows, &device) * sizes.reshape([4, 1])).require_grad();
+            let loss = contrastive_loss(vectors.clone(), vectors.clone(), &[0, 0, 1, 1]).unwrap();
+            let gradient = vectors.grad(&loss.clone().backward()).unwrap().into_data();
+            (loss.into_scalar::<f32>(), gradient.iter::<f32>().collect::<Vec<_>>())
+        };
+        let (loss, gradient) = of_size([0; 4]);
+        let equal = [40, 60, 100, -35, -41, -70, -100, -119].map(|exponent| [exponent; 4]);
+        for exponents in equal.into_iter().chain([[-70, 0, 60, -100], [-90, -90, 30, 1]]) {
+            let (of_scaled, gradient_of_scaled) = of_size(exponents);
+            assert_eq!(of_scaled, loss, "{exponents:?}");
+            let sizes = exponents.into_iter().flat_map(|exponent| [2_f32.powi(exponent); 3]);
+            for ((found, size), expected) in gradient_of_scaled.into_iter().zip(sizes).zip(&gradient) {
+                assert!((found * size - expected).abs() <= 1e-6, "{exponents:?}: {found} · {size}, {expected}");
+            }
+        }
+        let (of_subnormal, gradient) = of_size([-140, 0, 0, 0]);
+        assert!(of_subnormal.is_finite() && gradient.iter().all(|value| value.is_finite()), "{gradient:?}");
+        assert_eq!(gradient[..3], [0.0; 3]);
+    }
+
+    #[test]
+    fn rows_of_usual_size_keep_their_bits() {
+        let unscaled = |rows: Tensor<2>| {
+            let squared_norm = rows.clone().square().sum_dim(1);
+            rows * (squared_norm + 0.0).sqrt().recip()
+        };
+        let device = Device::default().autodiff();
+        let values = Tensor::<1, Int>::arange(0..1000, &device).float();
+        let rows = ((values * 0.37).sin() * 3.0).reshape([20, 50]);
+        let with = |normalize: &dyn Fn(Tensor<2>) -> Tensor<2>| {
+            let rows = rows.clone().require_grad();
+            let cosine = normalize(rows.clone()).matmul(normalize(rows.clone()).transpose());
+            let gradient = rows.grad(&cosine.clone().exp().sum().backward()).unwrap();
+            (cosine.into_data(), gradient.into_data())
+        };
+        assert_eq!(with(&normalize), with(&unscaled));
     }
 
     #[test]

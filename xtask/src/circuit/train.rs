@@ -6,11 +6,15 @@ use burn::tensor::Device;
 use clap::Args;
 use ns_train::figures::count;
 use ns_train::{
-    CircuitRow, Interrupt, TaskRecipe, TaskTraining, circuit_table, draw_circuit_sizes, draw_training, load_recipe,
-    train_task, write_rows,
+    CircuitRow, Interrupt, TaskRecipe, TaskReport, TaskTraining, circuit_table, draw_circuit_sizes, draw_training,
+    load_recipe, train_task, write_rows,
 };
 
-use crate::{output::say, run_options::RunOptions};
+use crate::{
+    jobs::{JobsOption, Runs},
+    output::say,
+    run_options::RunOptions,
+};
 
 /// Train circuits on a model's own task from a recipe, and ablate them
 ///
@@ -22,7 +26,8 @@ use crate::{output::say, run_options::RunOptions};
 /// The folder of a run holds results.json, masks.safetensors (with NeuroSurgeon's names), circuit_config.json,
 /// metrics.jsonl, a figure of the training (SVG and PNG), and the model if it was trained as well. With several values,
 /// each has a subfolder such as lambda-1e-4, and the folder above them holds a results.json and a figure of accuracy
-/// against circuit size. Ctrl-C writes a checkpoint, and the same command continues from it.
+/// against circuit size. A circuit that fails does not stop the others. Ctrl-C writes a checkpoint, and the same command
+/// continues from it.
 ///
 /// Example: cargo xtask circuit train models/digits/circuit-vit.toml
 #[derive(Args)]
@@ -51,14 +56,20 @@ impl CircuitTrain {
         if self.run.dry_run {
             return recipes.iter().try_for_each(|recipe| describe(recipe, seed, &run_folder(recipe), &device));
         }
-        let rows = recipes.iter().map(|recipe| train(recipe, seed, &run_folder(recipe), &device));
-        let rows = rows.collect::<anyhow::Result<Vec<_>>>()?;
+        let train = |recipe: &TaskRecipe, interrupt: &Interrupt| {
+            Ok(train_task(recipe, seed, run_folder(recipe), &device, interrupt)?)
+        };
+        let finish = |recipe: &TaskRecipe, report| write(&run_folder(recipe), report);
+        let Runs { finished: rows, outcome } = JobsOption::for_all(1).run_all(&recipes, run_folder, train, finish)?;
+        if rows.is_empty() {
+            return outcome;
+        }
         if several {
             write_rows(&folder, &rows)?;
             draw_circuit_sizes(&folder, "Circuits of a sweep", &rows)?;
         }
         say!("{}", circuit_table(&rows).trim_end());
-        Ok(())
+        outcome
     }
 }
 
@@ -77,11 +88,8 @@ fn describe(recipe: &TaskRecipe, seed: u64, folder: &Path, device: &Device) -> a
     Ok(())
 }
 
-/// Trains one circuit, writes its results and returns its row of the table.
-fn train(recipe: &TaskRecipe, seed: u64, folder: &Path, device: &Device) -> anyhow::Result<CircuitRow> {
-    let Some(report) = train_task(recipe, seed, folder, device, &Interrupt::on_signals())? else {
-        anyhow::bail!("stopped; the same command continues from the checkpoint in {}", folder.display());
-    };
+/// Writes the results of one circuit and returns its row of the table.
+fn write(folder: &Path, report: TaskReport) -> anyhow::Result<CircuitRow> {
     let Some(row) = report.circuit else {
         anyhow::bail!("the recipe masks no layer: circuit_config.target_layers is empty; name at least one layer");
     };

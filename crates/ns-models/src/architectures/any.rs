@@ -97,6 +97,15 @@ macro_rules! any_model {
                     }
                 }
 
+                /// Checks that the weights of the base model are in a folder, without reading them and without allocating
+                /// those of this model.
+                ///
+                /// # Errors
+                /// Returns the errors of [`Pretrained::check_base_weights`].
+                pub fn check_base_weights(&self, folder: impl AsRef<Path>) -> Result<(), ModelError> {
+                    match self { $(Self::$variant(model) => model.check_base_weights(folder),)+ }
+                }
+
                 /// Writes the model to a folder (`config.json` and `model.safetensors`) that `transformers` can load.
                 ///
                 /// # Errors

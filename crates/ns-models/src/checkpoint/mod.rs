@@ -11,7 +11,7 @@ pub(crate) use pretrained::load_as;
 pub use names::HfNames;
 pub use pretrained::Pretrained;
 pub use read::Checkpoint;
-pub use weights::{load_base_weights, load_weights};
+pub use weights::{check_base_weights, load_base_weights, load_weights};
 pub use write::{copy_companions, save_folder, save_pretrained, save_tensors, write_atomically};
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use burn::tensor::{Device, TensorData};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
+use super::weights::{check_base_weights, check_parameter_count};
 use super::{Checkpoint, load_base_weights, load_weights, save_pretrained, write::hf_tensors};
 use crate::config::read_config;
 use crate::error::ModelError;
@@ -59,11 +60,14 @@ pub trait Pretrained: Model {
     /// Creates a model with placeholder parameters from a `config.json`.
     ///
     /// # Errors
-    /// Returns [`ModelError::InvalidJson`] for a field of the wrong type and the errors of [`init`](Self::init).
+    /// Returns [`ModelError::InvalidJson`] for a field of the wrong type, [`ModelError::InvalidConfig`] for a model with
+    /// more than 100 billion parameters, and the errors of [`init`](Self::init).
     fn from_config(config: &Value, device: &Device) -> Result<Self, ModelError> {
         let config = Self::read_config(config)
             .map_err(|error| ModelError::InvalidJson { path: "config.json".into(), reason: error.to_string() })?;
-        Self::init(&config, device)
+        let model = Self::init(&config, device)?;
+        check_parameter_count(&model)?;
+        Ok(model)
     }
 
     /// Loads a model from a folder in the layout of HF's `save_pretrained`.
@@ -98,6 +102,15 @@ pub trait Pretrained: Model {
     fn with_base_weights(self, folder: impl AsRef<Path>) -> Result<Self, ModelError> {
         let names = self.hf_names();
         load_base_weights(self, Checkpoint::open_folder(folder)?, &names)
+    }
+
+    /// Checks that the weights of the base model are in a folder, without reading them and without allocating those of
+    /// this model.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Checkpoint::open_folder`] and [`check_base_weights`].
+    fn check_base_weights(&self, folder: impl AsRef<Path>) -> Result<(), ModelError> {
+        check_base_weights(self, Checkpoint::open_folder(folder)?, &self.hf_names())
     }
 
     /// Returns the tensors as the checkpoint stores them: by HF name, in HF's layout.

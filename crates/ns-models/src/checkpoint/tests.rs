@@ -6,8 +6,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 use std::path::Path;
 
-use crate::architectures::AnyTransformer;
-use crate::architectures::Gpt2Config;
+use crate::architectures::{AnyModel, AnyTransformer, Gpt2Config};
 use crate::checkpoint::{Pretrained, save_tensors};
 use crate::config::CommonConfig;
 use crate::error::ModelError;
@@ -335,6 +334,32 @@ mod layout {
 
 mod configuration {
     use super::*;
+    use crate::architectures::tests::{configs, merged};
+    use crate::config::read_config;
+
+    /// Fields of sizes, which all families with such a field use.
+    const SIZES: [&str; 20] = [
+        "vocab_size",
+        "n_positions",
+        "max_position_embeddings",
+        "n_embd",
+        "hidden_size",
+        "hidden_sizes",
+        "n_layer",
+        "num_layers",
+        "num_hidden_layers",
+        "depths",
+        "n_head",
+        "num_heads",
+        "num_attention_heads",
+        "n_inner",
+        "intermediate_size",
+        "attention_types",
+        "image_size",
+        "patch_size",
+        "num_channels",
+        "type_vocab_size",
+    ];
 
     #[test]
     fn of_another_model_type_lists_the_known_ones() {
@@ -370,6 +395,64 @@ mod configuration {
             change_config(folder.path(), |config| config[field] = value);
             assert_says(&refused(folder.path()), &[expected]);
             std::fs::write(folder.path().join("config.json"), before).unwrap();
+        }
+    }
+
+    #[test]
+    fn with_sizes_out_of_range_is_refused_in_every_family() {
+        let resnet = json!({"model_type": "resnet", "embedding_size": 4, "hidden_sizes": [4], "depths": [1]});
+        for config in configs().into_iter().chain([resnet]) {
+            let folder = tempfile::tempdir().unwrap();
+            AnyModel::init(&config, &Device::default()).unwrap().save(folder.path()).unwrap();
+            let saved = read_config(folder.path()).unwrap();
+            let fields = SIZES.into_iter().filter(|field| !saved[*field].is_null());
+            for field in fields {
+                for size in [json!(0), json!(-1), json!(1_000_000_000_000_u64), json!(1_u64 << 62), json!(u64::MAX)] {
+                    let size = if saved[field].is_array() { json!([size]) } else { size };
+                    let changed = merged(saved.clone(), json!({ field: size })).to_string();
+                    std::fs::write(folder.path().join("config.json"), &changed).unwrap();
+                    assert!(AnyModel::load(folder.path(), &Device::default()).is_err(), "{field} in {changed}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn with_sizes_of_a_larger_model_is_compared_with_the_header() {
+        let folder = saved();
+        for (field, size, expected) in [
+            ("vocab_size", 1 << 24, "`transformer.wte.weight` has shape [8, 8], but the configuration requires"),
+            ("n_layer", 10_000, "the checkpoint lacks 119976 tensors"),
+            ("n_embd", 1 << 24, "the number of parameters is"),
+        ] {
+            let before = std::fs::read(folder.path().join("config.json")).unwrap();
+            change_config(folder.path(), |config| config[field] = json!(size));
+            assert_says(&refused(folder.path()), &[expected]);
+            std::fs::write(folder.path().join("config.json"), before).unwrap();
+        }
+        let model = model_of(&Gpt2Config { vocab_size: 9, ..config() });
+        let error = model.check_base_weights(folder.path()).unwrap_err();
+        assert_says(&error.to_string(), &["`transformer.wte.weight` has shape [8, 8]", "requires [9, 8]"]);
+        assert!(super::model().check_base_weights(folder.path()).is_ok());
+    }
+
+    #[test]
+    fn with_positions_after_a_padding_id_that_leaves_none_is_refused() {
+        let roberta = configs().into_iter().find(|config| config["model_type"] == "roberta").unwrap();
+        for padding in [i64::MIN, -1, 9, 1 << 31, i64::MAX] {
+            let config = merged(roberta.clone(), json!({"pad_token_id": padding}));
+            let error = AnyModel::init(&config, &Device::default()).unwrap_err().to_string();
+            assert_says(&error, &[&format!("pad_token_id is {padding}"), "between 0 and 8"]);
+        }
+    }
+
+    #[test]
+    fn of_a_new_model_with_too_many_parameters_is_refused() {
+        for width in [1_u64 << 20, 1 << 24] {
+            let sizes =
+                json!({"model_type": "gpt2", "vocab_size": 1 << 24, "n_embd": width, "n_inner": 1, "n_head": 1});
+            let error = AnyModel::init(&sizes, &Device::default()).unwrap_err();
+            assert!(matches!(error, ModelError::InvalidConfig { field: "the number of parameters", .. }), "{error}");
         }
     }
 

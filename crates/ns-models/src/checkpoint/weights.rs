@@ -7,7 +7,11 @@ use burn::store::{ModuleSnapshot, bridge, burn_pack};
 use burn::tensor::{Tensor, TensorData};
 
 use crate::checkpoint::{Checkpoint, HfNames};
+use crate::config::invalid_config;
 use crate::error::ModelError;
+
+/// The largest number of parameters: 400 GB as f32.
+const MAX_PARAMETERS: usize = 100_000_000_000;
 
 /// Loads every parameter of `module` from `checkpoint`, as f32.
 ///
@@ -21,6 +25,7 @@ pub fn load_weights<M: Module>(module: M, checkpoint: Checkpoint, names: &HfName
     let checkpoint = checkpoint.for_model(names);
     let expected = expected_tensors(&module, names);
     check_names(&checkpoint, &expected, names)?;
+    check_shapes(&checkpoint, &expected)?;
     fill(module, &checkpoint, expected)
 }
 
@@ -31,16 +36,63 @@ pub fn load_weights<M: Module>(module: M, checkpoint: Checkpoint, names: &HfName
 /// Returns the errors of [`load_weights`], except that extra tensors are ignored.
 pub fn load_base_weights<M: Module>(module: M, checkpoint: Checkpoint, names: &HfNames) -> Result<M, ModelError> {
     let checkpoint = checkpoint.for_model(names);
+    let expected = expected_base_tensors(&module, &checkpoint, names)?;
+    fill(module, &checkpoint, expected)
+}
+
+/// Checks that the weights of the base model are in the checkpoint, without reading them.
+///
+/// # Errors
+/// Returns [`ModelError::MissingTensors`] and [`ModelError::MisshapenTensor`], as [`load_base_weights`].
+pub fn check_base_weights<M: Module>(module: &M, checkpoint: Checkpoint, names: &HfNames) -> Result<(), ModelError> {
+    expected_base_tensors(module, &checkpoint.for_model(names), names).map(drop)
+}
+
+/// The parameters of the base model, which are in the checkpoint with these shapes.
+fn expected_base_tensors<M: Module>(
+    module: &M,
+    checkpoint: &Checkpoint,
+    names: &HfNames,
+) -> Result<BTreeMap<String, Expected>, ModelError> {
     let prefix = format!("{}.", names.base.1);
-    let expected = expected_tensors(&module, names).into_iter().filter(|(name, _)| {
+    let expected = expected_tensors(module, names).into_iter().filter(|(name, _)| {
         let is_missing_pooler = name.contains("pooler.") && checkpoint.shape(name).is_none();
         (!names.has_head || name.starts_with(&prefix)) && !is_missing_pooler
     });
     let expected: BTreeMap<_, _> = expected.collect();
     let missing: Vec<String> = expected.keys().filter(|name| checkpoint.shape(name).is_none()).cloned().collect();
-    match missing.is_empty() {
-        true => fill(module, &checkpoint, expected),
-        false => Err(ModelError::MissingTensors { names: missing, nearest: None }),
+    if !missing.is_empty() {
+        return Err(ModelError::MissingTensors { names: missing, nearest: None });
+    }
+    check_shapes(checkpoint, &expected)?;
+    Ok(expected)
+}
+
+/// Compares the shapes in the headers of the files with those of the parameters.
+fn check_shapes(checkpoint: &Checkpoint, expected: &BTreeMap<String, Expected>) -> Result<(), ModelError> {
+    for (name, Expected { shape, .. }) in expected {
+        if let Some(found) = checkpoint.shape(name).filter(|found| found != shape) {
+            return Err(ModelError::MisshapenTensor { name: name.clone(), expected: shape.clone(), found });
+        }
+    }
+    Ok(())
+}
+
+/// Checks that a model with random weights has at most [`MAX_PARAMETERS`] parameters, without allocating them.
+///
+/// # Errors
+/// Returns [`ModelError::InvalidConfig`] for a larger model.
+pub(crate) fn check_parameter_count<M: Module>(module: &M) -> Result<(), ModelError> {
+    let mut shapes = Shapes::default();
+    module.visit(&mut shapes);
+    let count = |shape: &[usize]| shape.iter().try_fold(1, |count: usize, size| count.checked_mul(*size));
+    let total = shapes.found.iter().try_fold(0, |total: usize, (_, shape)| total.checked_add(count(shape)?));
+    match total {
+        Some(total) if total <= MAX_PARAMETERS => Ok(()),
+        total => {
+            let found = total.map_or_else(|| format!("more than {}", usize::MAX), |total| total.to_string());
+            Err(invalid_config("the number of parameters", found, format!("it must be at most {MAX_PARAMETERS}")))
+        }
     }
 }
 
@@ -49,13 +101,10 @@ fn fill<M: Module>(
     checkpoint: &Checkpoint,
     expected: BTreeMap<String, Expected>,
 ) -> Result<M, ModelError> {
-    for (name, Expected { path, shape, transposed }) in expected {
+    for (name, Expected { path, transposed, .. }) in expected {
         let Some(data) = checkpoint.float_data(&name)? else {
             continue;
         };
-        if data.shape().to_vec() != shape {
-            return Err(ModelError::MisshapenTensor { name, expected: shape, found: data.shape().to_vec() });
-        }
         let data = if transposed { transpose(data) } else { data };
         // One tensor at a time, so that at most one tensor is in memory twice.
         let result = module.apply(vec![bridge::from_data(data, path, None)], None, None, true);

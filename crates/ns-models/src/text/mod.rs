@@ -14,14 +14,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, TensorData};
 use tokenizers::{EncodeInput, Encoding, PostProcessor, Tokenizer, TruncationParams};
 
 pub use encoded::{EncodedText, TextBatch, TextPart, TextToken, Word};
 use settings::Settings;
 
 use crate::error::ModelError;
-use crate::inputs::ModelInputs;
+use crate::inputs::{ModelInputs, id_tensor};
 
 const TOKENIZER: &str = "tokenizer.json";
 
@@ -132,7 +132,7 @@ impl TextTokenizer {
             return invalid("every text", "empty", "a batch needs at least one token");
         }
         let rows = encodings.iter().map(EncodedText::new).collect::<Vec<_>>();
-        Ok(TextBatch::new(self.inputs(&rows, device), rows))
+        Ok(TextBatch::new(self.inputs(&rows, device)?, rows))
     }
 
     /// Pads all rows to the length of the longest.
@@ -149,17 +149,17 @@ impl TextTokenizer {
         Ok(encodings)
     }
 
-    fn inputs(&self, rows: &[EncodedText], device: &Device) -> ModelInputs {
-        let tensor = |value: fn(&TextToken) -> i64| {
+    fn inputs(&self, rows: &[EncodedText], device: &Device) -> Result<ModelInputs, ModelError> {
+        let tensor = |what, value: fn(&TextToken) -> i64| {
             let values: Vec<_> = rows.iter().flat_map(|row| row.tokens().iter().map(value)).collect();
             let shape = [rows.len(), values.len() / rows.len()];
-            Tensor::<2, Int>::from_data(TensorData::new(values, shape), device)
+            id_tensor(what, TensorData::new(values, shape), device)
         };
-        let inputs = ModelInputs::new(tensor(|token| token.id.into()))
-            .with_attention_mask(tensor(|token| (!token.padding).into()));
+        let inputs = ModelInputs::new(tensor("token id", |token| token.id.into())?)
+            .with_attention_mask(tensor("attention_mask", |token| (!token.padding).into())?);
         match self.settings.token_types {
-            true => inputs.with_token_type_ids(tensor(|token| token.token_type.into())),
-            false => inputs,
+            true => Ok(inputs.with_token_type_ids(tensor("token_type_ids", |token| token.token_type.into())?)),
+            false => Ok(inputs),
         }
     }
 

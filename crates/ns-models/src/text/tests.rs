@@ -275,6 +275,15 @@ mod errors {
     }
 
     #[test]
+    fn an_id_that_no_vocabulary_has_is_refused() {
+        let mut tokenizer = bytes();
+        tokenizer["model"]["vocab"]["a"] = json!(4_000_000_000_u32);
+        let folder = folder_with(&[("tokenizer.json", &tokenizer)]);
+        let error = TextTokenizer::from_folder(folder.path()).unwrap().encode(&["a"], &device()).unwrap_err();
+        assert!(error.to_string().contains("token id is 4000000000, but no vocabulary"), "{error}");
+    }
+
+    #[test]
     fn a_broken_tokenizer_is_an_error_with_its_path() {
         for broken in [json!({}), json!([]), json!({"version": "1.0", "model": {"type": "Unheard"}})] {
             let error = error_of(&[("tokenizer.json", &broken)]);

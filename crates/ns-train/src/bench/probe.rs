@@ -115,7 +115,8 @@ impl ProbeBench {
             loss: ProbeLoss::Contrastive,
         };
         let (probe, objective) = (CircuitProbe::new(probe_config, model)?, ProbeObjective::new(activations));
-        Ok(Self::from_trainer(Trainer::new(objective, probe, Arc::new(data), schedule, SEED, device.clone()), device))
+        let trainer = Trainer::new(objective, probe, Arc::new(data), schedule, SEED, device.clone())?;
+        Ok(Self::from_trainer(trainer, device))
     }
 
     fn from_trainer(trainer: ProbeTraining, device: Device) -> Self {

@@ -9,21 +9,26 @@ use ns_models::ModelInputs;
 use ns_probe::ProbeBatch;
 use serde::{Deserialize, Serialize};
 
+use super::split::check_fraction;
 use super::{Dataset, LabelledRows, RowSplit};
 use crate::error::TrainError;
 
 /// Number of tokens of an example: `a`, `b`, `=`.
 const CONTEXT: usize = 3;
 
+/// The largest modulus: its 100 million pairs need 3 GB of memory.
+const MAX_MODULUS: usize = 10_000;
+
 /// A task of modular arithmetic over all pairs of numbers below the modulus.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Arithmetic {
-    /// The modulus p. The tokens 0 to p − 1 are numbers, and the token p is `=`.
+    /// The modulus p, from 2 to 10,000. The tokens 0 to p − 1 are numbers, and the token p is `=`.
     pub modulus: usize,
     /// The operation that the model computes.
     pub operation: Operation,
-    /// Fraction of the pairs in the training split, in (0, 1]. The number of pairs is rounded down.
+    /// Fraction of the pairs in the training split, between 0 and 1. The number of pairs is rounded down. Both sides need
+    /// at least one pair.
     pub train_fraction: f64,
     /// Seed of the split. A probe must use the split of its model.
     pub split_seed: u64,
@@ -69,9 +74,18 @@ impl Arithmetic {
     /// # Errors
     /// Returns [`TrainError::Setting`] for a value out of range.
     pub fn validate(&self) -> Result<(), TrainError> {
-        TrainError::check(self.modulus >= 2, "task.modulus", self.modulus, "it must be at least 2")?;
-        let holds = self.train_fraction > 0.0 && self.train_fraction <= 1.0;
-        TrainError::check(holds, "task.train_fraction", self.train_fraction, "it must be in (0, 1]")
+        let holds = (2..=MAX_MODULUS).contains(&self.modulus);
+        let expected = format!("it must be between 2 and {MAX_MODULUS}, because all pairs below it are examples");
+        TrainError::check(holds, "task.modulus", self.modulus, expected)?;
+        check_fraction("task.train_fraction", self.train_fraction)?;
+        let (n_train, n) = (self.n_train(), self.modulus * self.modulus);
+        let expected = format!("of the {n} pairs, {n_train} would be training pairs, and both sides need at least one");
+        TrainError::check((1..n).contains(&n_train), "task.train_fraction", self.train_fraction, expected)
+    }
+
+    /// Number of training pairs.
+    fn n_train(&self) -> usize {
+        ((self.modulus * self.modulus) as f64 * self.train_fraction) as usize
     }
 
     /// Vocabulary size that a model of this task needs.
@@ -99,7 +113,7 @@ impl Arithmetic {
         let p = self.modulus;
         let mut pairs: Vec<_> = (0..p).flat_map(|a| (0..p).map(move |b| (a, b))).collect();
         rng::shuffle(&mut rng::stream(self.split_seed, "split", 0, 0), &mut pairs);
-        let n_train = (pairs.len() as f64 * self.train_fraction) as usize;
+        let n_train = self.n_train();
         let split = RowSplit { train: (0..n_train).collect(), test: (n_train..pairs.len()).collect() };
         let labels = pairs.iter().map(|pair| self.value(variable, *pair)).collect();
         let rows = LabelledRows { labels, classes: Vec::new(), n_answers: p, split };
@@ -164,6 +178,19 @@ mod tests {
         assert_eq!(data.pairs.iter().collect::<BTreeSet<_>>().len(), 113 * 113);
         assert_eq!(TASK.read(None).unwrap(), data);
         assert_ne!(Arithmetic { split_seed: 1, ..TASK }.read(None).unwrap().pairs, data.pairs);
+    }
+
+    #[test]
+    fn a_task_without_training_or_test_pairs_and_a_huge_one_are_refused() {
+        let error = |task: Arithmetic| task.read(None).unwrap_err().to_string();
+        for modulus in [0, 1, 10_001, 1_000_000_000, usize::MAX] {
+            assert!(error(Arithmetic { modulus, ..TASK }).contains("between 2 and 10000"), "{modulus}");
+        }
+        for train_fraction in [0.0, 1.0, 1.5, f64::NAN] {
+            assert!(error(Arithmetic { train_fraction, ..TASK }).contains("between 0 and 1"), "{train_fraction}");
+        }
+        let error = error(Arithmetic { modulus: 2, train_fraction: 0.1, ..TASK });
+        assert!(error.contains("of the 4 pairs, 0 would be training pairs"), "{error}");
     }
 
     #[test]

@@ -10,11 +10,14 @@ use serde::{Deserialize, Serialize};
 use super::{Dataset, LabelledRows, SplitRecipe, Table, label_column, relative_to, shuffled};
 use crate::error::TrainError;
 
+/// The largest number of values of an image: height · width · channels.
+const MAX_VALUES: usize = 100_000_000;
+
 /// Recipe of a data set of classified grey images: where the images are, and how they become inputs of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageRecipe {
-    /// Path of a CSV or JSON-lines file, relative to the recipe.
+    /// Path of a table (`.csv`, `.tsv`, `.jsonl` or `.parquet`), relative to the recipe.
     pub path: PathBuf,
     /// Prefix of the pixel columns: `p` for `p0`, `p1`, …, row by row from the top left.
     #[serde(default = "pixel_columns")]
@@ -92,6 +95,9 @@ impl ImageRecipe {
         let size = self.size.unwrap_or(self.shape);
         let expected = "images can only be enlarged: it must be at least `shape`";
         check(size[0] >= height && size[1] >= width, "size", format!("{size:?}"), expected)?;
+        let values = size[0].checked_mul(size[1]).and_then(|pixels| pixels.checked_mul(self.channels));
+        let expected = format!("an image of {} channels may have at most {MAX_VALUES} values", self.channels);
+        check(values.is_some_and(|values| values <= MAX_VALUES), "size", format!("{size:?}"), expected.as_str())?;
         let positive = self.maximum > 0.0 && self.maximum.is_finite();
         check(positive, "maximum", self.maximum.to_string(), "it must be positive and finite")?;
         check(self.channels > 0, "channels", self.channels.to_string(), "it must be at least 1")?;
@@ -109,10 +115,12 @@ impl ImageRecipe {
     /// # Errors
     /// Returns [`TrainError::Data`] for a pixel that is not a number from 0 to `maximum`, [`TrainError::UnknownClass`]
     /// for a row with an unknown class, [`TrainError::UntrainedClass`] for a class without training rows, and the
-    /// errors of [`ImageRecipe::validate`], [`Table::read`], [`Table::column`] and [`SplitRecipe::split`].
+    /// errors of [`ImageRecipe::validate`], [`Table::read_columns`] and [`SplitRecipe::split`].
     pub fn read(&self) -> Result<LabelledImages, TrainError> {
         self.validate()?;
-        let table = Table::read(&self.path)?;
+        let pixels: Vec<String> = (0..self.shape[0] * self.shape[1]).map(|pixel| self.pixel_column(pixel)).collect();
+        let columns = pixels.iter().map(String::as_str).chain([&*self.label]).chain(self.split.column());
+        let table = Table::read_columns(&self.path, &columns.collect::<Vec<_>>())?;
         let rows = LabelledRows::read(&table, &self.label, self.classes.as_deref(), &self.split)?;
         let channels = match &self.normalization {
             Some(Normalization { mean, std }) => mean.iter().copied().zip(std.iter().copied()).collect(),
@@ -127,12 +135,22 @@ impl ImageRecipe {
         self.read()
     }
 
+    /// Name of the column of a pixel.
+    fn pixel_column(&self, pixel: usize) -> String {
+        format!("{}{pixel}", self.pixels)
+    }
+
     /// Reads the grey values, `[n, height, width]`.
     fn grey(&self, table: &Table) -> Result<Vec<f32>, TrainError> {
         let pixels = self.shape[0] * self.shape[1];
+        let column = |pixel: usize| table.column(&self.pixel_column(pixel));
+        if column(pixels - 1).is_err() {
+            // Names the first column that is missing, before memory is reserved for pixels that do not exist.
+            (0..pixels).try_for_each(|pixel| column(pixel).map(drop))?;
+        }
         let mut grey = vec![0.0; table.len() * pixels];
         for pixel in 0..pixels {
-            for (row, value) in table.column(&format!("{}{pixel}", self.pixels))?.into_iter().enumerate() {
+            for (row, value) in column(pixel)?.iter().enumerate() {
                 let number = value.parse::<f32>().ok().filter(|number| (0.0..=self.maximum).contains(number));
                 grey[row * pixels + pixel] = number.ok_or_else(|| {
                     let expected = format!("it must be a number from 0 to {}", self.maximum);
@@ -216,10 +234,11 @@ mod tests {
         toml::from_str::<ImageRecipe>(DIGITS).unwrap().resolve(shipped("digits/train.toml"))
     }
 
-    /// Two images of height 2 and width 3.
+    /// Two training images of height 2 and width 3, and a test image.
     fn small() -> (tempfile::TempDir, ImageRecipe) {
-        let (folder, path) = file("a.csv", "p0,p1,p2,p3,p4,p5,label\n0,1,2,3,4,4,b\n4,3,2,1,0,0,a\n");
-        let split = SplitRecipe::Seeded { train_fraction: 1.0, seed: 0 };
+        let rows = "0,1,2,3,4,4,b,train\n4,3,2,1,0,0,a,train\n0,0,0,0,0,0,a,test\n";
+        let (folder, path) = file("a.csv", format!("p0,p1,p2,p3,p4,p5,label,side\n{rows}"));
+        let split = SplitRecipe::Column("side".into());
         (folder, ImageRecipe { path, shape: [2, 3], maximum: 4.0, split, ..digits() })
     }
 
@@ -227,10 +246,10 @@ mod tests {
     fn pixels_lie_in_0_to_1() {
         let (_folder, recipe) = small();
         let images = recipe.read().unwrap();
-        assert_eq!((images.rows.labels.len(), images.image_shape()), (2, [1, 2, 3]));
+        assert_eq!((images.rows.labels.len(), images.image_shape()), (3, [1, 2, 3]));
         assert_eq!(
             (&images.rows.labels[..], &images.rows.classes[..]),
-            (&[1, 0][..], &["a".to_string(), "b".into()][..])
+            (&[1, 0, 0][..], &["a".to_string(), "b".into()][..])
         );
         assert_eq!(images.pixel_values(&[1]), [1.0, 0.75, 0.5, 0.25, 0.0, 0.0]);
         assert_eq!(images.pixel_values(&[1, 0])[6..], [0.0, 0.25, 0.5, 0.75, 1.0, 1.0]);
@@ -255,6 +274,8 @@ mod tests {
         for (bad, name) in [
             (ImageRecipe { shape: [0, 3], ..good.clone() }, "shape"),
             (ImageRecipe { size: Some([1, 3]), ..good.clone() }, "size"),
+            (ImageRecipe { size: Some([1 << 40, 1 << 40]), ..good.clone() }, "size"),
+            (ImageRecipe { channels: usize::MAX, ..good.clone() }, "size"),
             (ImageRecipe { maximum: 0.0, ..good.clone() }, "maximum"),
             (ImageRecipe { channels: 0, ..good.clone() }, "channels"),
             (ImageRecipe { normalization: normal(&[0.5, 0.5], &[0.5]), ..good.clone() }, "normalization.mean"),
@@ -278,8 +299,10 @@ mod tests {
         );
         let large = ImageRecipe { shape: [2, 4], ..recipe }.read();
         assert!(matches!(large, Err(TrainError::DataColumn { column, .. }) if column == "p6"));
+        let larger = ImageRecipe { shape: [10_000, 10_000], ..small().1 }.read();
+        assert!(matches!(larger, Err(TrainError::DataColumn { column, .. }) if column == "p6"));
         for value in ["x", "-1", "NaN", ""] {
-            let (_folder, path) = file("a.csv", format!("p0,label\n1,a\n{value},b\n"));
+            let (_folder, path) = file("a.csv", format!("p0,label,side\n1,a,train\n{value},b,train\n1,a,test\n"));
             let error = ImageRecipe { path, shape: [1, 1], ..small().1 }.read().unwrap_err();
             assert!(matches!(&error, TrainError::Data { line: Some(3), what: "a pixel", .. }), "{error}");
         }

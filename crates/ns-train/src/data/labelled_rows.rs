@@ -39,14 +39,14 @@ impl LabelledRows {
         let names = table.column(column)?;
         let classes = match given {
             Some(classes) => check_classes(classes)?,
-            None => sort_classes(split.train.iter().map(|row| names[*row])),
+            None => sort_classes(split.train.iter().filter_map(|row| names.get(*row))),
         };
         let indices = indices_by_label(&classes, given.is_some());
         let labels = names.iter().enumerate().map(|(row, name)| {
-            indices.get(*name).copied().ok_or_else(|| TrainError::UnknownClass {
+            indices.get(name).copied().ok_or_else(|| TrainError::UnknownClass {
                 path: table.path().into(),
                 line: table.line(row),
-                class: (*name).into(),
+                class: name.into(),
                 classes: classes.clone(),
             })
         });
@@ -119,23 +119,23 @@ mod tests {
     fn classes_are_sorted_unless_given() {
         assert_eq!(found("b:train a:train c:train a:test", None), (vec![1, 0, 2, 0], "a b c".into()));
         assert_eq!(found("10:train 9:train -1:train 10:test", None), (vec![2, 1, 0, 2], "-1 9 10".into()));
-        assert_eq!(found("10:train 9:train x:train", None), (vec![0, 1, 2], "10 9 x".into()));
-        assert_eq!(found("b:train a:train", Some(&["b", "a"])), (vec![0, 1], "b a".into()));
+        assert_eq!(found("10:train 9:train x:train x:test", None), (vec![0, 1, 2, 2], "10 9 x".into()));
+        assert_eq!(found("b:train a:train a:test", Some(&["b", "a"])), (vec![0, 1, 1], "b a".into()));
     }
 
     #[test]
     fn given_classes_have_places() {
         assert_eq!(found("1:train 0:train b:test", Some(&["b", "a"])), (vec![1, 0, 0], "b a".into()));
-        assert_eq!(found("2:train 1:train", Some(&["1", "2"])), (vec![1, 0], "1 2".into()));
+        assert_eq!(found("2:train 1:train 2:test", Some(&["1", "2"])), (vec![1, 0, 1], "1 2".into()));
     }
 
     #[test]
     fn a_label_out_of_range_and_an_unknown_class_are_found() {
         for (names, given, name, at) in [
-            ("0:train 1:train 2:train", Some(&["a", "b"][..]), "2", 4),
+            ("0:train 1:train 2:train 0:test", Some(&["a", "b"][..]), "2", 4),
             ("0:train 1:train -1:test", Some(&["a", "b"]), "-1", 4),
-            ("1:train 2:train 0:train", Some(&["1", "2"]), "0", 4),
-            ("a:train c:train", Some(&["a", "b"]), "c", 3),
+            ("1:train 2:train 0:train 1:test", Some(&["1", "2"]), "0", 4),
+            ("a:train c:train a:test", Some(&["a", "b"]), "c", 3),
             ("a:train z:test b:train", None, "z", 3),
         ] {
             let error = labels(names, given).unwrap_err();
@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn a_list_of_classes_names_each_once() {
         for classes in [&["a", "a"][..], &[]] {
-            let error = labels("a:train", Some(classes)).unwrap_err();
+            let error = labels("a:train a:test", Some(classes)).unwrap_err();
             assert!(matches!(&error, TrainError::Setting { setting, .. } if setting == "classes"), "{error}");
         }
     }
@@ -166,6 +166,6 @@ mod tests {
         let majority = |names| labels(names, None).unwrap().majority();
         assert_eq!(majority("a:train b:train b:train a:test b:test a:test a:test"), 0.25);
         assert_eq!(majority("a:train b:train b:test"), 1.0, "the last of equally frequent classes");
-        assert_eq!(majority("a:train"), 0.0);
+        assert_eq!(LabelledRows::default().majority(), 0.0);
     }
 }

@@ -15,7 +15,8 @@ pub enum SplitRecipe {
     Column(String),
     /// At random: `split = { seeded = { train_fraction = 0.8, seed = 0 } }`.
     Seeded {
-        /// Fraction of training rows, in (0, 1]. The number of rows is rounded down.
+        /// Fraction of training rows, between 0 and 1. The number of rows is rounded down.
+        /// Both sides need at least one row.
         train_fraction: f64,
         /// Seed of the split. A probe must use the split of its model.
         seed: u64,
@@ -35,35 +36,51 @@ impl SplitRecipe {
     /// Checks the training fraction.
     ///
     /// # Errors
-    /// Returns [`TrainError::Setting`] if it is not in (0, 1].
+    /// Returns [`TrainError::Setting`] if it is not between 0 and 1.
     pub fn validate(&self) -> Result<(), TrainError> {
         let Self::Seeded { train_fraction, .. } = self else { return Ok(()) };
-        let holds = *train_fraction > 0.0 && *train_fraction <= 1.0;
-        TrainError::check(holds, "split.seeded.train_fraction", train_fraction, "it must be in (0, 1]")
+        check_fraction("split.seeded.train_fraction", *train_fraction)
+    }
+
+    /// The column that says on which side a row is, if there is one.
+    pub(super) fn column(&self) -> Option<&str> {
+        match self {
+            Self::Column(column) => Some(column),
+            Self::Seeded { .. } => None,
+        }
     }
 
     /// Splits the rows of a table. The indices are in the order of the file for [`SplitRecipe::Column`], and in random
     /// order for [`SplitRecipe::Seeded`].
     ///
     /// # Errors
-    /// Returns [`TrainError::Data`] if a row holds neither `train` nor `test` or there are no training rows, and the
-    /// errors of [`SplitRecipe::validate`] and [`Table::column`].
+    /// Returns [`TrainError::Data`] if a row holds neither `train` nor `test` or if there are no training or no test rows,
+    /// and the errors of [`SplitRecipe::validate`] and [`Table::column`].
     pub fn split(&self, table: &Table) -> Result<RowSplit, TrainError> {
         self.validate()?;
         let split = match self {
             Self::Column(column) => by_column(table, column)?,
             Self::Seeded { train_fraction, seed } => at_random(table.len(), *train_fraction, *seed),
         };
-        match split.train.is_empty() {
-            true => Err(invalid(table.path(), None, "the number of training rows", "0", "it must be at least 1")),
-            false => Ok(split),
+        for (rows, what) in [(&split.train, "the number of training rows"), (&split.test, "the number of test rows")] {
+            if rows.is_empty() {
+                let expected = format!("the split of its {} rows needs at least one on each side", table.len());
+                return Err(invalid(table.path(), None, what, "0", expected));
+            }
         }
+        Ok(split)
     }
+}
+
+/// Checks a fraction of training rows.
+pub(super) fn check_fraction(setting: &'static str, fraction: f64) -> Result<(), TrainError> {
+    let holds = fraction > 0.0 && fraction < 1.0;
+    TrainError::check(holds, setting, fraction, "it must be between 0 and 1, so that there are training and test rows")
 }
 
 fn by_column(table: &Table, column: &str) -> Result<RowSplit, TrainError> {
     let mut split = RowSplit::default();
-    for (row, name) in table.column(column)?.into_iter().enumerate() {
+    for (row, name) in table.column(column)?.iter().enumerate() {
         match name {
             "train" => split.train.push(row),
             "test" => split.test.push(row),
@@ -100,7 +117,13 @@ mod tests {
             matches!(&error, TrainError::Data { line: Some(3), what: "the split", found, .. } if found == "`dev`"),
             "{error}"
         );
-        assert!(matches!(split(&column, "x,side\n0,test\n"), Err(TrainError::Data { line: None, .. })));
+        for (side, missing) in [("test", "the number of training rows"), ("train", "the number of test rows")] {
+            let error = split(&column, &format!("x,side\n0,{side}\n")).unwrap_err();
+            assert!(
+                matches!(&error, TrainError::Data { line: None, what, found, .. } if *what == missing && found == "0"),
+                "{error}"
+            );
+        }
         assert!(matches!(split(&SplitRecipe::Column("y".into()), ROWS), Err(TrainError::DataColumn { .. })));
     }
 
@@ -114,10 +137,15 @@ mod tests {
         assert_eq!(all, [0, 1, 2, 3, 4]);
         assert_eq!(split(&seeded(0.5, 0), ROWS).unwrap(), halves);
         assert!((1..5).any(|seed| split(&seeded(0.5, seed), ROWS).unwrap() != halves));
-        for fraction in [0.0, 1.1, -1.0, f64::NAN] {
+        for fraction in [0.0, 1.0, 1.1, -1.0, f64::NAN] {
             assert!(matches!(split(&seeded(fraction, 0), ROWS), Err(TrainError::Setting { .. })));
         }
-        assert!(matches!(split(&seeded(0.1, 0), ROWS), Err(TrainError::Data { .. })));
+        let empty = |recipe: &SplitRecipe, rows: &str| match split(recipe, rows) {
+            Err(TrainError::Data { what, .. }) => what,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(empty(&seeded(0.1, 0), ROWS), "the number of training rows");
+        assert_eq!(empty(&seeded(0.5, 0), "x\n"), "the number of training rows");
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::error::TrainError;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextRecipe {
-    /// Path of a CSV or JSON-lines file, relative to the recipe.
+    /// Path of a table (`.csv`, `.tsv`, `.jsonl` or `.parquet`), relative to the recipe.
     pub path: PathBuf,
     /// Name of the column with the text.
     #[serde(default = "text_column")]
@@ -48,11 +48,12 @@ impl TextRecipe {
     ///
     /// # Errors
     /// Returns [`TrainError::UnknownClass`] for a row with an unknown class, [`TrainError::UntrainedClass`] for a class
-    /// without training rows, and the errors of [`Table::read`], [`Table::column`] and [`SplitRecipe::split`].
+    /// without training rows, and the errors of [`Table::read_columns`] and [`SplitRecipe::split`].
     pub fn read(&self) -> Result<TextClassification, TrainError> {
-        let table = Table::read(&self.path)?;
+        let columns = [&*self.text, &*self.label].into_iter().chain(self.split.column());
+        let table = Table::read_columns(&self.path, &columns.collect::<Vec<_>>())?;
         let rows = LabelledRows::read(&table, &self.label, self.classes.as_deref(), &self.split)?;
-        let texts = table.column(&self.text)?.into_iter().map(Into::into).collect();
+        let texts = table.column(&self.text)?.iter().map(Into::into).collect();
         Ok(TextClassification { texts, rows })
     }
 
@@ -98,16 +99,20 @@ mod tests {
 
     #[test]
     fn columns_are_named_by_the_recipe() {
-        let (_folder, path) = file("a.jsonl", "{\"s\": \"x\", \"y\": 1}\n{\"s\": \"z\", \"y\": 0}\n");
+        let row = |text: &str, label: usize, side: &str| {
+            serde_json::json!({ "s": text, "y": label, "side": side }).to_string() + "\n"
+        };
+        let rows = [row("x", 1, "train"), row("z", 0, "train"), row("w", 0, "test")].concat();
+        let (_folder, path) = file("a.jsonl", rows);
         let recipe = TextRecipe {
             path,
             text: "s".into(),
             label: "y".into(),
-            split: SplitRecipe::Seeded { train_fraction: 1.0, seed: 0 },
+            split: SplitRecipe::Column("side".into()),
             classes: Some(vec!["no".into(), "yes".into()]),
         };
         let data = recipe.read().unwrap();
-        assert_eq!((data.texts, data.rows.labels), (vec!["x".to_string(), "z".into()], vec![1, 0]));
+        assert_eq!((data.texts.concat(), data.rows.labels), ("xzw".to_string(), vec![1, 0, 0]));
         let missing = TextRecipe { text: "t".into(), ..recipe };
         assert!(matches!(missing.read(), Err(TrainError::DataColumn { .. })));
     }
@@ -142,11 +147,10 @@ mod tests {
 
     #[test]
     fn a_batch_reads_the_last_token_before_the_padding() {
-        let (folder, path) = file("a.csv", "text,label\na b c,x\nd,y\n");
+        let (folder, path) = file("a.csv", "text,label,side\na b c,x,train\nd,y,train\na,x,test\n");
         std::fs::write(folder.path().join("config.json"), "{\"model_type\": \"gpt2\"}").unwrap();
         write_tokenizer(folder.path());
-        let recipe: TextRecipe =
-            toml::from_str("path = \"\"\nsplit = { seeded = { train_fraction = 1.0, seed = 0 } }").unwrap();
+        let recipe: TextRecipe = toml::from_str("path = \"\"\nsplit = { column = \"side\" }").unwrap();
         let recipe = TextRecipe { path, ..recipe };
         let batch = recipe.dataset(Some(folder.path())).unwrap().batch(&[1, 0], &Device::default()).unwrap();
         let ids: Vec<i64> = batch.inputs.tokens().unwrap().to_data().iter().collect();

@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
 use crate::evaluate::accuracy;
+use crate::recipe::check_controls;
 
 /// Settings of an ablation study: which sets of layers are ablated, and how many random controls each one gets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AblationStudy {
-    /// Number of random masks of the circuit's size, for each of the two kinds of control.
+    /// Number of random masks of the circuit's size, for each of the two kinds of control. At most 1,000,000.
     pub controls: usize,
     /// Whether each masked layer is also ablated on its own.
     pub per_layer: bool,
@@ -108,13 +109,15 @@ impl AblationStudy {
     ///
     /// # Errors
     /// Returns [`TrainError::Circuit`] if a subset names a layer that is not masked, [`TrainError::Setting`] if
-    /// [`answers`](Self::answers) contains an index without a score, and errors of `scores`.
+    /// [`answers`](Self::answers) contains an index without a score or there are too many
+    /// [`controls`](Self::controls), and errors of `scores`.
     pub fn run<M: Module + ModuleDisplay>(
         &self,
         circuit: &CircuitModel<M>,
         labels: &Tensor<1, Int>,
         scores: &Scores<'_, M>,
     ) -> Result<AblationReport, TrainError> {
+        check_controls(self.controls)?;
         let full = scores(&circuit.model_as(ModelVariant::WholeModel)?)?;
         self.check_answers(full.dims()[1])?;
         let measurement = Measurement { study: self, labels, scores, full: full.clone() };
@@ -151,8 +154,9 @@ impl<M: Module + ModuleDisplay> Measurement<'_, M> {
     /// Ablates the layers `names`.
     fn row(&self, circuit: &mut CircuitModel<M>, layers: String, names: &[String]) -> Result<AblationRow, TrainError> {
         for layer in circuit.layers() {
-            circuit.use_masks_of(names.contains(&layer.name), &[&layer.name])?;
+            circuit.use_masks_of(false, &[&layer.name])?;
         }
+        circuit.use_masks_of(true, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
         let of = |variant| -> Result<Behaviour, TrainError> {
             Ok(self.behaviour((self.scores)(&circuit.model_as(variant)?)?))
         };
@@ -188,7 +192,7 @@ impl<M: Module + ModuleDisplay> Measurement<'_, M> {
             Err(CircuitError::ComplementTooSmall { .. }) => return Ok(None),
             other => other?,
         }
-        let mut accuracies = Vec::with_capacity(self.study.controls);
+        let mut accuracies = Vec::new();
         for sample in 0..self.study.controls {
             circuit.set_sample(sample as u64)?;
             accuracies.push(accuracy((self.scores)(&circuit.model()?)?, self.labels.clone()));
@@ -330,6 +334,13 @@ mod tests {
     fn answers_without_a_score_are_refused() {
         let error = study(&AblationStudy { answers: Some([0, 2]), ..Default::default() }).unwrap_err();
         assert!(error.to_string().contains("answers is 2"), "{error}");
+    }
+
+    #[test]
+    fn too_many_controls_are_refused() {
+        let controls = 1_000_000_000_000_000_000;
+        let error = study(&AblationStudy { controls, ..Default::default() }).unwrap_err();
+        assert!(error.to_string().contains("controls is 1000000000000000000, but it must be at most"), "{error}");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use ns_models::{Site, Sublayer};
 use ns_probe::{CircuitProbeConfig, ProbeLoss, ResidualUpdateModelConfig};
 use serde::{Deserialize, Serialize};
 
+use super::schedule::check_controls;
 use super::{OptimizerRecipe, Schedule, resolve_model_folder};
 use crate::data::{Arithmetic, Variable};
 use crate::error::TrainError;
@@ -50,7 +51,7 @@ pub struct ProbeRecipe {
 pub struct EvaluationRecipe {
     /// Number of training vectors per class in the support set of 1-NN.
     pub memory_per_class: usize,
-    /// Number of random controls: ablations of as many random weights as the circuit has.
+    /// Number of random controls: ablations of as many random weights as the circuit has. At most 1,000,000.
     pub controls: usize,
 }
 
@@ -111,6 +112,7 @@ impl ProbeRecipe {
     /// Returns [`TrainError::Setting`] for a value out of range.
     pub(crate) fn validate(&self, examples: usize) -> Result<(), TrainError> {
         self.schedule().check(examples)?;
+        check_controls(self.evaluation.controls)?;
         let named = !self.circuit_config.target_layers.is_empty();
         TrainError::check(named, "circuit_config.target_layers", "empty", "a circuit needs at least one layer")
     }

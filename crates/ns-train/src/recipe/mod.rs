@@ -19,6 +19,7 @@ pub use arithmetic_model::TrainRecipe;
 pub use circuit_probe::{EvaluationRecipe, ProbeRecipe};
 pub use optimizer::OptimizerRecipe;
 pub use schedule::Schedule;
+pub(crate) use schedule::check_controls;
 pub use subnetwork_probe::{SubnetworkRecipe, SubnetworkVariant};
 pub use task::{ModelSource, TaskRecipe};
 

@@ -7,7 +7,7 @@ use ns_circuit::CircuitConfig;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::schedule::{check_lambdas, unchanged};
+use super::schedule::{check_controls, check_lambdas, unchanged};
 use super::{OptimizerRecipe, Schedule, resolve_model_folder};
 use crate::data::{DataRecipe, Dataset};
 use crate::error::TrainError;
@@ -39,7 +39,7 @@ pub struct TaskRecipe {
     /// Factors of the L0 term. Each factor trains one circuit. By default the `l0_lambda` of `circuit_config` is used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub l0_lambdas: Vec<f64>,
-    /// Number of random controls: ablations of as many random weights as the circuit has.
+    /// Number of random controls: ablations of as many random weights as the circuit has. At most 1,000,000.
     #[serde(default = "controls")]
     pub controls: usize,
     /// The training and test data.
@@ -106,6 +106,7 @@ impl TaskRecipe {
     /// `circuit_config`.
     pub(crate) fn validate(&self, examples: usize) -> Result<(), TrainError> {
         self.schedule().check(examples)?;
+        check_controls(self.controls)?;
         check_lambdas(&self.l0_lambdas)?;
         let holds = self.l0_lambdas.len() <= 1 || self.circuit_config.is_some();
         let (found, expected) = (format!("{:?}", self.l0_lambdas), "a sweep over factors needs a [circuit_config]");

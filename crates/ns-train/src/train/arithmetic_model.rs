@@ -84,16 +84,17 @@ impl ModelTraining {
     /// Creates a model with random weights from `seed`. `device` must be without autodiff; training adds it.
     ///
     /// # Errors
-    /// Returns [`TrainError::Setting`] if the task is invalid or the model does not fit the task, and
+    /// Returns [`TrainError::Setting`] if the recipe is invalid or the model does not fit the task, and
     /// [`TrainError::Model`] if the model's configuration is invalid.
     pub fn from_recipe(recipe: &TrainRecipe, seed: u64, device: &Device) -> Result<Self, TrainError> {
         let data = recipe.task.read(None)?;
+        recipe.schedule().check(data.split().train.len())?;
         let device = device.clone().autodiff();
         let model = AnyTransformer::init(&recipe.model, &device)?;
         check_fits(&recipe.model, recipe.task, &model)?;
         let circuit = CircuitModel::new(whole_model(), initialize(model, seed), &[])?;
-        let objective = NextTokenObjective { evaluation_batch: recipe.micro_batch.max(1) };
-        Ok(Trainer::new(objective, circuit, Arc::new(data), recipe.schedule(), seed, device))
+        let objective = NextTokenObjective { evaluation_batch: recipe.micro_batch };
+        Trainer::new(objective, circuit, Arc::new(data), recipe.schedule(), seed, device)
     }
 }
 
@@ -163,6 +164,18 @@ mod tests {
         assert!(full[2] < full[0]);
         for (full, accumulated) in full.iter().zip(losses(3)) {
             assert!((full - accumulated).abs() < 1e-5, "{full} and {accumulated}");
+        }
+    }
+
+    #[test]
+    fn a_schedule_that_cannot_work_is_an_error() {
+        for (recipe, expected) in [
+            (TrainRecipe { epochs: 0, ..tiny_recipe(10) }, "epochs is 0"),
+            (TrainRecipe { epochs: usize::MAX, ..tiny_recipe(10) }, "between 1 and 1000000000"),
+            (tiny_recipe(0), "micro_batch is 0"),
+        ] {
+            let error = ModelTraining::from_recipe(&recipe, 0, &Device::default()).err().unwrap().to_string();
+            assert!(error.contains(expected), "{error}");
         }
     }
 

@@ -78,7 +78,7 @@ impl TaskTraining {
         }
         let targets = mask_targets(&model);
         let circuit = CircuitModel::new(config, model, &targets)?;
-        Ok(Trainer::new(TaskObjective, circuit, data, recipe.schedule(), seed, device))
+        Trainer::new(TaskObjective, circuit, data, recipe.schedule(), seed, device)
     }
 }
 
@@ -107,11 +107,11 @@ fn read_model(recipe: &TaskRecipe, classes: &[String], seed: u64, device: &Devic
         (ModelSource::Config(config), Some(class)) => with_head(config.clone(), class, classes),
         (ModelSource::Config(config), None) => config.clone(),
     };
-    let model = initialize(AnyModel::init(&config, device)?, seed);
-    Ok(match recipe.model_folder() {
-        Some(folder) => model.with_base_weights(folder)?,
-        None => model,
-    })
+    let model = AnyModel::init(&config, device)?;
+    let Some(folder) = recipe.model_folder() else { return Ok(initialize(model, seed)) };
+    // Before memory is reserved for weights that do not fit the folder.
+    model.check_base_weights(folder)?;
+    Ok(initialize(model, seed).with_base_weights(folder)?)
 }
 
 /// Returns `config` with the HF class `class` and the given class names as its labels.
@@ -261,6 +261,29 @@ mod tests {
     }
 
     #[test]
+    fn masks_without_parameters_are_evaluated_and_change_nothing() {
+        let pruning = CIRCUIT
+            .replace("\"hard_concrete\"", "\"magnitude_pruning\"")
+            .replace("mask_unit = \"neuron\"", "mask_unit = \"weight\"")
+            .replace("mask_init_percentage", "prune_percentage");
+        let no_layer = CIRCUIT.replace("[\"vit.encoder.layer.0.intermediate.dense\"]", "[]");
+        for (circuit, l0_max) in [(&pruning, Some(64.0)), (&no_layer, None)] {
+            let mut training = training(&format!("{RECIPE}{circuit}")).unwrap();
+            let l0 = training.circuit().l0().weights;
+            let [first, second] = [0, 1].map(|epoch| training.epoch(epoch).unwrap());
+            assert!(first.loss > 0.0 && (first.loss - second.loss).abs() < 0.1, "{first} {second}");
+            assert_eq!((first.get("l0_max"), training.circuit().l0().weights), (l0_max, l0));
+            // The same examples have the same loss in every step, to the bit.
+            let [first, second] = [2, 3].map(|epoch| training.step(epoch, 0, &[0, 1, 2]).unwrap());
+            assert_eq!(first, second);
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let recipe = recipe(&format!("{RECIPE}{pruning}"));
+        let report = train_task(&recipe, 0, folder.path(), &Device::default(), &Interrupt::default()).unwrap().unwrap();
+        assert_eq!((report.metrics.len(), report.circuit.unwrap().l0_max), (2, 64.0));
+    }
+
+    #[test]
     fn without_masks_the_model_itself_is_trained() {
         let mut training = training(RECIPE).unwrap();
         let before = scores_of(training.data(), &[0, 1], &training.circuit().base().valid()).unwrap().into_data();
@@ -310,6 +333,7 @@ mod tests {
         assert!(refused(RECIPE.replace("batch_size = 500", "batch_size = 2000")).contains("1437 training examples"));
         assert!(refused(RECIPE.replace("num_labels = 10", "num_labels = 3")).contains("model is one with 3 classes"));
         assert!(refused(RECIPE.replace("ForImageClassification", "Model")).contains("base model"));
+        assert!(refused(format!("controls = 1000001{RECIPE}{CIRCUIT}")).contains("at most 1000000"));
         assert!(refused(format!("l0_lambdas = [-1.0]{RECIPE}{CIRCUIT}")).contains("l0_lambdas is -1"));
     }
 }

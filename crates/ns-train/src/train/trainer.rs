@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::module::Module;
+use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::{GradientsAccumulator, GradientsParams, ModuleOptimizer, OptimizerRecord};
 use burn::store::ModuleRecord;
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 use burn::train::checkpoint::CheckpointerError;
 use ns_circuit::{CircuitModel, Losses, rng};
 use ns_probe::{ActivationCache, Probe};
@@ -28,11 +28,28 @@ pub struct Trainer<O: Objective> {
     optimizer: ModuleOptimizer,
     seed: u64,
     device: Device,
+    /// Whether any parameter of the module is trained: no mask of magnitude pruning is.
+    has_trained: bool,
+}
+
+/// Looks for a parameter that requires gradients.
+#[derive(Default)]
+struct FindTrained {
+    found: bool,
+}
+
+impl ModuleVisitor for FindTrained {
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        self.found |= param.is_require_grad();
+    }
 }
 
 impl<O: Objective> Trainer<O> {
     /// Starts with the module as it is. `seed` selects the shuffles and the random numbers of the circuit; `device`,
     /// which must be that of the module, is with autodiff.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::Setting`] if the schedule does not fit the number of training examples.
     pub fn new(
         objective: O,
         mut module: O::Module,
@@ -40,10 +57,13 @@ impl<O: Objective> Trainer<O> {
         schedule: Schedule,
         seed: u64,
         device: Device,
-    ) -> Self {
+    ) -> Result<Self, TrainError> {
+        schedule.check(data.split().train.len())?;
         O::circuit_mut(&mut module).set_seed(seed);
         let optimizer = schedule.optimizer.init();
-        Self { objective, module, data, schedule, optimizer, seed, device }
+        let mut trained = FindTrained::default();
+        module.visit(&mut trained);
+        Ok(Self { objective, module, data, schedule, optimizer, seed, device, has_trained: trained.found })
     }
 
     /// The masked model in the module, in training mode.
@@ -70,14 +90,16 @@ impl<O: Objective> Trainer<O> {
         order.chunks_exact(batch_size).map(rows).collect()
     }
 
-    /// Trains one step and returns the loss without its L0 term. Epochs and steps are counted from 0.
+    /// Trains one step and returns the loss without its L0 term. Epochs and steps are counted from 0. Without a
+    /// parameter to train, as with magnitude pruning of a frozen model, a step only computes the loss.
     ///
     /// # Errors
-    /// Returns errors of the data set and of the forward pass.
+    /// Returns errors of the data set and of the forward pass, and [`TrainError::Circuit`] if the loss does not depend
+    /// on a trained parameter although there is one.
     pub fn step(&mut self, epoch: usize, step: usize, rows: &[usize]) -> Result<f64, TrainError> {
         O::circuit_mut(&mut self.module).begin_step(epoch as u64, step as u64);
         let (mut gradients, mut losses) = (GradientsAccumulator::new(), Vec::new());
-        for part in rows.chunks(self.schedule.micro_batch.unwrap_or(rows.len()).max(1)) {
+        for part in rows.chunks(self.schedule.micro_batch.unwrap_or(rows.len())) {
             let batch = self.data.batch(part, &self.device)?;
             let Losses { mut total, mut without_l0 } = self.objective.loss(&self.module, part, &batch)?;
             if part.len() < rows.len() {
@@ -85,7 +107,9 @@ impl<O: Objective> Trainer<O> {
                 (total, without_l0) = (total * share, without_l0 * share);
             }
             let loss = Losses { total, without_l0 };
-            gradients.accumulate(&self.module, GradientsParams::from_grads(loss.backward()?, &self.module));
+            if self.has_trained {
+                gradients.accumulate(&self.module, GradientsParams::from_grads(loss.backward()?, &self.module));
+            }
             losses.push(loss.without_l0.detach());
         }
         let learning_rate = self.schedule.optimizer.learning_rate_at(epoch);
@@ -119,7 +143,7 @@ impl<P: Probe> Trainer<ProbeObjective<P>> {
     /// Starts with a new probe, after checking that a batch fits into the activation cache.
     ///
     /// # Errors
-    /// Returns errors of the data set, and [`TrainError::Probe`] if a batch does not fit.
+    /// Returns errors of [`Trainer::new`] and of the data set, and [`TrainError::Probe`] if a batch does not fit.
     pub(super) fn for_probe(
         probe: P,
         activations: ActivationCache,
@@ -128,10 +152,13 @@ impl<P: Probe> Trainer<ProbeObjective<P>> {
         seed: u64,
         device: Device,
     ) -> Result<Self, TrainError> {
-        let train = &data.split().train;
-        let first = data.batch(&train[..schedule.batch_size.unwrap_or(train.len())], &device)?;
+        let trainer = Self::new(ProbeObjective::new(activations), probe, data, schedule, seed, device)?;
+        let train = &trainer.data.split().train;
+        let size = trainer.schedule.batch_size.unwrap_or(train.len());
+        let first = trainer.data.batch(&train[..size], &trainer.device)?;
+        let (probe, activations) = (&trainer.module, &trainer.objective.activations);
         activations.check(probe.plan(), &probe.circuit().model()?, &first)?;
-        Ok(Self::new(ProbeObjective::new(activations), probe, data, schedule, seed, device))
+        Ok(trainer)
     }
 }
 

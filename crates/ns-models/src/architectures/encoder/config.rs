@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{EncoderFamily, family::PositionScheme};
 use crate::activation::Activation;
-use crate::config::{CommonConfig, Head, check_absent, check_multiple, check_sizes, invalid_config};
+use crate::config::{CommonConfig, Head, check_absent, check_layers, check_multiple, check_sizes, invalid_config};
 use crate::error::ModelError;
 
 /// Configuration of an [`Encoder`](super::Encoder), with the field names of HF's configuration classes.
@@ -155,7 +155,6 @@ impl EncoderConfig {
             ("vocab_size", self.vocab_size),
             ("embedding_size", self.embedding_width()),
             ("hidden_size", self.hidden_size),
-            ("num_hidden_layers", self.num_hidden_layers),
             ("num_attention_heads", self.num_attention_heads),
             ("intermediate_size", self.intermediate_size),
             ("max_position_embeddings", self.max_position_embeddings),
@@ -163,6 +162,7 @@ impl EncoderConfig {
             ("task_type_vocab_size", self.task_type_vocab_size),
             ("num_labels", self.common.n_labels()),
         ])?;
+        check_layers("num_hidden_layers", self.num_hidden_layers)?;
         check_multiple(("hidden_size", self.hidden_size), ("num_attention_heads", self.num_attention_heads))?;
         check_absent("is_decoder", self.is_decoder, "running an encoder as a decoder is not supported")?;
         check_absent("add_cross_attention", self.add_cross_attention, "cross-attention is not supported")?;
@@ -170,6 +170,7 @@ impl EncoderConfig {
             let expected = "only absolute positions are supported";
             return Err(invalid_config("position_embedding_type", &self.position_embedding_type, expected));
         }
+        self.validate_padding()?;
         match self.model_type {
             EncoderFamily::MpNet => self.validate_mpnet(),
             EncoderFamily::ConvBert => self.validate_convbert(),
@@ -177,7 +178,21 @@ impl EncoderConfig {
         }
     }
 
+    /// Checks that there are positions after the padding.
+    fn validate_padding(&self) -> Result<(), ModelError> {
+        let Some(padding) = self.padding_position() else { return Ok(()) };
+        match usize::try_from(padding).is_ok_and(|padding| padding < self.max_position_embeddings) {
+            true => Ok(()),
+            false => {
+                let positions = self.max_position_embeddings;
+                let expected = format!("positions start after it, so it must be between 0 and {}", positions - 1);
+                Err(invalid_config("pad_token_id", padding, expected))
+            }
+        }
+    }
+
     fn validate_mpnet(&self) -> Result<(), ModelError> {
+        check_sizes(&[("relative_attention_num_buckets", self.relative_attention_num_buckets)])?;
         match self.relative_attention_num_buckets >= super::relative_position::N_BUCKETS {
             true => Ok(()),
             false => {
@@ -188,7 +203,11 @@ impl EncoderConfig {
     }
 
     fn validate_convbert(&self) -> Result<(), ModelError> {
-        check_sizes(&[("head_ratio", self.head_ratio), ("num_groups", self.num_groups)])?;
+        check_sizes(&[
+            ("head_ratio", self.head_ratio),
+            ("num_groups", self.num_groups),
+            ("conv_kernel_size", self.conv_kernel_size),
+        ])?;
         let heads_of_both_kinds = ("2 × (num_attention_heads / head_ratio)", 2 * self.attending_heads());
         check_multiple(("hidden_size", self.hidden_size), heads_of_both_kinds)?;
         check_multiple(("hidden_size", self.hidden_size), ("num_groups", self.num_groups))?;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::activation::Activation;
-use crate::config::{CommonConfig, Head, InitialValue, check_absent, check_multiple, check_sizes};
+use crate::config::{CommonConfig, Head, InitialValue, check_absent, check_layers, check_multiple, check_sizes};
 use crate::error::ModelError;
 
 pub(super) const MODEL_TYPE: &str = "gpt2";
@@ -96,7 +96,7 @@ impl Gpt2Config {
 
     /// Number of hidden units of each MLP.
     pub fn inner_size(&self) -> usize {
-        self.n_inner.unwrap_or(4 * self.n_embd)
+        self.n_inner.unwrap_or(self.n_embd.saturating_mul(4))
     }
 
     /// Checks that the configuration describes a model that this crate supports.
@@ -110,11 +110,11 @@ impl Gpt2Config {
             ("vocab_size", self.vocab_size),
             ("n_positions", self.n_positions),
             ("n_embd", self.n_embd),
-            ("n_layer", self.n_layer),
             ("n_head", self.n_head),
             ("n_inner", self.inner_size()),
             ("num_labels", self.common.n_labels()),
         ])?;
+        check_layers("n_layer", self.n_layer)?;
         check_multiple(("n_embd", self.n_embd), ("n_head", self.n_head))?;
         check_absent("add_cross_attention", self.add_cross_attention, "cross-attention is not supported")
     }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::activation::Activation;
-use crate::config::{CommonConfig, Head, check_multiple, check_sizes, invalid_config};
+use crate::config::{CommonConfig, Head, check_layers, check_multiple, check_sizes, invalid_config};
 use crate::error::ModelError;
 
 pub(super) const MODEL_TYPE: &str = "gpt_neo";
@@ -104,7 +104,7 @@ impl GptNeoConfig {
 
     /// Number of hidden units of each MLP.
     pub fn inner_size(&self) -> usize {
-        self.intermediate_size.unwrap_or(4 * self.hidden_size)
+        self.intermediate_size.unwrap_or(self.hidden_size.saturating_mul(4))
     }
 
     /// Kind of attention of each block: `attention_types` with its repetitions written out.
@@ -123,14 +123,15 @@ impl GptNeoConfig {
             ("vocab_size", self.vocab_size),
             ("max_position_embeddings", self.max_position_embeddings),
             ("hidden_size", self.hidden_size),
-            ("num_layers", self.num_layers),
             ("num_heads", self.num_heads),
             ("intermediate_size", self.inner_size()),
             ("window_size", self.window_size),
             ("num_labels", self.common.n_labels()),
         ])?;
+        check_layers("num_layers", self.num_layers)?;
         check_multiple(("hidden_size", self.hidden_size), ("num_heads", self.num_heads))?;
-        let kinds = self.attention_layers().len();
+        let kinds = self.attention_types.iter().map(|(kinds, times)| kinds.len().saturating_mul(*times));
+        let kinds = kinds.fold(0, usize::saturating_add);
         match kinds == self.num_layers {
             true => Ok(()),
             false => {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::activation::Activation;
-use crate::config::{CommonConfig, Head, check_absent, check_multiple, check_sizes, invalid_config};
+use crate::config::{CommonConfig, Head, check_absent, check_layers, check_multiple, check_sizes, invalid_config};
 use crate::error::ModelError;
 
 pub(super) const MODEL_TYPE: &str = "gpt_neox";
@@ -114,11 +114,11 @@ impl GptNeoXConfig {
             ("vocab_size", self.vocab_size),
             ("max_position_embeddings", self.max_position_embeddings),
             ("hidden_size", self.hidden_size),
-            ("num_hidden_layers", self.num_hidden_layers),
             ("num_attention_heads", self.num_attention_heads),
             ("intermediate_size", self.intermediate_size),
             ("num_labels", self.common.n_labels()),
         ])?;
+        check_layers("num_hidden_layers", self.num_hidden_layers)?;
         check_multiple(("hidden_size", self.hidden_size), ("num_attention_heads", self.num_attention_heads))?;
         check_absent("rope_scaling", self.rope_scaling.is_some(), "scaled rotary positions are not supported")?;
         let (rotary, head_dim) = (self.rotary_size(), self.hidden_size / self.num_attention_heads);

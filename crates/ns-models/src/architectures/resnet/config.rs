@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::activation::Activation;
-use crate::config::{CommonConfig, Head, check_sizes, invalid_config};
+use crate::config::{CommonConfig, Head, check_range, check_sizes, invalid_config};
 use crate::error::ModelError;
 
 pub(crate) const MODEL_TYPE: &str = "resnet";
@@ -12,6 +12,10 @@ const HEADS: [(&str, Head); 2] =
     [("ResNetModel", Head::None), ("ResNetForImageClassification", Head::ImageClassification)];
 /// Ratio of a bottleneck layer's output width to its inner width.
 pub(super) const REDUCTION: usize = 4;
+/// The largest number of channels of a layer.
+const MAX_WIDTH: usize = 1 << 16;
+/// The largest number of residual layers of all stages together.
+const MAX_DEPTH: usize = 1000;
 
 /// Kind of residual layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +91,7 @@ impl ResNetConfig {
     pub fn validate(&self) -> Result<(), ModelError> {
         self.head()?;
         let smallest = |sizes: &[usize]| sizes.iter().copied().min().unwrap_or_default();
+        let largest = |sizes: &[usize]| sizes.iter().copied().max().unwrap_or_default();
         check_sizes(&[
             ("num_channels", self.num_channels),
             ("embedding_size", self.embedding_size),
@@ -94,6 +99,10 @@ impl ResNetConfig {
             ("depths", smallest(&self.depths)),
             ("num_labels", self.common.n_labels()),
         ])?;
+        // The statistics of the batch norms are allocated before a checkpoint is compared with the model.
+        check_range("embedding_size", self.embedding_size, MAX_WIDTH)?;
+        check_range("hidden_sizes", largest(&self.hidden_sizes), MAX_WIDTH)?;
+        check_range("depths", self.depths.iter().copied().fold(0, usize::saturating_add), MAX_DEPTH)?;
         if self.depths.len() != self.hidden_sizes.len() {
             let expected = format!("hidden_sizes has {} stages", self.hidden_sizes.len());
             return Err(invalid_config("depths", format!("{:?}", self.depths), expected));

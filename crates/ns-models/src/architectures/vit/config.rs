@@ -3,12 +3,15 @@
 use serde::{Deserialize, Serialize};
 
 use crate::activation::Activation;
-use crate::config::{CommonConfig, Head, check_multiple, check_sizes, invalid_config};
+use crate::config::{CommonConfig, Head, check_layers, check_multiple, check_range, check_sizes, invalid_config};
 use crate::error::ModelError;
 
 pub(super) const MODEL_TYPE: &str = "vit";
 /// HF classes and their heads; the first is the default.
 const HEADS: [(&str, Head); 2] = [("ViTModel", Head::None), ("ViTForImageClassification", Head::ImageClassification)];
+
+/// The largest height and width of an image, in pixels.
+const MAX_SIDE: usize = 1 << 16;
 
 /// Size of an image or a patch in pixels, written as one number or as `[height, width]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,11 +134,14 @@ impl VitConfig {
             ("patch_size", patch[0].min(patch[1])),
             ("num_channels", self.num_channels),
             ("hidden_size", self.hidden_size),
-            ("num_hidden_layers", self.num_hidden_layers),
             ("num_attention_heads", self.num_attention_heads),
             ("intermediate_size", self.intermediate_size),
             ("num_labels", self.common.n_labels()),
         ])?;
+        for (field, [height, width]) in [("image_size", image), ("patch_size", patch)] {
+            check_range(field, height.max(width), MAX_SIDE)?;
+        }
+        check_layers("num_hidden_layers", self.num_hidden_layers)?;
         check_multiple(("hidden_size", self.hidden_size), ("num_attention_heads", self.num_attention_heads))?;
         match self.patch_grid().contains(&0) {
             true => Err(invalid_config(
