@@ -77,7 +77,7 @@ pub use config::{CommonConfig, Head, InitialValue, ProblemType, read_config};
 pub use context::Context;
 pub use error::ModelError;
 pub use hub::resolve_model;
-pub use images::ImagePreprocessor;
+pub use images::{ImagePreprocessor, PreparedImage};
 pub use inputs::{Logits, ModelInputs, ModelOutput};
 pub use layer_components::{LayerComponents, WeightSlice, layer_components};
 pub use layers::{LayerKind, MaskableLayer};
@@ -90,7 +90,7 @@ pub use products::{Columns, LinearProducts, Products};
 pub use residual::{Ignore, Observer, Patch, VectorCache, Walk};
 pub use rotary::Rotary;
 pub use site::{Site, Sublayer, Vector};
-pub use text::{EncodedText, TextBatch, TextPart, TextToken, TextTokenizer, Word};
+pub use text::{EncodedText, RowFormat, TextBatch, TextPart, TextToken, TextTokenizer, Word};
 pub use transformer::{ResidualStream, Transformer, Walked};
 pub use unaffected::{last_unaffected, layers_before, layers_fed_by};
 
