@@ -6,11 +6,13 @@ mod dataset;
 mod recipe;
 
 mod labelled_rows;
+mod pixels;
 mod shuffled;
 mod split;
 mod table;
 
 mod arithmetic;
+mod examples;
 mod images;
 mod text_classification;
 mod word_labels;
@@ -18,6 +20,7 @@ mod word_labels;
 pub use arithmetic::{Arithmetic, ArithmeticData, Operation, Variable};
 pub(crate) use dataset::label_tensor;
 pub use dataset::{Dataset, Tokenized};
+pub use examples::{Examples, ModelLimits, SetSize};
 pub use images::{ImageRecipe, LabelledImages, Normalization};
 pub use labelled_rows::LabelledRows;
 pub use split::{RowSplit, SplitRecipe};
