@@ -102,7 +102,7 @@ struct Tokens {
     sequences: Sequences,
     added: [usize; 2],
     /// For excerpts of texts.
-    tokenizer: Option<TextTokenizer>,
+    tokenizer: Option<Box<TextTokenizer>>,
     /// The token `=` of arithmetic.
     equals: Option<u32>,
 }
@@ -292,7 +292,7 @@ fn read_inputs(
         let tokenizer = TextTokenizer::from_folder(folder)?.without_truncation()?;
         let limit = Limit::new(limits, Some(&tokenizer), section.truncate);
         let rows = read_texts(tables, &tables.column(column)?, &tokenizer, limit, reader)?;
-        return Ok(tokens(rows, Some(tokenizer)));
+        return Ok(tokens(rows, Some(Box::new(tokenizer))));
     }
     if let Some(column) = &section.tokens {
         let format = token_format(model_folder)?;
@@ -327,7 +327,7 @@ fn read_inputs(
     Ok((Input::Images { images, positions }, readings))
 }
 
-fn tokens(rows: TokenizedRows, tokenizer: Option<TextTokenizer>) -> (Input, Vec<Reading>) {
+fn tokens(rows: TokenizedRows, tokenizer: Option<Box<TextTokenizer>>) -> (Input, Vec<Reading>) {
     let TokenizedRows { sequences, readings, added } = rows;
     (Input::Tokens(Tokens { sequences, added, tokenizer, equals: None }), readings)
 }

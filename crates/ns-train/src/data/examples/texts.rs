@@ -42,7 +42,8 @@ impl Limit {
         Self { max_length, vocab_size: limits.vocab_size, truncate, from_left }
     }
 
-    /// The tokens of a row that stay, and where the read tokens are among them.
+    /// The tokens of a row that stay: added tokens, own tokens, added tokens. Counts the positions of `reading` among
+    /// them.
     ///
     /// # Errors
     /// Returns [`TrainError::Data`] for a row that is too long, or that loses a token that is read.
@@ -51,9 +52,10 @@ impl Limit {
         (tables, row): (&Tables, usize),
         tokens: &TokenRow<'_>,
         reading: &mut Reading,
-    ) -> Result<Vec<Range<usize>>, TrainError> {
+    ) -> Result<[Range<usize>; 3], TrainError> {
         let (len, own) = (tokens.len(), tokens.own.clone());
-        let Some(limit) = self.max_length.filter(|limit| len > *limit) else { return Ok(vec![0..len]) };
+        let parts = |kept: Range<usize>| [0..own.start, kept, own.end..len];
+        let Some(limit) = self.max_length.filter(|limit| len > *limit) else { return Ok(parts(own.clone())) };
         let found = format!("{len} tokens long");
         let too_long = |expected: String| tables.invalid(row, "the row", found.clone(), expected);
         if !self.truncate {
@@ -78,7 +80,7 @@ impl Limit {
                 }
             };
         }
-        Ok(vec![0..own.start, kept, own.end..len])
+        Ok(parts(kept))
     }
 
     /// Checks that the ids are in the vocabulary of the model.
@@ -144,7 +146,9 @@ impl TokenizedRows {
             types.push(kept().map(|token| token.token_type));
         }
         self.readings.extend(reading);
-        self.added = [tokens.own.start, encoded.len() - tokens.own.end];
+        if !tokens.own.is_empty() {
+            self.added = [tokens.own.start, encoded.len() - tokens.own.end];
+        }
         Ok(())
     }
 }
