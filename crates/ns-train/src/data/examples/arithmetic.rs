@@ -1,6 +1,6 @@
 //! Modular arithmetic as examples: all pairs `a b =`, `a` first.
 
-use super::ModelLimits;
+use super::limits::ModelLimits;
 use super::read::Reading;
 use super::sequences::Sequences;
 use super::sets::{Shares, seeded};

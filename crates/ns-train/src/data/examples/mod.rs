@@ -4,9 +4,10 @@
 //! read and the label of each of them.
 
 mod arithmetic;
-mod excerpt;
+mod inputs;
 mod key;
 mod labels;
+mod limits;
 mod pictures;
 mod ragged;
 mod read;
@@ -18,41 +19,26 @@ mod tests;
 mod texts;
 mod token_ids;
 mod token_row;
+mod tokens;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use ns_models::{RowFormat, TextTokenizer};
 use ns_probe::ProbeBatch;
 
-use self::key::Key;
+use self::inputs::{Input, read_inputs};
 use self::labels::{LabelCells, classify};
-use self::pictures::Pictures;
+pub use self::limits::ModelLimits;
 use self::ragged::Ragged;
 use self::read::{Reader, Reading};
-use self::sequences::{PaddedBatch, Sequences};
+use self::sequences::PaddedBatch;
 use self::tables::Tables;
-use self::texts::{Limit, TokenizedRows, read_texts};
-use self::token_ids::read_ids;
-use self::token_row::TokenRow;
+use self::tokens::{Tokens, Writer};
 use crate::data::{Dataset, LabelledRows, shuffled};
 use crate::error::TrainError;
-use crate::recipe::grammar::{DataSection, Named, Read, Split};
-
-/// What a model can read, as far as it is known.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct ModelLimits {
-    /// Longest sequence, tokens that the tokenizer adds counted.
-    pub max_length: Option<usize>,
-    /// Number of tokens of the vocabulary.
-    pub vocab_size: Option<usize>,
-    /// Channels, height and width of the images.
-    pub image_shape: Option<[usize; 3]>,
-    /// Number of positions of an image, class token and patches; `None` for models without positions.
-    pub image_positions: Option<usize>,
-}
+use crate::recipe::grammar::{ArithmeticSource, DataSection, Named, Read, Split};
 
 /// Number of rows, labels and classes of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,24 +75,6 @@ struct Content {
     labels_words: bool,
 }
 
-enum Input {
-    Tokens(Tokens),
-    Images {
-        images: Pictures,
-        /// Positions of an image; 0 if the model has none.
-        positions: usize,
-    },
-}
-
-struct Tokens {
-    sequences: Sequences,
-    added: [usize; 2],
-    /// For excerpts of texts.
-    tokenizer: Option<Box<TextTokenizer>>,
-    /// The token `=` of arithmetic.
-    equals: Option<u32>,
-}
-
 impl Examples {
     /// Reads the examples of a section, whose paths are resolved. Texts need the tokenizer, and image files the image
     /// processor, of the model in `model_folder`.
@@ -118,28 +86,32 @@ impl Examples {
     /// the row, for what the rows do not have, [`TrainError::DataColumn`] for a missing column, and
     /// [`TrainError::Model`] if the tokenizer or the image processor cannot be read.
     pub fn read(section: &DataSection, model_folder: Option<&Path>, limits: ModelLimits) -> Result<Self, TrainError> {
-        let examples = match (&section.arithmetic, &section.path) {
-            (Some(source), _) => {
-                let (tokens, rows) = arithmetic::read(*source, section, limits)?;
-                let numbers =
-                    if section.numeric { (0..source.modulus).map(|value| value as f64).collect() } else { vec![] };
-                let equals = Some(source.modulus as u32);
-                let reads = reads_of(&tokens.readings);
-                let input =
-                    Input::Tokens(Tokens { sequences: tokens.sequences, added: [0, 0], tokenizer: None, equals });
-                let content = Content { input, reads, averages: false, numbers, types: None, labels_words: false };
-                Self { content: Arc::new(content), rows }
+        match (&section.arithmetic, &section.path) {
+            (Some(source), _) => Self::of_arithmetic(*source, section, limits),
+            (None, Some(files)) => {
+                let examples = Self::from_tables(section, &Tables::read(files)?, model_folder, limits)?;
+                let shared = examples.shared_inputs();
+                if shared > 0 {
+                    tracing::warn!("{shared} inputs are in two sets; on them a probe may only show what it memorised");
+                }
+                Ok(examples)
             }
-            (None, Some(files)) => Self::from_tables(section, &Tables::read(files)?, model_folder, limits)?,
-            (None, None) => {
-                return Err(TrainError::setting("data", "without a source", "it needs `path` or `arithmetic`"));
-            }
-        };
-        let shared = if section.arithmetic.is_some() { 0 } else { examples.shared_inputs() };
-        if shared > 0 {
-            tracing::warn!("{shared} inputs are in two sets; the accuracy on them shows what was memorised");
+            (None, None) => Err(TrainError::setting("data", "without a source", "it needs `path` or `arithmetic`")),
         }
-        Ok(examples)
+    }
+
+    fn of_arithmetic(source: ArithmeticSource, section: &DataSection, limits: ModelLimits) -> Result<Self, TrainError> {
+        let (tokens, rows) = arithmetic::read(source, section, limits)?;
+        let values = 0..if section.numeric { source.modulus } else { 0 };
+        let content = Content {
+            reads: reads_of(&tokens.readings),
+            input: Input::Tokens(Tokens::new(tokens, Writer::Arithmetic(source.modulus as u32))),
+            averages: false,
+            numbers: values.map(|value| value as f64).collect(),
+            types: None,
+            labels_words: false,
+        };
+        Ok(Self { content: Arc::new(content), rows })
     }
 
     fn from_tables(
@@ -187,7 +159,7 @@ impl Examples {
     /// A hash of the content of a row: its input and the positions that are read. It depends on nothing else, so it is
     /// the same in any order of rows and on every machine.
     pub fn key(&self, row: usize) -> u64 {
-        self.input_key(row).add(self.positions(row).iter().flat_map(|at| at.to_le_bytes())).finish()
+        self.content.input.key(row).add(self.positions(row).iter().flat_map(|at| at.to_le_bytes())).finish()
     }
 
     /// A hash for each vector that is read from some rows, in the order of [`Dataset::labels`].
@@ -197,7 +169,7 @@ impl Examples {
             match positions.len() < 2 || self.content.averages {
                 true => vec![self.key(*row); self.rows.of(*row).len()],
                 false => {
-                    let input = self.input_key(*row);
+                    let input = self.content.input.key(*row);
                     positions.iter().map(|at| input.add(at.to_le_bytes()).finish()).collect()
                 }
             }
@@ -229,24 +201,12 @@ impl Examples {
 
     /// The row as a reader sees it, with the tokens that are read in brackets: `the judge sat [there] solemnly`.
     pub fn excerpt(&self, row: usize) -> String {
-        match &self.content.input {
-            Input::Tokens(tokens) => tokens.excerpt(row, self.positions(row)),
-            Input::Images { positions, .. } => excerpt::of_image(row, self.positions(row), *positions),
-        }
+        self.content.input.excerpt(row, self.positions(row))
     }
 
     /// The positions that are read in a row.
     fn positions(&self, row: usize) -> &[u32] {
         self.content.reads.as_ref().map_or(&[], |reads| reads.row(row))
-    }
-
-    fn input_key(&self, row: usize) -> Key {
-        match &self.content.input {
-            Input::Tokens(tokens) => {
-                Key::new().add(tokens.sequences.ids.row(row).iter().flat_map(|id| id.to_le_bytes()))
-            }
-            Input::Images { images, .. } => images.add_to(Key::new(), row),
-        }
     }
 }
 
@@ -258,12 +218,7 @@ impl Dataset for Examples {
     /// The rows, padded to the longest of them. Without a rule for reading no token is selected; for images without
     /// positions the token mask is empty.
     fn batch(&self, rows: &[usize], device: &Device) -> Result<ProbeBatch, TrainError> {
-        let PaddedBatch { inputs, seq, offsets } = match &self.content.input {
-            Input::Tokens(tokens) => tokens.sequences.batch(rows, device)?,
-            Input::Images { images, positions } => {
-                PaddedBatch { inputs: images.inputs(rows, device)?, seq: *positions, offsets: vec![0; rows.len()] }
-            }
-        };
+        let PaddedBatch { inputs, seq, offsets } = self.content.input.batch(rows, device)?;
         let mut token_mask = vec![false; rows.len() * seq];
         for (sequence, (row, offset)) in rows.iter().zip(offsets).enumerate() {
             for position in self.positions(*row) {
@@ -275,68 +230,6 @@ impl Dataset for Examples {
             false => Vec::new(),
         };
         Ok(ProbeBatch { inputs, token_mask, labels: self.labels(rows), means })
-    }
-}
-
-/// Reads the inputs of the rows, and what is read from each; empty without a reader.
-fn read_inputs(
-    section: &DataSection,
-    tables: &Tables,
-    reader: Option<&Reader<'_>>,
-    model_folder: Option<&Path>,
-    limits: ModelLimits,
-) -> Result<(Input, Vec<Reading>), TrainError> {
-    let folder = |expected: &str| model_folder.ok_or_else(|| TrainError::setting("model", "a configuration", expected));
-    if let Some(column) = &section.text {
-        let folder = folder("texts need the tokenizer of a model folder")?;
-        let tokenizer = TextTokenizer::from_folder(folder)?.without_truncation()?;
-        let limit = Limit::new(limits, Some(&tokenizer), section.truncate);
-        let rows = read_texts(tables, &tables.column(column)?, &tokenizer, limit, reader)?;
-        return Ok(tokens(rows, Some(Box::new(tokenizer))));
-    }
-    if let Some(column) = &section.tokens {
-        let format = token_format(model_folder)?;
-        let limit = Limit::new(limits, None, section.truncate);
-        let rows = read_ids(tables, &tables.column(column)?, format, limit, reader)?;
-        return Ok(tokens(rows, None));
-    }
-    let images = match (&section.image, section.pixels) {
-        (Some(column), _) => {
-            let expected = "the image processor of the model sets it; remove the key";
-            TrainError::check(section.size.is_none(), "data.size", "given", expected)?;
-            Pictures::read_files(
-                tables,
-                column,
-                folder("image files need the image processor of a model folder")?,
-                limits,
-            )?
-        }
-        (None, Some(pixels)) => Pictures::read_pixels(tables, pixels, section.size, limits)?,
-        (None, None) => {
-            let expected = "it needs one of `text`, `tokens`, `image` and `pixels`";
-            return Err(TrainError::setting("data", "without an input", expected));
-        }
-    };
-    let positions = limits.image_positions.unwrap_or_default();
-    let expected = "a model without positions of images has no token to read";
-    TrainError::check(reader.is_none() || positions > 0, "data.read", "given", expected)?;
-    let row = TokenRow::of_image(positions);
-    let readings = reader.map_or(Ok(Vec::new()), |reader| {
-        (0..tables.len()).map(|at| reader.read(at, &row)).collect::<Result<Vec<_>, _>>()
-    })?;
-    Ok((Input::Images { images, positions }, readings))
-}
-
-fn tokens(rows: TokenizedRows, tokenizer: Option<Box<TextTokenizer>>) -> (Input, Vec<Reading>) {
-    let TokenizedRows { sequences, readings, added } = rows;
-    (Input::Tokens(Tokens { sequences, added, tokenizer, equals: None }), readings)
-}
-
-/// The padding of token ids: that of the model's tokenizer, if it has one.
-fn token_format(model_folder: Option<&Path>) -> Result<RowFormat, TrainError> {
-    match model_folder.filter(|folder| folder.join("tokenizer.json").exists()) {
-        Some(folder) => Ok(TextTokenizer::from_folder(folder)?.row_format()),
-        None => Ok(RowFormat::default()),
     }
 }
 

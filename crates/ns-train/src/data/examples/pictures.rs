@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Device;
 use ns_models::{ImagePreprocessor, ModelInputs, PreparedImage};
 
-use super::ModelLimits;
 use super::key::Key;
+use super::limits::ModelLimits;
 use super::tables::Tables;
 use crate::data::pixels::{GreyImages, check_sizes, read_grey};
 use crate::error::TrainError;

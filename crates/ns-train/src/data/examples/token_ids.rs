@@ -2,10 +2,11 @@
 
 use ns_models::RowFormat;
 
+use super::limits::Limit;
 use super::read::{Reader, Reading};
 use super::sequences::Sequences;
 use super::tables::Tables;
-use super::texts::{Limit, TokenizedRows};
+use super::texts::TokenizedRows;
 use super::token_row::TokenRow;
 use crate::error::TrainError;
 
