@@ -253,9 +253,9 @@ mod lengths {
         assert_eq!(examples.excerpt(0), "the [judge] sat there");
         let last = long("{ index = -1, special = true }", true).read().unwrap();
         assert_eq!(mask(&last.batch(&[0], &Device::default()).unwrap()), [0, 0, 0, 0, 0, 1]);
-        for read in ["\"last\"", "\"all\"", "{ index = 4 }"] {
-            long(read, true)
-                .refuses("line 2: the row is 9 tokens long, but the model reads at most 6, and token 5, which");
+        for (read, token) in [("\"last\"", 7), ("\"all\"", 5), ("{ index = 4 }", 5)] {
+            let part = "line 2: the row is 9 tokens long, but the model reads at most 6";
+            long(read, true).refuses(&format!("{part}, and token {token}, which is read, would be cut off"));
         }
     }
 
@@ -362,7 +362,7 @@ mod labels {
         words(&["the judge,D N,train", "sat there,V,train", "sat,V,test"])
             .refuses("line 3: the list of labels is 1 labels long, but the row has 2 words");
         words(&["the judge,\"[1, \",train", "sat,V,test"]).refuses("line 2: the list of labels is `[1,`");
-        words(&["the judge,D N,train", "sat there,,train"]).refuses("line 3: the label is empty");
+        words(&["the judge,D N,train", "sat there,,train", "sat,D,test"]).refuses("line 3: the label is empty");
         words(&["the judge,D N,train", "sat there,V X,test"]).refuses("line 3: the class is `V` in the test set");
     }
 
@@ -390,7 +390,7 @@ mod keys {
         assert_eq!([0, 1, 2].map(|row| examples.key(row)), [1, 2, 0].map(|row| other.key(row)));
         let last = sentences("\"first\"").read().unwrap();
         assert_ne!(last.key(0), examples.key(0));
-        assert_eq!(last.key(2), 0x0);
+        assert_eq!(last.key(2), 0x267a8496bfc24d4d, "computed by hand");
         assert_eq!(examples.keys(&[2, 0]), [examples.key(2), examples.key(0)]);
     }
 
