@@ -235,7 +235,7 @@ mod train {
         let evaluated = metrics.iter().filter(|metrics| metrics.get("test_accuracy").is_some()).map(|m| m.epoch);
         assert_eq!(evaluated.collect::<Vec<_>>(), [2, 4, 6]);
         let device = Device::default();
-        let model = AnyTransformer::load(&work.path("run/model"), &device).unwrap();
+        let model = AnyTransformer::load(work.path("run/model"), &device).unwrap();
         assert_eq!((model.n_layers(), model.hidden_size()), (1, 8));
         assert!(model.forward(&ModelInputs::from_ids(&[[1, 2, 5]], &device)).unwrap().logits.is_some());
     }
@@ -261,12 +261,12 @@ mod train {
     fn an_interrupted_run_ends_byte_for_byte_like_one_that_was_not() {
         let work = Work::new(RECIPE);
         success(&work.train("whole"));
-        let recipe: TrainRecipe = load_recipe(&work.path("recipe.toml")).unwrap();
+        let recipe: TrainRecipe = load_recipe(work.path("recipe.toml")).unwrap();
         let interrupt = Interrupt::default();
         interrupt.ask(); // each call of train_model stops after one epoch
         for epochs_done in 1..=3 {
             let (outcome, metrics) =
-                train_model(&recipe, 0, &work.path("parts"), &Device::default(), &interrupt).unwrap();
+                train_model(&recipe, 0, work.path("parts"), &Device::default(), &interrupt).unwrap();
             assert_eq!(outcome, Outcome::Interrupted { epochs_done });
             assert_eq!(metrics.len(), epochs_done);
             assert!(!work.path("parts/model").exists(), "an unfinished run has no model");
@@ -306,7 +306,7 @@ mod train {
         assert!(printed.contains("stopped after epoch"), "{printed}");
         let state: Value = serde_json::from_str(&work.read("run/state.json")).unwrap();
         assert_eq!(state["epoch"], work.metrics("run").len());
-        let run = Run::open(&work.path("run"), &load_recipe::<TrainRecipe>(&recipe).unwrap(), 0).unwrap();
+        let run = Run::open(work.path("run"), &load_recipe::<TrainRecipe>(&recipe).unwrap(), 0).unwrap();
         assert!(run.load_checkpoint(run.checkpointed()).is_ok());
     }
 
@@ -373,7 +373,7 @@ mod train {
         let work = Work::new(&recipe);
         let message = failure(&work.train("run"));
         assert!(message.contains("the loss became NaN in epoch 2; no checkpoint in"), "{message}");
-        let run = Run::open(&work.path("run"), &load_recipe::<TrainRecipe>(&work.path("recipe.toml")).unwrap(), 0);
+        let run = Run::open(work.path("run"), &load_recipe::<TrainRecipe>(&work.path("recipe.toml")).unwrap(), 0);
         assert_eq!(run.unwrap().checkpointed(), 0);
         assert!(!work.path("run/model").exists());
     }

@@ -74,13 +74,14 @@ mod from_the_reference {
     fn every_class_gives_its_l0_and_its_outputs() {
         for (case, model) in CASES {
             let folder = imported((case, model));
-            let circuit = load_circuit(&folder.path().join("circuit"), Some(&fixture(model)), &Device::default());
+            let circuit = load_circuit(folder.path().join("circuit"), Some(&fixture(model)), &Device::default());
             let circuit = circuit.unwrap();
             let text = std::fs::read_to_string(fixture(case).join("expected.json")).unwrap();
             let expected: Value = serde_json::from_str(&text).unwrap();
             let l0 = circuit.l0();
-            assert_eq!((expected["total_l0"].as_f64(), expected["max_l0"].as_f64()), (Some(l0.total), Some(l0.max)));
-            let layers: BTreeMap<String, f64> = l0.layers.iter().map(|layer| (layer.name.clone(), layer.l0)).collect();
+            let sizes = ["total_l0", "max_l0"].map(|key| expected[key].as_f64().unwrap());
+            assert_eq!(sizes, [l0.weights as f64, l0.max_weights as f64]);
+            let layers = l0.layers.iter().map(|layer| (layer.name.clone(), layer.weights as f64)).collect();
             assert_eq!(serde_json::from_value::<BTreeMap<String, f64>>(expected["layers"].clone()).unwrap(), layers);
             let tensors = read(&fixture(case).join("expected.safetensors"));
             for (options, key) in [(&[][..], "logits"), (&["--complement"], "zero_ablate.logits")] {

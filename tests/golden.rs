@@ -28,7 +28,7 @@ const KNN: &str = "cosine-1nn";
 
 #[test]
 fn every_case_passes() {
-    let cases = find_cases(&golden()).unwrap();
+    let cases = find_cases(golden()).unwrap();
     let results = cases.iter().map(|(kind, folder)| run_case(*kind, folder, &device()));
     let failing: Vec<String> = results.filter(|result| result.status != Status::Pass).map(|r| describe(&r)).collect();
     assert!(failing.is_empty(), "{} of {} cases:\n{}", failing.len(), cases.len(), failing.join("\n"));
@@ -36,7 +36,7 @@ fn every_case_passes() {
 
 #[test]
 fn every_folder_on_disk_is_a_case() {
-    let cases = find_cases(&golden()).unwrap();
+    let cases = find_cases(golden()).unwrap();
     for kind in CaseKind::ALL {
         let on_disk = std::fs::read_dir(golden().join(kind.folder())).unwrap().count();
         let found = cases.iter().filter(|(found, _)| *found == kind).count();
@@ -62,7 +62,7 @@ fn each_expected_tensor_is_compared() {
         for name in expected {
             let mut corrupted = tensors.clone();
             corrupted.insert(name.clone(), with_first(&tensors[name], |value| value + 1.0));
-            save_tensors(&folder.join(file), &corrupted).unwrap();
+            save_tensors(folder.join(file), &corrupted).unwrap();
             let result = run(kind, &folder);
             assert!(matches!(result.status, Status::Fail(_)), "{case}: a wrong {name} passes");
             // A wrong final mask also changes the values evaluated with it, which can exceed their tolerance by more.

@@ -12,7 +12,7 @@ use burn::module::{Module, Param};
 use burn::nn::{Initializer, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use device::{device, open};
-use ns_circuit::{Ablation, CircuitConfig, CircuitModel, MaskMethod, MaskUnit, discover_targets, rng};
+use ns_circuit::{Ablation, CircuitConfig, CircuitModel, MaskMethod, MaskUnit, ModelVariant, discover_targets, rng};
 
 const SPARSE: MaskMethod = MaskMethod::ContinuousSparsification { mask_init_value: 0.0 };
 const CONCRETE: MaskMethod = MaskMethod::HardConcrete { mask_init_percentage: 0.5 };
@@ -67,7 +67,7 @@ fn sampled_ablations_are_the_same_masks() {
         for ablation in [Ablation::RandomlySampled, Ablation::ComplementSampled] {
             let sampled_masks = |device: &Device| {
                 let mut circuit = circuit(SPARSE, unit, device).valid();
-                circuit.set_ablation(ablation).unwrap();
+                circuit.set_variant(ModelVariant::Ablated(ablation)).unwrap();
                 let masks_of = |sample| {
                     circuit.set_sample(sample).unwrap();
                     circuit.effective_masks().unwrap()
@@ -90,7 +90,7 @@ fn new_weights_in_the_place_of_a_circuit_are_the_same() {
             [&net.up.weight, &net.down.weight].map(|weight| weight.val().into_data())
         };
         let before = weights(&circuit);
-        circuit.set_ablation(Ablation::RandomAblate).unwrap();
+        circuit.set_variant(ModelVariant::Ablated(Ablation::RandomAblate)).unwrap();
         (before, weights(&circuit))
     };
     let (found, expected) = (weights(&device()), weights(&default_device()));

@@ -38,7 +38,7 @@ pub(super) fn run(folder: &Path, name: &str, layers: &[&str], keep: impl Fn(usiz
         mask_unit: MaskUnit::Neuron,
         ..CircuitConfig::default()
     };
-    let base = AnyModel::load(&model(), &Device::default()).unwrap();
+    let base = AnyModel::load(model(), &Device::default()).unwrap();
     let targets = mask_targets(&base);
     let mut circuit = CircuitModel::new(config.clone(), base, &targets).unwrap();
     let mut params = circuit.mask_params();

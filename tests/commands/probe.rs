@@ -62,7 +62,7 @@ fn leaves_a_row_of_results_masks_and_figures() {
     }
     assert_eq!((&rows[0]["variable"], &rows[0]["block"]), (&"a_plus_b".into(), &"attn".into()));
     assert_eq!(rows[0]["l0_max"].as_f64(), Some(8.0 * 24.0));
-    let masks = ns_models::Checkpoint::open_file(&work.path("probe/masks.safetensors")).unwrap();
+    let masks = ns_models::Checkpoint::open_file(work.path("probe/masks.safetensors")).unwrap();
     assert!(masks.names().any(|name| name.contains("transformer.h.0.attn.c_attn")));
     let files: Vec<PathBuf> = files_below(&work.path("probe"));
     for ending in ["svg", "png"] {
@@ -115,7 +115,7 @@ fn ctrl_c_stops_all_that_run_and_they_continue() {
     assert!(!out.join("probe-2").exists(), "no further probe is started");
     for (run, seed) in [("probe-0", 0), ("probe-1", 1)] {
         let recipe = load_recipe::<ns_train::ProbeRecipe>(&recipe).unwrap().resolve(&recipe).unwrap();
-        let run = Run::open(&out.join(run), &recipe, seed).unwrap();
+        let run = Run::open(out.join(run), &recipe, seed).unwrap();
         assert!(run.checkpointed() > 0 && run.load_checkpoint(run.checkpointed()).is_ok());
     }
 }

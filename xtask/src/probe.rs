@@ -124,7 +124,7 @@ impl ProbeRun {
             count(split.test.len() as f64),
             recipe.epochs,
             training.steps_per_epoch(),
-            count(training.circuit().l0().max)
+            count(training.circuit().l0().max_weights as f64)
         );
         Ok(())
     }

@@ -48,14 +48,14 @@ impl Subnetwork {
                     count(split.train.len() as f64),
                     count(split.test.len() as f64),
                     recipe.epochs,
-                    count(training.circuit().l0().max)
+                    count(training.circuit().l0().max_weights as f64)
                 );
             }
             return Ok(());
         }
         let run_folder = |variant: &SubnetworkVariant| folder.join(variant.name());
         let train = |variant: &SubnetworkVariant, interrupt: &Interrupt| {
-            Ok(train_subnetwork(&recipe, *variant, self.run.seed, &run_folder(variant), &pool, interrupt)?)
+            Ok(train_subnetwork(&recipe, *variant, self.run.seed, run_folder(variant), &pool, interrupt)?)
         };
         let rows = self.jobs.run_all(&variants, run_folder, train, |_, row| Ok(row))?;
         write_rows(&folder, &rows)?;

@@ -2,12 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ablation::Ablation;
+use crate::ablation::{self, Ablation};
 use crate::error::CircuitError;
 
 /// The part of a weight that one mask entry covers. A bias mask always has one entry per bias entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum MaskUnit {
     /// One weight.
     #[default]
@@ -19,6 +20,7 @@ pub enum MaskUnit {
 /// The value that magnitude pruning compares with the quantile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum MagnitudeCriterion {
     /// The absolute value of the weight.
     #[default]
@@ -30,6 +32,7 @@ pub enum MagnitudeCriterion {
 
 /// How masks are computed.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub enum MaskMethod {
     /// Masks from logits `s` and a temperature `τ`: `σ(τ s)` in training, `s > 0` in evaluation (Savarese et al. 2020).
     ContinuousSparsification {
@@ -76,8 +79,8 @@ pub struct CircuitConfig {
     pub mask_unit: MaskUnit,
     /// Whether biases are masked too.
     pub mask_bias: bool,
-    /// The initial ablation of evaluation mode. Training ignores it.
-    pub ablation: Ablation,
+    /// The initial ablation of evaluation mode; `None` for the circuit alone. Training ignores it.
+    pub ablation: Option<Ablation>,
     /// Names or patterns of the layers to mask. `*` matches any text, `?` any character, and `[0-2]` one character of a
     /// set. [`CircuitModel::config`](crate::CircuitModel::config) holds the names that the patterns matched.
     pub target_layers: Vec<String>,
@@ -95,7 +98,7 @@ impl Default for CircuitConfig {
             mask_method: MaskMethod::ContinuousSparsification { mask_init_value: DEFAULT_INIT_VALUE },
             mask_unit: MaskUnit::Weight,
             mask_bias: false,
-            ablation: Ablation::None,
+            ablation: None,
             target_layers: Vec::new(),
             freeze_base: true,
             add_l0: true,
@@ -179,7 +182,8 @@ impl Default for RawConfig {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct RawHparams {
-    ablation: Ablation,
+    #[serde(with = "ablation")]
+    ablation: Option<Ablation>,
     #[serde(skip_serializing_if = "Option::is_none")]
     mask_unit: Option<MaskUnit>,
     mask_bias: bool,
@@ -298,7 +302,7 @@ mod tests {
             config.mask_method,
             MaskMethod::MagnitudePruning { prune_percentage: 0.5, criterion: MagnitudeCriterion::Absolute }
         );
-        assert_eq!(config.ablation, Ablation::ZeroAblate);
+        assert_eq!(config.ablation, Some(Ablation::ZeroAblate));
         assert!(config.freeze_base && config.add_l0);
         assert_eq!(config.l0_lambda, 1e-8);
         let empty: CircuitConfig = serde_json::from_str("{}").unwrap();
@@ -339,7 +343,8 @@ mod tests {
         let error = serde_json::from_str::<CircuitConfig>("{\"mask_method\": \"lottery\"}");
         assert!(error.unwrap_err().to_string().contains("lottery"));
         let error = serde_json::from_str::<CircuitConfig>("{\"mask_hparams\": {\"ablation\": \"x\"}}");
-        assert!(error.unwrap_err().to_string().contains("zero_ablate"));
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("zero_ablate") && error.contains("none"), "{error}");
     }
 
     #[test]

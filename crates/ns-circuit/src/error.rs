@@ -87,7 +87,7 @@ pub enum CircuitError {
     /// An ablation is set, or was requested, in training mode.
     #[error(
         "the ablation {ablation} cannot be used in training mode; use the copy that valid() returns, or set the \
-         ablation to none"
+         variant to CircuitOnly"
     )]
     AblationWhileTraining {
         /// The ablation that is set or requested.

@@ -83,7 +83,7 @@ impl HardMask {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ablation::Ablation;
+    use crate::ablation::{Ablation, ModelVariant};
     use crate::config::{CircuitConfig, MaskUnit};
     use crate::model::CircuitModel;
     use crate::testing::{CONCRETE, PRUNE, SPARSE, circuit, with_method};
@@ -129,9 +129,9 @@ mod tests {
                     masks.map(|(name, mask)| (format!("{name}_mask"), mask.entries().into_owned())).collect()
                 };
                 assert_eq!(found(&circuit), expected);
-                eval.set_ablation(Ablation::ZeroAblate).unwrap();
+                eval.set_variant(ModelVariant::Ablated(Ablation::ZeroAblate)).unwrap();
                 assert_eq!(found(&eval), expected);
-                eval.use_masks(false);
+                eval.set_variant(ModelVariant::WholeModel).unwrap();
                 assert_eq!(found(&eval), expected);
             }
         }

@@ -3,14 +3,14 @@
 //! A circuit is the part of a network that a mask keeps. [`CircuitModel`] puts one mask on each chosen parameter as a
 //! Burn reparameterization: the base weight `w` becomes the effective weight `w ⊙ m`. The wrapped module needs no
 //! changes, and its forward pass, optimisers, records and device transfers work as before. In training, a mask is soft
-//! and learned ([`MaskMethod`]). In evaluation, it is hard, and an [`Ablation`] can remove the circuit from the model.
-//! The crate works with any architecture and any Burn backend.
+//! and learned ([`MaskMethod`]). In evaluation, it is hard, and an [`Ablation`] can remove the circuit from the model
+//! ([`ModelVariant`]). The crate works with any architecture and any Burn backend.
 //!
 //! ```
 //! use burn::nn::{Linear, LinearConfig, Relu};
 //! use burn::module::Module;
 //! use burn::tensor::{Device, Tensor};
-//! use ns_circuit::{Ablation, CircuitConfig, CircuitModel, discover_targets};
+//! use ns_circuit::{Ablation, CircuitConfig, CircuitModel, ModelVariant, discover_targets};
 //!
 //! #[derive(Module, Debug)]
 //! struct Mlp {
@@ -40,10 +40,9 @@
 //! assert_eq!(circuit.mask_gradients(&gradients).len(), 1);
 //!
 //! // Evaluation: the hard circuit, then the model without it.
-//! let mut eval = circuit.valid();
-//! assert_eq!(eval.l0().max, 24.0);
-//! eval.set_ablation(Ablation::ZeroAblate)?;
-//! let without = eval.model()?.forward(x.without_autodiff());
+//! let eval = circuit.valid();
+//! assert_eq!(eval.l0().max_weights, 24);
+//! let without = eval.model_as(ModelVariant::Ablated(Ablation::ZeroAblate))?.forward(x.without_autodiff());
 //! assert_eq!(without.dims(), [4, 2]);
 //! # Ok::<(), ns_circuit::CircuitError>(())
 //! ```
@@ -92,7 +91,7 @@ mod verify;
 #[path = "../tests/support/mod.rs"]
 mod testing;
 
-pub use ablation::Ablation;
+pub use ablation::{Ablation, ModelVariant};
 pub use adamw::AdamW;
 pub use config::{CircuitConfig, MagnitudeCriterion, MaskMethod, MaskUnit};
 pub use error::{CircuitError, Misfit};

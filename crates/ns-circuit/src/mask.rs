@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use burn::module::{Flag, Module, Param, Reparameterization};
 use burn::tensor::{Device, Shape, Tensor, TensorData};
 
-use crate::ablation::Ablation;
+use crate::ablation::{Ablation, ModelVariant};
 use crate::derived::Derived;
 use crate::error::CircuitError;
 use crate::kernels::{L0Handoff, masked};
@@ -19,8 +19,10 @@ use crate::sample;
 pub(crate) struct Settings {
     /// The temperature of continuous sparsification.
     pub(crate) temperature: f32,
-    /// The ablation of evaluation mode.
-    pub(crate) ablation: Ablation,
+    /// What the model runs. Training ignores a configured ablation.
+    pub(crate) variant: ModelVariant,
+    /// Whether the variant is still that of the configuration.
+    pub(crate) is_configured: bool,
     /// Sample number of the sampled ablations.
     pub(crate) sample: u64,
     pub(crate) seed: u64,
@@ -155,17 +157,25 @@ impl Mask {
         self.logits().filter(|logits| self.is_training() && logits.is_require_grad())
     }
 
-    /// The ablation that applies in the current mode.
-    fn ablation(&self) -> Ablation {
-        if self.is_training() { Ablation::None } else { self.settings.ablation }
+    /// Whether the mask has an effect: it is on, and the model runs with masks.
+    fn is_on(&self) -> bool {
+        self.on && self.settings.variant != ModelVariant::WholeModel
     }
 
-    /// The active mask, `[n]` with n the number of mask entries; `None` if the mask is off.
+    /// The ablation that applies in the current mode.
+    fn ablation(&self) -> Option<Ablation> {
+        match self.settings.variant {
+            ModelVariant::Ablated(ablation) if !self.is_training() => Some(ablation),
+            _ => None,
+        }
+    }
+
+    /// The active mask, `[n]` with n the number of mask entries; `None` if the mask is off or the whole model runs.
     ///
     /// The mask is soft in training mode if the logits are trainable. Otherwise it is hard, and in evaluation mode the
     /// ablation applies to it. A sampled ablation without a [sample](Self::sample) has no effect.
     pub(crate) fn active(&self) -> Option<Tensor<1>> {
-        if !self.on {
+        if !self.is_on() {
             return None;
         }
         if let Some(logits) = self.trainable_logits() {
@@ -173,12 +183,12 @@ impl Mask {
             return Some(self.method.soft_mask(logits, noise, self.settings.temperature));
         }
         Some(match self.ablation() {
-            Ablation::None => self.hard(),
-            Ablation::ZeroAblate | Ablation::RandomAblate => match &self.params {
+            None => self.hard(),
+            Some(Ablation::ZeroAblate | Ablation::RandomAblate) => match &self.params {
                 Some(_) => self.hard().neg().add_scalar(1.0),
                 None => self.pruned_masks().ablated,
             },
-            Ablation::RandomlySampled | Ablation::ComplementSampled => match self.current_sample() {
+            Some(Ablation::RandomlySampled | Ablation::ComplementSampled) => match self.current_sample() {
                 Some(mask) => on_device(mask.clone(), &self.device()),
                 None => self.hard(),
             },
@@ -188,7 +198,7 @@ impl Mask {
     /// The effective parameter under a soft mask, in one kernel. Returns `None` if the mask is hard or off, if the
     /// method has no kernel, and if the parameter and the logits have different dtypes.
     fn soft_masked<const D: usize>(&self, base: &Tensor<D>) -> Option<Tensor<D>> {
-        let logits = self.trainable_logits().filter(|logits| self.on && logits.dtype() == base.dtype())?;
+        let logits = self.trainable_logits().filter(|logits| self.is_on() && logits.dtype() == base.dtype())?;
         let relaxation = self.method.relaxation(self.settings.temperature)?;
         let noise = self.method.uses_noise().then(|| self.noise());
         Some(masked(base.clone(), logits, noise, relaxation, self.layout.mask_broadcast(), &self.handoff.0))
@@ -211,7 +221,7 @@ impl Mask {
     /// The values that replace the circuit under `random_ablate`, flat. Returns `None` in training mode, under other
     /// ablations, and if nothing has been sampled yet.
     fn refill(&self) -> Option<Tensor<1>> {
-        let sampled = self.current_sample().filter(|_| self.ablation() == Ablation::RandomAblate)?;
+        let sampled = self.current_sample().filter(|_| self.ablation() == Some(Ablation::RandomAblate))?;
         Some(on_device(sampled.clone(), &self.device()))
     }
 
@@ -236,7 +246,7 @@ impl Mask {
 
     /// Whether a forward pass in the current mode reads the noise.
     pub(crate) fn needs_noise(&self) -> bool {
-        self.on && self.method.uses_noise() && self.trainable_logits().is_some()
+        self.is_on() && self.method.uses_noise() && self.trainable_logits().is_some()
     }
 
     /// Replaces the injected noise; `None` restores sampled noise.
@@ -257,7 +267,7 @@ impl Mask {
     /// # Errors
     /// Returns [`CircuitError::ComplementTooSmall`] if `complement_sampled` finds too few entries outside the circuit.
     pub(crate) fn sample(&self, settings: Settings) -> Result<Option<Tensor<1>>, CircuitError> {
-        let Settings { ablation, sample, seed, .. } = settings;
+        let Settings { variant: ModelVariant::Ablated(ablation), sample, seed, .. } = settings else { return Ok(None) };
         if !(self.on && ablation.is_sampled()) {
             return Ok(None);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use burn::module::{Flag, Module, Param, ParamGroup};
 use burn::tensor::{Gradients, Tensor};
 
-use crate::ablation::Ablation;
+use crate::ablation::ModelVariant;
 use crate::attach::{Attach, Prune};
 use crate::build::build_layouts;
 use crate::config::CircuitConfig;
@@ -25,12 +25,12 @@ use crate::target::{LayerKind, MaskTarget, parameters};
 ///
 /// # Modes
 /// `train()` and `valid()` of [`Module`] switch between training and evaluation. In training, masks are soft, except
-/// for magnitude pruning and for frozen mask parameters. In evaluation, masks are hard, and the ablation applies if one
-/// is set. A model that is built on a device without autodiff starts in evaluation mode.
+/// for magnitude pruning and for frozen mask parameters. In evaluation, masks are hard, and the [`ModelVariant`] may be
+/// an ablation. A model that is built on a device without autodiff starts in evaluation mode.
 ///
 /// # Clones
 /// Clones, including the copies that `valid()` and `train()` return, start with the settings of the original: the
-/// temperature, the ablation and its sample, the on/off switches, the seed and the step. A later change affects one copy
+/// temperature, the variant and its sample, the on/off switches, the seed and the step. A later change affects one copy
 /// only, so copies may be used on different threads.
 #[derive(Module, Debug)]
 pub struct CircuitModel<M: Module> {
@@ -59,7 +59,8 @@ impl Losses {
     ///
     /// # Errors
     /// Returns [`CircuitError::NoGradient`] if the loss does not depend on any trainable parameter: without autodiff,
-    /// in evaluation mode, and if all masks are frozen or off.
+    /// in evaluation mode, if all masks are frozen, and without an L0 term also if all masks are off or the whole model
+    /// runs.
     pub fn backward(&self) -> Result<Gradients, CircuitError> {
         if self.total.is_tracked() { Ok(self.total.backward()) } else { Err(CircuitError::NoGradient) }
     }
@@ -124,7 +125,15 @@ impl<M: Module> CircuitModel<M> {
         let training = params.is_empty() || params.values().any(|param| param.device.is_autodiff());
         let wrapped_model = if config.freeze_base { base.freeze() } else { base };
         let (method, logit) = (Method::new(&config.mask_method, constants), initial_logit(&config.mask_method));
-        let settings = Settings { temperature: 1.0, ablation: config.ablation, sample: 0, seed: 0, epoch: 0, step: 0 };
+        let settings = Settings {
+            temperature: 1.0,
+            variant: config.ablation.map_or(ModelVariant::CircuitOnly, ModelVariant::Ablated),
+            is_configured: true,
+            sample: 0,
+            seed: 0,
+            epoch: 0,
+            step: 0,
+        };
         let mask = |layout: ParamLayout| {
             let device = params.get(&layout.path).map(|param| param.device.clone()).unwrap_or_default();
             Mask::new(layout, method, logit, training, settings, &device)
@@ -138,21 +147,44 @@ impl<M: Module> CircuitModel<M> {
         &self.config
     }
 
-    /// Returns the masked model, ready to run. It shares its parameters with this copy, so this is cheap.
+    /// Returns the [variant](Self::variant) of the model that is set, ready to run. It shares its parameters with this
+    /// copy, so this is cheap.
     ///
     /// # Errors
     /// Returns [`CircuitError::AblationWhileTraining`] if this copy was put in training mode after its ablation was set,
     /// and [`CircuitError::ComplementTooSmall`] if the ablation has no sample yet and cannot be sampled.
     pub fn model(&self) -> Result<M, CircuitError> {
         self.prepare()?;
-        if self.masks.is_empty() {
+        if self.masks.is_empty() || self.settings.variant == ModelVariant::WholeModel {
             return Ok(self.wrapped_model.clone());
         }
         Ok(self.wrapped_model.clone().apply_reparameterization(Attach::new(&self.masks)))
     }
 
+    /// Returns another variant of the model, ready to run, in the mode of this copy. This copy is unchanged.
+    ///
+    /// An ablation is sampled with the seed and the sample number of this copy. In training mode, the whole model has
+    /// no gradients if the base is frozen.
+    ///
+    /// # Errors
+    /// Returns the errors of [`set_variant`](Self::set_variant).
+    pub fn model_as(&self, variant: ModelVariant) -> Result<M, CircuitError> {
+        if variant == ModelVariant::WholeModel {
+            return Ok(self.wrapped_model.clone());
+        }
+        let mut copy = Self {
+            wrapped_model: self.wrapped_model.clone(),
+            masks: self.pruned_masks().to_vec(),
+            training: self.training.clone(),
+            config: self.config.clone(),
+            settings: self.settings,
+        };
+        copy.set_variant(variant)?;
+        copy.model()
+    }
+
     /// Returns the circuit as a plain module without masks: the weights are multiplied by the hard masks, and the
-    /// active ablation is applied.
+    /// ablation that is set is applied.
     ///
     /// The result is in evaluation mode. Its `train()` returns a trainable copy, in which the parameters that were
     /// frozen in the base are still frozen.
@@ -161,7 +193,7 @@ impl<M: Module> CircuitModel<M> {
     /// Returns [`CircuitError::ComplementTooSmall`] if the ablation has no sample yet and cannot be sampled.
     pub fn materialize_circuit(&self) -> Result<M, CircuitError> {
         let evaluation = Self {
-            wrapped_model: self.unmasked(),
+            wrapped_model: self.wrapped_model.valid(),
             masks: self.masks.valid(),
             training: self.training.valid(),
             config: self.config.clone(),
@@ -170,14 +202,9 @@ impl<M: Module> CircuitModel<M> {
         Ok(evaluation.model()?.materialize())
     }
 
-    /// The base model without masks, in the mode of this copy.
+    /// The base model without masks, in the mode of this copy. Its `valid()` returns it in evaluation mode.
     pub fn base(&self) -> &M {
         &self.wrapped_model
-    }
-
-    /// Returns the base as a module in evaluation mode. The weights are shared, not copied, so this is cheap.
-    pub fn unmasked(&self) -> M {
-        self.wrapped_model.valid()
     }
 
     /// Whether the model is in training mode.
@@ -185,8 +212,8 @@ impl<M: Module> CircuitModel<M> {
         self.training.is_enabled()
     }
 
-    /// The size of the circuit: the number of entries that its hard masks keep. It does not depend on the mode or the
-    /// ablation.
+    /// The size of the circuit: the numbers of weights and of mask entries that its hard masks keep. It does not depend
+    /// on the mode or the variant.
     pub fn l0(&self) -> L0Statistics {
         l0::statistics(self.pruned_masks())
     }
@@ -244,10 +271,7 @@ impl<M: Module> CircuitModel<M> {
 
     /// Checks the mode, and computes what the masks need: noise, samples of the ablation, pruned weights.
     pub(crate) fn prepare(&self) -> Result<(), CircuitError> {
-        let ablation = self.settings.ablation;
-        if self.is_training() && ![Ablation::None, self.config.ablation].contains(&ablation) {
-            return Err(CircuitError::AblationWhileTraining { ablation });
-        }
+        self.check_mode(self.variant())?;
         for mask in self.pruned_masks().iter().filter(|mask| mask.needs_noise()) {
             mask.noise();
         }

@@ -25,7 +25,7 @@ pub(crate) fn sample(
     let label = format!("{ablation}/{}", param.key());
     let mut rng = rng::stream(seed, &label, 0, sample);
     match ablation {
-        Ablation::None | Ablation::ZeroAblate => Ok(Vec::new()),
+        Ablation::ZeroAblate => Ok(Vec::new()),
         Ablation::RandomAblate => Ok(reinitialise(param, &mut rng)),
         Ablation::RandomlySampled => {
             let pool = (0..hard_mask.len()).collect();

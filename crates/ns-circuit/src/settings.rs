@@ -1,11 +1,11 @@
-//! The settings of a circuit model: temperature, ablation and its sample, switches, seed, step and noise.
+//! The settings of a circuit model: temperature, variant and its sample, switches, seed, step and noise.
 
 use std::collections::BTreeMap;
 
 use burn::module::Module;
 use burn::tensor::TensorData;
 
-use crate::ablation::Ablation;
+use crate::ablation::ModelVariant;
 use crate::error::CircuitError;
 use crate::layout;
 use crate::mask::Settings;
@@ -31,26 +31,41 @@ impl<M: Module> CircuitModel<M> {
         Ok(())
     }
 
-    /// The ablation of evaluation mode.
-    pub fn ablation(&self) -> Ablation {
-        self.settings.ablation
+    /// What this copy runs. Initially, it is the configured ablation in evaluation mode, and the circuit in training
+    /// mode or without a configured ablation.
+    pub fn variant(&self) -> ModelVariant {
+        let Settings { variant, is_configured, .. } = self.settings;
+        if is_configured && self.is_training() { ModelVariant::CircuitOnly } else { variant }
     }
 
-    /// Sets the ablation of evaluation mode and samples the random numbers that it needs. It replaces the configured
+    /// Sets what this copy runs, and samples the random numbers that an ablation needs. It replaces the configured
     /// ablation.
     ///
-    /// The samples are kept until [`resample`](Self::resample), [`set_sample`](Self::set_sample),
-    /// [`load_mask_params`](Self::load_mask_params) or the next ablation.
+    /// The samples are kept until [`resample`](Self::resample), [`set_sample`](Self::set_sample) or the next variant.
+    /// They are cleared if the circuit changes, as by [`load_mask_params`](Self::load_mask_params), and by functions of
+    /// [`Module`] that map it or move it, as `freeze` and `to_device`. The next use samples again with the current seed
+    /// and sample number. A model that [`model`](Self::model) returned keeps its samples.
+    ///
+    /// In training mode, the whole model has no gradient if the base is frozen, so
+    /// [`Losses::backward`](crate::Losses::backward) has only the L0 term.
     ///
     /// # Errors
-    /// Returns [`CircuitError::AblationWhileTraining`] in training mode, unless the ablation is [`Ablation::None`].
-    /// Returns [`CircuitError::ComplementTooSmall`] if `complement_sampled` finds too few entries outside the circuit.
-    /// On an error, the ablation is unchanged.
-    pub fn set_ablation(&mut self, ablation: Ablation) -> Result<(), CircuitError> {
-        if self.is_training() && ablation != Ablation::None {
-            return Err(CircuitError::AblationWhileTraining { ablation });
+    /// Returns [`CircuitError::AblationWhileTraining`] for an ablation in training mode. Returns
+    /// [`CircuitError::ComplementTooSmall`] if `complement_sampled` finds too few entries outside the circuit. On an
+    /// error, the variant is unchanged.
+    pub fn set_variant(&mut self, variant: ModelVariant) -> Result<(), CircuitError> {
+        self.check_mode(variant)?;
+        self.sample_for(Settings { variant, is_configured: false, ..self.settings })
+    }
+
+    /// Refuses an ablation in training mode.
+    pub(crate) fn check_mode(&self, variant: ModelVariant) -> Result<(), CircuitError> {
+        match variant {
+            ModelVariant::Ablated(ablation) if self.is_training() => {
+                Err(CircuitError::AblationWhileTraining { ablation })
+            }
+            _ => Ok(()),
         }
-        self.sample_for(Settings { ablation, ..self.settings })
     }
 
     /// Samples the ablation again, with the next sample number. This affects `randomly_sampled`, `complement_sampled`
@@ -85,12 +100,8 @@ impl<M: Module> CircuitModel<M> {
         Ok(())
     }
 
-    /// Turns all masks on or off. With all masks off, the model equals the base bit for bit.
-    pub fn use_masks(&mut self, on: bool) {
-        self.masks.iter_mut().for_each(|mask| mask.on = on);
-    }
-
-    /// Turns the masks of the layers in `names` on or off. Leading `wrapped_model.` prefixes are ignored.
+    /// Turns the masks of the layers in `names` on or off. All masks are on initially. Leading `wrapped_model.` prefixes
+    /// are ignored. With all masks off, the model equals the base bit for bit, as [`ModelVariant::WholeModel`] does.
     ///
     /// # Errors
     /// Returns [`CircuitError::UnknownLayer`] for a layer without masks. On an error, no mask is switched.
@@ -105,8 +116,8 @@ impl<M: Module> CircuitModel<M> {
         Ok(())
     }
 
-    /// Sets the seed of all random numbers. It is 0 initially. An ablation that is already sampled keeps its sample
-    /// until [`resample`](Self::resample).
+    /// Sets the seed of all random numbers. It is 0 initially. An ablation that is already sampled keeps its sample,
+    /// as [`set_variant`](Self::set_variant) describes.
     pub fn set_seed(&mut self, seed: u64) {
         self.set(Settings { seed, ..self.settings });
     }

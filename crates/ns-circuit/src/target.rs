@@ -12,6 +12,7 @@ use crate::names;
 /// The kind of a maskable layer. It determines the layout of the weight and the initialisation under `random_ablate`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum LayerKind {
     /// A linear layer (`nn.Linear`). Its weight is `[out, in]` in Hugging Face's files and `[in, out]` in Burn.
     Linear,
@@ -57,11 +58,10 @@ pub struct MaskTarget {
 }
 
 /// Finds the maskable layers of any module: every [`Linear`](burn::nn::Linear), [`Conv1d`](burn::nn::conv::Conv1d) and
-/// [`Conv2d`](burn::nn::conv::Conv2d), in the order of the module.
+/// [`Conv2d`](burn::nn::conv::Conv2d), in the order of the module. The path of a layer also serves as its name.
 ///
-/// The path of a layer also serves as its name. GPT-2's `Conv1D` layers are reported as [`LayerKind::Linear`], because
-/// Burn has one type for both. The two kinds differ only in the layout of exported masks and in the values that
-/// `random_ablate` samples.
+/// Layers are recognised by the name of their type. A type `Conv1D` with the fields of Burn's `Linear`, as in the
+/// GPT-2 of ns-models, is a [`LayerKind::GptConv1d`].
 pub fn discover_targets<M: Module>(module: &M) -> Vec<MaskTarget> {
     let mut discovery = Discovery::default();
     module.visit(&mut discovery);
@@ -92,6 +92,7 @@ impl ModuleVisitor for Discovery {
         };
         let kind = match self.containers.last().map(String::as_str) {
             Some("Struct:Linear") => LayerKind::Linear,
+            Some("Struct:Conv1D") => LayerKind::GptConv1d,
             Some("Struct:Conv1d") => LayerKind::Conv1d,
             Some("Struct:Conv2d") => LayerKind::Conv2d,
             _ => return,

@@ -3,8 +3,9 @@
 use burn::tensor::Tensor;
 
 use crate::context::Context;
-use crate::residual::{Observer, Walk};
+use crate::residual::Observer;
 use crate::site::{Site, Sublayer, Vector};
+use crate::walk::Flow;
 
 /// A block of a transformer: `x ← x + attention(x)`, then `x ← x + mlp(x)`.
 ///
@@ -44,7 +45,7 @@ pub trait Block {
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`
     /// - output: `[batch, positions, hidden]`
-    fn forward(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk {
+    fn forward(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Flow {
         let update = self.attention(layer, hidden.clone(), context);
         let update = observer.visit(Site::new(Sublayer::Attn, Vector::Update, layer), update)?;
         let hidden = context.select(layer, hidden);
@@ -63,7 +64,7 @@ pub trait Block {
     ///
     /// # Shapes
     /// - hidden and output: `[batch, positions, hidden]`
-    fn after_attention(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk {
+    fn after_attention(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Flow {
         let update = self.mlp(hidden.clone(), context);
         let update = observer.visit(Site::new(Sublayer::Mlp, Vector::Update, layer), update)?;
         let stream = self.add(Sublayer::Mlp, hidden, update);

@@ -26,6 +26,7 @@ pub enum Location {
 
 /// The component of a block that a weight belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Component {
     /// The attention head with this index, counted from 0.
     Head(usize),
@@ -77,6 +78,7 @@ pub type HeadPart = fn(usize) -> Component;
 /// the second, and so on. The number of heads belongs to the split, because queries may have more heads than keys and
 /// values (grouped-query attention).
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub enum HeadSplit {
     /// Split along the outputs of the layer, into these parts with this number of heads each. The bias is split too.
     Outputs(usize, &'static [HeadPart]),

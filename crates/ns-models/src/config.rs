@@ -9,6 +9,7 @@ use crate::error::ModelError;
 
 /// The head on top of the base model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Head {
     /// No head: the base model.
     #[default]
@@ -74,6 +75,7 @@ impl InitialValue {
 /// The loss of a classification head, HF's `problem_type`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ProblemType {
     /// Real-valued targets, mean squared error.
     Regression,
@@ -177,7 +179,8 @@ pub(crate) fn invalid_config(field: &'static str, found: impl ToString, expected
 /// # Errors
 /// Returns [`ModelError::NoSuchFile`] if the folder has no `config.json`, [`ModelError::Io`] if the file cannot be read
 /// and [`ModelError::InvalidJson`] if it is not valid JSON.
-pub fn read_config(folder: &Path) -> Result<Value, ModelError> {
+pub fn read_config(folder: impl AsRef<Path>) -> Result<Value, ModelError> {
+    let folder = folder.as_ref();
     let path = folder.join("config.json");
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,

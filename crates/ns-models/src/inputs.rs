@@ -268,6 +268,7 @@ pub struct ModelOutput {
 
 /// The logits of a head.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Logits {
     /// Logits of each position, `[batch, seq, classes]`: language models and token classification.
     Tokens(Tensor<3>),

@@ -45,23 +45,20 @@ pub struct MaskableLayer {
 
 /// All linear and convolution layers of `module`, in the order of its fields. Their names are their paths without the
 /// names of enum variants, as in burn-store.
-///
-/// A Burn `Linear` corresponds to HF's `Conv1D` if `is_gpt_conv1d` returns true for its path, and to `nn.Linear`
-/// otherwise.
-pub(crate) fn find_layers<M: Module>(module: &M, is_gpt_conv1d: impl Fn(&str) -> bool) -> Vec<MaskableLayer> {
-    let mut finder = Finder { path: Vec::new(), layers: Vec::new(), is_gpt_conv1d };
+pub(crate) fn find_layers<M: Module>(module: &M) -> Vec<MaskableLayer> {
+    let mut finder = Finder::default();
     module.visit(&mut finder);
     finder.layers
 }
 
-struct Finder<F> {
+#[derive(Default)]
+struct Finder {
     /// Field names from the root to the current parameter, each with the type that contains the field.
     path: Vec<(String, String)>,
     layers: Vec<MaskableLayer>,
-    is_gpt_conv1d: F,
 }
 
-impl<F> Finder<F> {
+impl Finder {
     /// The path of the current layer (the current path without its last segment), with or without enum variants.
     fn layer_path(&self, with_variants: bool) -> String {
         let layer = self.path.split_last().map_or(&[][..], |(_, layer)| layer);
@@ -70,7 +67,7 @@ impl<F> Finder<F> {
     }
 }
 
-impl<F: Fn(&str) -> bool> ModuleVisitor for Finder<F> {
+impl ModuleVisitor for Finder {
     fn enter_module(&mut self, name: &str, container_type: &str) {
         self.path.push((name.into(), container_type.into()));
     }
@@ -85,6 +82,7 @@ impl<F: Fn(&str) -> bool> ModuleVisitor for Finder<F> {
         };
         let kind = match container.as_str() {
             "Struct:Linear" => LayerKind::Linear,
+            "Struct:Conv1D" => LayerKind::GptConv1d,
             "Struct:Conv1d" => LayerKind::Conv1d,
             "Struct:Conv2d" => LayerKind::Conv2d,
             _ => return,
@@ -97,14 +95,9 @@ impl<F: Fn(&str) -> bool> ModuleVisitor for Finder<F> {
             return;
         }
         let mut shape = param.lazy_shape().to_vec();
-        let kind = match kind {
-            LayerKind::Linear if (self.is_gpt_conv1d)(&name) => LayerKind::GptConv1d,
-            LayerKind::Linear => {
-                shape.reverse();
-                LayerKind::Linear
-            }
-            convolution => convolution,
-        };
+        if kind == LayerKind::Linear {
+            shape.reverse();
+        }
         self.layers.push(MaskableLayer { name, path, kind, shape, bias: false });
     }
 }

@@ -48,6 +48,7 @@ mod model;
 mod products;
 mod transformer;
 mod unaffected;
+mod walk;
 
 mod checkpoint;
 mod config;
@@ -87,12 +88,13 @@ pub use model::{Architecture, Model};
 pub use pooling::{cosine_similarity, mean_pool};
 pub use positions::{ChosenPositions, Positions};
 pub use products::{Columns, LinearProducts, Products};
-pub use residual::{Ignore, Observer, Patch, VectorCache, Walk};
+pub use residual::{Ignore, Observer, Patch, VectorCache};
 pub use rotary::Rotary;
 pub use site::{Site, Sublayer, Vector};
 pub use text::{EncodedText, RowFormat, TextBatch, TextPart, TextToken, TextTokenizer, Word};
-pub use transformer::{ResidualStream, Transformer, Walked};
-pub use unaffected::{last_unaffected, layers_before, layers_fed_by};
+pub use transformer::{ResidualStream, Transformer};
+pub use unaffected::{last_unaffected, layers_before, layers_fed_by, layers_of_site};
+pub use walk::{Flow, WalkOutcome, WalkRange};
 
 /// Runs the example of the README.
 #[cfg(doctest)]

@@ -3,22 +3,43 @@
 use std::cell::OnceCell;
 use std::ops::Range;
 
+use burn::module::Param;
 use burn::nn::Linear;
 use burn::tensor::{Tensor, module};
 
 use crate::context::Context;
 use crate::products::Columns;
 
+/// A layer that computes `x · weight + bias`.
+pub(crate) trait Affine {
+    /// The weight, `[input, output]`.
+    fn weight(&self) -> &Param<Tensor<2>>;
+
+    /// The bias, `[output]`.
+    fn bias(&self) -> Option<&Param<Tensor<1>>>;
+}
+
+impl Affine for Linear {
+    fn weight(&self) -> &Param<Tensor<2>> {
+        &self.weight
+    }
+
+    fn bias(&self) -> Option<&Param<Tensor<1>>> {
+        self.bias.as_ref()
+    }
+}
+
 /// Applies a linear layer of a block at every position, with the matrix product that `context` provides, if any.
 ///
 /// # Shapes
 /// - x: `[batch, seq, input]`
 /// - output: `[batch, seq, output]`
-pub(crate) fn forward(layer: &Linear, x: Tensor<3>, context: &Context) -> Tensor<3> {
-    let [_, output] = layer.weight.lazy_shape().dims();
-    by_rows(x, |rows| match provided(layer, &Columns::range(0..output), &rows, context) {
-        Some(product) => add_bias(product, layer.bias.as_ref().map(|bias| bias.val())),
-        None => layer.forward(rows),
+pub(crate) fn forward(layer: &impl Affine, x: Tensor<3>, context: &Context) -> Tensor<3> {
+    let (weight, bias) = (layer.weight(), || layer.bias().map(Param::val));
+    let [_, output] = weight.lazy_shape().dims();
+    by_rows(x, |rows| match provided(weight, &Columns::range(0..output), &rows, context) {
+        Some(product) => add_bias(product, bias()),
+        None => module::linear(rows, weight.val(), bias()),
     })
 }
 
@@ -44,15 +65,15 @@ pub(crate) fn project(x: Tensor<3>, weight: Tensor<2>) -> Tensor<3> {
 /// A linear layer of which different outputs are computed at different positions. Its weight and bias are read only
 /// once.
 pub(crate) struct Outputs<'a> {
-    layer: &'a Linear,
+    param: &'a Param<Tensor<2>>,
     context: &'a Context,
     weight: OnceCell<Tensor<2>>,
     bias: Option<Tensor<1>>,
 }
 
 impl<'a> Outputs<'a> {
-    pub(crate) fn new(layer: &'a Linear, context: &'a Context) -> Self {
-        Self { layer, context, weight: OnceCell::new(), bias: layer.bias.as_ref().map(|bias| bias.val()) }
+    pub(crate) fn new(layer: &'a impl Affine, context: &'a Context) -> Self {
+        Self { param: layer.weight(), context, weight: OnceCell::new(), bias: layer.bias().map(Param::val) }
     }
 
     /// Computes the outputs in a range.
@@ -75,10 +96,10 @@ impl<'a> Outputs<'a> {
 
     fn columns(&self, columns: &Columns, x: Tensor<3>) -> Tensor<3> {
         let bias = self.bias.clone().map(|bias| columns.select_vector(bias));
-        by_rows(x, |rows| match provided(self.layer, columns, &rows, self.context) {
+        by_rows(x, |rows| match provided(self.param, columns, &rows, self.context) {
             Some(product) => add_bias(product, bias),
             None => {
-                let weight = self.weight.get_or_init(|| self.layer.weight.val()).clone();
+                let weight = self.weight.get_or_init(|| self.param.val()).clone();
                 module::linear(rows, columns.select(weight), bias)
             }
         })
@@ -86,8 +107,8 @@ impl<'a> Outputs<'a> {
 }
 
 /// The product that `context` provides.
-fn provided(layer: &Linear, columns: &Columns, x: &Tensor<2>, context: &Context) -> Option<Tensor<2>> {
-    context.products.as_ref()?.product(&layer.weight, columns, x)
+fn provided(weight: &Param<Tensor<2>>, columns: &Columns, x: &Tensor<2>, context: &Context) -> Option<Tensor<2>> {
+    context.products.as_ref()?.product(weight, columns, x)
 }
 
 fn add_bias(product: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
@@ -113,7 +134,6 @@ mod tests {
     use super::*;
     use crate::attention::AttentionBias;
     use crate::products::{LinearProducts, Products};
-    use burn::module::Param;
     use burn::nn::LinearConfig;
     use burn::tensor::{Device, Int, Tolerance};
     use std::sync::Arc;

@@ -11,6 +11,7 @@ pub const IGNORED_LABEL: i64 = -100;
 
 /// The labels of a batch.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub enum Labels {
     /// One class per sequence or image, `[batch]`.
     Classes(Tensor<1, Int>),

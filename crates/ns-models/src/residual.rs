@@ -9,6 +9,7 @@ use burn::tensor::Tensor;
 use crate::error::ModelError;
 use crate::inputs::invalid;
 use crate::site::{Site, Sublayer, Vector};
+use crate::walk::{Flow, WalkRange};
 
 impl FromStr for Site {
     type Err = ModelError;
@@ -37,9 +38,6 @@ impl FromStr for Site {
     }
 }
 
-/// Whether a forward pass continues with a value or stops at a site.
-pub type Walk = ControlFlow<Site, Tensor<3>>;
-
 /// Receives every residual-stream value of a forward pass.
 pub trait Observer {
     /// Called with the value at `site`. Returns the value with which the forward pass continues (the given value or a
@@ -48,49 +46,34 @@ pub trait Observer {
     /// # Shapes
     /// - value: `[batch, seq, hidden]`, or `[batch, positions, hidden]` in a block that is computed
     ///   [at some positions only](crate::Context::only)
-    fn visit(&mut self, site: Site, value: Tensor<3>) -> Walk;
+    fn visit(&mut self, site: Site, value: Tensor<3>) -> Flow;
 
-    /// Checks that the observer can work on a forward pass, before it starts. `sites` are those of the model, and
-    /// `dims` is the size `[batch, seq, hidden]` of the residual stream.
+    /// Checks that the observer can work on a forward pass, before it starts. `range` says which sites it visits.
     ///
     /// # Errors
-    /// Returns [`ModelError::NoSuchSite`] for a site that the model does not have, and [`ModelError::InvalidInput`] for
-    /// rows, positions or values that do not fit. The default accepts everything.
-    fn check(&self, _sites: &[Site], _dims: [usize; 3]) -> Result<(), ModelError> {
+    /// Returns the errors of [`WalkRange::check_site`] for a site that is not visited, and
+    /// [`ModelError::InvalidInput`] for rows, positions or values that do not fit. The default accepts everything.
+    fn check(&self, _range: &WalkRange) -> Result<(), ModelError> {
         Ok(())
     }
 }
 
 /// Both observers, one after the other: the second gets the value that the first returns.
+///
+/// If the first stops the forward pass at a site, the second is not called at that site. So the one that stops comes
+/// last: `(patch, VectorCache::new([site]))` records the patched value, whereas `(VectorCache::new([site]), patch)`
+/// records the value before the patch and stops there. Of two caches, the first is created with
+/// [`to_the_end`](VectorCache::to_the_end).
 impl<A: Observer, B: Observer> Observer for (A, B) {
-    fn visit(&mut self, site: Site, value: Tensor<3>) -> Walk {
+    fn visit(&mut self, site: Site, value: Tensor<3>) -> Flow {
         let value = self.0.visit(site, value)?;
         self.1.visit(site, value)
     }
 
-    fn check(&self, sites: &[Site], dims: [usize; 3]) -> Result<(), ModelError> {
-        self.0.check(sites, dims)?;
-        self.1.check(sites, dims)
+    fn check(&self, range: &WalkRange) -> Result<(), ModelError> {
+        self.0.check(range)?;
+        self.1.check(range)
     }
-}
-
-/// Checks that `site` is one of `sites`, which are those of a model.
-///
-/// # Errors
-/// Returns [`ModelError::NoSuchSite`] if it is not.
-pub(crate) fn check_site(sites: &[Site], site: Site) -> Result<(), ModelError> {
-    if sites.contains(&site) {
-        return Ok(());
-    }
-    let last = sites.iter().filter_map(|known| known.layer()).max();
-    let reason = match (site.layer(), last) {
-        (Some(layer), Some(last)) if layer > last => format!("it has {} blocks, counted from 0", last + 1),
-        _ => {
-            let known: Vec<_> = sites.iter().map(Site::to_string).collect();
-            format!("its sites are {}", known.join(", "))
-        }
-    };
-    Err(ModelError::NoSuchSite { asked: site.to_string(), reason })
 }
 
 /// An observer that records and changes nothing.
@@ -98,7 +81,7 @@ pub(crate) fn check_site(sites: &[Site], site: Site) -> Result<(), ModelError> {
 pub struct Ignore;
 
 impl Observer for Ignore {
-    fn visit(&mut self, _site: Site, value: Tensor<3>) -> Walk {
+    fn visit(&mut self, _site: Site, value: Tensor<3>) -> Flow {
         ControlFlow::Continue(value)
     }
 }
@@ -126,14 +109,15 @@ impl VectorCache {
         self
     }
 
-    /// Returns the value at `site`, `[batch, seq, hidden]`, or `None` if the site was not requested or not reached.
+    /// Returns the value at `site`, `[batch, seq, hidden]`, or `None` if the site was not requested, or if the
+    /// forward pass was stopped before it.
     pub fn get(&self, site: Site) -> Option<Tensor<3>> {
         self.vectors.get(&site).cloned()
     }
 }
 
 impl Observer for VectorCache {
-    fn visit(&mut self, site: Site, value: Tensor<3>) -> Walk {
+    fn visit(&mut self, site: Site, value: Tensor<3>) -> Flow {
         if self.sites.contains(&site) {
             self.vectors.insert(site, value.clone());
         }
@@ -143,8 +127,8 @@ impl Observer for VectorCache {
         ControlFlow::Continue(value)
     }
 
-    fn check(&self, sites: &[Site], _dims: [usize; 3]) -> Result<(), ModelError> {
-        self.sites.iter().try_for_each(|site| check_site(sites, *site))
+    fn check(&self, range: &WalkRange) -> Result<(), ModelError> {
+        self.sites.iter().try_for_each(|site| range.check_site(*site))
     }
 }
 
@@ -159,7 +143,8 @@ pub struct Patch {
 }
 
 impl Patch {
-    /// Creates a patch of some positions in some rows of the batch.
+    /// Creates a patch of some positions in some rows of the batch. In a block that is computed
+    /// [at some positions only](crate::Context::only), the positions count these.
     ///
     /// # Shapes
     /// - value: `[rows, positions, hidden]`
@@ -169,7 +154,7 @@ impl Patch {
 }
 
 impl Observer for Patch {
-    fn visit(&mut self, site: Site, value: Tensor<3>) -> Walk {
+    fn visit(&mut self, site: Site, value: Tensor<3>) -> Flow {
         if site != self.site {
             return ControlFlow::Continue(value);
         }
@@ -178,9 +163,9 @@ impl Observer for Patch {
         ControlFlow::Continue(value.slice_assign(target, self.value.clone()))
     }
 
-    fn check(&self, sites: &[Site], dims: [usize; 3]) -> Result<(), ModelError> {
-        check_site(sites, self.site)?;
-        let [batch, seq, hidden] = dims;
+    fn check(&self, range: &WalkRange) -> Result<(), ModelError> {
+        range.check_site(self.site)?;
+        let [batch, seq, hidden] = range.dims_at(self.site);
         let (rows, positions) = (&self.rows, &self.positions);
         if rows.is_empty() || rows.end > batch || positions.is_empty() || positions.end > seq {
             let expected = format!("the batch has {batch} rows of {seq} positions, and a patch needs at least one");

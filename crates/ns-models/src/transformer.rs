@@ -11,31 +11,9 @@ use crate::inputs::{ModelInputs, ModelOutput, invalid};
 use crate::model::Model;
 use crate::positions::Positions;
 use crate::products::Products;
-use crate::residual::{Ignore, Observer, VectorCache, Walk, check_site};
+use crate::residual::{Ignore, Observer, VectorCache};
 use crate::site::{Site, Sublayer, Vector};
-
-/// The result of a forward pass with an [`Observer`].
-#[derive(Clone, Debug)]
-#[allow(clippy::large_enum_variant)] // there is one value per forward pass
-pub enum Walked {
-    /// The forward pass reached the head.
-    Finished(ModelOutput),
-    /// The observer stopped the forward pass at this site.
-    Stopped(Site),
-}
-
-impl Walked {
-    /// Returns the output of the head.
-    ///
-    /// # Errors
-    /// Returns [`ModelError::StoppedEarly`] if the observer stopped the forward pass.
-    pub fn output(self) -> Result<ModelOutput, ModelError> {
-        match self {
-            Self::Finished(output) => Ok(output),
-            Self::Stopped(at) => Err(ModelError::StoppedEarly { at }),
-        }
-    }
-}
+use crate::walk::{Flow, WalkOutcome, WalkRange, check_site};
 
 /// The residual stream of a transformer, as data.
 #[derive(Clone, Copy, Debug)]
@@ -59,9 +37,19 @@ impl ResidualStream {
 
 /// A transformer: `embed → block 0 … block n−1 → head`.
 ///
-/// A model family implements the steps. The provided methods combine them into a full forward pass, a forward pass to a
-/// site, and a forward pass that continues from a given hidden state. An [`Observer`] can record values, patch them, or
-/// stop early.
+/// A model family implements the steps. The provided methods combine them into forward passes:
+///
+/// | method | starts from | ends after | visits | result |
+/// |---|---|---|---|---|
+/// | [`forward`](Self::forward), [`forward_with`](Self::forward_with) | the inputs | the head | – | [`ModelOutput`] |
+/// | [`walk`](Self::walk) | the inputs | the head | all sites | [`WalkOutcome`] |
+/// | [`walk_from_block`](Self::walk_from_block) | the input of a block | the head | the sites of this and later blocks | [`WalkOutcome`] |
+/// | [`walk_blocks`](Self::walk_blocks) | the hidden state at a site | the last block | the sites after the start | [`Flow`] |
+/// | [`vectors_at`](Self::vectors_at) | the inputs | a site | – | vectors at the site |
+/// | [`vectors_from`](Self::vectors_from) | the hidden state at a site | a later site | – | vectors at the site |
+///
+/// The methods whose names start with `walk` show the visited sites to an [`Observer`], which can record values, replace
+/// them, or stop early. [`is_start`](Self::is_start) says which sites `walk_blocks` and `vectors_from` can start from.
 pub trait Transformer: Model {
     /// Returns the number of blocks and other properties of the residual stream.
     fn residual_stream(&self) -> ResidualStream;
@@ -157,13 +145,13 @@ pub trait Transformer: Model {
     /// # Errors
     /// Returns [`ModelError::InvalidInput`] for invalid inputs, and the errors of [`Observer::check`], for example
     /// [`ModelError::NoSuchSite`] for a site that the model does not have.
-    fn walk(&self, inputs: &ModelInputs, observer: &mut dyn Observer) -> Result<Walked, ModelError> {
+    fn walk(&self, inputs: &ModelInputs, observer: &mut dyn Observer) -> Result<WalkOutcome, ModelError> {
         self.check_inputs(inputs)?;
         let context = self.context(inputs)?;
-        self.check_observer(observer, &context)?;
+        observer.check(&range_after(self, None, &context))?;
         match observer.visit(Site::Embeddings, self.embed(inputs)?) {
-            ControlFlow::Break(site) => Ok(Walked::Stopped(site)),
-            ControlFlow::Continue(hidden) => self.to_the_head(0, hidden, inputs, &context, observer),
+            ControlFlow::Break(site) => Ok(WalkOutcome::Stopped(site)),
+            ControlFlow::Continue(hidden) => run_to_the_head(self, 0, hidden, inputs, &context, observer),
         }
     }
 
@@ -223,7 +211,7 @@ pub trait Transformer: Model {
             );
             return Err(invalid("positions", positions, expected));
         }
-        self.check_hidden(&hidden, dims)?;
+        check_hidden(self, &hidden, dims)?;
         if start == site {
             return Ok(positions.select(hidden));
         }
@@ -233,18 +221,18 @@ pub trait Transformer: Model {
         let narrowed = (!positions.are_all(dims[1])).then_some((layer, positions));
         let context = Context { narrowed, ..context };
         // The cache contains the result; the cache itself stops the forward pass at the site.
-        let _stopped = self.walk_on(start, hidden, &context, &mut cache)?;
+        let _stopped = self.walk_blocks(start, hidden, &context, &mut cache)?;
         cache.get(site).ok_or_else(unreachable)
     }
 
     /// Returns whether a forward pass can continue from the hidden state at `site`. This holds for the embeddings and
     /// for all streams of the model, but not for updates.
     fn is_start(&self, site: Site) -> bool {
-        let is_update = matches!(site, Site::Block { vector: Vector::Update, .. });
-        !is_update && self.sites().contains(&site)
+        !is_update(site) && self.sites().contains(&site)
     }
 
-    /// Continues a forward pass from the hidden state at `start` through the last block, without the head.
+    /// Continues a forward pass from the hidden state at `start` through the last block, without the layers that follow
+    /// it and without the head.
     ///
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`
@@ -252,29 +240,32 @@ pub trait Transformer: Model {
     ///   positions
     ///
     /// # Errors
-    /// Returns [`ModelError::NoSuchSite`] or [`ModelError::NotAStart`] if a forward pass cannot continue from `start` (see
-    /// [`is_start`](Self::is_start)).
-    fn walk_on(
+    /// Returns [`ModelError::NoSuchSite`] or [`ModelError::NotAStart`] if a forward pass cannot continue from `start`
+    /// (see [`is_start`](Self::is_start)), [`ModelError::InvalidInput`] if `hidden` has the wrong shape, and the errors
+    /// of [`Observer::check`], for example [`ModelError::NotReached`] for a site that is not after `start`.
+    fn walk_blocks(
         &self,
         start: Site,
         hidden: Tensor<3>,
         context: &Context,
         observer: &mut dyn Observer,
-    ) -> Result<Walk, ModelError> {
+    ) -> Result<Flow, ModelError> {
         self.check_site(start)?;
-        if !self.is_start(start) {
+        if is_update(start) {
             return Err(ModelError::NotAStart { asked: start });
         }
+        check_hidden(self, &hidden, context.dims)?;
+        observer.check(&range_after(self, Some(start), context))?;
         Ok(match start {
-            Site::Embeddings => self.blocks_from(0, hidden, context, observer),
+            Site::Embeddings => run_blocks(self, 0, hidden, context, observer),
             Site::Block { layer, sublayer: Sublayer::Mlp, .. } => {
-                self.blocks_from(layer + 1, hidden, context, observer)
+                run_blocks(self, layer + 1, hidden, context, observer)
             }
             Site::Block { layer, sublayer: Sublayer::Attn, .. } => {
                 // If this block is restricted to some positions, its MLP is computed at these positions only.
                 let hidden = context.select(layer, hidden);
                 match self.block(layer).after_attention(layer, hidden, context, observer) {
-                    ControlFlow::Continue(hidden) => self.blocks_from(layer + 1, hidden, context, observer),
+                    ControlFlow::Continue(hidden) => run_blocks(self, layer + 1, hidden, context, observer),
                     stopped => stopped,
                 }
             }
@@ -289,77 +280,23 @@ pub trait Transformer: Model {
     ///
     /// # Errors
     /// Returns [`ModelError::InvalidInput`] if `layer` is greater than the number of blocks, or if `hidden` has the
-    /// wrong shape.
-    fn walk_from(
+    /// wrong shape, and the errors of [`Observer::check`], for example [`ModelError::NotReached`] for a site before
+    /// block `layer`.
+    fn walk_from_block(
         &self,
         layer: usize,
         hidden: Tensor<3>,
         inputs: &ModelInputs,
         observer: &mut dyn Observer,
-    ) -> Result<Walked, ModelError> {
+    ) -> Result<WalkOutcome, ModelError> {
         let (context, n_layers) = (self.context(inputs)?, self.n_layers());
         if layer > n_layers {
             return Err(invalid("start layer", layer, format!("it must be at most the number of blocks, {n_layers}")));
         }
-        self.check_hidden(&hidden, context.dims)?;
-        self.check_observer(observer, &context)?;
-        self.to_the_head(layer, hidden, inputs, &context, observer)
-    }
-
-    /// Checks that an observer can work on a forward pass.
-    ///
-    /// # Errors
-    /// Returns the errors of [`Observer::check`].
-    fn check_observer(&self, observer: &dyn Observer, context: &Context) -> Result<(), ModelError> {
-        let [batch, seq] = context.dims;
-        observer.check(&self.sites(), [batch, seq, self.hidden_size()])
-    }
-
-    /// Runs block `layer`, all blocks after it, [`finish`](Self::finish) and the head.
-    ///
-    /// # Shapes
-    /// - hidden: `[batch, seq, hidden]`
-    ///
-    /// # Errors
-    /// Returns the errors of [`apply_head`](Self::apply_head).
-    fn to_the_head(
-        &self,
-        layer: usize,
-        hidden: Tensor<3>,
-        inputs: &ModelInputs,
-        context: &Context,
-        observer: &mut dyn Observer,
-    ) -> Result<Walked, ModelError> {
-        match self.blocks_from(layer, hidden, context, observer) {
-            ControlFlow::Break(site) => Ok(Walked::Stopped(site)),
-            ControlFlow::Continue(hidden) => Ok(Walked::Finished(self.apply_head(self.finish(hidden), inputs)?)),
-        }
-    }
-
-    /// Checks that a hidden state has the shape `[batch, seq, hidden]`.
-    ///
-    /// # Errors
-    /// Returns [`ModelError::InvalidInput`] for another shape.
-    fn check_hidden(&self, hidden: &Tensor<3>, [batch, seq]: [usize; 2]) -> Result<(), ModelError> {
-        let (found, expected) = (hidden.dims(), [batch, seq, self.hidden_size()]);
-        match found == expected {
-            true => Ok(()),
-            false => {
-                let expected = format!("the model and its inputs require the shape {expected:?}");
-                Err(invalid("hidden", format!("{found:?}"), expected))
-            }
-        }
-    }
-
-    /// Runs block `layer` and all blocks after it, without the layers that follow the last block.
-    ///
-    /// # Shapes
-    /// - hidden: `[batch, seq, hidden]`
-    /// - output: `[batch, seq, hidden]`, or `[batch, positions, hidden]` if `context` restricts the last block to some
-    ///   positions
-    fn blocks_from(&self, layer: usize, hidden: Tensor<3>, context: &Context, observer: &mut dyn Observer) -> Walk {
-        (layer..self.n_layers())
-            .try_fold(hidden, |hidden, layer| self.block(layer).forward(layer, hidden, context, observer))
+        check_hidden(self, &hidden, context.dims)?;
+        let before = layer.checked_sub(1).map(|before| Site::new(Sublayer::Mlp, Vector::Stream, before));
+        observer.check(&range_after(self, Some(before.unwrap_or(Site::Embeddings)), &context))?;
+        run_to_the_head(self, layer, hidden, inputs, &context, observer)
     }
 
     /// Runs a forward pass without an observer.
@@ -378,7 +315,55 @@ pub trait Transformer: Model {
     fn forward_with(&self, inputs: &ModelInputs, products: Products) -> Result<ModelOutput, ModelError> {
         self.check_inputs(inputs)?;
         let (hidden, context) = (self.embed(inputs)?, self.context(inputs)?.with_products(products));
-        self.to_the_head(0, hidden, inputs, &context, &mut Ignore)?.output()
+        run_to_the_head(self, 0, hidden, inputs, &context, &mut Ignore)?.output()
+    }
+}
+
+fn is_update(site: Site) -> bool {
+    matches!(site, Site::Block { vector: Vector::Update, .. })
+}
+
+/// The sites that a forward pass visits after `start`, or all sites if it starts from the inputs.
+fn range_after<T: Transformer>(model: &T, start: Option<Site>, context: &Context) -> WalkRange {
+    WalkRange::new(model.sites(), start, context, model.hidden_size())
+}
+
+/// Checks that a hidden state has the shape `[batch, seq, hidden]`.
+fn check_hidden<T: Transformer>(model: &T, hidden: &Tensor<3>, [batch, seq]: [usize; 2]) -> Result<(), ModelError> {
+    let (found, expected) = (hidden.dims(), [batch, seq, model.hidden_size()]);
+    match found == expected {
+        true => Ok(()),
+        false => {
+            let expected = format!("the model and its inputs require the shape {expected:?}");
+            Err(invalid("hidden", format!("{found:?}"), expected))
+        }
+    }
+}
+
+/// Runs block `layer` and all blocks after it, without the layers that follow the last block.
+fn run_blocks<T: Transformer>(
+    model: &T,
+    layer: usize,
+    hidden: Tensor<3>,
+    context: &Context,
+    observer: &mut dyn Observer,
+) -> Flow {
+    (layer..model.n_layers())
+        .try_fold(hidden, |hidden, layer| model.block(layer).forward(layer, hidden, context, observer))
+}
+
+/// Runs block `layer`, all blocks after it, [`Transformer::finish`] and the head.
+fn run_to_the_head<T: Transformer>(
+    model: &T,
+    layer: usize,
+    hidden: Tensor<3>,
+    inputs: &ModelInputs,
+    context: &Context,
+    observer: &mut dyn Observer,
+) -> Result<WalkOutcome, ModelError> {
+    match run_blocks(model, layer, hidden, context, observer) {
+        ControlFlow::Break(site) => Ok(WalkOutcome::Stopped(site)),
+        ControlFlow::Continue(hidden) => Ok(WalkOutcome::Finished(model.apply_head(model.finish(hidden), inputs)?)),
     }
 }
 

@@ -32,6 +32,18 @@ pub fn layers_before<M: Transformer>(model: &M, site: Site) -> Vec<String> {
     layer_components(model).into_iter().filter(is_before).map(|entry| entry.layer.name).collect()
 }
 
+/// Returns the layers of the sublayer that writes to `site` (HF names): attention or the MLP of its block. Empty for
+/// [`Site::Embeddings`].
+pub fn layers_of_site<M: Transformer>(model: &M, site: Site) -> Vec<String> {
+    let is_in_sublayer = |entry: &LayerComponents| match (entry.location, site) {
+        (Location::Block { layer, .. }, Site::Block { layer: probed, sublayer, .. }) => {
+            layer == probed && is_in_mlp(entry) == (sublayer == Sublayer::Mlp)
+        }
+        _ => false,
+    };
+    layer_components(model).into_iter().filter(is_in_sublayer).map(|entry| entry.layer.name).collect()
+}
+
 fn is_in_mlp(entry: &LayerComponents) -> bool {
     entry.slices.iter().all(|slice| slice.component == Component::Mlp)
 }

@@ -15,7 +15,7 @@ use anyhow::ensure;
 use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData};
-use ns_circuit::{Ablation, MaskUnit, rng};
+use ns_circuit::{Ablation, MaskUnit, ModelVariant, rng};
 use ns_models::{Gpt2, Logits, ModelInputs, Pretrained, Transformer};
 use ns_probe::{CircuitProbe, CircuitProbeConfig, KnnConfig, Probe, ProbeBatch, evaluate_knn};
 
@@ -65,16 +65,16 @@ fn main() -> anyhow::Result<()> {
         }
         if (epoch + 1) % 4 == 0 {
             let l0 = probe.circuit().l0();
-            println!("  epoch {:<3} loss {loss:.3}   {} of {} weights", epoch + 1, l0.total, l0.max);
+            println!("  epoch {:<3} loss {loss:.3}   {} of {} weights", epoch + 1, l0.weights, l0.max_weights);
         }
     }
 
     // In evaluation mode the masks are hard: a weight is in the circuit or not.
     let probe = probe.valid();
-    let mut circuit = probe.circuit().clone();
+    let circuit = probe.circuit();
     println!("\nthe circuit of a²");
     for layer in circuit.l0().layers {
-        println!("  {:<28} {} of {} weights", layer.name, layer.l0, layer.max);
+        println!("  {:<28} {} of {} weights", layer.name, layer.weights, layer.max_weights);
     }
 
     // 1-NN: the support set has one training vector per class; a test vector is classified as its nearest neighbour.
@@ -92,13 +92,12 @@ fn main() -> anyhow::Result<()> {
     println!("  most frequent class          {:.3}", masked.majority);
 
     println!("\ndoes the model need the circuit? (accuracy on the test pairs)");
-    println!("  whole model                  {:.3}", accuracy(&circuit.unmasked(), pairs, &device)?);
-    circuit.set_ablation(Ablation::ZeroAblate)?;
-    println!("  without the circuit          {:.3}", accuracy(&circuit.model()?, pairs, &device)?);
+    let accuracy_of = |variant| accuracy(&circuit.model_as(variant)?, pairs, &device);
+    println!("  whole model                  {:.3}", accuracy_of(ModelVariant::WholeModel)?);
+    println!("  without the circuit          {:.3}", accuracy_of(ModelVariant::Ablated(Ablation::ZeroAblate))?);
     // A control: ablate as many weights, chosen at random. Here the circuit is most of attention, and the model fails
     // after any ablation of that size, so the control says little.
-    circuit.set_ablation(Ablation::RandomlySampled)?;
-    println!("  random control, same size    {:.3}", accuracy(&circuit.model()?, pairs, &device)?);
+    println!("  random control, same size    {:.3}", accuracy_of(ModelVariant::Ablated(Ablation::RandomlySampled))?);
 
     ensure!(
         masked.test_accuracy > unmasked.test_accuracy,

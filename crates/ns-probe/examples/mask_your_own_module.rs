@@ -14,7 +14,7 @@ use burn::module::{Module, Param};
 use burn::nn::Linear;
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::{Device, Tensor, TensorData, activation::relu};
-use ns_circuit::{Ablation, CircuitConfig, CircuitModel, MaskMethod, MaskUnit, discover_targets, rng};
+use ns_circuit::{Ablation, CircuitConfig, CircuitModel, MaskMethod, MaskUnit, ModelVariant, discover_targets, rng};
 
 const UNITS: usize = 12;
 const OUTPUTS: [&str; 2] = ["x0 ≠ x1", "x2 ≠ x3"];
@@ -69,13 +69,12 @@ fn main() -> anyhow::Result<()> {
     // 3. Learn a circuit for each output. Evaluate the circuit alone, and the network without the circuit.
     let mut circuits = Vec::new();
     for (output, name) in OUTPUTS.iter().enumerate() {
-        let mut circuit = learn_circuit(&network, output)?.valid(); // hard masks from here on
+        let circuit = learn_circuit(&network, output)?.valid(); // hard masks from here on
         let l0 = circuit.l0();
-        println!("\nthe circuit of `{name}`: {} of {} weights of `hidden`", l0.total, l0.max);
+        println!("\nthe circuit of `{name}`: {} of {} weights of `hidden`", l0.weights, l0.max_weights);
         println!("  circuit alone          {}", accuracies(&circuit.model()?));
-        circuit.set_ablation(Ablation::ZeroAblate)?;
-        println!("  without the circuit    {}", accuracies(&circuit.model()?));
-        circuit.set_ablation(Ablation::None)?;
+        let without = circuit.model_as(ModelVariant::Ablated(Ablation::ZeroAblate))?;
+        println!("  without the circuit    {}", accuracies(&without));
 
         // A plain `Network` without masks. Its weights outside the circuit are zero.
         let plain: Network = circuit.materialize_circuit()?;

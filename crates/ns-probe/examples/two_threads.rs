@@ -12,7 +12,7 @@ use anyhow::ensure;
 use burn::module::Module;
 use burn::optim::{AdamWConfig, GradientsParams};
 use burn::tensor::Device;
-use ns_circuit::{Ablation, CircuitConfig, CircuitModel};
+use ns_circuit::{Ablation, CircuitConfig, CircuitModel, ModelVariant};
 use ns_models::{Gpt2, ModelInputs, Patch, Pretrained, Site, Transformer, VectorCache};
 use ns_probe::mask_targets;
 
@@ -56,10 +56,9 @@ fn train(mut circuit: CircuitModel<Gpt2>, device: &Device) -> anyhow::Result<Vec
 
 /// The last hidden state without the circuit.
 fn ablate(circuit: &CircuitModel<Gpt2>) -> anyhow::Result<Vec<f32>> {
-    let mut circuit = circuit.clone();
-    circuit.set_ablation(Ablation::ZeroAblate)?;
+    let model = circuit.model_as(ModelVariant::Ablated(Ablation::ZeroAblate))?;
     let inputs = ModelInputs::from_ids(&EXAMPLES, &Device::default());
-    Ok(circuit.model()?.forward(&inputs)?.last_hidden_state.into_data().iter().collect())
+    Ok(model.forward(&inputs)?.last_hidden_state.into_data().iter().collect())
 }
 
 /// Patches the first example with the residual stream of the second, in the whole model.

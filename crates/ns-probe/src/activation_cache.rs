@@ -122,8 +122,8 @@ impl ActivationCache {
     /// same sequence with the same selected tokens.
     ///
     /// # Errors
-    /// Returns [`ProbeError::Batch`] unless there is one example per sequence, and the errors of
-    /// [`ProbePlan::frozen_activations`].
+    /// Returns [`ProbeError::Batch`] unless there is one example per sequence and one entry of the token mask per
+    /// token, and the errors of [`ProbePlan::frozen_activations`].
     pub fn frozen_activations<M: Transformer>(
         &mut self,
         plan: &ProbePlan,
@@ -142,6 +142,7 @@ impl ActivationCache {
                 expected: format!("the batch has {sequences} sequences"),
             });
         }
+        batch.check_mask([sequences, seq])?;
         let request =
             Request { plan, start, model, examples: examples.iter().map(|example| (*example, seq)).collect(), batch };
         let frozen = match plan.is_worth_keeping() {

@@ -62,9 +62,11 @@ impl ProbeBatch {
     /// The sequences with these indices, with their labels.
     ///
     /// # Errors
-    /// Returns [`ProbeError::Batch`] for an index that is not below the number of sequences, and
-    /// [`ProbeError::LabelCount`] unless there is one label per vector. Padding labels are dropped.
+    /// Returns [`ProbeError::Batch`] for an index that is not below the number of sequences and for a token mask or means
+    /// that do not fit the inputs, and [`ProbeError::LabelCount`] unless there is one label per vector. Padding labels
+    /// are dropped.
     pub fn select(&self, sequences: &[usize]) -> Result<Self, ProbeError> {
+        self.check_rows()?;
         let groups = self.groups()?;
         let counts: Vec<usize> = groups.iter().map(Vec::len).collect();
         if let Some(index) = sequences.iter().find(|index| **index >= counts.len()) {
@@ -92,12 +94,10 @@ impl ProbeBatch {
     /// The labels without `padding`, one per vector.
     ///
     /// # Errors
-    /// Returns [`ProbeError::Batch`] unless the token mask has one entry per token id, for means that do not fit it, and
+    /// Returns [`ProbeError::Batch`] if the token mask or the means do not fit the inputs, and
     /// [`ProbeError::LabelCount`] unless there is one label per vector.
     pub fn selected_labels(&self, padding: i64) -> Result<Vec<i64>, ProbeError> {
-        if let Some(ids) = &self.inputs.input_ids {
-            self.check_mask(ids.dims())?;
-        }
+        self.check_rows()?;
         let labels: Vec<i64> = self.labels.iter().copied().filter(|label| *label != padding).collect();
         let vectors = match self.means.len() {
             0 => self.token_mask.iter().filter(|selected| **selected).count(),
@@ -112,8 +112,10 @@ impl ProbeBatch {
     /// Checks that exactly one token, or one mean, of each sequence is selected.
     ///
     /// # Errors
-    /// Returns [`ProbeError::Batch`], which names the first sequence with another number of selected tokens.
+    /// Returns [`ProbeError::Batch`], which names the first sequence with another number of selected tokens, and for a
+    /// token mask that does not fit the inputs.
     pub fn check_one_token_a_sequence(&self) -> Result<(), ProbeError> {
+        self.check_rows()?;
         match self.groups()?.iter().map(Vec::len).enumerate().find(|(_, count)| *count != 1) {
             None => Ok(()),
             Some((row, count)) => {
@@ -190,7 +192,7 @@ impl ProbeBatch {
         (vectors.select(0, rows).reshape([groups.len(), longest, hidden]) * weights).sum_dim(1).squeeze_dim(1)
     }
 
-    /// The sequences with these indices, as a batch without labels and means.
+    /// The sequences with these indices, as a batch without labels and means. The token mask must fit the inputs.
     pub(crate) fn without_labels(&self, sequences: &[usize]) -> Self {
         let seq = self.seq();
         let masks = sequences.iter().flat_map(|row| &self.token_mask[row * seq..(row + 1) * seq]);
@@ -239,12 +241,33 @@ impl ProbeBatch {
         self.token_mask.chunks(self.seq()).map(positions).collect()
     }
 
-    fn check_mask(&self, [batch, seq]: [usize; 2]) -> Result<(), ProbeError> {
+    /// Checks that the token mask fits the inputs. For images, only a model knows the number of entries per image.
+    fn check_rows(&self) -> Result<(), ProbeError> {
+        if let Some(ids) = &self.inputs.input_ids {
+            return self.check_mask(ids.dims());
+        }
+        let (entries, images) = (self.token_mask.len(), self.inputs.batch_size());
+        if entries > 0 && images > 0 && entries.is_multiple_of(images) {
+            return self.check_means();
+        }
+        let expected = format!(
+            "it needs entries for the class token and the patches of each image; the batch has {images} images"
+        );
+        Err(invalid("token_mask", format!("{entries} entries long"), expected))
+    }
+
+    /// Checks that the token mask has one entry per token.
+    pub(crate) fn check_mask(&self, [batch, seq]: [usize; 2]) -> Result<(), ProbeError> {
         if batch > 0 && self.token_mask.len() == batch * seq {
-            return if self.means.is_empty() { Ok(()) } else { self.groups().map(|_| ()) };
+            return self.check_means();
         }
         let expected = format!("it needs one entry per token of the [{batch}, {seq}] batch, which must not be empty");
         Err(invalid("token_mask", format!("{} entries long", self.token_mask.len()), expected))
+    }
+
+    /// Checks that the means fit the token mask.
+    fn check_means(&self) -> Result<(), ProbeError> {
+        if self.means.is_empty() { Ok(()) } else { self.groups().map(|_| ()) }
     }
 
     /// Length of the sequences: size of the token mask over number of sequences.
@@ -391,6 +414,33 @@ mod tests {
             let error = ProbeBatch { means, ..averaged() }.selected_labels(-1).unwrap_err().to_string();
             assert!(error.contains(found), "{error}");
         }
+    }
+
+    #[test]
+    fn a_token_mask_that_does_not_fit_is_refused_by_every_function() {
+        let refused = |batch: &ProbeBatch| {
+            let errors = [
+                batch.select(&[0]).unwrap_err(),
+                batch.selected_labels(-1).unwrap_err(),
+                batch.check_one_token_a_sequence().unwrap_err(),
+            ];
+            assert!(errors.iter().all(|error| matches!(error, ProbeError::Batch { what: "token_mask", .. })));
+            errors[0].to_string()
+        };
+        assert!(refused(&batch(&[1], &[1])).contains("1 entries long"));
+        assert!(refused(&batch(&[1; 9], &[1; 9])).contains("[2, 4] batch"));
+        let images = |token_mask: Vec<bool>| ProbeBatch {
+            inputs: ModelInputs {
+                pixel_values: Some(Tensor::zeros([2, 3, 4, 4], &Device::default())),
+                ..ModelInputs::default()
+            },
+            labels: vec![1; token_mask.len()],
+            token_mask,
+            means: Vec::new(),
+        };
+        assert!(refused(&images(Vec::new())).contains("0 entries long, but it needs entries for the class token"));
+        assert!(refused(&images(vec![true; 5])).contains("the batch has 2 images"));
+        assert_eq!(images(vec![true; 10]).select(&[1]).unwrap().token_mask.len(), 5);
     }
 
     #[test]

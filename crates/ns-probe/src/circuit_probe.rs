@@ -81,7 +81,7 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
     /// # Errors
     /// Returns [`ProbeError::Batch`] for an invalid token mask, and [`ProbeError::Model`] for invalid model inputs.
     pub fn unmasked_vectors(&self, batch: &ProbeBatch) -> Result<Tensor<2>, ProbeError> {
-        let model = self.circuit.unmasked();
+        let model = self.circuit.base().valid();
         self.plan.vectors(&model, &self.plan.frozen_activations(&model, batch)?, batch)
     }
 
@@ -94,7 +94,7 @@ impl<M: Transformer + ModuleDisplay> CircuitProbe<M> {
         frozen: &FrozenActivations,
         batch: &ProbeBatch,
     ) -> Result<Tensor<2>, ProbeError> {
-        self.plan.vectors(&self.circuit.unmasked(), &frozen.without_autodiff(), batch)
+        self.plan.vectors(&self.circuit.base().valid(), &frozen.without_autodiff(), batch)
     }
 
     /// Computes the vectors of the selected tokens and the loss.

@@ -65,6 +65,7 @@ pub struct SubnetworkProbeConfig {
 /// Training loss of a circuit probe. Both variants pull vectors with the same label together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum ProbeLoss {
     /// Compares the vectors of the masked model with each other (Lepori et al. 2024).
     #[default]
@@ -77,6 +78,7 @@ pub enum ProbeLoss {
 /// What one label of a subnetwork probe belongs to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Labeling {
     /// One label and exactly one selected token per sequence.
     #[default]

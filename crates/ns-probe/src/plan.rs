@@ -10,8 +10,8 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use ns_circuit::CircuitModel;
 use ns_models::{
-    AttentionBias, Context, ModelError, ModelInputs, Observer, Positions, Products, Site, Sublayer, Transformer,
-    Vector, VectorCache, Walk, last_unaffected, layers_before, layers_fed_by,
+    AttentionBias, Context, Flow, ModelError, ModelInputs, Observer, Positions, Products, Site, Sublayer, Transformer,
+    Vector, VectorCache, last_unaffected, layers_before, layers_fed_by,
 };
 
 use crate::batch::ProbeBatch;
@@ -39,11 +39,11 @@ pub struct ProbePlan {
 impl ProbePlan {
     /// A plan for forward passes through all blocks of a model with masks on `masked_layers` (Hugging Face names).
     ///
-    /// Its frozen activations hold all tokens. [`Self::walk_on`] continues from them.
+    /// Its frozen activations hold all tokens. [`Self::walk_blocks`] continues from them.
     pub fn all_blocks<M: Transformer>(model: &M, masked_layers: &[String]) -> Self {
         let starts = || model.sites().into_iter().filter(|site| model.is_start(*site));
         let last = starts().max().unwrap_or(Site::Embeddings);
-        // The last sublayer is never frozen: it is where `walk_on` may compute some positions only.
+        // The last sublayer is never frozen: it is where `walk_blocks` may compute some positions only.
         let before = starts().filter(|start| *start < last).max().unwrap_or(Site::Embeddings);
         Self { tokens: FrozenTokens::All, ..Self::new(model, masked_layers, before) }
     }
@@ -153,20 +153,21 @@ impl ProbePlan {
     /// - output: `[batch, seq, hidden]`, or `[batch, positions, hidden]` if `context` narrows the last block
     ///
     /// # Errors
-    /// Returns [`ModelError::InvalidInput`] if the input that the model reads is missing.
-    pub fn walk_on<M: Transformer>(
+    /// Returns [`ModelError::InvalidInput`] if the input that the model reads is missing, and the errors of
+    /// [`Transformer::walk_blocks`].
+    pub fn walk_blocks<M: Transformer>(
         &self,
         model: &M,
         frozen: &FrozenActivations,
         inputs: &ModelInputs,
         context: &Context,
         observer: &mut dyn Observer,
-    ) -> Result<Walk, ProbeError> {
+    ) -> Result<Flow, ProbeError> {
         let (start, hidden) = match self.start.zip(frozen.hidden.clone()) {
             Some(frozen) => frozen,
             None => (Site::Embeddings, model.embed(inputs)?),
         };
-        Ok(model.walk_on(start, hidden, context, observer)?)
+        Ok(model.walk_blocks(start, hidden, context, observer)?)
     }
 
     /// Computes the vectors of the selected tokens, or of the means of the batch, at the probed site,

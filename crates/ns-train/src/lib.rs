@@ -8,17 +8,15 @@
 //! same backend a resumed run computes the same numbers as an uninterrupted one.
 //!
 //! ```no_run
-//! use std::path::Path;
-//!
 //! use burn::tensor::Device;
 //! use ns_train::{BaseModelPool, Interrupt, ProbeRecipe, load_recipe, train_probe};
 //!
-//! let path = Path::new("models/arithmetic/probe-a2-attn.toml");
+//! let path = "models/arithmetic/probe-a2-attn.toml";
 //! let recipe = load_recipe::<ProbeRecipe>(path)?.resolve(path)?;
 //! let models = BaseModelPool::new(&Device::default(), 1024);
-//! let report = train_probe(&recipe, 0, Path::new("runs/a2"), &models, &Interrupt::on_signals())?;
+//! let report = train_probe(&recipe, 0, "runs/a2", &models, &Interrupt::on_signals())?;
 //! if let Some(report) = report {
-//!     println!("1-NN accuracy {:.3}, {} weights in the circuit", report.row.knn_test, report.l0.total);
+//!     println!("1-NN accuracy {:.3}, {} weights in the circuit", report.row.knn_test, report.l0.weights);
 //! }
 //! # Ok::<(), ns_train::TrainError>(())
 //! ```

@@ -39,6 +39,6 @@ pub(crate) fn label(path: &Path) -> String {
 /// Prints the size of a circuit, and the folder that it was written to.
 pub(super) fn say_written(circuit: &CircuitModel<AnyModel>, folder: &Path) {
     let (l0, layers) = (circuit.l0(), circuit.layers().len());
-    let (total, max) = (count(l0.total), count(l0.max));
+    let (total, max) = (count(l0.weights as f64), count(l0.max_weights as f64));
     say!("{total} of {max} weights in {layers} layer(s), written to {}", folder.display());
 }

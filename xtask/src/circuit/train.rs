@@ -72,7 +72,7 @@ fn describe(recipe: &TaskRecipe, seed: u64, folder: &Path, device: &Device) -> a
         count(split.train.len() as f64),
         count(split.test.len() as f64),
         recipe.epochs,
-        count(training.circuit().l0().max)
+        count(training.circuit().l0().max_weights as f64)
     );
     Ok(())
 }

@@ -8,7 +8,7 @@ use burn::nn::{Linear, LinearConfig};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, TensorData};
 
-use crate::ablation::Ablation;
+use crate::ablation::{Ablation, ModelVariant};
 use crate::config::{CircuitConfig, MaskUnit};
 use crate::error::CircuitError;
 use crate::mask::host;
@@ -42,7 +42,7 @@ fn targets_are_found_by_layer_type() {
     let linear = LinearConfig::new(2, 3).init(&device);
     let config = CircuitConfig { target_layers: vec![String::new()], ..config() };
     let circuit = CircuitModel::new(config, linear.clone(), &discover_targets(&linear)).unwrap();
-    assert_eq!(circuit.l0().max, 9.0);
+    assert_eq!(circuit.l0().max_weights, 9);
 }
 
 #[test]
@@ -101,14 +101,27 @@ fn masks_off_is_the_base_bit_for_bit() {
     let bare = |device: &Device| host(Net::new(device).forward(input(device)));
     for method in [SPARSE, CONCRETE, PRUNE] {
         let mut circuit = circuit(&with_method(method));
-        circuit.use_masks(false);
+        let as_whole = |circuit: &CircuitModel<Net>| {
+            let model = circuit.model_as(ModelVariant::WholeModel).unwrap();
+            host(model.forward(input(&circuit.devices().remove(0))))
+        };
         // The frozen base has no dropout, so training and evaluation agree.
-        assert_eq!(run(&circuit), bare(&Device::default()));
-        let mut eval = circuit.valid();
-        eval.set_ablation(Ablation::ZeroAblate).unwrap();
-        assert_eq!(run(&eval), bare(&Device::default()));
-        assert!(masks(&eval)["h.w.weight_mask"].iter().all(|m| *m == 1.0));
-        eval.use_masks(true);
+        assert_eq!(as_whole(&circuit), bare(&Device::default()));
+        assert_ne!(run(&circuit), bare(&Device::default()), "model_as changes no setting");
+        circuit.set_variant(ModelVariant::WholeModel).unwrap();
+        let eval = circuit.valid();
+        for whole in [&circuit, &eval] {
+            assert_eq!(run(whole), bare(&Device::default()));
+            assert!(masks(whole).values().flatten().all(|m| *m == 1.0));
+        }
+        let (mut eval, layers) = (eval, ["h.conv", "h.w", "h.out"]);
+        eval.use_masks_of(false, &layers).unwrap();
+        for variant in [ModelVariant::CircuitOnly, ModelVariant::Ablated(Ablation::ZeroAblate)] {
+            eval.set_variant(variant).unwrap();
+            assert_eq!(run(&eval), bare(&Device::default()));
+            assert!(masks(&eval)["h.w.weight_mask"].iter().all(|m| *m == 1.0));
+        }
+        eval.use_masks_of(true, &layers).unwrap();
         assert_ne!(run(&eval), bare(&Device::default()));
     }
 }
@@ -152,11 +165,11 @@ fn only_masks_are_trained_when_the_base_is_frozen() {
 fn a_frozen_mask_is_hard_even_in_training() {
     let circuit = circuit(&config());
     let hard = masks(&circuit.valid());
-    let l0 = circuit.l0().total;
+    let l0 = circuit.l0().weights;
     let frozen = circuit.set_require_grad_group(ParamGroup::from_predicate("masks"), false);
     assert!(frozen.is_training());
     assert_eq!(masks(&frozen), hard);
-    assert_eq!(f64::from(host(frozen.l0_training())[0]), l0);
+    assert_eq!(host(frozen.l0_training()), [l0 as f32]);
 }
 
 #[test]
@@ -237,17 +250,23 @@ fn injected_noise_replaces_the_draw_and_is_checked() {
 fn l0_counts_weights_layer_by_layer() {
     let circuit = circuit(&CircuitConfig { mask_unit: MaskUnit::Neuron, ..config() });
     let l0 = circuit.l0();
-    assert_eq!(l0.max, f64::from(12 + 3 + 36 + 4 + 8));
+    assert_eq!(l0.max_weights, 12 + 3 + 36 + 4 + 8);
+    assert_eq!(l0.max_units, 3 * 2 + 3 + 4 + 4 + 2);
     assert_eq!(l0, circuit.valid().l0());
     let hard = masks(&circuit.valid());
-    let ones = |name: &str| (hard[name].len() - zeros(&hard[name])) as f64;
+    let ones = |name: &str| hard[name].len() - zeros(&hard[name]);
     let names: Vec<_> = l0.layers.iter().map(|l| l.name.as_str()).collect();
     assert_eq!(names, ["h.conv", "h.w", "h.out"]);
-    assert_eq!(l0.layers[1].l0, ones("h.w.weight_mask") + ones("h.w.bias_mask"));
-    assert_eq!(l0.layers[1].max, 40.0);
-    assert_eq!(l0.total, l0.layers.iter().map(|l| l.l0).sum::<f64>());
+    assert_eq!(l0.layers[1].weights, ones("h.w.weight_mask") + ones("h.w.bias_mask"));
+    let w = &l0.layers[1];
+    assert_eq!((w.units, w.max_units), (ones("h.w.weight_mask") / 9 + ones("h.w.bias_mask"), 4 + 4));
+    assert_eq!(w.max_weights, 40);
+    assert_eq!(l0.weights, l0.layers.iter().map(|layer| layer.weights).sum::<usize>());
+    assert_eq!(l0.units, l0.layers.iter().map(|layer| layer.units).sum::<usize>());
+    let of_weights = crate::testing::circuit(&config()).l0();
+    assert_eq!((of_weights.units, of_weights.max_units), (of_weights.weights, of_weights.max_weights));
     let mut eval = circuit.valid();
-    eval.set_ablation(Ablation::ZeroAblate).unwrap();
+    eval.set_variant(ModelVariant::Ablated(Ablation::ZeroAblate)).unwrap();
     assert_eq!(eval.l0(), l0, "an ablation does not change the circuit");
 }
 
@@ -262,7 +281,7 @@ fn the_l0_loss_is_only_there_when_it_should_be() {
     let bare = crate::testing::circuit(&CircuitConfig { target_layers: Vec::new(), ..config() });
     assert!(bare.l0_loss().is_none());
     assert_close(bare.l0_training(), &[0.0]);
-    assert_eq!(bare.l0().max, 0.0);
+    assert_eq!(bare.l0().max_weights, 0);
     bare.model().unwrap();
 }
 
@@ -365,8 +384,8 @@ fn impossible_layers_are_named() {
 fn a_model_without_autodiff_starts_in_evaluation() {
     let mut circuit = CircuitModel::new(config(), Net::new(&Device::default()), &targets()).unwrap();
     assert!(!circuit.is_training());
-    circuit.set_ablation(Ablation::ZeroAblate).unwrap();
-    circuit.set_ablation(Ablation::None).unwrap();
+    circuit.set_variant(ModelVariant::Ablated(Ablation::ZeroAblate)).unwrap();
+    circuit.set_variant(ModelVariant::CircuitOnly).unwrap();
     let training = circuit.train();
     assert!(training.is_training());
     assert!(masks(&training)["h.w.weight_mask"].iter().all(|m| *m == 0.5));
@@ -382,6 +401,13 @@ fn a_loss_without_a_gradient_is_an_error() {
     let training = circuit(&config());
     training.with_l0(training.model().unwrap().forward(input(&Device::default().autodiff())).sum()).backward().unwrap();
     refused(&training.valid());
+    let mut whole = circuit(&CircuitConfig { add_l0: false, ..config() });
+    whole.set_variant(ModelVariant::WholeModel).unwrap();
+    refused(&whole);
+    let mut with_l0 = circuit(&config());
+    with_l0.set_variant(ModelVariant::WholeModel).unwrap();
+    let output = with_l0.model().unwrap().forward(input(&Device::default().autodiff()));
+    assert!(!output.is_tracked() && with_l0.with_l0(output.sum()).backward().is_ok(), "the L0 term has a gradient");
     refused(&CircuitModel::new(config(), Net::new(&Device::default()), &targets()).unwrap());
 }
 

@@ -5,7 +5,7 @@ use burn::optim::{GradientsParams, SgdConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 use proptest::prelude::*;
 
-use crate::ablation::Ablation;
+use crate::ablation::{Ablation, ModelVariant};
 use crate::config::{CircuitConfig, MagnitudeCriterion, MaskMethod, MaskUnit};
 use crate::error::CircuitError;
 use crate::mask::host;
@@ -17,12 +17,12 @@ fn zero_ablate_is_the_complement_and_random_ablate_refills() {
     for method in [SPARSE, CONCRETE, PRUNE] {
         let mut eval = circuit(&with_method(method)).valid();
         let hard = masks(&eval);
-        eval.set_ablation(Ablation::ZeroAblate).unwrap();
+        eval.set_variant(ModelVariant::Ablated(Ablation::ZeroAblate)).unwrap();
         let ablated = masks(&eval);
         for (name, mask) in &hard {
             assert!(mask.iter().zip(&ablated[name]).all(|(h, a)| h + a == 1.0));
         }
-        eval.set_ablation(Ablation::RandomAblate).unwrap();
+        eval.set_variant(ModelVariant::Ablated(Ablation::RandomAblate)).unwrap();
         assert_eq!(masks(&eval), ablated);
         let weight = || host(eval.model().unwrap().w.weight.val());
         let (base, first) = (host(eval.base().w.weight.val()), weight());
@@ -38,7 +38,7 @@ fn zero_ablate_is_the_complement_and_random_ablate_refills() {
         }
         eval.resample().unwrap();
         assert_ne!(host(eval.model().unwrap().w.weight.val()), first);
-        eval.set_ablation(Ablation::None).unwrap();
+        eval.set_variant(ModelVariant::CircuitOnly).unwrap();
         assert_eq!(masks(&eval), hard);
     }
 }
@@ -47,23 +47,27 @@ fn zero_ablate_is_the_complement_and_random_ablate_refills() {
 fn ablating_in_training_is_an_error() {
     for method in [SPARSE, CONCRETE, PRUNE] {
         let mut circuit = circuit(&with_method(method));
-        assert!(matches!(circuit.set_ablation(Ablation::ZeroAblate), Err(CircuitError::AblationWhileTraining { .. })));
+        assert!(matches!(
+            circuit.set_variant(ModelVariant::Ablated(Ablation::ZeroAblate)),
+            Err(CircuitError::AblationWhileTraining { .. })
+        ));
         let mut eval = circuit.valid();
-        eval.set_ablation(Ablation::ZeroAblate).unwrap();
+        eval.set_variant(ModelVariant::Ablated(Ablation::ZeroAblate)).unwrap();
         circuit.model().unwrap(); // the ablation of another copy does not matter
         let mut circuit = eval.train();
         let error = circuit.model().unwrap_err();
         assert!(error.to_string().contains("zero_ablate"), "{error}");
-        circuit.set_ablation(Ablation::None).unwrap();
+        circuit.set_variant(ModelVariant::CircuitOnly).unwrap();
         circuit.model().unwrap();
     }
 }
 
 #[test]
 fn a_configured_ablation_waits_for_evaluation() {
-    let config = CircuitConfig { ablation: Ablation::RandomlySampled, ..config() };
-    let mut circuit = circuit(&config);
+    let configured = ModelVariant::Ablated(Ablation::RandomlySampled);
+    let mut circuit = circuit(&CircuitConfig { ablation: Some(Ablation::RandomlySampled), ..config() });
     circuit.model().unwrap();
+    assert_eq!((circuit.variant(), circuit.valid().variant()), (ModelVariant::CircuitOnly, configured));
     assert!(masks(&circuit)["h.w.weight_mask"].iter().all(|m| *m > 0.0 && *m < 1.0));
     let eval = circuit.valid();
     eval.model().unwrap();
@@ -78,6 +82,12 @@ fn a_configured_ablation_waits_for_evaluation() {
     assert!(masks(&trained.valid()).values().all(|mask| zeros(mask) == 0));
     let record = trained.into_record();
     assert!(masks(&eval.clone().load_record(record)).values().all(|mask| zeros(mask) == 0));
+    // Set by hand, the same ablation is refused in training like any other.
+    assert!(matches!(circuit.set_variant(configured), Err(CircuitError::AblationWhileTraining { .. })));
+    assert!(matches!(circuit.model_as(configured), Err(CircuitError::AblationWhileTraining { .. })));
+    let mut by_hand = eval.clone();
+    by_hand.set_variant(configured).unwrap();
+    assert!(matches!(by_hand.train().model(), Err(CircuitError::AblationWhileTraining { .. })));
     // Training continues and the circuit shrinks to nothing. The next evaluation samples again.
     circuit.load_mask_params(&params).unwrap();
     assert!(masks(&circuit.valid()).values().all(|mask| zeros(mask) == 0));
@@ -93,14 +103,14 @@ fn a_circuit_larger_than_its_complement_cannot_be_sampled_from_it() {
     }
     circuit.load_mask_params(&params).unwrap();
     let mut eval = circuit.valid();
-    let error = eval.set_ablation(Ablation::ComplementSampled).unwrap_err();
+    let error = eval.set_variant(ModelVariant::Ablated(Ablation::ComplementSampled)).unwrap_err();
     assert!(matches!(
         &error,
         CircuitError::ComplementTooSmall { layer, circuit: 12, complement: 0 } if layer == "h.conv.weight"
     ));
-    assert_eq!(eval.ablation(), Ablation::None, "a failed set_ablation changes nothing");
-    eval.use_masks(false);
-    eval.set_ablation(Ablation::ComplementSampled).unwrap(); // all masks are off, so nothing is sampled
+    assert_eq!(eval.variant(), ModelVariant::CircuitOnly, "a failed set_variant changes nothing");
+    eval.use_masks_of(false, &["h.conv", "h.w", "h.out"]).unwrap();
+    eval.set_variant(ModelVariant::Ablated(Ablation::ComplementSampled)).unwrap(); // all masks are off, so nothing is sampled
 }
 
 /// In the reference, a logit of exactly 0 is outside the circuit but is never sampled from the complement.
@@ -115,7 +125,7 @@ fn a_logit_of_zero_belongs_to_the_complement() {
     }
     circuit.load_mask_params(&params).unwrap();
     let mut eval = circuit.valid();
-    eval.set_ablation(Ablation::ComplementSampled).unwrap();
+    eval.set_variant(ModelVariant::Ablated(Ablation::ComplementSampled)).unwrap();
     for mask in masks(&eval).values() {
         assert_eq!(zeros(mask), 1);
         assert_eq!(mask[0], 1.0);
@@ -132,7 +142,7 @@ fn samples_of_a_pruned_layer_are_as_large_as_its_mask() {
         let hard = masks(&eval);
         assert_eq!(kept(&hard["h.w.weight_mask"]), 15, "ranks 21 to 35 of 36 entries");
         for ablation in [Ablation::RandomlySampled, Ablation::ComplementSampled] {
-            eval.set_ablation(ablation).unwrap();
+            eval.set_variant(ModelVariant::Ablated(ablation)).unwrap();
             let sampled = masks(&eval);
             assert_eq!(zeros(&sampled["h.w.weight_mask"]), 15, "{criterion:?} {ablation}");
         }
@@ -141,7 +151,7 @@ fn samples_of_a_pruned_layer_are_as_large_as_its_mask() {
 
 #[test]
 fn a_configured_ablation_that_cannot_be_sampled_is_an_error_everywhere() {
-    let mut training = circuit(&CircuitConfig { ablation: Ablation::ComplementSampled, ..config() });
+    let mut training = circuit(&CircuitConfig { ablation: Some(Ablation::ComplementSampled), ..config() });
     let mut params = training.mask_params();
     for data in params.values_mut() {
         *data = TensorData::full(data.shape().clone(), 1.0_f32);
@@ -162,11 +172,11 @@ fn copies_share_parameters_but_no_setting() {
     copy.set_temperature(9.0).unwrap();
     copy.set_seed(3);
     copy.begin_step(1, 2);
-    copy.use_masks(false);
+    copy.set_variant(ModelVariant::WholeModel).unwrap();
     let mut eval = original.valid();
-    eval.set_ablation(Ablation::RandomlySampled).unwrap();
+    eval.set_variant(ModelVariant::Ablated(Ablation::RandomlySampled)).unwrap();
     eval.resample().unwrap();
-    assert_eq!((original.temperature(), original.ablation()), (1.0, Ablation::None));
+    assert_eq!((original.temperature(), original.variant()), (1.0, ModelVariant::CircuitOnly));
     assert_eq!((masks(&original), run(&original)), (masks_before, output));
     assert_eq!(copy.mask_params(), original.mask_params());
 }
@@ -194,13 +204,13 @@ fn copies_on_threads_give_what_they_give_alone() {
         let sampled = (0..STEPS).flat_map(|sample| ablations.map(|ablation| (sample, ablation)));
         let outputs = sampled.map(|(sample, ablation)| {
             eval.set_sample(sample).unwrap();
-            eval.set_ablation(ablation).unwrap();
+            eval.set_variant(ModelVariant::Ablated(ablation)).unwrap();
             run(&eval)
         });
         outputs.collect()
     };
     let materialize = |copy: CircuitModel<Net>| -> Vec<Vec<f32>> {
-        let models = (0..STEPS).flat_map(|_| [copy.materialize_circuit().unwrap(), copy.unmasked()]);
+        let models = (0..STEPS).flat_map(|_| [copy.materialize_circuit().unwrap(), copy.base().valid()]);
         models.map(|model| host(model.forward(input(&Device::default())))).collect()
     };
     for method in [SPARSE, CONCRETE, PRUNE] {
@@ -220,10 +230,28 @@ fn copies_on_threads_give_what_they_give_alone() {
 }
 
 #[test]
+fn a_variant_on_the_side_is_the_one_that_is_set() {
+    let sampled = [Ablation::RandomAblate, Ablation::RandomlySampled].map(ModelVariant::Ablated);
+    for method in [SPARSE, CONCRETE, PRUNE] {
+        let mut eval = circuit(&with_method(method)).valid();
+        eval.set_seed(4);
+        eval.set_sample(3).unwrap();
+        let (device, before) = (Device::default(), run(&eval));
+        for variant in sampled.into_iter().chain([ModelVariant::WholeModel, ModelVariant::CircuitOnly]) {
+            let aside = host(eval.model_as(variant).unwrap().forward(input(&device)));
+            assert_eq!(run(&eval), before, "{variant:?}");
+            let mut set = eval.clone();
+            set.set_variant(variant).unwrap();
+            assert_eq!(aside, run(&set), "{variant:?}");
+        }
+    }
+}
+
+#[test]
 fn a_masked_model_keeps_its_sample_when_it_is_mapped_or_moved() {
     for ablation in [Ablation::RandomlySampled, Ablation::RandomAblate] {
         let mut eval = circuit(&config()).valid();
-        eval.set_ablation(ablation).unwrap();
+        eval.set_variant(ModelVariant::Ablated(ablation)).unwrap();
         let (expected, device) = (run(&eval), Device::default());
         for model in [eval.model().unwrap().freeze(), eval.model().unwrap().to_device(&device)] {
             assert_eq!(host(model.forward(input(&device))), expected, "{ablation}");
@@ -233,7 +261,7 @@ fn a_masked_model_keeps_its_sample_when_it_is_mapped_or_moved() {
 
 #[test]
 fn materializing_bakes_the_hard_circuit_in() {
-    for ablation in [Ablation::None, Ablation::ZeroAblate, Ablation::RandomAblate] {
+    for ablation in [None, Some(Ablation::ZeroAblate), Some(Ablation::RandomAblate)] {
         for method in [SPARSE, CONCRETE, PRUNE] {
             let circuit = circuit(&CircuitConfig { ablation, ..with_method(method) });
             let plain = circuit.materialize_circuit().unwrap();
@@ -254,7 +282,7 @@ proptest! {
         let hard = masks(&eval);
         eval.set_seed(seed);
         eval.set_sample(index).unwrap();
-        eval.set_ablation(Ablation::RandomlySampled).unwrap();
+        eval.set_variant(ModelVariant::Ablated(Ablation::RandomlySampled)).unwrap();
         let sampled = masks(&eval);
         for (name, mask) in &sampled {
             prop_assert_eq!(zeros(mask), hard[name].len() - zeros(&hard[name]));

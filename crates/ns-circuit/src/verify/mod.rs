@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 use self::case::{MaskCase, expect_shape, floats, invalid};
 use self::layer::CaseModel;
-use crate::ablation::Ablation;
+use crate::ablation::{Ablation, ModelVariant};
 use crate::config::MagnitudeCriterion;
 use crate::error::CircuitError;
 use crate::layout::transpose;
@@ -140,12 +140,11 @@ impl<'a> MaskCaseRun<'a> {
     fn evaluate(&self, out: &mut Tensors) -> Result<(), CircuitError> {
         let mut circuit = self.circuit(MagnitudeCriterion::Raw)?.valid();
         let l0 = circuit.l0();
-        out.insert("l0_eval".into(), scalar(l0.total as f32));
-        out.insert("max_l0".into(), scalar(l0.max as f32));
-        for ablation in [Ablation::None, Ablation::ZeroAblate] {
-            circuit.set_ablation(ablation)?;
-            self.put_evaluation(out, &format!("eval_{ablation}_"), &circuit)?;
-        }
+        out.insert("l0_eval".into(), scalar(l0.weights as f32));
+        out.insert("max_l0".into(), scalar(l0.max_weights as f32));
+        self.put_evaluation(out, "eval_none_", &circuit)?;
+        circuit.set_variant(ModelVariant::Ablated(Ablation::ZeroAblate))?;
+        self.put_evaluation(out, "eval_zero_ablate_", &circuit)?;
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! The parts that GPT-2 and GPT-Neo share. They differ in their attention.
+//! The parts that GPT-2 and GPT-Neo share. They differ in their attention and in the type of their linear layers.
 
 use burn::module::Module;
 use burn::nn::{Embedding, LayerNorm, Linear};
@@ -10,32 +10,32 @@ use crate::context::Context;
 use crate::error::ModelError;
 use crate::init;
 use crate::inputs::ModelInputs;
-use crate::linear;
+use crate::linear::{self, Affine};
 
 /// The model without its head: learned positions, pre-LN blocks and a final LayerNorm, HF's `GPT2Model` and
 /// `GPTNeoModel`.
 #[derive(Module, Debug)]
-pub(super) struct GptBase<A: Module> {
+pub(super) struct GptBase<A: Module, L: Module> {
     pub(super) wte: Embedding,
     wpe: Embedding,
-    pub(super) h: Vec<GptBlock<A>>,
+    pub(super) h: Vec<GptBlock<A, L>>,
     pub(super) ln_f: LayerNorm,
 }
 
 /// A pre-LN block, HF's `GPT2Block` and `GPTNeoBlock`.
 #[derive(Module, Debug)]
-pub(super) struct GptBlock<A: Module> {
+pub(super) struct GptBlock<A: Module, L: Module> {
     ln_1: LayerNorm,
     attn: A,
     ln_2: LayerNorm,
-    mlp: GptMlp,
+    mlp: GptMlp<L>,
 }
 
 /// `c_proj(act(c_fc(x)))`, HF's `GPT2MLP` and `GPTNeoMLP`.
 #[derive(Module, Debug)]
-struct GptMlp {
-    c_fc: Linear,
-    c_proj: Linear,
+struct GptMlp<L: Module> {
+    c_fc: L,
+    c_proj: L,
     #[module(skip)]
     activation: Activation,
 }
@@ -50,7 +50,7 @@ pub(super) trait Attention: Module {
     fn forward(&self, layer: usize, hidden: Tensor<3>, context: &Context) -> Tensor<3>;
 }
 
-impl<A: Attention> GptBase<A> {
+impl<A: Attention, L: Module + From<Linear>> GptBase<A, L> {
     /// Creates the model from the attention of each block. `rows` is the number of tokens and positions in the
     /// embeddings.
     pub(super) fn init(
@@ -64,8 +64,8 @@ impl<A: Attention> GptBase<A> {
         let [wte, wpe] = rows.map(|rows| init::embedding(rows, hidden, device));
         let layer_norm = || init::layer_norm(hidden, epsilon, device);
         let mlp = || GptMlp {
-            c_fc: init::linear(hidden, inner, device),
-            c_proj: init::linear(inner, hidden, device),
+            c_fc: init::linear(hidden, inner, device).into(),
+            c_proj: init::linear(inner, hidden, device).into(),
             activation,
         };
         Self {
@@ -88,7 +88,7 @@ impl<A: Attention> GptBase<A> {
     }
 }
 
-impl<A: Attention> Block for GptBlock<A> {
+impl<A: Attention, L: Module + Affine> Block for GptBlock<A, L> {
     fn attention(&self, layer: usize, hidden: Tensor<3>, context: &Context) -> Tensor<3> {
         self.attn.forward(layer, self.ln_1.forward(hidden), context)
     }

@@ -18,11 +18,12 @@ use crate::loss::Labels;
 use crate::model::Model;
 use crate::positions::Positions;
 use crate::products::{Columns, LinearProducts};
-use crate::residual::{Ignore, Observer, VectorCache, Walk};
+use crate::residual::{Ignore, Observer, VectorCache};
 use crate::site::Site;
 use crate::testing::{filled, read_weights};
 use crate::transformer::Transformer;
 use crate::unaffected::last_unaffected;
+use crate::walk::Flow;
 
 const SEQ: usize = 5;
 
@@ -91,9 +92,9 @@ fn inputs(model: &AnyTransformer) -> ModelInputs {
 struct Seen(Vec<Site>);
 
 impl Observer for Seen {
-    fn visit(&mut self, site: Site, value: Tensor<3>) -> Walk {
+    fn visit(&mut self, site: Site, value: Tensor<3>) -> Flow {
         self.0.push(site);
-        Walk::Continue(value)
+        Flow::Continue(value)
     }
 }
 
@@ -164,7 +165,7 @@ fn a_start_from_a_hidden_state_gives_the_same_scores() {
         model.walk(&inputs, &mut cache).unwrap();
         for (layer, site) in starts {
             let hidden = cache.get(site.parse().unwrap()).unwrap();
-            let output = model.walk_from(layer, hidden, &inputs, &mut Ignore).unwrap().output().unwrap();
+            let output = model.walk_from_block(layer, hidden, &inputs, &mut Ignore).unwrap().output().unwrap();
             output.logits.unwrap().into_data().assert_eq(&whole, true);
         }
     }

@@ -23,8 +23,6 @@ pub struct HfNames {
     /// Keys of PyTorch's state dict that are not in the checkpoint because they repeat another tensor, such as tied
     /// heads. Each comes with the key that it repeats.
     pub repeated_keys: Vec<(String, String)>,
-    /// Endings of the Burn paths of linear layers that HF builds as `Conv1D`.
-    pub gpt_conv1d: &'static [&'static str],
 }
 
 impl HfNames {
@@ -63,17 +61,13 @@ impl HfNames {
     /// Returns the layers of `module` whose weights can be masked, with their HF names, in the order of its fields.
     pub fn maskable_layers<M: Module>(&self, module: &M) -> Vec<MaskableLayer> {
         let named = |layer: MaskableLayer| MaskableLayer { name: self.rename(&layer.name), ..layer };
-        self.find_layers(module).into_iter().map(named).collect()
+        find_layers(module).into_iter().map(named).collect()
     }
 
     /// Burn paths of the weights that the checkpoint stores transposed.
     pub(crate) fn transposed<M: Module>(&self, module: &M) -> std::collections::BTreeSet<String> {
-        let layers = self.find_layers(module).into_iter().filter(|layer| layer.kind == LayerKind::Linear);
+        let layers = find_layers(module).into_iter().filter(|layer| layer.kind == LayerKind::Linear);
         layers.map(|layer| format!("{}.weight", layer.name)).collect()
-    }
-
-    fn find_layers<M: Module>(&self, module: &M) -> Vec<MaskableLayer> {
-        find_layers(module, |path| self.gpt_conv1d.iter().any(|ending| path.ends_with(ending)))
     }
 
     /// Whether a key of a checkpoint is ignored because the model does not read it.

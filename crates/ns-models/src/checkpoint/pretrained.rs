@@ -71,7 +71,8 @@ pub trait Pretrained: Model {
     /// # Errors
     /// Returns the errors of [`read_config`], [`from_config`](Self::from_config), [`Checkpoint::open_folder`] and
     /// [`load_weights`].
-    fn load(folder: &Path, device: &Device) -> Result<Self, ModelError> {
+    fn load(folder: impl AsRef<Path>, device: &Device) -> Result<Self, ModelError> {
+        let folder = folder.as_ref();
         load_as(folder, &read_config(folder)?, |config| Self::from_config(config, device))
     }
 
@@ -80,7 +81,8 @@ pub trait Pretrained: Model {
     ///
     /// # Errors
     /// Returns the errors of [`load`](Self::load).
-    fn load_base(folder: &Path, device: &Device) -> Result<Self, ModelError> {
+    fn load_base(folder: impl AsRef<Path>, device: &Device) -> Result<Self, ModelError> {
+        let folder = folder.as_ref();
         let mut config = read_config(folder)?;
         config["architectures"] = json!([Self::base_class(&config)]);
         config["add_pooling_layer"] =
@@ -93,7 +95,7 @@ pub trait Pretrained: Model {
     ///
     /// # Errors
     /// Returns the errors of [`Checkpoint::open_folder`] and [`load_base_weights`].
-    fn with_base_weights(self, folder: &Path) -> Result<Self, ModelError> {
+    fn with_base_weights(self, folder: impl AsRef<Path>) -> Result<Self, ModelError> {
         let names = self.hf_names();
         load_base_weights(self, Checkpoint::open_folder(folder)?, &names)
     }
@@ -126,7 +128,8 @@ pub trait Pretrained: Model {
     /// # Errors
     /// Returns [`ModelError::Io`] if a file cannot be written, [`ModelError::UnreadableTensor`] if a parameter cannot
     /// be read from its device, and [`ModelError::InvalidJson`] if the configuration cannot be serialised.
-    fn save(&self, folder: &Path) -> Result<(), ModelError> {
+    fn save(&self, folder: impl AsRef<Path>) -> Result<(), ModelError> {
+        let folder = folder.as_ref();
         let mut config = serde_json::to_value(self.config())
             .map_err(|error| ModelError::InvalidJson { path: folder.join("config.json"), reason: error.to_string() })?;
         config["model_type"] = self.model_type().into();

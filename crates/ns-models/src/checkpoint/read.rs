@@ -55,7 +55,8 @@ impl Checkpoint {
     /// - [`ModelError::InvalidJson`] if the index is invalid
     /// - [`ModelError::UnsafeShard`] if the index names a file outside the folder
     /// - [`ModelError::MissingTensors`] if the shards lack a tensor that the index lists
-    pub fn open_folder(folder: &Path) -> Result<Self, ModelError> {
+    pub fn open_folder(folder: impl AsRef<Path>) -> Result<Self, ModelError> {
+        let folder = folder.as_ref();
         let (single, index) = (folder.join(SINGLE), folder.join(INDEX));
         if single.is_file() {
             return Self::open_file(&single);
@@ -78,7 +79,8 @@ impl Checkpoint {
     /// # Errors
     /// Returns [`ModelError::Io`] if the file cannot be read, and [`ModelError::NotSafetensors`] if it is invalid or
     /// truncated.
-    pub fn open_file(path: &Path) -> Result<Self, ModelError> {
+    pub fn open_file(path: impl AsRef<Path>) -> Result<Self, ModelError> {
+        let path = path.as_ref();
         let io = |source| ModelError::Io { action: "read", path: path.into(), source };
         let mut file = File::open(path).map_err(io)?;
         let size = file.metadata().map_err(io)?.len();
@@ -105,7 +107,7 @@ impl Checkpoint {
                 let hint = format!("; {INDEX} names it");
                 return Err(ModelError::NoSuchFile { folder: folder.into(), expected: shard.clone(), hint });
             }
-            tensors.extend(Self::open_file(&folder.join(shard))?.tensors);
+            tensors.extend(Self::open_file(folder.join(shard))?.tensors);
         }
         let missing: Vec<_> = weight_map.into_keys().filter(|name| !tensors.contains_key(name)).collect();
         if !missing.is_empty() {

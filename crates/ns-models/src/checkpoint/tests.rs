@@ -112,8 +112,8 @@ mod shards {
         let names = ["a.safetensors", "b.safetensors"];
         let (first, second): (Tensors, Tensors) =
             read_weights(folder).into_iter().partition(|(name, _)| name.contains("h.0"));
-        save_tensors(&folder.join(names[0]), &first).unwrap();
-        save_tensors(&folder.join(names[1]), &second).unwrap();
+        save_tensors(folder.join(names[0]), &first).unwrap();
+        save_tensors(folder.join(names[1]), &second).unwrap();
         let in_file = |tensors: Tensors, file: &'static str| tensors.into_keys().map(move |name| (name, json!(file)));
         let map: serde_json::Map<_, _> = in_file(first, names[0]).chain(in_file(second, names[1])).collect();
         write_index(folder, &json!({"metadata": {"total_size": 0}, "weight_map": map}).to_string());

@@ -44,7 +44,7 @@ const COMPANIONS: [&str; 17] = [
 /// Returns [`ModelError::Io`] if a file cannot be written, and [`ModelError::UnreadableTensor`] if a parameter cannot
 /// be read from its device.
 pub fn save_pretrained<M: Module>(
-    folder: &Path,
+    folder: impl AsRef<Path>,
     module: &M,
     names: &HfNames,
     config: &Value,
@@ -77,10 +77,15 @@ pub(super) fn hf_tensors<M: Module>(module: &M, names: &HfNames) -> Result<BTree
 ///
 /// # Errors
 /// Returns [`ModelError::Io`] if a file cannot be written.
-pub fn save_folder(folder: &Path, tensors: &BTreeMap<String, TensorData>, config: &str) -> Result<(), ModelError> {
+pub fn save_folder(
+    folder: impl AsRef<Path>,
+    tensors: &BTreeMap<String, TensorData>,
+    config: &str,
+) -> Result<(), ModelError> {
+    let folder = folder.as_ref();
     std::fs::create_dir_all(folder).map_err(|source| io_error(folder, source))?;
-    save_tensors(&folder.join("model.safetensors"), tensors)?;
-    write_atomically(&folder.join("config.json"), config.as_bytes()).map_err(|source| io_error(folder, source))
+    save_tensors(folder.join("model.safetensors"), tensors)?;
+    write_atomically(folder.join("config.json"), config.as_bytes()).map_err(|source| io_error(folder, source))
 }
 
 /// Copies the files of a model folder other than weights and configuration: tokenizer, image processor and generation
@@ -88,7 +93,8 @@ pub fn save_folder(folder: &Path, tensors: &BTreeMap<String, TensorData>, config
 ///
 /// # Errors
 /// Returns [`ModelError::Io`] if a file cannot be read or written.
-pub fn copy_companions(from: &Path, to: &Path) -> Result<Vec<&'static str>, ModelError> {
+pub fn copy_companions(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<Vec<&'static str>, ModelError> {
+    let (from, to) = (from.as_ref(), to.as_ref());
     let present = COMPANIONS.into_iter().filter(|name| from.join(name).is_file());
     let copy = |name: &'static str| {
         let bytes = std::fs::read(from.join(name)).map_err(|source| ModelError::Io {
@@ -96,7 +102,7 @@ pub fn copy_companions(from: &Path, to: &Path) -> Result<Vec<&'static str>, Mode
             path: from.join(name),
             source,
         })?;
-        write_atomically(&to.join(name), &bytes).map_err(|source| io_error(&to.join(name), source))?;
+        write_atomically(to.join(name), &bytes).map_err(|source| io_error(&to.join(name), source))?;
         Ok(name)
     };
     present.map(copy).collect()
@@ -106,7 +112,8 @@ pub fn copy_companions(from: &Path, to: &Path) -> Result<Vec<&'static str>, Mode
 ///
 /// # Errors
 /// Returns [`ModelError::Io`] if the file cannot be written.
-pub fn save_tensors(path: &Path, tensors: &BTreeMap<String, TensorData>) -> Result<(), ModelError> {
+pub fn save_tensors(path: impl AsRef<Path>, tensors: &BTreeMap<String, TensorData>) -> Result<(), ModelError> {
+    let path = path.as_ref();
     let converted = |data: &TensorData| match data.dtype().is_float() {
         true => (Dtype::F32, data.clone().convert_dtype(DType::F32)),
         false => (Dtype::I64, data.clone().convert_dtype(DType::I64)),
@@ -128,7 +135,8 @@ pub fn save_tensors(path: &Path, tensors: &BTreeMap<String, TensorData>) -> Resu
 ///
 /// # Errors
 /// Returns an error of the file system, for example if the folder is not writable.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+pub fn write_atomically(path: impl AsRef<Path>, bytes: &[u8]) -> std::io::Result<()> {
+    let path = path.as_ref();
     let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = temporary_file().tempfile_in(folder)?;
     file.write_all(bytes)?;

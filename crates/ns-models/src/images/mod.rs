@@ -43,8 +43,8 @@ impl ImagePreprocessor {
     /// Returns [`ModelError::ImageProcessor`] if `preprocessor_config.json` is missing or has impossible settings,
     /// [`ModelError::UnknownImageProcessor`] for an unsupported processor, [`ModelError::InvalidJson`] if a file is
     /// invalid, and [`ModelError::Io`] if a file cannot be read.
-    pub fn from_folder(folder: &Path) -> Result<Self, ModelError> {
-        Ok(Self { steps: Steps::read(folder)? })
+    pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, ModelError> {
+        Ok(Self { steps: Steps::read(folder.as_ref())? })
     }
 
     /// Number of channels of the model's images: 1 (gray) or 3 (RGB).

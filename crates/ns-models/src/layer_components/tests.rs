@@ -161,7 +161,7 @@ fn a_head_can_be_cut_out_on_either_side() {
         let outputs = [true, false].map(|by_outputs| {
             let mut cut = weights.clone();
             layers.iter().for_each(|layer| cut_head(&mut cut, layer, head, by_outputs));
-            save_tensors(&folder.path().join("model.safetensors"), &cut).unwrap();
+            save_tensors(folder.path().join("model.safetensors"), &cut).unwrap();
             logits(&AnyTransformer::load(folder.path(), &device).unwrap())
         });
         let whole = logits(&model);

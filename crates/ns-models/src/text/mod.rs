@@ -59,7 +59,8 @@ impl TextTokenizer {
     /// # Errors
     /// Returns [`ModelError::Tokenizer`] if `tokenizer.json` is missing or invalid, [`ModelError::InvalidJson`] if
     /// another file is invalid, and [`ModelError::Io`] if a file cannot be read.
-    pub fn from_folder(folder: &Path) -> Result<Self, ModelError> {
+    pub fn from_folder(folder: impl AsRef<Path>) -> Result<Self, ModelError> {
+        let folder = folder.as_ref();
         let path = folder.join(TOKENIZER);
         let mut tokenizer = read_tokenizer(folder, &path)?;
         let settings = Settings::read(folder, &tokenizer)?;

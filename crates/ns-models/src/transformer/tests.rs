@@ -7,13 +7,15 @@ use burn::tensor::{Device, Int, Tensor, TensorData, Tolerance};
 use crate::architectures::AnyTransformer;
 use crate::architectures::Gpt2Config;
 use crate::config::CommonConfig;
+use crate::context::Context;
 use crate::error::ModelError;
 use crate::inputs::{Logits, ModelInputs, ModelOutput};
 use crate::model::Model;
-use crate::residual::{Ignore, Observer, Patch, VectorCache, Walk};
+use crate::residual::{Ignore, Observer, Patch, VectorCache};
 use crate::site::Site;
 use crate::testing::{config, inputs, model, model_of};
-use crate::transformer::{Transformer, Walked};
+use crate::transformer::Transformer;
+use crate::walk::{Flow, WalkOutcome};
 
 /// Records the visited sites, and stops the forward pass at `stop_at`.
 #[derive(Default)]
@@ -23,7 +25,7 @@ struct Counter {
 }
 
 impl Observer for Counter {
-    fn visit(&mut self, site: Site, value: Tensor<3>) -> Walk {
+    fn visit(&mut self, site: Site, value: Tensor<3>) -> Flow {
         self.seen.push(site);
         match self.stop_at == Some(site) {
             true => ControlFlow::Break(site),
@@ -40,7 +42,7 @@ struct Change<F> {
 }
 
 impl<F: Fn(Tensor<3>) -> Tensor<3>> Observer for Change<F> {
-    fn visit(&mut self, site: Site, value: Tensor<3>) -> Walk {
+    fn visit(&mut self, site: Site, value: Tensor<3>) -> Flow {
         let value = if site == self.site { (self.change)(value) } else { value };
         self.cache.visit(site, value)
     }
@@ -90,7 +92,7 @@ fn nothing_above_the_stop_is_visited() {
     for (index, stop_at) in all_sites().into_iter().enumerate() {
         let mut counter = Counter { stop_at: Some(stop_at), ..Default::default() };
         let walked = model().walk(&inputs(), &mut counter).unwrap();
-        assert!(matches!(walked, Walked::Stopped(at) if at == stop_at));
+        assert!(matches!(walked, WalkOutcome::Stopped(at) if at == stop_at));
         assert_eq!(counter.seen, all_sites()[..=index]);
     }
 }
@@ -107,7 +109,7 @@ fn a_cache_holds_exactly_what_was_asked_for() {
     let requested = [site("mlp_update_0"), site("embeddings"), site("attn_stream_1"), site("mlp_update_0")];
     let mut cache = VectorCache::new(requested);
     let walked = model().walk(&inputs(), &mut cache).unwrap();
-    assert!(matches!(walked, Walked::Stopped(at) if at == site("attn_stream_1")));
+    assert!(matches!(walked, WalkOutcome::Stopped(at) if at == site("attn_stream_1")));
     for known in all_sites() {
         let dims = cache.get(known).map(|vectors| vectors.dims());
         assert_eq!(dims, requested.contains(&known).then_some([2, 4, 8]), "{known}");
@@ -141,11 +143,11 @@ fn a_start_from_a_hidden_state_is_the_whole_walk_bit_for_bit() {
     let whole = logits(output);
     for (layer, hidden) in [(0, "embeddings"), (1, "mlp_stream_0"), (2, "mlp_stream_1")] {
         let hidden = cache.get(site(hidden)).unwrap();
-        let walked = model().walk_from(layer, hidden, &inputs(), &mut Ignore).unwrap();
+        let walked = model().walk_from_block(layer, hidden, &inputs(), &mut Ignore).unwrap();
         logits(walked.output().unwrap()).assert_eq(&whole, true);
     }
     let mut counter = Counter::default();
-    model().walk_from(1, cache.get(site("mlp_stream_0")).unwrap(), &inputs(), &mut counter).unwrap();
+    model().walk_from_block(1, cache.get(site("mlp_stream_0")).unwrap(), &inputs(), &mut counter).unwrap();
     assert_eq!(counter.seen, all_sites()[5..], "earlier blocks are not computed again");
 }
 
@@ -153,7 +155,7 @@ fn a_start_from_a_hidden_state_is_the_whole_walk_bit_for_bit() {
 fn a_start_that_does_not_fit_is_an_error() {
     let hidden = |dims| Tensor::<3>::zeros(dims, &Device::default());
     for (layer, dims) in [(3, [2, 4, 8]), (0, [2, 4, 7]), (1, [2, 3, 8]), (1, [1, 4, 8])] {
-        let error = model().walk_from(layer, hidden(dims), &inputs(), &mut Ignore).unwrap_err();
+        let error = model().walk_from_block(layer, hidden(dims), &inputs(), &mut Ignore).unwrap_err();
         assert!(matches!(error, ModelError::InvalidInput { .. }), "{error:?}");
     }
 }
@@ -248,7 +250,7 @@ fn a_patch_replaces_some_vectors_and_composes_with_a_cache() {
     let expected = before.slice_assign([1..2, 2..4, 0..8], Tensor::full([1, 2, 8], 5.0, &model().device()));
     after.into_data().assert_eq(&expected.into_data(), true);
     let output = model().walk(&inputs(), &mut patch(at, 0..2, 0..4, [2, 4, 8])).unwrap().output().unwrap();
-    let whole = model().walk_from(1, Tensor::full([2, 4, 8], 5.0, &model().device()), &inputs(), &mut Ignore);
+    let whole = model().walk_from_block(1, Tensor::full([2, 4, 8], 5.0, &model().device()), &inputs(), &mut Ignore);
     let expected = whole.unwrap().output().unwrap().last_hidden_state.into_data();
     output.last_hidden_state.into_data().assert_eq(&expected, true);
 }
@@ -266,6 +268,73 @@ fn a_patch_that_does_not_fit_is_refused() {
         let error = model().walk(&inputs(), &mut patch).unwrap_err();
         assert!(matches!(error, ModelError::InvalidInput { .. }) && error.to_string().contains(expected), "{error}");
     }
+}
+
+/// The refusal of a forward pass from the stream before block 1.
+fn refusal(start_of_walk: &str, observer: &mut dyn Observer) -> ModelError {
+    let (hidden, context) = (Tensor::ones([2, 4, 8], &model().device()), model().context(&inputs()).unwrap());
+    match start_of_walk {
+        "block" => model().walk_from_block(1, hidden, &inputs(), observer).unwrap_err(),
+        _ => model().walk_blocks(site("mlp_stream_0"), hidden, &context, observer).unwrap_err(),
+    }
+}
+
+#[test]
+fn a_site_that_is_not_after_the_start_is_refused() {
+    for walk in ["block", "site"] {
+        for early in all_sites().into_iter().filter(|known| *known <= site("mlp_stream_0")) {
+            for error in [
+                refusal(walk, &mut VectorCache::new([early, site("mlp_stream_1")])),
+                refusal(walk, &mut patch(early, 0..1, 0..1, [1, 1, 8])),
+                refusal(walk, &mut (Ignore, VectorCache::new([early]))),
+            ] {
+                let start = site("mlp_stream_0");
+                let expected =
+                    matches!(error, ModelError::NotReached { asked, start: at } if asked == early && at == start);
+                assert!(expected, "{error:?}");
+            }
+        }
+        let absent = refusal(walk, &mut VectorCache::new([site("mlp_stream_7")]));
+        assert!(matches!(absent, ModelError::NoSuchSite { .. }), "{absent:?}");
+    }
+    let hidden = Tensor::ones([2, 4, 8], &model().device());
+    let error = model().walk_from_block(0, hidden, &inputs(), &mut VectorCache::new([Site::Embeddings])).unwrap_err();
+    assert!(matches!(error, ModelError::NotReached { .. }), "{error:?}");
+}
+
+#[test]
+fn a_walk_through_the_blocks_checks_what_it_gets() {
+    let (hidden, context) = (|seq| Tensor::ones([2, seq, 8], &model().device()), model().context(&inputs()).unwrap());
+    let walk = |seq, context: &Context, observer: &mut dyn Observer| {
+        model().walk_blocks(site("mlp_stream_0"), hidden(seq), context, observer)
+    };
+    let mut counter = Counter::default();
+    assert!(walk(4, &context, &mut counter).unwrap().is_continue());
+    assert_eq!(counter.seen, all_sites()[5..]);
+    let at = site("mlp_update_1");
+    let narrowed = context.clone().only(1, 3..4);
+    assert!(walk(4, &narrowed, &mut patch(at, 0..2, 0..1, [2, 1, 8])).is_ok());
+    for error in [
+        walk(3, &context, &mut Ignore).unwrap_err(),
+        walk(4, &context, &mut patch(at, 0..3, 0..1, [3, 1, 8])).unwrap_err(),
+        walk(4, &narrowed, &mut patch(at, 0..2, 3..4, [2, 1, 8])).unwrap_err(),
+    ] {
+        assert!(matches!(error, ModelError::InvalidInput { .. }), "{error:?}");
+    }
+}
+
+#[test]
+fn the_second_observer_is_not_called_where_the_first_stops() {
+    let at = site("mlp_stream_0");
+    let mut stops_first = (VectorCache::new([at]), Counter::default());
+    model().walk(&inputs(), &mut stops_first).unwrap();
+    assert_eq!(stops_first.1.seen, all_sites()[..4]);
+    let mut stops_last = (Counter::default(), VectorCache::new([at]));
+    model().walk(&inputs(), &mut stops_last).unwrap();
+    assert_eq!(stops_last.0.seen, all_sites()[..5]);
+    let mut both = (VectorCache::new([at]).to_the_end(), VectorCache::new([at]));
+    model().walk(&inputs(), &mut both).unwrap();
+    assert!(both.0.get(at).is_some() && both.1.get(at).is_some());
 }
 
 #[test]

@@ -86,7 +86,7 @@ pub(crate) fn read_weights(folder: &Path) -> Tensors {
 pub(crate) fn change_weights(folder: &Path, change: impl FnOnce(&mut Tensors)) {
     let mut tensors = read_weights(folder);
     change(&mut tensors);
-    save_tensors(&folder.join("model.safetensors"), &tensors).unwrap();
+    save_tensors(folder.join("model.safetensors"), &tensors).unwrap();
 }
 
 pub(crate) fn change_config(folder: &Path, change: impl FnOnce(&mut Value)) {

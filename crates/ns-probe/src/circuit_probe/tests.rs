@@ -2,7 +2,7 @@
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
-use ns_circuit::{Ablation, CircuitConfig, CircuitError};
+use ns_circuit::{Ablation, CircuitConfig, CircuitError, ModelVariant};
 use ns_models::{
     AnyTransformer, Gpt2, Gpt2Config, GptNeoX, GptNeoXConfig, ImageSize, ModelError, ModelInputs, Pretrained, Vit,
     VitConfig,
@@ -409,7 +409,7 @@ mod ablations {
     #[test]
     fn while_training_are_refused_by_forward() {
         let mut eval = CircuitProbe::new(circuit_config(), model()).unwrap().valid();
-        eval.circuit_mut().set_ablation(Ablation::ZeroAblate).unwrap();
+        eval.circuit_mut().set_variant(ModelVariant::Ablated(Ablation::ZeroAblate)).unwrap();
         let mut circuit = eval.train();
         let error = circuit.forward(&batch(&[1, 2, 1])).unwrap_err();
         let refused = CircuitError::AblationWhileTraining { ablation: Ablation::ZeroAblate };
@@ -417,19 +417,19 @@ mod ablations {
         assert!(matches!(error, ProbeError::Circuit(CircuitError::AblationWhileTraining { .. })));
 
         let mut eval = SubnetworkProbe::new(subnetwork_config(), model(), 0).unwrap().valid();
-        eval.circuit_mut().set_ablation(Ablation::ZeroAblate).unwrap();
+        eval.circuit_mut().set_variant(ModelVariant::Ablated(Ablation::ZeroAblate)).unwrap();
         let subnetwork = eval.train();
         let error = subnetwork.forward(&batch(&[1, 2, 1])).unwrap_err();
         assert!(matches!(error, ProbeError::Circuit(CircuitError::AblationWhileTraining { .. })), "{error:?}");
 
-        circuit.circuit_mut().set_ablation(Ablation::None).unwrap();
-        assert!(circuit.forward(&batch(&[1, 2, 1])).is_ok(), "training continues after the ablation is reset");
+        circuit.circuit_mut().set_variant(ModelVariant::CircuitOnly).unwrap();
+        assert!(circuit.forward(&batch(&[1, 2, 1])).is_ok(), "training continues after the variant is reset");
     }
 
     #[test]
     fn are_run_by_the_copy_in_evaluation_mode() {
         let mut probe = CircuitProbe::new(circuit_config(), model()).unwrap().valid();
-        probe.circuit_mut().set_ablation(Ablation::ZeroAblate).unwrap();
+        probe.circuit_mut().set_variant(ModelVariant::Ablated(Ablation::ZeroAblate)).unwrap();
         let batch = batch(&[1, 2, 1]);
         let batch = ProbeBatch { inputs: batch.inputs.clone().without_autodiff(), ..batch };
         assert_eq!(probe.forward(&batch).unwrap().vectors.dims(), [3, 8]);

@@ -120,15 +120,16 @@ impl ProbeCaseRun<'_> {
         probe.load(self.with_prefix("final."))?;
         let probe = probe.valid();
         let Forward { vectors, losses, logits } = probe.forward(&self.batch)?;
-        let L0Statistics { total, max, layers } = probe.circuit().l0();
+        let L0Statistics { weights, max_weights, layers, .. } = probe.circuit().l0();
+        let count = |count| scalar(count as f64);
         let mut produced = Tensors::from([
             ("eval_updates".into(), vectors.into_data()),
             ("eval_loss".into(), losses.total.into_data()),
-            ("l0_total".into(), scalar(total)),
-            ("l0_max".into(), scalar(max)),
+            ("l0_total".into(), count(weights)),
+            ("l0_max".into(), count(max_weights)),
         ]);
         produced.extend(logits.map(|logits| ("eval_logits".into(), logits.into_data())));
-        produced.extend(layers.into_iter().map(|layer| (format!("l0_layer.{}", layer.name), scalar(layer.l0))));
+        produced.extend(layers.into_iter().map(|layer| (format!("l0_layer.{}", layer.name), count(layer.weights))));
         Ok(produced)
     }
 

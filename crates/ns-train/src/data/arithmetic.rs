@@ -32,6 +32,7 @@ pub struct Arithmetic {
 /// The result that follows `a b =`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Operation {
     /// `(a² − b²) mod p`, as in the first experiment of Lepori et al. 2024.
     SquareDifference,
@@ -42,6 +43,7 @@ pub enum Operation {
 /// An intermediate variable that a model may compute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Variable {
     /// `a² mod p`.
     A2,

@@ -70,8 +70,8 @@ pub struct LabelledImages {
 
 impl ImageRecipe {
     /// Resolves the path relative to the recipe file `recipe`.
-    pub fn resolve(self, recipe: &Path) -> Self {
-        Self { path: relative_to(recipe, &self.path), ..self }
+    pub fn resolve(self, recipe: impl AsRef<Path>) -> Self {
+        Self { path: relative_to(recipe.as_ref(), &self.path), ..self }
     }
 
     /// Checks the values that deserialisation does not check.
@@ -164,7 +164,7 @@ mod tests {
                           split = { seeded = { train_fraction = 0.8, seed = 0 } }";
 
     fn digits() -> ImageRecipe {
-        toml::from_str::<ImageRecipe>(DIGITS).unwrap().resolve(&shipped("digits/train.toml"))
+        toml::from_str::<ImageRecipe>(DIGITS).unwrap().resolve(shipped("digits/train.toml"))
     }
 
     /// Two images of height 2 and width 3.

@@ -9,11 +9,13 @@ macro_rules! data_sources {
         /// Recipe of a data set for a task. The key in the recipe selects the kind of data.
         #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(rename_all = "snake_case")]
+        #[non_exhaustive]
         pub enum DataRecipe { $($(#[$doc])* $source($recipe),)* }
 
         impl DataRecipe {
             /// Resolves the path of the data file relative to the recipe file `recipe`.
-            pub fn resolve(self, recipe: &Path) -> Self {
+            pub fn resolve(self, recipe: impl AsRef<Path>) -> Self {
+                let recipe = recipe.as_ref();
                 match self { $(Self::$source(source) => Self::$source(source.resolve(recipe)),)* }
             }
 

@@ -9,6 +9,7 @@ use crate::error::TrainError;
 /// How to divide rows into training and test rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[non_exhaustive]
 pub enum SplitRecipe {
     /// By a column of the table that holds `train` or `test`: `split = { column = "split" }`.
     Column(String),

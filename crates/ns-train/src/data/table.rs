@@ -31,7 +31,8 @@ impl Table {
     /// Returns [`TrainError::Io`] if the file cannot be read, [`TrainError::DataFormat`] if it is not UTF-8, CSV or
     /// JSON, and [`TrainError::Data`] for another file extension, a table without rows, a repeated column name, or a
     /// row with missing or extra fields.
-    pub fn read(path: &Path) -> Result<Self, TrainError> {
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, TrainError> {
+        let path = path.as_ref();
         let bytes = std::fs::read(path).map_err(TrainError::io("read", path))?;
         let text = std::str::from_utf8(&bytes).map_err(|error| {
             let line = 1 + newlines(&bytes[..error.valid_up_to()]);
@@ -280,6 +281,6 @@ mod tests {
             assert!(matches!(&error, TrainError::DataFormat { reason, .. } if reason.contains(expected)), "{error}");
         }
         assert!(matches!(error("a.txt", "a"), TrainError::Data { what: "the file extension", .. }));
-        assert!(matches!(Table::read("absent.csv".as_ref()), Err(TrainError::Io { .. })));
+        assert!(matches!(Table::read("absent.csv"), Err(TrainError::Io { .. })));
     }
 }

@@ -40,8 +40,8 @@ pub struct TextClassification {
 
 impl TextRecipe {
     /// Resolves the path relative to the recipe file `recipe`.
-    pub fn resolve(self, recipe: &Path) -> Self {
-        Self { path: relative_to(recipe, &self.path), ..self }
+    pub fn resolve(self, recipe: impl AsRef<Path>) -> Self {
+        Self { path: relative_to(recipe.as_ref(), &self.path), ..self }
     }
 
     /// Reads the texts.
@@ -93,7 +93,7 @@ mod tests {
 
     fn glosses() -> TextClassification {
         let recipe: TextRecipe = toml::from_str("path = \"glosses.csv\"\nsplit = { column = \"split\" }").unwrap();
-        recipe.resolve(&shipped("wordnet/train.toml")).read().unwrap()
+        recipe.resolve(shipped("wordnet/train.toml")).read().unwrap()
     }
 
     #[test]

@@ -66,8 +66,8 @@ pub struct WordLabels {
 
 impl WordRecipe {
     /// Resolves the path relative to the recipe file `recipe`.
-    pub fn resolve(self, recipe: &Path) -> Self {
-        Self { path: relative_to(recipe, &self.path), ..self }
+    pub fn resolve(self, recipe: impl AsRef<Path>) -> Self {
+        Self { path: relative_to(recipe.as_ref(), &self.path), ..self }
     }
 
     /// Reads the words.
@@ -141,7 +141,7 @@ mod tests {
 
     fn examples() -> WordLabels {
         let recipe: WordRecipe = toml::from_str("path = \"examples.csv\"\nsplit = { column = \"split\" }").unwrap();
-        recipe.resolve(&shipped("wordnet/probe.toml")).read().unwrap()
+        recipe.resolve(shipped("wordnet/probe.toml")).read().unwrap()
     }
 
     fn read(rows: &str) -> Result<WordLabels, TrainError> {

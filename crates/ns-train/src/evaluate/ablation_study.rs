@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleDisplay};
 use burn::tensor::{Int, Tensor, TensorData, activation::log_softmax};
-use ns_circuit::{Ablation, CircuitError, CircuitModel, expand_layers};
+use ns_circuit::{Ablation, CircuitError, CircuitModel, ModelVariant, expand_layers};
 use serde::{Deserialize, Serialize};
 
 use crate::error::TrainError;
@@ -115,7 +115,7 @@ impl AblationStudy {
         labels: &Tensor<1, Int>,
         scores: &Scores<'_, M>,
     ) -> Result<AblationReport, TrainError> {
-        let full = scores(&circuit.unmasked())?;
+        let full = scores(&circuit.model_as(ModelVariant::WholeModel)?)?;
         self.check_answers(full.dims()[1])?;
         let measurement = Measurement { study: self, labels, scores, full: full.clone() };
         let all: Vec<String> = circuit.layers().into_iter().map(|layer| layer.name).collect();
@@ -150,23 +150,24 @@ struct Measurement<'a, M> {
 impl<M: Module + ModuleDisplay> Measurement<'_, M> {
     /// Ablates the layers `names`.
     fn row(&self, circuit: &mut CircuitModel<M>, layers: String, names: &[String]) -> Result<AblationRow, TrainError> {
-        circuit.use_masks(false);
-        circuit.use_masks_of(true, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
-        let mut under = |ablation| -> Result<Behaviour, TrainError> {
-            circuit.set_ablation(ablation)?;
-            Ok(self.behaviour((self.scores)(&circuit.model()?)?))
+        for layer in circuit.layers() {
+            circuit.use_masks_of(names.contains(&layer.name), &[&layer.name])?;
+        }
+        let of = |variant| -> Result<Behaviour, TrainError> {
+            Ok(self.behaviour((self.scores)(&circuit.model_as(variant)?)?))
         };
-        let (circuit_only, random_ablate) = (under(Ablation::None)?, under(Ablation::RandomAblate)?);
-        let zero_ablate = under(Ablation::ZeroAblate)?;
+        let circuit_only = of(ModelVariant::CircuitOnly)?;
+        let random_ablate = of(ModelVariant::Ablated(Ablation::RandomAblate))?;
+        let zero_ablate = of(ModelVariant::Ablated(Ablation::ZeroAblate))?;
         let mut controls = |ablation| self.controls(circuit, ablation, zero_ablate.accuracy);
         let (randomly_sampled, complement_sampled) =
             (controls(Ablation::RandomlySampled)?, controls(Ablation::ComplementSampled)?);
         let sizes = circuit.l0().layers.into_iter().filter(|layer| names.contains(&layer.name));
-        let (l0, l0_max) = sizes.fold((0.0, 0.0), |(l0, max), layer| (l0 + layer.l0, max + layer.max));
+        let (l0, l0_max) = sizes.fold((0, 0), |(l0, max), layer| (l0 + layer.weights, max + layer.max_weights));
         Ok(AblationRow {
             layers,
-            l0,
-            l0_max,
+            l0: l0 as f64,
+            l0_max: l0_max as f64,
             circuit_only,
             zero_ablate,
             random_ablate,
@@ -183,7 +184,7 @@ impl<M: Module + ModuleDisplay> Measurement<'_, M> {
         ablation: Ablation,
         circuit_ablated: f64,
     ) -> Result<Option<Controls>, TrainError> {
-        match circuit.set_ablation(ablation) {
+        match circuit.set_variant(ModelVariant::Ablated(ablation)) {
             Err(CircuitError::ComplementTooSmall { .. }) => return Ok(None),
             other => other?,
         }

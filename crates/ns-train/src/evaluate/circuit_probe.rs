@@ -111,8 +111,8 @@ impl ProbeEvaluation<'_> {
             p_random: random.map(|controls| controls.p_value),
             acc_complement_mean: complement.map(|controls| controls.accuracy_mean),
             acc_complement_sd: complement.map(|controls| controls.accuracy_sd),
-            l0: l0.total,
-            l0_max: l0.max,
+            l0: l0.weights as f64,
+            l0_max: l0.max_weights as f64,
             mask_init_value: mask_init_value(recipe),
             mask_quantiles: mask_quantiles(circuit),
         })
@@ -135,7 +135,7 @@ impl ProbeEvaluation<'_> {
             batch.token_mask.fill(true);
             let frozen = activations.borrow_mut().frozen_activations(&plan, model, rows, &batch)?;
             last_logits_after(model, model.context(&batch.inputs)?, |context| {
-                Ok(plan.walk_on(model, &frozen, &batch.inputs, context, &mut Ignore)?)
+                Ok(plan.walk_blocks(model, &frozen, &batch.inputs, context, &mut Ignore)?)
             })
         };
         let study = AblationStudy { controls: self.recipe.evaluation.controls, ..AblationStudy::default() };

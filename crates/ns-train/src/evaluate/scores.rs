@@ -3,7 +3,9 @@
 use std::ops::ControlFlow;
 
 use burn::tensor::Tensor;
-use ns_models::{AnyModel, Context, Head, Ignore, Logits, Model, ModelError, ModelInputs, Products, Transformer, Walk};
+use ns_models::{
+    AnyModel, Context, Flow, Head, Ignore, Logits, Model, ModelError, ModelInputs, Products, Site, Transformer,
+};
 
 use crate::data::Dataset;
 use crate::error::TrainError;
@@ -63,7 +65,7 @@ pub(crate) fn last_logits<M: Transformer>(
 ) -> Result<Tensor<2>, TrainError> {
     model.check_inputs(inputs)?;
     last_logits_after(model, model.context(inputs)?.with_products(products), |context| {
-        Ok(model.blocks_from(0, model.embed(inputs)?, context, &mut Ignore))
+        Ok(model.walk_blocks(Site::Embeddings, model.embed(inputs)?, context, &mut Ignore)?)
     })
 }
 
@@ -77,7 +79,7 @@ pub(crate) fn last_logits<M: Transformer>(
 pub(crate) fn last_logits_after<M: Transformer>(
     model: &M,
     context: Context,
-    blocks: impl FnOnce(&Context) -> Result<Walk, TrainError>,
+    blocks: impl FnOnce(&Context) -> Result<Flow, TrainError>,
 ) -> Result<Tensor<2>, TrainError> {
     let [batch, seq] = context.dims;
     let hidden = match blocks(&context.only(model.n_layers() - 1, seq - 1..seq))? {

@@ -46,7 +46,8 @@ pub(crate) fn circuit_row(
     let study = AblationStudy { controls: recipe.controls, ..AblationStudy::default() };
     let ablation = run_study(&study, data, circuit)?;
     let (l0_lambda, l0, majority) = (config.l0_lambda, circuit.l0(), data.rows().majority());
-    Ok(Some(CircuitRow { l0_lambda, seed, l0: l0.total, l0_max: l0.max, majority, ablation }))
+    let (l0, l0_max) = (l0.weights as f64, l0.max_weights as f64);
+    Ok(Some(CircuitRow { l0_lambda, seed, l0, l0_max, majority, ablation }))
 }
 
 /// Runs an ablation study on the circuit of a finished [`train_task`](crate::train_task) run, with the test examples of
@@ -55,7 +56,12 @@ pub(crate) fn circuit_row(
 /// # Errors
 /// Returns [`TrainError::Recipe`] if `folder` is not the folder of such a run, and errors of [`load_circuit`], of
 /// reading the data and of [`AblationStudy::run`].
-pub fn ablate_run(folder: &Path, study: &AblationStudy, device: &Device) -> Result<AblationReport, TrainError> {
+pub fn ablate_run(
+    folder: impl AsRef<Path>,
+    study: &AblationStudy,
+    device: &Device,
+) -> Result<AblationReport, TrainError> {
+    let folder = folder.as_ref();
     let path = folder.join("recipe.toml");
     let recipe: SeededRecipe = load_recipe(&path)?;
     let mut circuit = load_circuit(folder, None, device)?;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use burn::module::Module;
-use ns_circuit::{Ablation, CircuitModel};
+use ns_circuit::{Ablation, CircuitModel, ModelVariant};
 use ns_models::{AnyModel, copy_companions, read_config, save_folder};
 
 use super::{
@@ -14,6 +14,7 @@ use crate::error::TrainError;
 
 /// The weights that a materialised model keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CircuitPart {
     /// The circuit, `w ⊙ m`.
     #[default]
@@ -41,9 +42,10 @@ pub fn materialize(
     circuit: &CircuitModel<AnyModel>,
     part: CircuitPart,
     compacted: bool,
-    model: &Path,
-    out: &Path,
+    model: impl AsRef<Path>,
+    out: impl AsRef<Path>,
 ) -> Result<Option<Compaction>, TrainError> {
+    let (model, out) = (model.as_ref(), out.as_ref());
     let same = |a: std::path::PathBuf| out.canonicalize().is_ok_and(|b| a == b);
     if model.canonicalize().is_ok_and(same) {
         return Err(CircuitFileError::OverwritesModel { folder: out.into() }.into());
@@ -75,9 +77,9 @@ pub fn materialize(
 /// Multiplies the masks into the weights.
 fn bake(circuit: &CircuitModel<AnyModel>, part: CircuitPart) -> Result<AnyModel, TrainError> {
     let mut circuit = circuit.valid();
-    circuit.set_ablation(match part {
-        CircuitPart::Circuit => Ablation::None,
-        CircuitPart::Complement => Ablation::ZeroAblate,
+    circuit.set_variant(match part {
+        CircuitPart::Circuit => ModelVariant::CircuitOnly,
+        CircuitPart::Complement => ModelVariant::Ablated(Ablation::ZeroAblate),
     })?;
     Ok(circuit.materialize_circuit()?)
 }

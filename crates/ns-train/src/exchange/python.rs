@@ -25,7 +25,8 @@ const WRAPPER: &str = "wrapped_model.";
 ///
 /// # Errors
 /// Returns [`TrainError::Io`] or [`ns_circuit::CircuitError::Io`] if a file cannot be written.
-pub fn export_masks(circuit: &CircuitModel<AnyModel>, prefix: &str, out: &Path) -> Result<(), TrainError> {
+pub fn export_masks(circuit: &CircuitModel<AnyModel>, prefix: &str, out: impl AsRef<Path>) -> Result<(), TrainError> {
+    let out = out.as_ref();
     std::fs::create_dir_all(out).map_err(TrainError::io("create", out))?;
     save_masks_with_prefix(out.join(MASKS), circuit, prefix)?;
     write_config(circuit.config(), out)
@@ -36,15 +37,16 @@ pub fn export_masks(circuit: &CircuitModel<AnyModel>, prefix: &str, out: &Path) 
 ///
 /// # Errors
 /// Returns [`TrainError::Io`] or [`ns_models::ModelError::Io`] if a file cannot be written.
-pub fn export_state_dict(circuit: &CircuitModel<AnyModel>, out: &Path) -> Result<(), TrainError> {
+pub fn export_state_dict(circuit: &CircuitModel<AnyModel>, out: impl AsRef<Path>) -> Result<(), TrainError> {
+    let out = out.as_ref();
     std::fs::create_dir_all(out).map_err(TrainError::io("create", out))?;
-    let mut tensors = circuit.unmasked().state_dict()?;
+    let mut tensors = circuit.base().state_dict()?;
     tensors.extend(circuit.mask_params());
     for layer in circuit.layers() {
         tensors.extend(convolution_copies(&layer, &tensors));
     }
     let wrapped: BTreeMap<_, _> = tensors.into_iter().map(|(name, data)| (format!("{WRAPPER}{name}"), data)).collect();
-    save_tensors(&out.join(STATE_DICT), &wrapped)?;
+    save_tensors(out.join(STATE_DICT), &wrapped)?;
     write_config(circuit.config(), out)
 }
 
@@ -69,7 +71,7 @@ fn convolution_copies(layer: &MaskedLayer, tensors: &BTreeMap<String, TensorData
 pub fn check_base(files: &CircuitFiles, circuit: &CircuitModel<AnyModel>) -> Result<usize, TrainError> {
     let state = StateDict::read(&files.masks)?;
     let (mut compared, mut differences) = (0, Vec::new());
-    for (name, own) in circuit.unmasked().tensors()? {
+    for (name, own) in circuit.base().tensors()? {
         let Some(found) = state.get(&name) else { continue };
         compared += 1;
         differences.extend(difference(&own, found).map(|difference| format!("`{name}` {difference}")));

@@ -49,7 +49,7 @@ struct Recipe {
 /// Returns [`CircuitFileError`] if masks, configuration or model cannot be found, [`ns_models::ModelError`] if the
 /// model cannot be loaded, and [`ns_circuit::CircuitError`] if the masks cannot be read or do not fit the model.
 pub fn load_circuit(
-    source: &Path,
+    source: impl AsRef<Path>,
     model: Option<&Path>,
     device: &Device,
 ) -> Result<CircuitModel<AnyModel>, TrainError> {
@@ -64,8 +64,8 @@ impl CircuitFiles {
     /// Returns [`CircuitFileError::NoMasks`], [`CircuitFileError::NoConfig`] or [`CircuitFileError::NoModel`] if a part
     /// is missing, [`CircuitFileError::InvalidConfig`] if the configuration is invalid, and [`TrainError::Io`] if it
     /// cannot be read.
-    pub fn find(source: &Path, config: Option<&Path>, model: Option<&Path>) -> Result<Self, TrainError> {
-        Self::find_with(source, config, model, MagnitudeCriterion::default())
+    pub fn find(source: impl AsRef<Path>, config: Option<&Path>, model: Option<&Path>) -> Result<Self, TrainError> {
+        Self::find_with(source.as_ref(), config, model, MagnitudeCriterion::default())
     }
 
     /// Like [`find`](Self::find), for files that the Python package wrote: if the configuration of magnitude pruning
@@ -73,8 +73,12 @@ impl CircuitFiles {
     ///
     /// # Errors
     /// Returns the errors of [`find`](Self::find).
-    pub fn find_reference(source: &Path, config: Option<&Path>, model: Option<&Path>) -> Result<Self, TrainError> {
-        Self::find_with(source, config, model, MagnitudeCriterion::Raw)
+    pub fn find_reference(
+        source: impl AsRef<Path>,
+        config: Option<&Path>,
+        model: Option<&Path>,
+    ) -> Result<Self, TrainError> {
+        Self::find_with(source.as_ref(), config, model, MagnitudeCriterion::Raw)
     }
 
     fn find_with(

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Device, TensorData};
-use ns_circuit::{Ablation, CircuitConfig, CircuitError, CircuitModel, MaskMethod, MaskUnit};
+use ns_circuit::{Ablation, CircuitConfig, CircuitError, CircuitModel, MaskMethod, MaskUnit, ModelVariant};
 use ns_models::{AnyModel, Checkpoint, Model, ModelError, ModelInputs, read_config};
 use ns_probe::mask_targets;
 use tempfile::TempDir;
@@ -17,7 +17,7 @@ fn golden(case: &str) -> PathBuf {
 
 /// A circuit that keeps two of five units (or weights) in all layers whose name contains `part`.
 fn circuit(case: &str, part: &str, mask_unit: MaskUnit, mask_bias: bool) -> CircuitModel<AnyModel> {
-    let model = AnyModel::load(&golden(case), &Device::default()).unwrap();
+    let model = AnyModel::load(golden(case), &Device::default()).unwrap();
     let names = model.maskable_layers().into_iter().map(|layer| layer.name);
     let target_layers: Vec<String> = names.filter(|name| name.contains(part)).collect();
     assert!(!target_layers.is_empty(), "{part}");
@@ -34,7 +34,7 @@ fn circuit(case: &str, part: &str, mask_unit: MaskUnit, mask_bias: bool) -> Circ
 }
 
 fn logits(model: &AnyModel, case: &str) -> Vec<f32> {
-    let file = Checkpoint::open_file(&golden(case).join("inputs.safetensors")).unwrap();
+    let file = Checkpoint::open_file(golden(case).join("inputs.safetensors")).unwrap();
     let tensors = file.names().map(|name| (name.to_string(), file.data(name).unwrap().unwrap())).collect();
     let inputs = ModelInputs::from_named(&tensors, &Device::default()).unwrap();
     model.logits(&inputs).unwrap().unwrap().into_data().iter::<f32>().collect()
@@ -75,18 +75,18 @@ mod materialized {
         let resnet = ("resnet-bottleneck-imgcls", "convolution", MaskUnit::Neuron);
         let (bert, gpt2) = (("bert-seqcls", "attention", MaskUnit::Weight), ("gpt2-lm-f16", "h.1", MaskUnit::Neuron));
         for (case, part, unit) in [resnet, bert, gpt2] {
-            let mut circuit = circuit(case, part, unit, true);
-            for (kept, ablation) in
-                [(CircuitPart::Circuit, Ablation::None), (CircuitPart::Complement, Ablation::ZeroAblate)]
-            {
+            let circuit = circuit(case, part, unit, true);
+            let parts = [
+                (CircuitPart::Circuit, ModelVariant::CircuitOnly),
+                (CircuitPart::Complement, ModelVariant::Ablated(Ablation::ZeroAblate)),
+            ];
+            for (kept, variant) in parts {
                 let out = tempfile::tempdir().unwrap();
-                assert!(materialize(&circuit, kept, false, &golden(case), out.path()).unwrap().is_none());
-                assert_eq!(circuit.ablation(), Ablation::None);
-                circuit.set_ablation(ablation).unwrap();
-                let expected = logits(&circuit.model().unwrap(), case);
-                circuit.set_ablation(Ablation::None).unwrap();
+                assert!(materialize(&circuit, kept, false, golden(case), out.path()).unwrap().is_none());
+                assert_eq!(circuit.variant(), ModelVariant::CircuitOnly);
+                let expected = logits(&circuit.model_as(variant).unwrap(), case);
                 assert_eq!(logits(&reload(out.path()), case), expected, "{case} {kept:?}");
-                assert_ne!(logits(&circuit.unmasked(), case), expected, "{case}: the masks have no effect");
+                assert_ne!(logits(circuit.base(), case), expected, "{case}: the masks have no effect");
             }
         }
     }
@@ -141,8 +141,8 @@ mod compacted {
             {
                 let circuit = circuit(case, part, MaskUnit::Neuron, mask_bias);
                 let (out, whole) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-                materialize(&circuit, kept, false, &golden(case), whole.path()).unwrap();
-                let compaction = materialize(&circuit, kept, true, &golden(case), out.path()).unwrap().unwrap();
+                materialize(&circuit, kept, false, golden(case), whole.path()).unwrap();
+                let compaction = materialize(&circuit, kept, true, golden(case), out.path()).unwrap().unwrap();
                 assert!(compaction.field == field && compaction.after < compaction.before, "{compaction:?}");
                 assert_eq!(read_config(out.path()).unwrap()[field], compaction.after);
                 assert!(size(out.path()) < size(whole.path()), "{case}");
@@ -161,7 +161,7 @@ mod compacted {
         let n = first.num_elements();
         *first = TensorData::new((0..n).map(|unit| if unit < 3 { 1.0 } else { -1.0 }).collect::<Vec<f32>>(), [1, n]);
         circuit.load_mask_params(&masks).unwrap();
-        let compaction = materialize(&circuit, CircuitPart::Circuit, true, &golden(case), out.path()).unwrap().unwrap();
+        let compaction = materialize(&circuit, CircuitPart::Circuit, true, golden(case), out.path()).unwrap().unwrap();
         assert_eq!(compaction.mlps.iter().map(|mlp| mlp.alive).collect::<Vec<_>>(), [3, 10]);
         assert_eq!((compaction.before, compaction.after), (24, 10));
         let expected = logits(&circuit.model().unwrap(), case);
@@ -177,7 +177,7 @@ mod compacted {
         let targets = mask_targets(&model);
         // All mask parameters are 0, so the circuit is empty.
         let circuit = CircuitModel::new(config, model, &targets).unwrap();
-        let compaction = materialize(&circuit, CircuitPart::Circuit, true, &golden(case), out.path()).unwrap().unwrap();
+        let compaction = materialize(&circuit, CircuitPart::Circuit, true, golden(case), out.path()).unwrap().unwrap();
         assert_eq!(compaction.after, 1);
         let expected = logits(&circuit.model().unwrap(), case);
         assert_close(&logits(&reload(out.path()), case), &expected, case);
@@ -187,7 +187,7 @@ mod compacted {
     fn masks_that_cannot_be_compacted_are_refused_with_the_reason() {
         let refused = |case: &str, part: &str, unit| {
             let (circuit, out) = (circuit(case, part, unit, false), tempfile::tempdir().unwrap());
-            let error = materialize(&circuit, CircuitPart::Circuit, true, &golden(case), out.path()).unwrap_err();
+            let error = materialize(&circuit, CircuitPart::Circuit, true, golden(case), out.path()).unwrap_err();
             assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 0, "files were written");
             error
         };
@@ -217,7 +217,7 @@ mod compacted {
     #[test]
     fn constants_of_dead_units_need_an_output_bias() {
         let circuit = circuit("bert-mlm", "intermediate.dense", MaskUnit::Neuron, false);
-        let mlps = circuit.unmasked().mlps().unwrap();
+        let mlps = circuit.base().mlps().unwrap();
         let mut tensors = circuit.materialize_circuit().unwrap().tensors().unwrap();
         tensors.remove("bert.encoder.layer.1.output.dense.bias").unwrap();
         let error = compact(&mut tensors, &mlps).unwrap_err();

@@ -65,8 +65,8 @@ impl ProbeRecipe {
     ///
     /// # Errors
     /// Returns [`ns_models::ModelError::ModelNotFound`] if there is no such folder and no such model in the cache.
-    pub fn resolve(self, recipe: &Path) -> Result<Self, TrainError> {
-        Ok(Self { model: resolve_model_folder(recipe, &self.model)?, ..self })
+    pub fn resolve(self, recipe: impl AsRef<Path>) -> Result<Self, TrainError> {
+        Ok(Self { model: resolve_model_folder(recipe.as_ref(), &self.model)?, ..self })
     }
 
     /// The configuration of the probe.

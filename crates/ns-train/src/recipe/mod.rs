@@ -27,7 +27,8 @@ pub use task::{ModelSource, TaskRecipe};
 /// # Errors
 /// Returns [`TrainError::Io`] if the file cannot be read, and [`TrainError::Recipe`] with line and column if it is not
 /// valid TOML or has missing or unknown keys.
-pub fn load_recipe<R: DeserializeOwned>(path: &Path) -> Result<R, TrainError> {
+pub fn load_recipe<R: DeserializeOwned>(path: impl AsRef<Path>) -> Result<R, TrainError> {
+    let path = path.as_ref();
     let text = std::fs::read_to_string(path).map_err(TrainError::io("read", path))?;
     toml::from_str(&text).map_err(|error| TrainError::Recipe { path: path.into(), reason: error.to_string() })
 }

@@ -73,7 +73,8 @@ impl SubnetworkRecipe {
     ///
     /// # Errors
     /// Returns [`ns_models::ModelError::ModelNotFound`] if there is no such folder and no such model in the cache.
-    pub fn resolve(self, recipe: &Path) -> Result<Self, TrainError> {
+    pub fn resolve(self, recipe: impl AsRef<Path>) -> Result<Self, TrainError> {
+        let recipe = recipe.as_ref();
         Ok(Self { model: resolve_model_folder(recipe, &self.model)?, data: self.data.resolve(recipe), ..self })
     }
 

@@ -55,6 +55,7 @@ pub struct TaskRecipe {
 /// Source of a model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
+#[non_exhaustive]
 pub enum ModelSource {
     /// A model folder, or the name of a model in the Hugging Face cache.
     Folder(PathBuf),
@@ -76,7 +77,8 @@ impl TaskRecipe {
     ///
     /// # Errors
     /// Returns [`ns_models::ModelError::ModelNotFound`] if there is no such folder and no such model in the cache.
-    pub fn resolve(self, recipe: &Path) -> Result<Self, TrainError> {
+    pub fn resolve(self, recipe: impl AsRef<Path>) -> Result<Self, TrainError> {
+        let recipe = recipe.as_ref();
         let model = match self.model {
             ModelSource::Folder(folder) => ModelSource::Folder(resolve_model_folder(recipe, &folder)?),
             config => config,

@@ -70,7 +70,8 @@ fn p_value(controls: Option<Controls>) -> String {
 ///
 /// # Errors
 /// Returns [`TrainError::Figure`] if the figure cannot be drawn or written.
-pub fn draw_circuit_sizes(folder: &Path, title: &str, rows: &[CircuitRow]) -> Result<(), TrainError> {
+pub fn draw_circuit_sizes(folder: impl AsRef<Path>, title: &str, rows: &[CircuitRow]) -> Result<(), TrainError> {
+    let folder = folder.as_ref();
     let points = |accuracy: fn(&AblationRow) -> Option<f64>| {
         let point = |row: &CircuitRow| Some((100.0 * row.l0 / row.l0_max, accuracy(row.ablation.rows.first()?)?));
         rows.iter().filter_map(point).collect()

@@ -17,7 +17,8 @@ use crate::train::ProbeReport;
 /// # Errors
 /// Returns [`TrainError::Io`] if `results.json` cannot be written and [`TrainError::Figure`] if a figure cannot be
 /// drawn or written.
-pub fn write_probe(folder: &Path, report: &ProbeReport) -> Result<(), TrainError> {
+pub fn write_probe(folder: impl AsRef<Path>, report: &ProbeReport) -> Result<(), TrainError> {
+    let folder = folder.as_ref();
     let rows = std::slice::from_ref(&report.row);
     write_rows(folder, rows)?;
     draw_run(folder, report)?;
@@ -64,7 +65,8 @@ fn draw_run(folder: &Path, report: &ProbeReport) -> Result<(), TrainError> {
 /// # Errors
 /// Returns [`TrainError::Figure`] if there are too many probes for one figure, or the figure cannot be drawn or
 /// written.
-pub fn draw_probes(folder: &Path, title: &str, rows: &[ProbeRow]) -> Result<(), TrainError> {
+pub fn draw_probes(folder: impl AsRef<Path>, title: &str, rows: &[ProbeRow]) -> Result<(), TrainError> {
+    let folder = folder.as_ref();
     let bar = |row: &ProbeRow| ProbeBar {
         label: label(row, rows),
         knn_test: row.knn_test,
@@ -96,5 +98,5 @@ fn label(row: &ProbeRow, rows: &[ProbeRow]) -> String {
 }
 
 fn layer_share(layer: &LayerL0) -> LayerShare {
-    LayerShare { name: layer.name.clone(), in_circuit: layer.l0, total: layer.max }
+    LayerShare { name: layer.name.clone(), in_circuit: layer.weights as f64, total: layer.max_weights as f64 }
 }

@@ -29,7 +29,8 @@ pub fn subnetwork_table(rows: &[SubnetworkRow]) -> String {
 ///
 /// # Errors
 /// Returns [`TrainError::Figure`] if the figure cannot be drawn or written.
-pub fn draw_subnetworks(folder: &Path, title: &str, rows: &[SubnetworkRow]) -> Result<(), TrainError> {
+pub fn draw_subnetworks(folder: impl AsRef<Path>, title: &str, rows: &[SubnetworkRow]) -> Result<(), TrainError> {
+    let folder = folder.as_ref();
     let points = |control: bool, accuracy: fn(&SubnetworkRow) -> f64| {
         let selected = rows.iter().filter(|row| row.variant.control == control);
         selected.map(|row| (row.share_kept() * 100.0, accuracy(row))).collect()

@@ -13,8 +13,8 @@ use crate::run::Metrics;
 ///
 /// # Errors
 /// Returns [`TrainError::Figure`] if the figure cannot be drawn or written.
-pub fn draw_training(folder: &Path, title: &str, metrics: &[Metrics]) -> Result<(), TrainError> {
-    training_curves(folder, title, metrics, None)
+pub fn draw_training(folder: impl AsRef<Path>, title: &str, metrics: &[Metrics]) -> Result<(), TrainError> {
+    training_curves(folder.as_ref(), title, metrics, None)
 }
 
 /// Draws the figure of [`draw_training`]. `l0_max`, the number of masked weights, is a dashed line in the panel of the

@@ -51,7 +51,8 @@ impl Run {
     /// Returns [`TrainError::OtherRun`] if the folder holds a checkpoint of another recipe or seed,
     /// [`TrainError::OtherFormat`] if the checkpoint was written by an incompatible version of this crate, and
     /// [`TrainError::Io`] if the folder cannot be written.
-    pub fn open(folder: &Path, recipe: &impl Serialize, seed: u64) -> Result<Self, TrainError> {
+    pub fn open(folder: impl AsRef<Path>, recipe: &impl Serialize, seed: u64) -> Result<Self, TrainError> {
+        let folder = folder.as_ref();
         #[derive(Serialize)]
         struct WithSeed<'a, R> {
             seed: u64,

@@ -1,4 +1,4 @@
-//! Stop requests: Ctrl-C and SIGTERM end training after the current epoch, with a checkpoint.
+//! Stop requests: Ctrl-C, SIGTERM and SIGHUP end training after the current epoch, with a checkpoint.
 
 use std::sync::{
     Arc, OnceLock,
@@ -7,8 +7,8 @@ use std::sync::{
 
 /// A stop request that clones share.
 ///
-/// After the first Ctrl-C (or SIGTERM, which cluster schedulers send), training finishes the current epoch and writes a
-/// checkpoint. The second one ends the program immediately.
+/// After the first Ctrl-C (or SIGTERM, which cluster schedulers send, or SIGHUP, when a terminal closes), training
+/// finishes the current epoch and writes a checkpoint. The second one ends the program immediately, with status 130.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt {
     asked: Arc<AtomicBool>,
@@ -17,7 +17,7 @@ pub struct Interrupt {
 }
 
 impl Interrupt {
-    /// Returns the interrupt of the process, which Ctrl-C and SIGTERM set. Every call returns the same one.
+    /// Returns the interrupt of the process, which Ctrl-C, SIGTERM and SIGHUP set. Every call returns the same one.
     ///
     /// If the signal handler cannot be installed, a warning is logged and signals end the program as usual.
     pub fn on_signals() -> Self {
@@ -26,7 +26,7 @@ impl Interrupt {
             .get_or_init(|| {
                 let interrupt = Self::default();
                 let handled = interrupt.clone();
-                let installed = ctrlc::set_handler(move || {
+                let installed = on_each_signal(move || {
                     if handled.asked.swap(true, Ordering::Relaxed) {
                         std::process::exit(130);
                     }
@@ -55,4 +55,20 @@ impl Interrupt {
         let parents = std::iter::once(&self.asked).chain(&self.parents).cloned().collect();
         Self { asked: Arc::default(), parents }
     }
+}
+
+/// Calls `handle` after each signal that asks the program to end, on a thread of its own.
+#[cfg(unix)]
+fn on_each_signal(handle: impl Fn() + Send + 'static) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+    let wait = move || signals.forever().for_each(|_| handle());
+    std::thread::Builder::new().name("signals".into()).spawn(wait)?;
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn on_each_signal(handle: impl Fn() + Send + 'static) -> std::io::Result<()> {
+    ctrlc::set_handler(handle).map_err(std::io::Error::other)
 }

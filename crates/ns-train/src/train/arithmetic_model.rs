@@ -108,14 +108,15 @@ impl ModelTraining {
 pub fn train_model(
     recipe: &TrainRecipe,
     seed: u64,
-    folder: &Path,
+    folder: impl AsRef<Path>,
     device: &Device,
     interrupt: &Interrupt,
 ) -> Result<(Outcome, Vec<Metrics>), TrainError> {
+    let folder = folder.as_ref();
     let mut training = ModelTraining::from_recipe(recipe, seed, device)?;
     let (run, outcome, metrics) = training.train(recipe, "train".into(), folder, interrupt)?;
     if outcome == Outcome::Finished {
-        training.circuit().unmasked().save(&run.path("model"))?;
+        training.circuit().base().save(run.path("model"))?;
     }
     Ok((outcome, metrics))
 }

@@ -71,10 +71,11 @@ pub struct ProbeReport {
 pub fn train_probe(
     recipe: &ProbeRecipe,
     seed: u64,
-    folder: &Path,
+    folder: impl AsRef<Path>,
     pool: &BaseModelPool,
     interrupt: &Interrupt,
 ) -> Result<Option<ProbeReport>, TrainError> {
+    let folder = folder.as_ref();
     let mut training = ProbeTraining::from_recipe(pool, recipe, seed)?;
     let label = format!("{} in {}, seed {seed}", recipe.variable, recipe.probe_vectors);
     let (run, outcome, metrics) = training.train(recipe, label, folder, interrupt)?;

@@ -81,10 +81,11 @@ pub fn train_subnetwork(
     recipe: &SubnetworkRecipe,
     variant: SubnetworkVariant,
     seed: u64,
-    folder: &Path,
+    folder: impl AsRef<Path>,
     pool: &BaseModelPool,
     interrupt: &Interrupt,
 ) -> Result<Option<SubnetworkRow>, TrainError> {
+    let folder = folder.as_ref();
     #[derive(Serialize)]
     struct Variant {
         variant: SubnetworkVariant,
@@ -105,15 +106,15 @@ pub fn train_subnetwork(
     config.circuit_config = circuit.config().clone();
     run.write_json("probe_config.json", &config)?;
     let (data, l0) = (training.data.clone(), circuit.l0());
-    let masked = |size| variant.l0_lambda.map(|_| size);
+    let masked = |size| variant.l0_lambda.map(|_| size as f64);
     Ok(Some(SubnetworkRow {
         variant,
         seed,
         train_accuracy: training.accuracy(&data.split().train)?,
         test_accuracy: training.accuracy(&data.split().test)?,
         majority: data.rows().majority(),
-        l0: masked(l0.total),
-        l0_max: masked(l0.max),
+        l0: masked(l0.weights),
+        l0_max: masked(l0.max_weights),
     }))
 }
 

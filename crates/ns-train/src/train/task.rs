@@ -154,10 +154,11 @@ pub struct TaskReport {
 pub fn train_task(
     recipe: &TaskRecipe,
     seed: u64,
-    folder: &Path,
+    folder: impl AsRef<Path>,
     device: &Device,
     interrupt: &Interrupt,
 ) -> Result<Option<TaskReport>, TrainError> {
+    let folder = folder.as_ref();
     let mut training = TaskTraining::from_recipe(recipe, seed, device)?;
     let label = match &recipe.circuit_config {
         Some(config) => format!("circuit, λ {:e}", config.l0_lambda),
@@ -181,7 +182,7 @@ pub fn train_task(
 /// Writes the masks if there are any, and the model if it differs from the model folder that the recipe names.
 fn save(recipe: &TaskRecipe, circuit: &CircuitModel<AnyModel>, run: &Run) -> Result<(), TrainError> {
     if !circuit.config().freeze_base || recipe.architecture.is_some() || recipe.model_folder().is_none() {
-        save_model(&circuit.unmasked(), recipe.model_folder(), &run.path(MODEL))?;
+        save_model(circuit.base(), recipe.model_folder(), &run.path(MODEL))?;
     }
     if recipe.circuit_config.is_some() {
         save_masks(run.path("masks.safetensors"), circuit)?;
@@ -251,21 +252,21 @@ mod tests {
     #[test]
     fn a_frozen_base_stays_and_its_masks_move() {
         let mut training = training(&format!("{RECIPE}{CIRCUIT}")).unwrap();
-        let (base, masks) = (training.circuit().unmasked(), training.circuit().mask_params());
+        let (base, masks) = (training.circuit().base().valid(), training.circuit().mask_params());
         let metrics = training.epoch(0).unwrap();
         assert!(metrics.loss > 0.0 && metrics.get("l0_max") == Some(64.0), "{metrics}");
         assert_ne!(training.circuit().mask_params(), masks);
         let scores = |model: &AnyModel| scores_of(training.data(), &[0, 1], model).unwrap().into_data();
-        scores(&training.circuit().valid().unmasked()).assert_eq(&scores(&base.valid()), true);
+        scores(&training.circuit().base().valid()).assert_eq(&scores(&base), true);
     }
 
     #[test]
     fn without_masks_the_model_itself_is_trained() {
         let mut training = training(RECIPE).unwrap();
-        let before = scores_of(training.data(), &[0, 1], &training.circuit().valid().unmasked()).unwrap().into_data();
+        let before = scores_of(training.data(), &[0, 1], &training.circuit().base().valid()).unwrap().into_data();
         let metrics = training.epoch(0).unwrap();
         assert_eq!(metrics.get("l0"), None);
-        let after = scores_of(training.data(), &[0, 1], &training.circuit().valid().unmasked()).unwrap().into_data();
+        let after = scores_of(training.data(), &[0, 1], &training.circuit().base().valid()).unwrap().into_data();
         assert_ne!(before, after);
     }
 

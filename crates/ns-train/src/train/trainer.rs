@@ -103,9 +103,10 @@ impl<O: Objective> Trainer<O> {
         &mut self,
         recipe: &impl Serialize,
         label: String,
-        folder: &Path,
+        folder: impl AsRef<Path>,
         interrupt: &Interrupt,
     ) -> Result<(Run, Outcome, Vec<Metrics>), TrainError> {
+        let folder = folder.as_ref();
         let run = Run::open(folder, recipe, self.seed)?;
         let Schedule { epochs, checkpoint_every, .. } = self.schedule;
         let learner = Learner { label, epochs, checkpoint_every, interrupt: interrupt.clone() };
@@ -145,8 +146,9 @@ impl<O: Objective> Trainable for Trainer<O> {
         }
         let mut metrics = Metrics::new(epoch + 1, total / batches.len() as f64);
         let l0 = self.circuit().l0();
-        if l0.max > 0.0 {
-            metrics = metrics.with("l0", l0.total).with("l0_max", l0.max).with("temperature", temperature.into());
+        if l0.max_weights > 0 {
+            let (l0, l0_max) = (l0.weights as f64, l0.max_weights as f64);
+            metrics = metrics.with("l0", l0).with("l0_max", l0_max).with("temperature", temperature.into());
         }
         if self.schedule.batch_size.is_none() {
             metrics = metrics.with("learning_rate", self.schedule.optimizer.learning_rate_at(epoch));

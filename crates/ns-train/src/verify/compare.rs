@@ -7,6 +7,7 @@ use serde::Serialize;
 
 /// Whether an error is absolute or relative to the expected value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub enum ToleranceKind {
     /// `|found − expected|`.
     #[serde(rename = "abs")]

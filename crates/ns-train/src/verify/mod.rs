@@ -106,7 +106,8 @@ impl Serialize for CaseResult {
 ///
 /// # Errors
 /// Returns [`TrainError::Io`] if a folder cannot be read, and [`TrainError::Setting`] if there are no cases.
-pub fn find_cases(folder: &Path) -> Result<Vec<(CaseKind, PathBuf)>, TrainError> {
+pub fn find_cases(folder: impl AsRef<Path>) -> Result<Vec<(CaseKind, PathBuf)>, TrainError> {
+    let folder = folder.as_ref();
     std::fs::read_dir(folder).map_err(TrainError::io("read", folder))?;
     let mut cases = Vec::new();
     for kind in CaseKind::ALL {
@@ -126,7 +127,8 @@ pub fn find_cases(folder: &Path) -> Result<Vec<(CaseKind, PathBuf)>, TrainError>
 }
 
 /// Runs one case on `device`, which must be without autodiff. Errors and panics become [`Status::Fail`].
-pub fn run_case(kind: CaseKind, folder: &Path, device: &Device) -> CaseResult {
+pub fn run_case(kind: CaseKind, folder: impl AsRef<Path>, device: &Device) -> CaseResult {
+    let folder = folder.as_ref();
     let case = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let run = || match kind {
         CaseKind::Models => models::run(folder, device),

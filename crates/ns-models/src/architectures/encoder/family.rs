@@ -10,6 +10,7 @@ use crate::config::Head;
 /// A family of models with BERT's architecture, identified by `model_type`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum EncoderFamily {
     /// BERT ([Devlin et al. 2019](https://arxiv.org/abs/1810.04805)), HF's `BertModel`.
     #[default]

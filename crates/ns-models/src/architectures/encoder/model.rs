@@ -186,7 +186,6 @@ impl Model for Encoder {
             ignored_endings,
             ignored_keys: if self.config.tie_word_embeddings { family.tied.to_vec() } else { Vec::new() },
             repeated_keys: self.repeated_keys(),
-            ..HfNames::default()
         }
     }
 

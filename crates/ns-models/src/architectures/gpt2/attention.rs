@@ -1,10 +1,9 @@
 //! GPT-2's self-attention with a fused query-key-value projection, HF's `GPT2Attention`.
 
 use burn::module::Module;
-use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 
-use super::Gpt2Config;
+use super::{Gpt2Config, conv1d::Conv1D};
 use crate::architectures::gpt::Attention;
 use crate::attention::{attend_from, merge_heads, split_heads};
 use crate::context::Context;
@@ -15,8 +14,8 @@ use crate::positions::Positions;
 /// Causal self-attention with its output projection.
 #[derive(Module, Debug)]
 pub(super) struct Gpt2Attention {
-    c_attn: Linear,
-    c_proj: Linear,
+    c_attn: Conv1D,
+    c_proj: Conv1D,
     n_heads: usize,
     scale: f64,
 }
@@ -28,8 +27,8 @@ impl Gpt2Attention {
         let size_scale = if config.scale_attn_weights { head_dim.powf(-0.5) } else { 1.0 };
         let layer_scale = if config.scale_attn_by_inverse_layer_idx { 1.0 / (layer + 1) as f64 } else { 1.0 };
         Self {
-            c_attn: init::linear(hidden, 3 * hidden, device),
-            c_proj: init::linear(hidden, hidden, device),
+            c_attn: init::linear(hidden, 3 * hidden, device).into(),
+            c_proj: init::linear(hidden, hidden, device).into(),
             n_heads: config.n_head,
             scale: size_scale * layer_scale,
         }

@@ -4,7 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 
-use super::{Gpt2Config, attention::Gpt2Attention, config::MODEL_TYPE};
+use super::{Gpt2Config, attention::Gpt2Attention, config::MODEL_TYPE, conv1d::Conv1D};
 use crate::architectures::decoder_head::DecoderHead;
 use crate::architectures::gpt::GptBase;
 use crate::attention::AttentionBias;
@@ -19,8 +19,6 @@ use crate::model::{Architecture, Model};
 use crate::products::Products;
 use crate::transformer::{ResidualStream, Transformer};
 
-/// Layers that HF builds as `Conv1D`, whose weight is `[in, out]`.
-const CONV1D: [&str; 4] = ["attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj"];
 /// Causal masks that older checkpoints store as buffers; they are ignored.
 const BUFFERS: [&str; 2] = [".attn.bias", ".attn.masked_bias"];
 
@@ -31,7 +29,7 @@ const BUFFERS: [&str; 2] = [".attn.bias", ".attn.masked_bias"];
 /// [Radford et al. 2019]: https://cdn.openai.com/better-language-models/language_models_are_unsupervised_multitask_learners.pdf
 #[derive(Module, Debug)]
 pub struct Gpt2 {
-    transformer: GptBase<Gpt2Attention>,
+    transformer: GptBase<Gpt2Attention, Conv1D>,
     head: DecoderHead,
     #[module(skip)]
     config: Gpt2Config,
@@ -92,7 +90,7 @@ impl Model for Gpt2 {
 
     fn hf_names(&self) -> HfNames {
         let names = self.head.hf_names("transformer", "lm_head.weight", "transformer.wte.weight");
-        HfNames { renamed: vec![("head", "")], ignored_endings: BUFFERS.into(), gpt_conv1d: &CONV1D, ..names }
+        HfNames { renamed: vec![("head", "")], ignored_endings: BUFFERS.into(), ..names }
     }
 
     fn device(&self) -> Device {

@@ -18,6 +18,7 @@ const HEADS: [(&str, Head); 4] = [
 /// Which tokens a block attends to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum GptNeoAttention {
     /// The token itself and all previous tokens.
     Global,

@@ -1,6 +1,7 @@
 //! The model with its head, and the names of its checkpoint tensors.
 
 use burn::module::Module;
+use burn::nn::Linear;
 use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 
@@ -31,7 +32,7 @@ const BUFFERS: [&str; 2] = [".attn.attention.bias", ".attn.attention.masked_bias
 /// `GPTNeoForTokenClassification`.
 #[derive(Module, Debug)]
 pub struct GptNeo {
-    transformer: GptBase<GptNeoSelfAttention>,
+    transformer: GptBase<GptNeoSelfAttention, Linear>,
     head: DecoderHead,
     #[module(skip)]
     config: GptNeoConfig,

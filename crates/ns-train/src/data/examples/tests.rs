@@ -563,7 +563,7 @@ mod images {
     fn of_pixels_are_those_of_the_old_recipes() {
         let old = "path = \"data/digits.csv\"\nshape = [8, 8]\nmaximum = 16.0\n\
                    split = { seeded = { train_fraction = 0.8, seed = 0 } }";
-        let old = toml::from_str::<ImageRecipe>(old).unwrap().resolve(&shipped("digits/train.toml")).read().unwrap();
+        let old = toml::from_str::<ImageRecipe>(old).unwrap().resolve(shipped("digits/train.toml")).read().unwrap();
         let new = Examples::read(&digits(""), None, ModelLimits::default()).unwrap();
         assert_eq!((old.rows(), old.shuffled(1).rows), (new.rows(), new.shuffled(1).rows));
         let (rows, device) = (&old.split().train[..50], Device::default());
@@ -646,7 +646,7 @@ fn the_wordnet_examples_are_those_of_the_old_recipe() {
     let folder = tempfile::tempdir().unwrap();
     write_tokenizer(folder.path());
     let old = "path = \"examples.csv\"\nsplit = { column = \"split\" }";
-    let old = toml::from_str::<WordRecipe>(old).unwrap().resolve(&shipped("wordnet/probe.toml")).read().unwrap();
+    let old = toml::from_str::<WordRecipe>(old).unwrap().resolve(shipped("wordnet/probe.toml")).read().unwrap();
     let old = crate::data::Tokenized::new(old, folder.path()).unwrap();
     let new = "path = \"examples.csv\"\ntext = \"text\"\nread = { span = [\"start\", \"end\"] }\nlabel = \"label\"\n\
                split = { column = \"split\" }";

@@ -29,7 +29,13 @@ const SIDE: i32 = 5;
 /// Returns [`FigureError::TooMany`] for more than 200 rows or 130 columns, [`FigureError::TooSmall`] if the size in
 /// `style` is too small for the cells, and [`FigureError::Draw`] or [`FigureError::Write`] if the file cannot be drawn
 /// or written.
-pub fn circuit_map(path: &Path, format: ImageFormat, grid: &CircuitGrid, style: &MapStyle) -> Result<(), FigureError> {
+pub fn circuit_map(
+    path: impl AsRef<Path>,
+    format: ImageFormat,
+    grid: &CircuitGrid,
+    style: &MapStyle,
+) -> Result<(), FigureError> {
+    let path = path.as_ref();
     check_number("rows", grid.rows.len(), MAX_ROWS)?;
     check_number("columns", grid.columns.len(), MAX_COLUMNS)?;
     let map = CircuitMap::new(grid, style);

@@ -51,7 +51,13 @@ impl LayerShare {
 /// # Errors
 /// Returns [`FigureError::TooMany`] for more than 200 tensors, [`FigureError::InvalidStem`] if the stem is not a file
 /// name, and [`FigureError::Draw`] or [`FigureError::Write`] if a file cannot be drawn or written.
-pub fn circuit_share(folder: &Path, stem: &str, title: &str, layers: &[LayerShare]) -> Result<(), FigureError> {
+pub fn circuit_share(
+    folder: impl AsRef<Path>,
+    stem: &str,
+    title: &str,
+    layers: &[LayerShare],
+) -> Result<(), FigureError> {
+    let folder = folder.as_ref();
     check_number("tensors", layers.len(), MAX_ROWS)?;
     let layout = Layout::new(layers);
     let size = (layout.bars.right + GAP + layout.numbers_width + MARGIN, layout.bars.bottom + BELOW + 14);

@@ -27,7 +27,8 @@ const MAX_SERIES: usize = 32;
 /// Returns [`FigureError::TooMany`] for more than 12 panels or more than 32 series in a panel,
 /// [`FigureError::InvalidStem`] if the stem is not a file name, and [`FigureError::Draw`] or [`FigureError::Write`] if
 /// a file cannot be drawn or written.
-pub fn curves(folder: &Path, stem: &str, title: &str, panels: &[Panel]) -> Result<(), FigureError> {
+pub fn curves(folder: impl AsRef<Path>, stem: &str, title: &str, panels: &[Panel]) -> Result<(), FigureError> {
+    let folder = folder.as_ref();
     check_number("panels", panels.len(), MAX_PANELS)?;
     for panel in panels {
         check_number("series in a panel", panel.series.len(), MAX_SERIES)?;

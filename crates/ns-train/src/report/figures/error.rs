@@ -6,6 +6,7 @@ use thiserror::Error;
 
 /// Error of drawing or writing a figure.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum FigureError {
     /// The stem is empty or contains a path separator or a NUL character.
     #[error("`{stem}` is not a valid figure name; pass a file name without folder and extension")]

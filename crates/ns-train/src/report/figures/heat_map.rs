@@ -49,7 +49,13 @@ pub struct HeatPanel {
 /// Returns [`FigureError::TooMany`] for more than 200 rows in all panels or more than 130 columns,
 /// [`FigureError::TooSmall`] if the size in `style` is too small for the cells, and [`FigureError::Draw`] or
 /// [`FigureError::Write`] if the file cannot be drawn or written.
-pub fn heat_map(path: &Path, format: ImageFormat, panels: &[HeatPanel], style: &MapStyle) -> Result<(), FigureError> {
+pub fn heat_map(
+    path: impl AsRef<Path>,
+    format: ImageFormat,
+    panels: &[HeatPanel],
+    style: &MapStyle,
+) -> Result<(), FigureError> {
+    let path = path.as_ref();
     check_number("rows", panels.iter().map(|panel| panel.rows.len()).sum(), MAX_ROWS)?;
     check_number("columns", panels.iter().map(|panel| panel.columns.len()).max().unwrap_or(0), MAX_COLUMNS)?;
     let map = HeatMap::new(panels, style);
@@ -216,11 +222,11 @@ mod tests {
     fn a_fixed_size_is_kept_or_refused() -> Result<(), FigureError> {
         let folder = TestFolder::new("heat-size");
         let sized = |size| MapStyle { size: Some(size), ..style(1) };
-        let draw = |size| heat_map(&folder.path().join("heat.png"), ImageFormat::Png, &[panel()], &sized(size));
+        let draw = |size| heat_map(folder.path().join("heat.png"), ImageFormat::Png, &[panel()], &sized(size));
         draw((900, 700))?;
         assert_eq!(folder.png_size("heat"), (900, 700));
         assert!(matches!(draw((900, 200)), Err(FigureError::TooSmall { rows: 12, columns: 4, .. })));
-        heat_map(&folder.path().join("none.svg"), ImageFormat::Svg, &[HeatPanel::default()], &style(1))?;
+        heat_map(folder.path().join("none.svg"), ImageFormat::Svg, &[HeatPanel::default()], &style(1))?;
         assert!(folder.svg("none").contains("no data"));
         Ok(())
     }

@@ -29,6 +29,7 @@ static FONTS: LazyLock<Arc<Database>> = LazyLock::new(|| {
 /// File format of a figure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum ImageFormat {
     /// Vector graphics; text remains text.
     Svg,
@@ -49,8 +50,8 @@ impl ImageFormat {
     }
 
     /// Returns `path` with the extension of this format appended.
-    pub fn appended_to(self, path: &Path) -> PathBuf {
-        let mut path = path.as_os_str().to_owned();
+    pub fn appended_to(self, path: impl AsRef<Path>) -> PathBuf {
+        let mut path = path.as_ref().as_os_str().to_owned();
         path.push(format!(".{}", self.extension()));
         path.into()
     }

@@ -47,7 +47,8 @@ pub struct ProbeBar {
 /// # Errors
 /// Returns [`FigureError::TooMany`] for more than 32 rows, [`FigureError::InvalidStem`] if the stem is not a file name,
 /// and [`FigureError::Draw`] or [`FigureError::Write`] if a file cannot be drawn or written.
-pub fn probe_bars(folder: &Path, stem: &str, title: &str, rows: &[ProbeBar]) -> Result<(), FigureError> {
+pub fn probe_bars(folder: impl AsRef<Path>, stem: &str, title: &str, rows: &[ProbeBar]) -> Result<(), FigureError> {
+    let folder = folder.as_ref();
     check_number("rows", rows.len(), MAX_ROWS)?;
     let (knn, model) = (knn_panel(rows), model_panel(rows));
     let (width, middle) = (figure_width(rows), (TITLE_STRIP + HEIGHT) / 2 - 4);

@@ -38,7 +38,8 @@ pub struct TimePanel {
 /// Returns [`FigureError::TooMany`] for more than 8 panels or more than 8 times in a panel,
 /// [`FigureError::InvalidStem`] if the stem is not a file name, and [`FigureError::Draw`] or [`FigureError::Write`] if
 /// a file cannot be drawn or written.
-pub fn time_bars(folder: &Path, stem: &str, title: &str, panels: &[TimePanel]) -> Result<(), FigureError> {
+pub fn time_bars(folder: impl AsRef<Path>, stem: &str, title: &str, panels: &[TimePanel]) -> Result<(), FigureError> {
+    let folder = folder.as_ref();
     check_number("panels", panels.len(), MAX_ITEMS)?;
     for panel in panels {
         check_number("bars in a panel", panel.times.len(), MAX_ITEMS)?;

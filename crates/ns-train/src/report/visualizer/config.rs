@@ -10,6 +10,7 @@ use crate::report::figures::{Colour, ImageFormat, MapStyle};
 /// The part of a model that one bar of a circuit map shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Granularity {
     /// A weight tensor (with its bias if biases are counted).
     #[default]

@@ -47,7 +47,7 @@ fn shows_names_legend_and_shares() -> Result<(), FigureError> {
     let cell = CircuitCell { first: 1, both: 2, second: 3, unused: 14, unmasked: 0 };
     grid.rows.push(GridRow { label: "score".into(), cells: Cells::Whole(cell) });
     for format in ImageFormat::ALL {
-        circuit_map(&folder.path().join(format!("map.{}", format.extension())), format, &grid, &style(2))?;
+        circuit_map(folder.path().join(format!("map.{}", format.extension())), format, &grid, &style(2))?;
     }
     let svg = folder.svg("map");
     for text in ["Layer by layer", "layer 1", "head 0", "only first", "both", "only second", "unused", "not masked"] {
@@ -61,12 +61,12 @@ fn shows_names_legend_and_shares() -> Result<(), FigureError> {
 #[test]
 fn one_circuit_has_no_second_in_its_legend() -> Result<(), FigureError> {
     let folder = TestFolder::new("map-one");
-    circuit_map(&folder.path().join("map.svg"), ImageFormat::Svg, &grid(1, 1), &style(1))?;
+    circuit_map(folder.path().join("map.svg"), ImageFormat::Svg, &grid(1, 1), &style(1))?;
     let svg = folder.svg("map");
     assert!(svg.contains(">\nfirst\n<"), "{svg}");
     assert!(!svg.contains("both") && !svg.contains("only"));
     let plain = MapStyle { legend: false, title: String::new(), ..style(1) };
-    circuit_map(&folder.path().join("plain.svg"), ImageFormat::Svg, &grid(1, 1), &plain)?;
+    circuit_map(folder.path().join("plain.svg"), ImageFormat::Svg, &grid(1, 1), &plain)?;
     assert!(!folder.svg("plain").contains("unused"));
     Ok(())
 }
@@ -76,7 +76,7 @@ fn a_fixed_size_is_kept_or_refused() -> Result<(), FigureError> {
     let folder = TestFolder::new("map-size");
     let draw = |size, rows, columns| {
         let style = MapStyle { size: Some(size), ..style(2) };
-        circuit_map(&folder.path().join("map.png"), ImageFormat::Png, &grid(rows, columns), &style)
+        circuit_map(folder.path().join("map.png"), ImageFormat::Png, &grid(rows, columns), &style)
     };
     draw((1000, 2000), 12, 5)?;
     assert_eq!(folder.png_size("map"), (1000, 2000));
@@ -92,12 +92,12 @@ fn a_fixed_size_is_kept_or_refused() -> Result<(), FigureError> {
 fn many_cells_widen_the_figure_and_too_many_are_refused() -> Result<(), FigureError> {
     let folder = TestFolder::new("map-many");
     let draw =
-        |rows, columns| circuit_map(&folder.path().join("map.png"), ImageFormat::Png, &grid(rows, columns), &style(1));
+        |rows, columns| circuit_map(folder.path().join("map.png"), ImageFormat::Png, &grid(rows, columns), &style(1));
     draw(2, 30)?;
     assert!(folder.png_size("map").0 > 2500);
     assert!(matches!(draw(201, 1), Err(FigureError::TooMany { what: "rows", .. })));
     assert!(matches!(draw(1, 131), Err(FigureError::TooMany { what: "columns", .. })));
-    circuit_map(&folder.path().join("none.svg"), ImageFormat::Svg, &CircuitGrid::default(), &style(1))?;
+    circuit_map(folder.path().join("none.svg"), ImageFormat::Svg, &CircuitGrid::default(), &style(1))?;
     assert!(folder.svg("none").contains("no data"));
     Ok(())
 }
