@@ -57,7 +57,7 @@ impl CircuitTrain {
             return recipes.iter().try_for_each(|recipe| describe(recipe, seed, &run_folder(recipe), &device));
         }
         let train = |recipe: &TaskRecipe, interrupt: &Interrupt| {
-            Ok(train_task(recipe, seed, &run_folder(recipe), &device, interrupt)?)
+            Ok(train_task(recipe, seed, run_folder(recipe), &device, interrupt)?)
         };
         let finish = |recipe: &TaskRecipe, report| write(&run_folder(recipe), report);
         let Runs { finished: rows, outcome } = JobsOption::for_all(1).run_all(&recipes, run_folder, train, finish)?;
