@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use ns_models::{ModelInputs, Positions, TextBatch, Transformer};
+use ns_models::{ModelError, ModelInputs, Observer, Positions, Site, TextBatch, Transformer, VectorCache};
 
 use crate::error::ProbeError;
 
@@ -120,6 +120,42 @@ impl ProbeBatch {
         })
     }
 
+    /// The vectors of the selected tokens at a site of a model.
+    ///
+    /// # Shapes
+    /// - output: `[selected, hidden]`
+    ///
+    /// # Errors
+    /// Returns [`ProbeError::Batch`] unless the token mask has one entry per token, and [`ProbeError::Model`] if the
+    /// model does not have the site or cannot read the inputs.
+    pub fn vectors_at<M: Transformer>(&self, model: &M, site: Site) -> Result<Tensor<2>, ProbeError> {
+        let inputs = self.inputs_for(model)?;
+        Ok(self.selected(model.vectors_at(site, self.positions(&model.device()), &inputs)?))
+    }
+
+    /// Like [`Self::vectors_at`], while an observer watches or changes the forward pass, for example a
+    /// [`Patch`](ns_models::Patch).
+    ///
+    /// # Shapes
+    /// - output: `[selected, hidden]`
+    ///
+    /// # Errors
+    /// Returns the errors of [`Self::vectors_at`] and of [`Observer::check`], and [`ModelError::NotReached`] if the
+    /// observer stops the forward pass before the site.
+    pub fn vectors_with<M: Transformer, O: Observer>(
+        &self,
+        model: &M,
+        site: Site,
+        observer: O,
+    ) -> Result<Tensor<2>, ProbeError> {
+        let inputs = self.inputs_for(model)?;
+        let mut observers = (observer, VectorCache::new([site]));
+        model.walk(&inputs, &mut observers)?;
+        let unreached = ModelError::NotReached { asked: site, start: Site::Embeddings };
+        let vectors = observers.1.get(site).ok_or(unreached)?;
+        Ok(self.selected(self.positions(&model.device()).select(vectors)))
+    }
+
     /// The positions to compute: the selected positions, with the same number for each sequence.
     ///
     /// Sequences with fewer selected tokens than others repeat a position; [`Self::selected`] drops the repeats. If a
@@ -166,7 +202,7 @@ impl ProbeBatch {
     }
 
     /// Positions of the selected tokens of each sequence.
-    fn selected_positions(&self) -> Vec<Vec<usize>> {
+    pub fn selected_positions(&self) -> Vec<Vec<usize>> {
         let positions = |mask: &[bool]| (0..mask.len()).filter(|position| mask[*position]).collect();
         self.token_mask.chunks(self.seq()).map(positions).collect()
     }

@@ -51,7 +51,10 @@ pub enum TrainError {
         reason: String,
     },
     /// A data file lacks a column.
-    #[error("`{}` has no column `{column}`; its columns are {}", path.display(), quoted(found))]
+    #[error(
+        "`{}` has no column `{column}`{}; its columns are {}",
+        path.display(), did_you_mean(column, found), quoted_first(found)
+    )]
     DataColumn {
         /// Path of the data file.
         path: PathBuf,
@@ -61,11 +64,11 @@ pub enum TrainError {
         found: Vec<String>,
     },
     /// A data file contains an unusable value.
-    #[error("`{}`{}: {what} is {found}, but {expected}", path.display(), line_suffix(*line))]
+    #[error("`{}`{}: {what} is {found}, but {expected}", path.display(), line_suffix(path, *line))]
     Data {
         /// Path of the data file.
         path: PathBuf,
-        /// Line of the value, counted from 1; `None` if the error concerns the whole file.
+        /// Line of the value, for Parquet the row, counted from 1; `None` if the error concerns the whole file.
         line: Option<usize>,
         /// Kind of value: "a row", "a pixel", …
         what: &'static str,
@@ -76,11 +79,14 @@ pub enum TrainError {
     },
     /// A row has an unknown class. If the recipe lists the classes, the label is not among them; otherwise no training
     /// row has this label.
-    #[error("`{}`, line {line}: unknown class `{class}`; the classes are {}", path.display(), quoted(classes))]
+    #[error(
+        "`{}`{}: unknown class `{class}`; the classes are {}",
+        path.display(), line_suffix(path, Some(*line)), quoted(classes)
+    )]
     UnknownClass {
         /// Path of the data file.
         path: PathBuf,
-        /// Line of the row, counted from 1.
+        /// Line of the row, for Parquet the row, counted from 1.
         line: usize,
         /// Label of the row: name or index of a class.
         class: String,
@@ -174,8 +180,31 @@ fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-fn line_suffix(line: Option<usize>) -> String {
-    line.map(|line| format!(", line {line}")).unwrap_or_default()
+/// The first names of a list that may be long.
+fn quoted_first(names: &[String]) -> String {
+    const SHOWN: usize = 20;
+    match names.len().saturating_sub(SHOWN) {
+        0 => quoted(names),
+        more => format!("{} and {more} more", quoted(&names[..SHOWN])),
+    }
+}
+
+/// The names that are most like a name that does not exist.
+fn did_you_mean(name: &str, known: &[String]) -> String {
+    const ALIKE: f64 = 0.8;
+    let score = |known: &String| strsim::jaro_winkler(&name.to_lowercase(), &known.to_lowercase());
+    let mut alike: Vec<(f64, &String)> = known.iter().map(|known| (score(known), known)).collect();
+    alike.retain(|(score, _)| *score > ALIKE);
+    alike.sort_by(|left, right| right.0.total_cmp(&left.0));
+    match alike.iter().take(3).map(|(_, name)| format!("`{name}`")).collect::<Vec<_>>().as_slice() {
+        [] => String::new(),
+        names => format!(" (did you mean {}?)", names.join(" or ")),
+    }
+}
+
+fn line_suffix(path: &Path, line: Option<usize>) -> String {
+    let unit = if path.extension().is_some_and(|extension| extension == "parquet") { "row" } else { "line" };
+    line.map(|line| format!(", {unit} {line}")).unwrap_or_default()
 }
 
 impl TrainError {

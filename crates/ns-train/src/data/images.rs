@@ -17,7 +17,7 @@ const MAX_VALUES: usize = 100_000_000;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageRecipe {
-    /// Path of a CSV or JSON-lines file, relative to the recipe.
+    /// Path of a table (`.csv`, `.tsv`, `.jsonl` or `.parquet`), relative to the recipe.
     pub path: PathBuf,
     /// Prefix of the pixel columns: `p` for `p0`, `p1`, …, row by row from the top left.
     #[serde(default = "pixel_columns")]
@@ -115,10 +115,12 @@ impl ImageRecipe {
     /// # Errors
     /// Returns [`TrainError::Data`] for a pixel that is not a number from 0 to `maximum`, [`TrainError::UnknownClass`]
     /// for a row with an unknown class, [`TrainError::UntrainedClass`] for a class without training rows, and the
-    /// errors of [`ImageRecipe::validate`], [`Table::read`], [`Table::column`] and [`SplitRecipe::split`].
+    /// errors of [`ImageRecipe::validate`], [`Table::read_columns`] and [`SplitRecipe::split`].
     pub fn read(&self) -> Result<LabelledImages, TrainError> {
         self.validate()?;
-        let table = Table::read(&self.path)?;
+        let pixels: Vec<String> = (0..self.shape[0] * self.shape[1]).map(|pixel| self.pixel_column(pixel)).collect();
+        let columns = pixels.iter().map(String::as_str).chain([&*self.label]).chain(self.split.column());
+        let table = Table::read_columns(&self.path, &columns.collect::<Vec<_>>())?;
         let rows = LabelledRows::read(&table, &self.label, self.classes.as_deref(), &self.split)?;
         let channels = match &self.normalization {
             Some(Normalization { mean, std }) => mean.iter().copied().zip(std.iter().copied()).collect(),
@@ -133,17 +135,22 @@ impl ImageRecipe {
         self.read()
     }
 
+    /// Name of the column of a pixel.
+    fn pixel_column(&self, pixel: usize) -> String {
+        format!("{}{pixel}", self.pixels)
+    }
+
     /// Reads the grey values, `[n, height, width]`.
     fn grey(&self, table: &Table) -> Result<Vec<f32>, TrainError> {
         let pixels = self.shape[0] * self.shape[1];
-        let column = |pixel: usize| table.column(&format!("{}{pixel}", self.pixels));
+        let column = |pixel: usize| table.column(&self.pixel_column(pixel));
         if column(pixels - 1).is_err() {
             // Names the first column that is missing, before memory is reserved for pixels that do not exist.
             (0..pixels).try_for_each(|pixel| column(pixel).map(drop))?;
         }
         let mut grey = vec![0.0; table.len() * pixels];
         for pixel in 0..pixels {
-            for (row, value) in column(pixel)?.into_iter().enumerate() {
+            for (row, value) in column(pixel)?.iter().enumerate() {
                 let number = value.parse::<f32>().ok().filter(|number| (0.0..=self.maximum).contains(number));
                 grey[row * pixels + pixel] = number.ok_or_else(|| {
                     let expected = format!("it must be a number from 0 to {}", self.maximum);

@@ -39,14 +39,14 @@ impl LabelledRows {
         let names = table.column(column)?;
         let classes = match given {
             Some(classes) => check_classes(classes)?,
-            None => sort_classes(split.train.iter().map(|row| names[*row])),
+            None => sort_classes(split.train.iter().filter_map(|row| names.get(*row))),
         };
         let indices = indices_by_label(&classes, given.is_some());
         let labels = names.iter().enumerate().map(|(row, name)| {
-            indices.get(*name).copied().ok_or_else(|| TrainError::UnknownClass {
+            indices.get(name).copied().ok_or_else(|| TrainError::UnknownClass {
                 path: table.path().into(),
                 line: table.line(row),
-                class: (*name).into(),
+                class: name.into(),
                 classes: classes.clone(),
             })
         });

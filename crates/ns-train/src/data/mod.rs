@@ -21,7 +21,7 @@ pub use dataset::{Dataset, Tokenized};
 pub use images::{ImageRecipe, LabelledImages, Normalization};
 pub use labelled_rows::LabelledRows;
 pub use split::{RowSplit, SplitRecipe};
-pub use table::Table;
+pub use table::{Column, Table};
 pub use text_classification::{TextClassification, TextRecipe};
 pub use word_labels::{WordLabels, WordRecipe};
 

@@ -42,6 +42,14 @@ impl SplitRecipe {
         check_fraction("split.seeded.train_fraction", *train_fraction)
     }
 
+    /// The column that says on which side a row is, if there is one.
+    pub(super) fn column(&self) -> Option<&str> {
+        match self {
+            Self::Column(column) => Some(column),
+            Self::Seeded { .. } => None,
+        }
+    }
+
     /// Splits the rows of a table. The indices are in the order of the file for [`SplitRecipe::Column`], and in random
     /// order for [`SplitRecipe::Seeded`].
     ///
@@ -72,7 +80,7 @@ pub(super) fn check_fraction(setting: &'static str, fraction: f64) -> Result<(),
 
 fn by_column(table: &Table, column: &str) -> Result<RowSplit, TrainError> {
     let mut split = RowSplit::default();
-    for (row, name) in table.column(column)?.into_iter().enumerate() {
+    for (row, name) in table.column(column)?.iter().enumerate() {
         match name {
             "train" => split.train.push(row),
             "test" => split.test.push(row),

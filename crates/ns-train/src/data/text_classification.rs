@@ -14,7 +14,7 @@ use crate::error::TrainError;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TextRecipe {
-    /// Path of a CSV or JSON-lines file, relative to the recipe.
+    /// Path of a table (`.csv`, `.tsv`, `.jsonl` or `.parquet`), relative to the recipe.
     pub path: PathBuf,
     /// Name of the column with the text.
     #[serde(default = "text_column")]
@@ -48,11 +48,12 @@ impl TextRecipe {
     ///
     /// # Errors
     /// Returns [`TrainError::UnknownClass`] for a row with an unknown class, [`TrainError::UntrainedClass`] for a class
-    /// without training rows, and the errors of [`Table::read`], [`Table::column`] and [`SplitRecipe::split`].
+    /// without training rows, and the errors of [`Table::read_columns`] and [`SplitRecipe::split`].
     pub fn read(&self) -> Result<TextClassification, TrainError> {
-        let table = Table::read(&self.path)?;
+        let columns = [&*self.text, &*self.label].into_iter().chain(self.split.column());
+        let table = Table::read_columns(&self.path, &columns.collect::<Vec<_>>())?;
         let rows = LabelledRows::read(&table, &self.label, self.classes.as_deref(), &self.split)?;
-        let texts = table.column(&self.text)?.into_iter().map(Into::into).collect();
+        let texts = table.column(&self.text)?.iter().map(Into::into).collect();
         Ok(TextClassification { texts, rows })
     }
 

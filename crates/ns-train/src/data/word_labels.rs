@@ -15,7 +15,7 @@ use crate::error::TrainError;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WordRecipe {
-    /// Path of a CSV or JSON-lines file, relative to the recipe.
+    /// Path of a table (`.csv`, `.tsv`, `.jsonl` or `.parquet`), relative to the recipe.
     pub path: PathBuf,
     /// Name of the column with the sentence.
     #[serde(default = "text_column")]
@@ -75,20 +75,22 @@ impl WordRecipe {
     /// # Errors
     /// Returns [`TrainError::Data`] for a byte range that is not a non-empty part of its sentence,
     /// [`TrainError::UnknownClass`] for a row with an unknown class, [`TrainError::UntrainedClass`] for a class without
-    /// training rows, and the errors of [`Table::read`], [`Table::column`] and [`SplitRecipe::split`].
+    /// training rows, and the errors of [`Table::read_columns`] and [`SplitRecipe::split`].
     pub fn read(&self) -> Result<WordLabels, TrainError> {
-        let table = Table::read(&self.path)?;
+        let columns = [&self.text, &self.start, &self.end, &self.word, &self.label].map(String::as_str);
+        let columns = columns.into_iter().chain(self.split.column());
+        let table = Table::read_columns(&self.path, &columns.collect::<Vec<_>>())?;
         let rows = LabelledRows::read(&table, &self.label, self.classes.as_deref(), &self.split)?;
-        let texts: Vec<String> = table.column(&self.text)?.into_iter().map(Into::into).collect();
+        let texts: Vec<String> = table.column(&self.text)?.iter().map(Into::into).collect();
         let spans = self.spans(&table, &texts)?;
-        let words = table.column(&self.word)?.into_iter().map(str::to_lowercase).collect();
+        let words = table.column(&self.word)?.iter().map(str::to_lowercase).collect();
         Ok(WordLabels { texts, spans, words, rows })
     }
 
     /// The byte range of the word in each row.
     fn spans(&self, table: &Table, texts: &[String]) -> Result<Vec<Range<usize>>, TrainError> {
         let (starts, ends) = (table.column(&self.start)?, table.column(&self.end)?);
-        let bytes = starts.into_iter().zip(ends).zip(texts).enumerate();
+        let bytes = starts.iter().zip(ends.iter()).zip(texts).enumerate();
         bytes.map(|(row, ((start, end), text))| span(table, row, start, end, text)).collect()
     }
 }
