@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 use super::{Dataset, LabelledRows, SplitRecipe, Table, label_column, relative_to, shuffled};
 use crate::error::TrainError;
 
+/// The largest number of pixels of an image in the file, each of which is a column.
+const MAX_COLUMNS: usize = 1_000_000;
+
 /// The largest number of values of an image: height · width · channels.
 const MAX_VALUES: usize = 100_000_000;
 
@@ -92,6 +95,9 @@ impl ImageRecipe {
         let check = TrainError::check;
         let [height, width] = self.shape;
         check(height > 0 && width > 0, "shape", format!("{:?}", self.shape), "an image needs at least one pixel")?;
+        let columns = height.checked_mul(width).is_some_and(|pixels| pixels <= MAX_COLUMNS);
+        let expected = format!("a file may have at most {MAX_COLUMNS} columns of pixels");
+        check(columns, "shape", format!("{:?}", self.shape), expected.as_str())?;
         let size = self.size.unwrap_or(self.shape);
         let expected = "images can only be enlarged: it must be at least `shape`";
         check(size[0] >= height && size[1] >= width, "size", format!("{size:?}"), expected)?;
@@ -143,14 +149,9 @@ impl ImageRecipe {
     /// Reads the grey values, `[n, height, width]`.
     fn grey(&self, table: &Table) -> Result<Vec<f32>, TrainError> {
         let pixels = self.shape[0] * self.shape[1];
-        let column = |pixel: usize| table.column(&self.pixel_column(pixel));
-        if column(pixels - 1).is_err() {
-            // Names the first column that is missing, before memory is reserved for pixels that do not exist.
-            (0..pixels).try_for_each(|pixel| column(pixel).map(drop))?;
-        }
         let mut grey = vec![0.0; table.len() * pixels];
         for pixel in 0..pixels {
-            for (row, value) in column(pixel)?.iter().enumerate() {
+            for (row, value) in table.column(&self.pixel_column(pixel))?.iter().enumerate() {
                 let number = value.parse::<f32>().ok().filter(|number| (0.0..=self.maximum).contains(number));
                 grey[row * pixels + pixel] = number.ok_or_else(|| {
                     let expected = format!("it must be a number from 0 to {}", self.maximum);
@@ -273,6 +274,8 @@ mod tests {
         let normal = |mean: &[f32], std: &[f32]| Some(Normalization { mean: mean.into(), std: std.into() });
         for (bad, name) in [
             (ImageRecipe { shape: [0, 3], ..good.clone() }, "shape"),
+            (ImageRecipe { shape: [10_000, 10_000], ..good.clone() }, "shape"),
+            (ImageRecipe { shape: [usize::MAX, 2], ..good.clone() }, "shape"),
             (ImageRecipe { size: Some([1, 3]), ..good.clone() }, "size"),
             (ImageRecipe { size: Some([1 << 40, 1 << 40]), ..good.clone() }, "size"),
             (ImageRecipe { channels: usize::MAX, ..good.clone() }, "size"),
@@ -299,8 +302,6 @@ mod tests {
         );
         let large = ImageRecipe { shape: [2, 4], ..recipe }.read();
         assert!(matches!(large, Err(TrainError::DataColumn { column, .. }) if column == "p6"));
-        let larger = ImageRecipe { shape: [10_000, 10_000], ..small().1 }.read();
-        assert!(matches!(larger, Err(TrainError::DataColumn { column, .. }) if column == "p6"));
         for value in ["x", "-1", "NaN", ""] {
             let (_folder, path) = file("a.csv", format!("p0,label,side\n1,a,train\n{value},b,train\n1,a,test\n"));
             let error = ImageRecipe { path, shape: [1, 1], ..small().1 }.read().unwrap_err();
