@@ -39,7 +39,7 @@ pub(crate) struct Probe {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Number of seeds per recipe, counted from --seed
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=10_000))]
     seeds: u64,
     /// Folder of the run, or of all runs if there are several [default: runs/<recipe>-<seed>]
     #[arg(long)]
@@ -86,7 +86,7 @@ impl Probe {
         let mut folders = BTreeSet::new();
         let mut runs = Vec::new();
         for recipe in &self.recipes {
-            for seed in self.seed..self.seed + self.seeds {
+            for seed in self.seed..self.seed.saturating_add(self.seeds) {
                 let folder = folder(recipe, seed);
                 anyhow::ensure!(
                     folders.insert(folder.clone()),

@@ -242,7 +242,10 @@ pub(crate) fn id_tensor(what: &'static str, ids: TensorData, device: &Device) ->
     // f64 holds every integer of 32 bits exactly, and any larger one approximately.
     let other = ids.iter::<f64>().find(|id| !is_id(id));
     match other {
-        Some(id) => Err(invalid(what, id, format!("no vocabulary has more than {} entries", 1_u32 << 31))),
+        Some(id) => {
+            let found = if id.fract() == 0.0 { format!("{id:.0}") } else { id.to_string() };
+            Err(invalid(what, found, format!("no vocabulary has more than {} entries", 1_u32 << 31)))
+        }
         None => Ok(Tensor::from_data(ids, device)),
     }
 }

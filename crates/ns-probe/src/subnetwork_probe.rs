@@ -16,6 +16,9 @@ use crate::plan::ProbePlan;
 use crate::probe::Probe;
 use crate::targets::mask_targets;
 
+/// The largest width of the classifier's hidden layer.
+const MAX_INTERMEDIATE_SIZE: i64 = 1 << 20;
+
 /// A masked model and a classifier on its vectors at one site; masks and classifier are trained together.
 ///
 /// Without masked layers only the classifier is trained, which is plain probing. The modes of Burn select the masks:
@@ -57,7 +60,7 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
     ///
     /// # Errors
     /// Returns [`ProbeError::Config`] if `freeze_base` is false, the selection of sites is invalid or a size of the
-    /// classifier is not positive, [`ProbeError::Model`] if the model lacks the site, [`ProbeError::Circuit`] if the
+    /// classifier is out of range, [`ProbeError::Model`] if the model lacks the site, [`ProbeError::Circuit`] if the
     /// masks cannot be built, and [`ProbeError::UnreachableSite`] for a masked layer that does not affect the vectors
     /// at the site.
     pub fn new(config: SubnetworkProbeConfig, model: M, seed: u64) -> Result<Self, ProbeError> {
@@ -69,9 +72,10 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
         }
         let intermediate_size = match config.intermediate_size {
             -1 => None,
-            size if size > 0 => Some(size as usize),
+            size if (1..=MAX_INTERMEDIATE_SIZE).contains(&size) => Some(size as usize),
             size => {
-                return invalid("intermediate_size", size.to_string(), "it must be positive, or −1 for a linear probe");
+                let expected = format!("it must be between 1 and {MAX_INTERMEDIATE_SIZE}, or −1 for a linear probe");
+                return invalid("intermediate_size", size.to_string(), &expected);
             }
         };
         let (hidden, device) = (model.hidden_size(), model.device());

@@ -189,7 +189,7 @@ mod configuration {
         let refused = |config| SubnetworkProbe::new(config, model(), 0).unwrap_err().to_string();
         let no_classes = refused(SubnetworkProbeConfig { n_classes: 0, ..subnetwork_config() });
         assert!(no_classes.contains("n_classes is 0"), "{no_classes}");
-        for intermediate_size in [0, -2] {
+        for intermediate_size in [0, -2, i64::MAX] {
             let message = refused(SubnetworkProbeConfig { intermediate_size, ..subnetwork_config() });
             assert!(message.contains("−1 for a linear probe"), "{message}");
         }

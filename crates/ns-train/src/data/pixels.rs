@@ -6,6 +6,9 @@ use ns_models::ModelInputs;
 use super::Table;
 use crate::error::TrainError;
 
+/// The largest number of columns of pixels.
+const MAX_COLUMNS: usize = 1_000_000;
+
 /// Grey images in the size of the file. [`GreyImages::pixel_values`] enlarges them.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct GreyImages {
@@ -32,6 +35,9 @@ pub(super) fn check_sizes(
 ) -> Result<(), TrainError> {
     let found = format!("[{height}, {width}]");
     TrainError::check(height > 0 && width > 0, names[0], found, "an image needs at least one pixel")?;
+    let columns = height.checked_mul(width).is_some_and(|pixels| pixels <= MAX_COLUMNS);
+    let expected = format!("a file may have at most {MAX_COLUMNS} columns of pixels");
+    TrainError::check(columns, names[0], format!("[{height}, {width}]"), expected)?;
     let expected = format!("images can only be enlarged: it must be at least `{}`", names[0]);
     TrainError::check(size[0] >= height && size[1] >= width, names[1], format!("{size:?}"), expected)?;
     let positive = maximum > 0.0 && maximum.is_finite();
@@ -46,10 +52,8 @@ pub(super) fn check_sizes(
 pub(super) fn read_grey(table: &Table, prefix: &str, shape: [usize; 2], maximum: f32) -> Result<Vec<f32>, TrainError> {
     let pixels = shape[0] * shape[1];
     let column = |pixel: usize| table.column(&format!("{prefix}{pixel}"));
-    if column(pixels - 1).is_err() {
-        // Names the first column that is missing, before memory is reserved for pixels that do not exist.
-        (0..pixels).try_for_each(|pixel| column(pixel).map(drop))?;
-    }
+    // Finds a missing column before memory is reserved for pixels that do not exist.
+    (0..pixels).try_for_each(|pixel| column(pixel).map(drop))?;
     let mut grey = vec![0.0; table.len() * pixels];
     for pixel in 0..pixels {
         for (row, value) in column(pixel)?.iter().enumerate() {

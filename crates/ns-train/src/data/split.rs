@@ -157,7 +157,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(empty(&seeded(0.1, 0), ROWS), "the number of training rows");
-        assert_eq!(empty(&seeded(0.5, 0), "x\n"), "the number of training rows");
+        assert_eq!(empty(&seeded(0.5, 0), "x\n0\n"), "the number of training rows");
     }
 
     #[test]
