@@ -112,6 +112,7 @@ fn batch(pairs: &[Pair], device: &Device) -> ProbeBatch {
         inputs: inputs(pairs, device),
         token_mask: [false, false, true].repeat(pairs.len()),
         labels: pairs.iter().map(|(a, _)| (a * a % P) as i64).collect(),
+        means: Vec::new(),
     }
 }
 

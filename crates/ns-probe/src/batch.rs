@@ -12,9 +12,13 @@ pub const CIRCUIT_LABEL_PADDING: i64 = -1000;
 /// Padding label of subnetwork probes. [`ProbeBatch::selected_labels`] skips it.
 pub const SUBNETWORK_LABEL_PADDING: i64 = -100;
 
+/// What the means of a batch must be.
+const MEANS: &str = "each selected token must belong to one mean, and each mean to one sequence";
+
 /// A batch for a probe.
 ///
-/// The token mask selects tokens; the probe reads their vectors at its site. One label belongs to each selected token.
+/// The token mask selects tokens; the probe reads their vectors at its site. One label belongs to each vector: to each
+/// selected token, or with [`means`](Self::means) to each mean.
 #[derive(Clone, Debug)]
 pub struct ProbeBatch {
     /// Inputs of the model: token ids `[batch, seq]`, or images.
@@ -24,6 +28,9 @@ pub struct ProbeBatch {
     pub token_mask: Vec<bool>,
     /// Labels of the selected tokens, in the order of the token mask. Padding labels may be anywhere among them.
     pub labels: Vec<i64>,
+    /// Lengths of the groups of consecutive selected tokens whose vectors are averaged, e.g. the tokens of a word. A
+    /// group belongs to one sequence, and each selected token to one group. Empty: nothing is averaged.
+    pub means: Vec<usize>,
 }
 
 impl ProbeBatch {
@@ -49,59 +56,67 @@ impl ProbeBatch {
             })?;
             token_mask.extend((0..texts.rows()[row].tokens().len()).map(|token| token + 1 == tokens.end));
         }
-        Ok(Self { inputs: texts.inputs.clone(), token_mask, labels: labels.into() })
+        Ok(Self { inputs: texts.inputs.clone(), token_mask, labels: labels.into(), means: Vec::new() })
     }
 
     /// The sequences with these indices, with their labels.
     ///
     /// # Errors
-    /// Returns [`ProbeError::Batch`] for an index that is not below the number of sequences and for a token mask that
-    /// does not fit the inputs, and [`ProbeError::LabelCount`] unless there is one label per selected token. Padding
-    /// labels are dropped.
+    /// Returns [`ProbeError::Batch`] for an index that is not below the number of sequences, for a token mask that does
+    /// not fit the inputs and for means that do not fit it, and [`ProbeError::LabelCount`] unless there is one label per
+    /// vector. Padding labels are dropped.
     pub fn select(&self, sequences: &[usize]) -> Result<Self, ProbeError> {
         self.check_rows()?;
-        let counts = self.selected_per_sequence();
+        let groups = self.groups()?;
+        let counts: Vec<usize> = groups.iter().map(Vec::len).collect();
         if let Some(index) = sequences.iter().find(|index| **index >= counts.len()) {
             let expected = format!("the batch has {} sequences, counted from 0", counts.len());
             return Err(invalid("sequence", index.to_string(), expected));
         }
         let padding = [CIRCUIT_LABEL_PADDING, SUBNETWORK_LABEL_PADDING];
         let labels: Vec<i64> = self.labels.iter().copied().filter(|label| !padding.contains(label)).collect();
-        let tokens = counts.iter().sum();
-        if labels.len() != tokens {
-            return Err(ProbeError::LabelCount { tokens, labels: labels.len() });
+        let vectors = counts.iter().sum();
+        if labels.len() != vectors {
+            return Err(ProbeError::LabelCount { tokens: vectors, labels: labels.len() });
         }
         let labels_of = |index: &usize| {
             let start: usize = counts[..*index].iter().sum();
             labels[start..start + counts[*index]].iter().copied()
         };
-        Ok(Self { labels: sequences.iter().flat_map(labels_of).collect(), ..self.without_labels(sequences) })
+        let labels = sequences.iter().flat_map(labels_of).collect();
+        let means = match self.means.is_empty() {
+            true => Vec::new(),
+            false => sequences.iter().flat_map(|index| groups[*index].clone()).collect(),
+        };
+        Ok(Self { labels, means, ..self.without_labels(sequences) })
     }
 
-    /// The labels without `padding`, one per selected token.
+    /// The labels without `padding`, one per vector.
     ///
     /// # Errors
-    /// Returns [`ProbeError::Batch`] if the token mask does not fit the inputs, and [`ProbeError::LabelCount`] unless
-    /// there is one label per selected token.
+    /// Returns [`ProbeError::Batch`] if the token mask does not fit the inputs, for means that do not fit the token mask,
+    /// and [`ProbeError::LabelCount`] unless there is one label per vector.
     pub fn selected_labels(&self, padding: i64) -> Result<Vec<i64>, ProbeError> {
         self.check_rows()?;
         let labels: Vec<i64> = self.labels.iter().copied().filter(|label| *label != padding).collect();
-        let tokens = self.token_mask.iter().filter(|selected| **selected).count();
-        if tokens != labels.len() {
-            return Err(ProbeError::LabelCount { tokens, labels: labels.len() });
+        let vectors = match self.means.len() {
+            0 => self.token_mask.iter().filter(|selected| **selected).count(),
+            means => means,
+        };
+        if vectors != labels.len() {
+            return Err(ProbeError::LabelCount { tokens: vectors, labels: labels.len() });
         }
         Ok(labels)
     }
 
-    /// Checks that exactly one token of each sequence is selected.
+    /// Checks that exactly one token, or one mean, of each sequence is selected.
     ///
     /// # Errors
     /// Returns [`ProbeError::Batch`], which names the first sequence with another number of selected tokens, and for a
     /// token mask that does not fit the inputs.
     pub fn check_one_token_a_sequence(&self) -> Result<(), ProbeError> {
         self.check_rows()?;
-        let counts = self.token_mask.chunks(self.seq()).map(|row| row.iter().filter(|selected| **selected).count());
-        match counts.enumerate().find(|(_, count)| *count != 1) {
+        match self.groups()?.iter().map(Vec::len).enumerate().find(|(_, count)| *count != 1) {
             None => Ok(()),
             Some((row, count)) => {
                 let expected = "labeling = sequence needs exactly one token per sequence";
@@ -153,11 +168,66 @@ impl ProbeBatch {
         vectors.select(0, rows)
     }
 
-    /// The sequences with these indices, as a batch without labels. The token mask must fit the inputs.
+    /// The means of the groups of [`Self::means`]; the vectors themselves if there are none. A group is summed in the
+    /// order of its tokens.
+    ///
+    /// # Shapes
+    /// - vectors: `[selected, hidden]`
+    /// - output: `[groups, hidden]`
+    pub(crate) fn averaged(&self, vectors: Tensor<2>) -> Tensor<2> {
+        let longest = self.means.iter().copied().max().unwrap_or(1);
+        if longest <= 1 {
+            return vectors;
+        }
+        // Shorter groups repeat their first vector, with the weight 0.
+        let starts = self.means.iter().scan(0, |next, length| Some(std::mem::replace(next, *next + length)));
+        let groups: Vec<(usize, usize)> = starts.zip(self.means.iter().copied()).collect();
+        let entries = || groups.iter().flat_map(|group| (0..longest).map(move |token| (*group, token)));
+        let row = |((start, length), token)| (start + if token < length { token } else { 0 }) as i64;
+        let weight = |((_, length), token)| if token < length { 1.0 / length as f32 } else { 0.0 };
+        let (rows, weights): (Vec<i64>, Vec<f32>) = (entries().map(row).collect(), entries().map(weight).collect());
+        let (device, [_, hidden]) = (vectors.device(), vectors.dims());
+        let rows = Tensor::<1, Int>::from_data(TensorData::new(rows, [groups.len() * longest]), &device);
+        let weights = Tensor::<3>::from_data(TensorData::new(weights, [groups.len(), longest, 1]), &device);
+        (vectors.select(0, rows).reshape([groups.len(), longest, hidden]) * weights).sum_dim(1).squeeze_dim(1)
+    }
+
+    /// The sequences with these indices, as a batch without labels and means. The token mask must fit the inputs.
     pub(crate) fn without_labels(&self, sequences: &[usize]) -> Self {
         let seq = self.seq();
         let masks = sequences.iter().flat_map(|row| &self.token_mask[row * seq..(row + 1) * seq]);
-        Self { inputs: self.inputs.select(sequences), token_mask: masks.copied().collect(), labels: Vec::new() }
+        Self {
+            inputs: self.inputs.select(sequences),
+            token_mask: masks.copied().collect(),
+            labels: Vec::new(),
+            means: Vec::new(),
+        }
+    }
+
+    /// The groups of each sequence, as numbers of tokens. Without means each selected token is a group.
+    fn groups(&self) -> Result<Vec<Vec<usize>>, ProbeError> {
+        let counts = self.selected_per_sequence();
+        if self.means.is_empty() {
+            return Ok(counts.into_iter().map(|count| vec![1; count]).collect());
+        }
+        let mut means = self.means.iter().copied();
+        let mut groups = vec![Vec::new(); counts.len()];
+        for (sequence, count) in counts.into_iter().enumerate() {
+            let mut left = count;
+            while left > 0 {
+                let length = means.next().unwrap_or_default();
+                if length == 0 || length > left {
+                    let found = format!("{length} for the next of {left} selected tokens of sequence {sequence}");
+                    return Err(invalid("a mean", found, MEANS.into()));
+                }
+                groups[sequence].push(length);
+                left -= length;
+            }
+        }
+        match means.len() {
+            0 => Ok(groups),
+            left => Err(invalid("the list of means", format!("{left} means too long"), MEANS.into())),
+        }
     }
 
     /// Number of selected tokens of each sequence.
@@ -189,7 +259,7 @@ impl ProbeBatch {
     /// Checks that the token mask has one entry per token.
     pub(crate) fn check_mask(&self, [batch, seq]: [usize; 2]) -> Result<(), ProbeError> {
         if batch > 0 && self.token_mask.len() == batch * seq {
-            return Ok(());
+            return if self.means.is_empty() { Ok(()) } else { self.groups().map(|_| ()) };
         }
         let expected = format!("it needs one entry per token of the [{batch}, {seq}] batch, which must not be empty");
         Err(invalid("token_mask", format!("{} entries long", self.token_mask.len()), expected))
@@ -238,6 +308,7 @@ mod tests {
             inputs: ModelInputs::from_ids(&[[1, 2, 3, 4], [5, 6, 7, 8]], &Device::default()),
             token_mask: token_mask.iter().map(|selected| *selected == 1).collect(),
             labels: labels.into(),
+            means: Vec::new(),
         }
     }
 
@@ -301,6 +372,45 @@ mod tests {
         assert!(matches!(batch(&[1, 0, 0, 0, 0, 0, 0, 0], &[]).select(&[0]), Err(ProbeError::LabelCount { .. })));
     }
 
+    /// Two means in the first sequence, one in the second.
+    fn averaged() -> ProbeBatch {
+        ProbeBatch { means: vec![1, 2, 2], ..batch(&[1, 0, 1, 1, 0, 1, 1, 0], &[7, 8, 9]) }
+    }
+
+    #[test]
+    fn means_have_one_label_each() {
+        let batch = averaged();
+        assert_eq!(batch.selected_labels(-1).unwrap(), [7, 8, 9]);
+        let last = batch.select(&[1]).unwrap();
+        assert_eq!((last.labels.clone(), last.means.clone()), (vec![9], vec![2]));
+        assert!(last.check_one_token_a_sequence().is_ok());
+        assert!(batch.check_one_token_a_sequence().unwrap_err().to_string().contains("2 tokens in sequence 0"));
+        assert_eq!(batch.select(&[1, 0]).unwrap().means, [2, 1, 2]);
+    }
+
+    #[test]
+    fn the_mean_of_a_group() {
+        let device = Device::default();
+        let vectors = Tensor::<2>::from_data([[1.0, 0.0], [2.0, 4.0], [4.0, 8.0], [0.0, 1.0], [1.0, 2.0]], &device);
+        let means: Vec<f32> = averaged().averaged(vectors.clone()).to_data().iter().collect();
+        assert_eq!(means, [1.0, 0.0, 3.0, 6.0, 0.5, 1.5]);
+        let same = ProbeBatch { means: Vec::new(), ..averaged() }.averaged(vectors.clone());
+        assert_eq!(same.to_data(), vectors.to_data());
+    }
+
+    #[test]
+    fn means_must_cover_the_selected_tokens_of_each_sequence() {
+        for (means, found) in [
+            (vec![1, 3, 1], "3 for the next of 2 selected tokens of sequence 0"),
+            (vec![1, 2], "0 for the next of 2 selected tokens of sequence 1"),
+            (vec![3, 0, 2], "0 for the next of 2 selected tokens of sequence 1"),
+            (vec![3, 2, 4], "1 means too long"),
+        ] {
+            let error = ProbeBatch { means, ..averaged() }.selected_labels(-1).unwrap_err().to_string();
+            assert!(error.contains(found), "{error}");
+        }
+    }
+
     #[test]
     fn a_token_mask_that_does_not_fit_is_refused_by_every_function() {
         let refused = |batch: &ProbeBatch| {
@@ -321,6 +431,7 @@ mod tests {
             },
             labels: vec![1; token_mask.len()],
             token_mask,
+            means: Vec::new(),
         };
         assert!(refused(&images(Vec::new())).contains("0 entries long, but it needs entries for the class token"));
         assert!(refused(&images(vec![true; 5])).contains("the batch has 2 images"));

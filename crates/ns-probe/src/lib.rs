@@ -25,6 +25,7 @@
 //!     inputs: ModelInputs::from_ids(&[[1, 9], [2, 9], [1, 9]], &device),
 //!     token_mask: vec![false, true, false, true, false, true],
 //!     labels: vec![1, 2, 1],
+//!     means: vec![],
 //! };
 //! let output = probe.forward(&batch)?;
 //! assert_eq!(output.vectors.dims(), [3, 8]);

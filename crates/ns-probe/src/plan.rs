@@ -170,8 +170,8 @@ impl ProbePlan {
         Ok(model.walk_blocks(start, hidden, context, observer)?)
     }
 
-    /// Computes the vectors of the selected tokens at the probed site, `[selected, hidden]`, from the frozen
-    /// activations of the batch. Neuron masks scale outputs, see [`output_masks`](crate::output_masks).
+    /// Computes the vectors of the selected tokens, or of the means of the batch, at the probed site,
+    /// `[selected, hidden]`, from the frozen activations of the batch. Neuron masks scale outputs, see [`output_masks`](crate::output_masks).
     ///
     /// # Errors
     /// Returns [`ProbeError::Batch`] if the token mask does not fit the inputs, and [`ModelError::InvalidInput`] for
@@ -209,7 +209,8 @@ impl ProbePlan {
         let (inputs, device) = (batch.inputs_for(model)?, model.device());
         let (start, hidden) = match (self.start.zip(frozen.hidden.clone()), self.tokens) {
             (Some((start, hidden)), FrozenTokens::Selected) => {
-                return Ok(self.continue_selected(model, start, hidden, products)?.squeeze_dim(1));
+                let vectors = self.continue_selected(model, start, hidden, products)?.squeeze_dim(1);
+                return Ok(batch.averaged(vectors));
             }
             (Some(frozen), FrozenTokens::All) => frozen,
             (None, _) => {
@@ -219,7 +220,7 @@ impl ProbePlan {
         };
         let context = model.context(&inputs)?.with_products(products);
         let vectors = model.vectors_from(start, hidden, self.site, batch.positions(&device), context)?;
-        Ok(batch.selected(vectors))
+        Ok(batch.averaged(batch.selected(vectors)))
     }
 
     /// Continues from the selected tokens only; no attention separates the start from the probed site.

@@ -26,9 +26,10 @@ pub struct ImagePreprocessor {
     steps: Steps,
 }
 
-/// An image with 8 bits per channel, in the layout `[height, width, channels]`.
+/// An image after resize and crop, with 8 bits per channel, in the layout `[height, width, channels]`: small enough to
+/// keep a data set in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Pixels {
+pub struct PreparedImage {
     channels: usize,
     height: usize,
     width: usize,
@@ -74,11 +75,25 @@ impl ImagePreprocessor {
     /// Returns [`ModelError::InvalidInput`] if there are no images, if an image has no pixels or another pixel type, or
     /// if the preprocessed images differ in size.
     pub fn preprocess(&self, images: &[DynamicImage], device: &Device) -> Result<Tensor<4>, ModelError> {
-        let prepared = images
-            .par_iter()
-            .enumerate()
-            .map(|(index, image)| self.prepare(index, image))
-            .collect::<Result<Vec<_>, _>>()?;
+        self.batch(&self.prepare(images)?.iter().collect::<Vec<_>>(), device)
+    }
+
+    /// Resizes and crops images: all steps of [`preprocess`](Self::preprocess) but the last, [`batch`](Self::batch).
+    ///
+    /// # Errors
+    /// Returns [`ModelError::InvalidInput`] if an image has no pixels or another pixel type.
+    pub fn prepare(&self, images: &[DynamicImage]) -> Result<Vec<PreparedImage>, ModelError> {
+        images.par_iter().enumerate().map(|(index, image)| self.resize(index, image)).collect()
+    }
+
+    /// Rescales and normalises prepared images into one batch.
+    ///
+    /// # Shapes
+    /// - output: `[batch, channels, height, width]`
+    ///
+    /// # Errors
+    /// Returns [`ModelError::InvalidInput`] if there are no images, or if they differ in size.
+    pub fn batch(&self, prepared: &[&PreparedImage], device: &Device) -> Result<Tensor<4>, ModelError> {
         let Some(first) = prepared.first() else {
             return Err(invalid("list of images", "empty".into(), "a batch needs at least one image".into()));
         };
@@ -92,7 +107,7 @@ impl ImagePreprocessor {
     }
 
     /// Resizes and crops an image; `index` is its number in the batch, for errors.
-    fn prepare(&self, index: usize, image: &DynamicImage) -> Result<Pixels, ModelError> {
+    fn resize(&self, index: usize, image: &DynamicImage) -> Result<PreparedImage, ModelError> {
         let mut pixels = self.pixels(index, image)?;
         if let Some((size, filter)) = self.steps.resize {
             let size = size_for(size, &pixels);
@@ -110,7 +125,7 @@ impl ImagePreprocessor {
     }
 
     /// Checks an image's size and pixel type, and returns its pixels.
-    fn pixels(&self, index: usize, image: &DynamicImage) -> Result<Pixels, ModelError> {
+    fn pixels(&self, index: usize, image: &DynamicImage) -> Result<PreparedImage, ModelError> {
         let (height, width) = (image.height() as usize, image.width() as usize);
         if height == 0 || width == 0 {
             let found = format!("{height} × {width} for image {index}");
@@ -126,19 +141,31 @@ impl ImagePreprocessor {
                 return Err(invalid("pixel type", found, expected));
             }
         };
-        Ok(Pixels { channels: self.channels(), height, width, bytes: bytes.clone() })
+        Ok(PreparedImage { channels: self.channels(), height, width, bytes: bytes.clone() })
     }
 
     /// Rescaled and normalised values of an image, in the layout `[channels, height, width]`.
-    fn values<'a>(&'a self, image: &'a Pixels) -> impl Iterator<Item = f32> + 'a {
+    fn values<'a>(&'a self, image: &'a PreparedImage) -> impl Iterator<Item = f32> + 'a {
         self.steps.tables.iter().enumerate().flat_map(|(channel, table)| {
             image.bytes[channel..].iter().step_by(image.channels).map(|value| table[usize::from(*value)])
         })
     }
 }
 
+impl PreparedImage {
+    /// Channels, height and width.
+    pub fn shape(&self) -> [usize; 3] {
+        [self.channels, self.height, self.width]
+    }
+
+    /// The 8-bit values, in the layout `[height, width, channels]`.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 /// `[height, width]` of an image after the resize.
-fn size_for(size: Size, image: &Pixels) -> [usize; 2] {
+fn size_for(size: Size, image: &PreparedImage) -> [usize; 2] {
     let edge = match size {
         Size::Exact(size) => return size,
         Size::ShortestEdge(edge) => edge,
@@ -152,7 +179,7 @@ fn size_for(size: Size, image: &Pixels) -> [usize; 2] {
 }
 
 /// Crops an image to `[height, width]` around its center; an image that is smaller is padded with zeros.
-fn center_crop(image: &Pixels, [height, width]: [usize; 2]) -> Pixels {
+fn center_crop(image: &PreparedImage, [height, width]: [usize; 2]) -> PreparedImage {
     // Rounds towards negative infinity, like Python's `//`.
     let start = |from: usize, to: usize| (from as i64 - to as i64).div_euclid(2);
     let within = |position: i64, length: usize| usize::try_from(position).ok().filter(|position| *position < length);
@@ -165,7 +192,7 @@ fn center_crop(image: &Pixels, [height, width]: [usize; 2]) -> Pixels {
             pixel.copy_from_slice(&image.bytes[offset..offset + image.channels]);
         }
     }
-    Pixels { height, width, bytes, ..*image }
+    PreparedImage { height, width, bytes, ..*image }
 }
 
 fn invalid(what: &'static str, found: String, expected: String) -> ModelError {

@@ -10,7 +10,7 @@
 
 use std::f64::consts::PI;
 
-use super::Pixels;
+use super::PreparedImage;
 
 /// Fractional bits of a filter weight: 32 bits, minus 8 for the pixel, minus 2 because sums of weights can exceed 1.
 const PRECISION_BITS: u32 = 32 - 8 - 2;
@@ -83,7 +83,7 @@ fn sinc(x: f64) -> f64 {
 }
 
 /// Resizes an image to `[height, width]`.
-pub(super) fn resize(image: &Pixels, size: [usize; 2], filter: Filter) -> Pixels {
+pub(super) fn resize(image: &PreparedImage, size: [usize; 2], filter: Filter) -> PreparedImage {
     match (filter, image.channels) {
         (Filter::Nearest, _) => nearest(image, size),
         (_, 1) => convolve::<1>(image, size, filter),
@@ -92,7 +92,7 @@ pub(super) fn resize(image: &Pixels, size: [usize; 2], filter: Filter) -> Pixels
 }
 
 /// Resizes with the nearest-neighbour filter.
-fn nearest(image: &Pixels, [height, width]: [usize; 2]) -> Pixels {
+fn nearest(image: &PreparedImage, [height, width]: [usize; 2]) -> PreparedImage {
     let columns = nearest_positions(image.width, width);
     let mut bytes = Vec::with_capacity(height * width * image.channels);
     for row in nearest_positions(image.height, height) {
@@ -101,7 +101,7 @@ fn nearest(image: &Pixels, [height, width]: [usize; 2]) -> Pixels {
             bytes.extend_from_slice(&image.bytes[offset..offset + image.channels]);
         }
     }
-    Pixels { height, width, bytes, ..*image }
+    PreparedImage { height, width, bytes, ..*image }
 }
 
 /// Source position of each target position. Like Pillow, it accumulates the step: the rounding of the sums decides
@@ -113,9 +113,13 @@ fn nearest_positions(from: usize, to: usize) -> Vec<usize> {
 }
 
 /// Resizes with a convolution filter, in a horizontal and a vertical pass.
-fn convolve<const CHANNELS: usize>(image: &Pixels, [height, width]: [usize; 2], filter: Filter) -> Pixels {
-    let rows = |image: &Pixels| resize_rows::<CHANNELS>(image, width, filter);
-    let columns = |image: &Pixels| resize_columns(image, height, filter);
+fn convolve<const CHANNELS: usize>(
+    image: &PreparedImage,
+    [height, width]: [usize; 2],
+    filter: Filter,
+) -> PreparedImage {
+    let rows = |image: &PreparedImage| resize_rows::<CHANNELS>(image, width, filter);
+    let columns = |image: &PreparedImage| resize_columns(image, height, filter);
     match (width == image.width, height == image.height) {
         (true, true) => image.clone(),
         (true, false) => columns(image),
@@ -126,7 +130,7 @@ fn convolve<const CHANNELS: usize>(image: &Pixels, [height, width]: [usize; 2], 
 }
 
 /// Whether the vertical pass comes first: the height loses more than twice as many pixels as the width.
-fn columns_first(image: &Pixels, [height, width]: [usize; 2]) -> bool {
+fn columns_first(image: &PreparedImage, [height, width]: [usize; 2]) -> bool {
     let lost = |from: usize, to: usize| from as i64 - to as i64;
     height < image.height && lost(image.height, height) > 2 * lost(image.width, width)
 }
@@ -164,7 +168,7 @@ fn fixed_point(weight: f64, sum: f64) -> i32 {
 }
 
 /// The horizontal pass: changes the width.
-fn resize_rows<const CHANNELS: usize>(image: &Pixels, width: usize, filter: Filter) -> Pixels {
+fn resize_rows<const CHANNELS: usize>(image: &PreparedImage, width: usize, filter: Filter) -> PreparedImage {
     let windows = windows(image.width, width, filter);
     let mut bytes = Vec::with_capacity(image.height * width * CHANNELS);
     for row in image.bytes.chunks_exact(image.width * CHANNELS) {
@@ -177,11 +181,11 @@ fn resize_rows<const CHANNELS: usize>(image: &Pixels, width: usize, filter: Filt
             bytes.extend(sums.map(clip));
         }
     }
-    Pixels { width, bytes, ..*image }
+    PreparedImage { width, bytes, ..*image }
 }
 
 /// The vertical pass: changes the height.
-fn resize_columns(image: &Pixels, height: usize, filter: Filter) -> Pixels {
+fn resize_columns(image: &PreparedImage, height: usize, filter: Filter) -> PreparedImage {
     let row_length = image.width * image.channels;
     let mut bytes = Vec::with_capacity(height * row_length);
     let mut sums = vec![HALF; row_length];
@@ -193,7 +197,7 @@ fn resize_columns(image: &Pixels, height: usize, filter: Filter) -> Pixels {
         }
         bytes.extend(sums.iter().map(|sum| clip(*sum)));
     }
-    Pixels { height, bytes, ..*image }
+    PreparedImage { height, bytes, ..*image }
 }
 
 /// One half in fixed point. Sums start with it, so that dropping the fractional bits rounds to the nearest integer.
@@ -208,8 +212,8 @@ fn clip(sum: i32) -> u8 {
 mod tests {
     use super::*;
 
-    fn gray(height: usize, width: usize, bytes: &[u8]) -> Pixels {
-        Pixels { channels: 1, height, width, bytes: bytes.to_vec() }
+    fn gray(height: usize, width: usize, bytes: &[u8]) -> PreparedImage {
+        PreparedImage { channels: 1, height, width, bytes: bytes.to_vec() }
     }
 
     const FILTERS: [Filter; 6] =
@@ -263,7 +267,7 @@ mod tests {
     #[test]
     fn channels_do_not_mix() {
         let bytes = vec![0, 50, 200, 100, 50, 100];
-        let image = Pixels { channels: 3, height: 1, width: 2, bytes };
+        let image = PreparedImage { channels: 3, height: 1, width: 2, bytes };
         let resized = resize(&image, [2, 4], Filter::Bilinear);
         let row = [0, 50, 200, 25, 50, 175, 75, 50, 125, 100, 50, 100];
         assert_eq!(resized.bytes, [row, row].concat());

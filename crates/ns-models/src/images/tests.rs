@@ -65,7 +65,7 @@ fn the_shorter_edge_is_resized_and_the_middle_kept() {
 
 #[test]
 fn edges_are_those_of_hf() {
-    let pixels = |height, width| Pixels { channels: 1, height, width, bytes: vec![] };
+    let pixels = |height, width| PreparedImage { channels: 1, height, width, bytes: vec![] };
     for ((height, width), expected) in
         [((480, 640), [256, 341]), ((640, 480), [341, 256]), ((333, 500), [256, 384]), ((7, 7), [256, 256])]
     {
@@ -75,7 +75,7 @@ fn edges_are_those_of_hf() {
 
 #[test]
 fn a_crop_larger_than_the_image_has_a_border_of_zeros() {
-    let image = Pixels { channels: 1, height: 1, width: 3, bytes: vec![1, 2, 3] };
+    let image = PreparedImage { channels: 1, height: 1, width: 3, bytes: vec![1, 2, 3] };
     assert_eq!(center_crop(&image, [2, 6]).bytes, [0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 0]);
     assert_eq!(center_crop(&image, [3, 1]).bytes, [0, 2, 0]);
     assert_eq!(center_crop(&image, [1, 2]).bytes, [1, 2]);

@@ -15,7 +15,9 @@ use std::{
 };
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use tokenizers::{EncodeInput, Encoding, PostProcessor, Tokenizer, TruncationParams};
+use tokenizers::{
+    EncodeInput, Encoding, PaddingDirection, PostProcessor, Tokenizer, TruncationDirection, TruncationParams,
+};
 
 pub use encoded::{EncodedText, TextBatch, TextPart, TextToken, Word};
 use settings::Settings;
@@ -35,6 +37,19 @@ pub struct TextTokenizer {
     tokenizer: Tokenizer,
     path: PathBuf,
     settings: Settings,
+}
+
+/// How the rows of a tokenizer are padded and truncated.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RowFormat {
+    /// Id of the padding token; `None` if the folder names none.
+    pub pad_id: Option<u32>,
+    /// Whether rows are padded on the left.
+    pub pads_left: bool,
+    /// Whether long texts lose their beginning instead of their end.
+    pub truncates_left: bool,
+    /// Whether the model reads token types. Those of padding are 0.
+    pub token_types: bool,
 }
 
 impl TextTokenizer {
@@ -63,6 +78,17 @@ impl TextTokenizer {
         self.settings.max_length = Some(self.settings.max_length.map_or(max_length, |limit| limit.min(max_length)));
         self.set_truncation()?;
         Ok(self)
+    }
+
+    /// Encodes texts at full length, for a caller that checks [`max_length`](Self::max_length) itself.
+    ///
+    /// # Errors
+    /// Returns [`ModelError::Tokenizer`] if the tokenizer refuses the setting.
+    pub fn without_truncation(mut self) -> Result<Self, ModelError> {
+        match self.tokenizer.with_truncation(None).err().map(|error| error.to_string()) {
+            None => Ok(self),
+            Some(reason) => Err(self.error(reason)),
+        }
     }
 
     /// Maximum number of tokens of a row, special tokens included; `None` if there is no limit.
@@ -101,6 +127,39 @@ impl TextTokenizer {
         self.encode_all(pairs.iter().map(|(a, b)| (a.as_ref(), b.as_ref()).into()).collect(), device)
     }
 
+    /// Encodes texts with special tokens, without padding: for a data set that is encoded once and made into batches
+    /// later, in the [`row_format`](Self::row_format).
+    ///
+    /// # Errors
+    /// Returns [`ModelError::Tokenizer`] if the texts cannot be tokenized.
+    pub fn encode_rows<S: AsRef<str>>(&self, texts: &[S]) -> Result<Vec<EncodedText>, ModelError> {
+        let texts: Vec<EncodeInput<'_>> = texts.iter().map(|text| text.as_ref().into()).collect();
+        let encodings = self.encodings(texts)?;
+        Ok(encodings.iter().map(EncodedText::new).collect())
+    }
+
+    /// How rows are padded and truncated.
+    pub fn row_format(&self) -> RowFormat {
+        RowFormat {
+            pad_id: self.settings.pad_id,
+            pads_left: matches!(self.settings.padding, PaddingDirection::Left),
+            truncates_left: self.settings.truncation == TruncationDirection::Left,
+            token_types: self.settings.token_types,
+        }
+    }
+
+    /// The text of each token, white space included, so that they concatenate to the text of the row. A token that
+    /// holds a part of a character has no text; the last token of the character has all of it.
+    pub fn pieces(&self, ids: &[u32]) -> Vec<String> {
+        let mut stream = self.tokenizer.decode_stream(false);
+        let piece = |id: &u32| match stream.step(*id) {
+            Ok(piece) => piece.unwrap_or_default(),
+            // The decoder has changed the text before this token.
+            Err(_) => self.token(*id).unwrap_or_default(),
+        };
+        ids.iter().map(piece).collect()
+    }
+
     /// Returns the token with an id, as written in the vocabulary; `None` if there is no such id.
     pub fn token(&self, id: u32) -> Option<String> {
         self.tokenizer.id_to_token(id)
@@ -123,16 +182,16 @@ impl TextTokenizer {
         if texts.is_empty() {
             return invalid("list of texts", "empty", "a batch needs at least one text");
         }
-        let encodings = self
-            .tokenizer
-            .encode_batch(texts, true)
-            .map_err(|error| self.error(format!("encoding failed: {error}")))?;
-        let encodings = self.pad(encodings)?;
+        let encodings = self.pad(self.encodings(texts)?)?;
         if encodings.iter().all(Encoding::is_empty) {
             return invalid("every text", "empty", "a batch needs at least one token");
         }
         let rows = encodings.iter().map(EncodedText::new).collect::<Vec<_>>();
         Ok(TextBatch::new(self.inputs(&rows, device), rows))
+    }
+
+    fn encodings(&self, texts: Vec<EncodeInput<'_>>) -> Result<Vec<Encoding>, ModelError> {
+        self.tokenizer.encode_batch(texts, true).map_err(|error| self.error(format!("encoding failed: {error}")))
     }
 
     /// Pads all rows to the length of the longest.

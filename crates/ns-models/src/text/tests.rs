@@ -261,6 +261,38 @@ mod vocabulary {
     }
 }
 
+mod rows {
+    use super::*;
+
+    #[test]
+    fn of_a_data_set_are_neither_padded_nor_cut() {
+        let texts = ["cat cat cat cat cat cat cat cat cat", "The cats"];
+        let whole = bert().without_truncation().unwrap();
+        let lengths: Vec<usize> = whole.encode_rows(&texts).unwrap().iter().map(|row| row.tokens().len()).collect();
+        assert_eq!((lengths, whole.max_length()), (vec![11, 5], Some(8)));
+        let cut = bert().encode_rows(&texts).unwrap();
+        assert_eq!(cut[0].tokens().len(), 8);
+        assert!(whole.encode_rows::<&str>(&[]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn have_the_format_of_the_folder() {
+        let format = bert().row_format();
+        assert_eq!((format.pad_id, format.pads_left, format.token_types), (Some(0), false, true));
+        let config = json!({"padding_side": "left", "truncation_side": "left"});
+        let folder = folder_with(&[("tokenizer.json", &bytes()), ("tokenizer_config.json", &config)]);
+        let format = TextTokenizer::from_folder(folder.path()).unwrap().row_format();
+        assert!(format.pads_left && format.truncates_left && !format.token_types);
+    }
+
+    #[test]
+    fn are_written_piece_by_piece() {
+        assert_eq!(bert().pieces(&[2, 4, 5, 6, 11, 3]), ["[CLS]", " the", " cat", "s", ".", " [SEP]"]);
+        let ids: Vec<u32> = gpt2().encode_rows(&["a é😀b"]).unwrap()[0].tokens().iter().map(|token| token.id).collect();
+        assert_eq!(gpt2().pieces(&ids), ["a", " ", "", "é", "", "", "", "😀", "b"]);
+    }
+}
+
 mod errors {
     use super::*;
 

@@ -45,6 +45,7 @@ fn batch(labels: &[i64]) -> ProbeBatch {
         inputs: ModelInputs::from_ids(&[[1, 9], [2, 9], [1, 9]], &Device::default().autodiff()),
         token_mask: vec![false, true, false, true, false, true],
         labels: labels.into(),
+        means: Vec::new(),
     }
 }
 
@@ -272,6 +273,7 @@ mod batches {
             inputs: ModelInputs::images(Tensor::ones([2, 3, 4, 4], &device)),
             token_mask,
             labels: vec![0, 2],
+            means: Vec::new(),
         };
         let first = [true, false, false, false, false];
         assert_eq!(probe.forward(&images([first, first].concat())).unwrap().logits.dims(), [2, 3]);
@@ -331,6 +333,19 @@ mod batches {
         let by_token = SubnetworkProbeConfig { labeling: Labeling::Token, ..subnetwork_config() };
         let output = SubnetworkProbe::new(by_token, model(), 0).unwrap().forward(&two).unwrap();
         assert_eq!(output.logits.dims(), [4, 3]);
+    }
+
+    /// The vectors are averaged at the probed site, also where the frozen activations hold only the selected tokens.
+    #[test]
+    fn with_means_average_the_probed_vectors() {
+        for (site, layer) in [("attn_update_1", LAYER), ("mlp_update_1", "transformer.h.1.mlp.c_proj")] {
+            let config = CircuitProbeConfig::new(site.parse().unwrap(), vec![layer.into()]).unwrap();
+            let probe = CircuitProbe::new(config, model()).unwrap();
+            let all = ProbeBatch { token_mask: vec![true; 6], ..batch(&[0, 0, 1, 1, 0, 0]) };
+            let halves = probe.forward(&all).unwrap().vectors.reshape([3, 2, 8]) / 2.0;
+            let output = probe.forward(&ProbeBatch { means: vec![2; 3], labels: vec![0, 1, 0], ..all }).unwrap();
+            output.vectors.into_data().assert_eq(&halves.sum_dim(1).squeeze_dim::<2>(1).into_data(), true);
+        }
     }
 
     #[test]

@@ -58,7 +58,7 @@ fn batch(model_type: &str) -> ProbeBatch {
     for token in [1, SEQ, SEQ + 3, 3 * SEQ - 1] {
         token_mask[token] = true;
     }
-    ProbeBatch { inputs, token_mask, labels: vec![0, 1, 0, 1] }
+    ProbeBatch { inputs, token_mask, labels: vec![0, 1, 0, 1], means: Vec::new() }
 }
 
 /// A probe with neuron masks on the components of the second block that `is_masked` selects.

@@ -42,7 +42,7 @@ pub(super) fn batch<M: Transformer>(
     let token_mask = tensor(tensors, "token_mask")?.iter::<i64>().map(|selected| selected != 0).collect();
     let labels = tensor(tensors, "labels")?.iter::<i64>();
     let labels = labels.map(|label| if label == case.label_pad_idx { padding } else { label }).collect();
-    Ok(ProbeBatch { inputs, token_mask, labels })
+    Ok(ProbeBatch { inputs, token_mask, labels, means: Vec::new() })
 }
 
 fn tensor<'a>(tensors: &'a Tensors, name: &'static str) -> Result<&'a TensorData, ProbeError> {

@@ -49,9 +49,9 @@ impl Sequences {
     fn new(config: &ProbeBenchConfig) -> Self {
         let (seq, train) = (config.seq, 0..config.batch * config.steps_per_epoch);
         let labels = train.clone().map(|row| row / seq % CLASSES).collect();
-        let split = RowSplit { train: train.collect(), test: Vec::new() };
+        let split = RowSplit { train: train.collect(), ..RowSplit::default() };
         Self {
-            rows: LabelledRows { labels, classes: Vec::new(), n_answers: CLASSES, split },
+            rows: LabelledRows { labels, n_answers: CLASSES, split, ..LabelledRows::default() },
             seq,
             vocab: config.model["vocab_size"].as_u64().unwrap_or(1) as usize,
         }
@@ -75,6 +75,7 @@ impl Dataset for Sequences {
             inputs: ModelInputs::new(Tensor::from_data(TensorData::new(ids, [rows.len(), seq]), device)),
             token_mask: rows.iter().flat_map(token_mask).collect(),
             labels: self.labels(rows),
+            means: Vec::new(),
         })
     }
 }

@@ -100,9 +100,10 @@ impl Arithmetic {
         let mut pairs: Vec<_> = (0..p).flat_map(|a| (0..p).map(move |b| (a, b))).collect();
         rng::shuffle(&mut rng::stream(self.split_seed, "split", 0, 0), &mut pairs);
         let n_train = (pairs.len() as f64 * self.train_fraction) as usize;
-        let split = RowSplit { train: (0..n_train).collect(), test: (n_train..pairs.len()).collect() };
+        let (train, test) = ((0..n_train).collect(), (n_train..pairs.len()).collect());
+        let split = RowSplit { train, test, ..RowSplit::default() };
         let labels = pairs.iter().map(|pair| self.value(variable, *pair)).collect();
-        let rows = LabelledRows { labels, classes: Vec::new(), n_answers: p, split };
+        let rows = LabelledRows { labels, n_answers: p, split, ..LabelledRows::default() };
         Ok(ArithmeticData { modulus: p, pairs, rows })
     }
 
@@ -132,6 +133,7 @@ impl Dataset for ArithmeticData {
             inputs: ModelInputs::new(Tensor::from_data(TensorData::new(ids, [rows.len(), CONTEXT]), device)),
             token_mask: [false, false, true].repeat(rows.len()),
             labels: self.labels(rows),
+            means: Vec::new(),
         })
     }
 }
@@ -158,7 +160,7 @@ mod tests {
     #[test]
     fn the_split_has_every_pair_once() {
         let data = TASK.read(None).unwrap();
-        let RowSplit { train, test } = data.split();
+        let RowSplit { train, test, .. } = data.split();
         assert_eq!((train.len(), test.len()), (7661, 5108));
         assert_eq!([&train[..], test].concat(), (0..113 * 113).collect::<Vec<_>>());
         assert_eq!(data.pairs.iter().collect::<BTreeSet<_>>().len(), 113 * 113);

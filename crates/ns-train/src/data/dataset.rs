@@ -9,13 +9,14 @@ use ns_probe::ProbeBatch;
 use super::{LabelledRows, RowSplit};
 use crate::error::TrainError;
 
-/// Examples with one label each, in host memory. Rows are indices of examples.
+/// Labelled examples in host memory: one label each, or one for each vector that a probe reads from the example. Rows
+/// are indices of examples.
 pub trait Dataset: Send + Sync {
     /// The labels and the split of the examples.
     fn rows(&self) -> &LabelledRows;
 
-    /// Builds a batch on `device`. Its token mask selects the token that a probe reads, one per sequence. For images
-    /// the mask is empty, because only the model knows the number of positions.
+    /// Builds a batch on `device`. Its token mask selects the tokens that a probe reads. For images the mask may be
+    /// empty, because only the model knows the number of positions.
     ///
     /// # Errors
     /// Returns [`TrainError::Model`] if the tokenizer cannot encode a text, and [`TrainError::Setting`] if a sequence
@@ -25,7 +26,7 @@ pub trait Dataset: Send + Sync {
     /// Panics if a row is out of range.
     fn batch(&self, rows: &[usize], device: &Device) -> Result<ProbeBatch, TrainError>;
 
-    /// Rows of the training and test examples.
+    /// Rows of the examples of each set.
     fn split(&self) -> &RowSplit {
         &self.rows().split
     }
@@ -35,9 +36,9 @@ pub trait Dataset: Send + Sync {
         &self.rows().classes
     }
 
-    /// Labels of some examples.
+    /// Labels of some examples, in the order of the vectors that a probe reads from them.
     fn labels(&self, rows: &[usize]) -> Vec<i64> {
-        rows.iter().map(|row| self.rows().labels[*row] as i64).collect()
+        rows.iter().flat_map(|row| self.rows().of(*row)).map(|label| *label as i64).collect()
     }
 }
 
@@ -76,6 +77,6 @@ impl<T> Tokenized<T> {
             let read = read(&batch, sequence)?;
             token_mask.extend((0..row.tokens().len()).map(|token| token == read));
         }
-        Ok(ProbeBatch { inputs: batch.inputs, token_mask, labels })
+        Ok(ProbeBatch { inputs: batch.inputs, token_mask, labels, means: Vec::new() })
     }
 }

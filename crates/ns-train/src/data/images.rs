@@ -157,6 +157,7 @@ impl Dataset for LabelledImages {
             inputs: ModelInputs::images(Tensor::from_data(values, device)),
             token_mask: Vec::new(),
             labels: self.labels(rows),
+            means: Vec::new(),
         })
     }
 }

@@ -1,20 +1,24 @@
 //! Labels of rows: reads a column of class names as class indices.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use super::{RowSplit, SplitRecipe, table::Table};
 use crate::error::TrainError;
 
-/// The label of every row, and the division into training and test rows.
+/// The labels of every row, and the division into sets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LabelledRows {
-    /// Label of each row: index of its class, or token of its answer.
+    /// Label of each row: index of its class, or token of its answer. Rows of several labels follow each other, see
+    /// `ends`.
     pub labels: Vec<usize>,
+    /// End of each row's labels in `labels`. Empty if each row has one label.
+    pub ends: Vec<usize>,
     /// Names of the classes, in the order of their indices. Empty if the labels are tokens.
     pub classes: Vec<String>,
     /// Number of possible labels.
     pub n_answers: usize,
-    /// Indices of the training and test rows.
+    /// Indices of the rows of each set.
     pub split: RowSplit,
 }
 
@@ -54,17 +58,34 @@ impl LabelledRows {
         let trained: BTreeSet<usize> = split.train.iter().map(|row| labels[*row]).collect();
         match (0..classes.len()).find(|class| !trained.contains(class)) {
             Some(class) => Err(TrainError::UntrainedClass { path: table.path().into(), class: classes[class].clone() }),
-            None => Ok(Self { n_answers: classes.len(), labels, classes, split }),
+            None => Ok(Self { n_answers: classes.len(), labels, classes, split, ..Self::default() }),
+        }
+    }
+
+    /// The labels of a row.
+    ///
+    /// # Panics
+    /// Panics if there is no such row.
+    pub fn of(&self, row: usize) -> &[usize] {
+        &self.labels[self.range(row)]
+    }
+
+    /// Where the labels of a row are in `labels`.
+    pub(super) fn range(&self, row: usize) -> Range<usize> {
+        match self.ends.is_empty() {
+            true => row..row + 1,
+            false => row.checked_sub(1).map_or(0, |before| self.ends[before])..self.ends[row],
         }
     }
 
     /// Accuracy on the test rows of always predicting the most frequent label of the training rows.
     pub fn majority(&self) -> f64 {
         let mut counts = vec![0_usize; self.n_answers];
-        self.split.train.iter().for_each(|row| counts[self.labels[*row]] += 1);
+        self.split.train.iter().flat_map(|row| self.of(*row)).for_each(|label| counts[*label] += 1);
         let most_frequent = (0..self.n_answers).max_by_key(|label| counts[*label]);
-        let correct = self.split.test.iter().filter(|row| Some(self.labels[**row]) == most_frequent).count();
-        correct as f64 / self.split.test.len().max(1) as f64
+        let labels = || self.split.test.iter().flat_map(|row| self.of(*row));
+        let correct = labels().filter(|label| Some(**label) == most_frequent).count();
+        correct as f64 / labels().count().max(1) as f64
     }
 }
 
@@ -76,7 +97,7 @@ fn check_classes(classes: &[String]) -> Result<Vec<String>, TrainError> {
 }
 
 /// Removes duplicates and sorts: as numbers if all names are integers, else by name.
-fn sort_classes<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+pub(super) fn sort_classes<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut classes: Vec<&str> = names.collect::<BTreeSet<_>>().into_iter().collect();
     let numbers: Option<Vec<i64>> = classes.iter().map(|name| name.parse().ok()).collect();
     if numbers.is_some() {

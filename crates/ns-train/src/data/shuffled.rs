@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     fn rows(labels: Vec<usize>, train: Vec<usize>, test: Vec<usize>) -> LabelledRows {
-        LabelledRows { labels, split: RowSplit { train, test }, ..LabelledRows::default() }
+        LabelledRows { labels, split: RowSplit { train, test, ..RowSplit::default() }, ..LabelledRows::default() }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The division of table rows into training and test rows.
+//! The division of table rows into sets.
 
 use ns_circuit::rng;
 use serde::{Deserialize, Serialize};
@@ -22,13 +22,24 @@ pub enum SplitRecipe {
     },
 }
 
-/// Indices of the training rows and of the test rows.
+/// Indices of the rows of each set.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RowSplit {
     /// Indices of the training rows.
     pub train: Vec<usize>,
-    /// Indices of all other rows.
+    /// Indices of the development rows; often none.
+    pub dev: Vec<usize>,
+    /// Indices of the test rows.
     pub test: Vec<usize>,
+    /// Indices of the rows out of distribution; often none.
+    pub ood: Vec<usize>,
+}
+
+impl RowSplit {
+    /// The sets with their names, as recipes and results write them.
+    pub fn sets(&self) -> [(&'static str, &[usize]); 4] {
+        [("train", &self.train), ("dev", &self.dev), ("test", &self.test), ("ood", &self.ood)]
+    }
 }
 
 impl SplitRecipe {
@@ -76,7 +87,7 @@ fn by_column(table: &Table, column: &str) -> Result<RowSplit, TrainError> {
 fn at_random(rows: usize, train_fraction: f64, seed: u64) -> RowSplit {
     let mut train = rng::permutation(&mut rng::stream(seed, "split", 0, 0), rows);
     let test = train.split_off((rows as f64 * train_fraction) as usize);
-    RowSplit { train, test }
+    RowSplit { train, test, ..RowSplit::default() }
 }
 
 #[cfg(test)]
@@ -94,7 +105,8 @@ mod tests {
     #[test]
     fn a_column_says_which_is_which() {
         let column = SplitRecipe::Column("side".into());
-        assert_eq!(split(&column, ROWS).unwrap(), RowSplit { train: vec![0, 2], test: vec![1, 3, 4] });
+        let expected = RowSplit { train: vec![0, 2], test: vec![1, 3, 4], ..RowSplit::default() };
+        assert_eq!(split(&column, ROWS).unwrap(), expected);
         let error = split(&column, "x,side\n0,train\n1,dev\n").unwrap_err();
         assert!(
             matches!(&error, TrainError::Data { line: Some(3), what: "the split", found, .. } if found == "`dev`"),
