@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{Device, Tensor, TensorData};
-use ns_models::ModelInputs;
+use burn::tensor::Device;
 use ns_probe::ProbeBatch;
 use serde::{Deserialize, Serialize};
 
+use super::pixels::{GreyImages, check_sizes, read_grey};
 use super::{Dataset, LabelledRows, SplitRecipe, Table, label_column, relative_to, shuffled};
 use crate::error::TrainError;
 
@@ -65,14 +65,7 @@ fn one() -> usize {
 pub struct LabelledImages {
     /// Class, and side of the split, of each image.
     pub rows: LabelledRows,
-    /// Grey values between 0 and 1, `[n, height, width]` in the size of the file.
-    grey: Vec<f32>,
-    /// Height and width of the images in the file.
-    shape: [usize; 2],
-    /// Height and width of the model inputs.
-    size: [usize; 2],
-    /// Mean and standard deviation of each channel.
-    channels: Vec<(f32, f32)>,
+    images: GreyImages,
 }
 
 impl ImageRecipe {
@@ -87,13 +80,7 @@ impl ImageRecipe {
     /// Returns [`TrainError::Setting`] for a value out of range.
     pub fn validate(&self) -> Result<(), TrainError> {
         let check = TrainError::check;
-        let [height, width] = self.shape;
-        check(height > 0 && width > 0, "shape", format!("{:?}", self.shape), "an image needs at least one pixel")?;
-        let size = self.size.unwrap_or(self.shape);
-        let expected = "images can only be enlarged: it must be at least `shape`";
-        check(size[0] >= height && size[1] >= width, "size", format!("{size:?}"), expected)?;
-        let positive = self.maximum > 0.0 && self.maximum.is_finite();
-        check(positive, "maximum", self.maximum.to_string(), "it must be positive and finite")?;
+        check_sizes(["shape", "size", "maximum"], self.shape, self.size.unwrap_or(self.shape), self.maximum)?;
         check(self.channels > 0, "channels", self.channels.to_string(), "it must be at least 1")?;
         if let Some(Normalization { mean, std }) = &self.normalization {
             let finite = mean.len() == self.channels && mean.iter().all(|mean| mean.is_finite());
@@ -119,28 +106,13 @@ impl ImageRecipe {
             None => vec![(0.0, 1.0); self.channels],
         };
         let (shape, size) = (self.shape, self.size.unwrap_or(self.shape));
-        Ok(LabelledImages { rows, grey: self.grey(&table)?, shape, size, channels })
+        let grey = read_grey(&table, &self.pixels, shape, self.maximum)?;
+        Ok(LabelledImages { rows, images: GreyImages { grey, shape, size, channels } })
     }
 
     /// The images. Their size does not depend on the model.
     pub(super) fn dataset(&self, _model_folder: Option<&Path>) -> Result<LabelledImages, TrainError> {
         self.read()
-    }
-
-    /// Reads the grey values, `[n, height, width]`.
-    fn grey(&self, table: &Table) -> Result<Vec<f32>, TrainError> {
-        let pixels = self.shape[0] * self.shape[1];
-        let mut grey = vec![0.0; table.len() * pixels];
-        for pixel in 0..pixels {
-            for (row, value) in table.column(&format!("{}{pixel}", self.pixels))?.into_iter().enumerate() {
-                let number = value.parse::<f32>().ok().filter(|number| (0.0..=self.maximum).contains(number));
-                grey[row * pixels + pixel] = number.ok_or_else(|| {
-                    let expected = format!("it must be a number from 0 to {}", self.maximum);
-                    table.invalid(row, "a pixel", format!("`{value}`"), expected)
-                })? / self.maximum;
-            }
-        }
-        Ok(grey)
     }
 }
 
@@ -151,10 +123,8 @@ impl Dataset for LabelledImages {
 
     /// The images as model inputs, `[rows, channels, height, width]`. The token mask is empty.
     fn batch(&self, rows: &[usize], device: &Device) -> Result<ProbeBatch, TrainError> {
-        let [channels, height, width] = self.image_shape();
-        let values = TensorData::new(self.pixel_values(rows), [rows.len(), channels, height, width]);
         Ok(ProbeBatch {
-            inputs: ModelInputs::images(Tensor::from_data(values, device)),
+            inputs: self.images.inputs(rows, device),
             token_mask: Vec::new(),
             labels: self.labels(rows),
             means: Vec::new(),
@@ -165,7 +135,7 @@ impl Dataset for LabelledImages {
 impl LabelledImages {
     /// Shape of a model input: channels, height and width.
     pub fn image_shape(&self) -> [usize; 3] {
-        [self.channels.len(), self.size[0], self.size[1]]
+        self.images.image_shape()
     }
 
     /// The images with these indices as model inputs, enlarged and normalised.
@@ -176,32 +146,12 @@ impl LabelledImages {
     /// # Panics
     /// Panics if an index is out of range.
     pub fn pixel_values(&self, rows: &[usize]) -> Vec<f32> {
-        let [channels, height, width] = self.image_shape();
-        let mut values = Vec::with_capacity(rows.len() * channels * height * width);
-        for row in rows {
-            for (mean, std) in &self.channels {
-                let pixels = self.source_pixels().map(|pixel| self.grey[row * self.pixels() + pixel]);
-                values.extend(pixels.map(|grey| (grey - mean) / std));
-            }
-        }
-        values
+        self.images.pixel_values(rows)
     }
 
     /// A control data set: the labels are permuted among the training images, and among the test images.
     pub fn shuffled(&self, seed: u64) -> Self {
         Self { rows: shuffled::permuted(&self.rows, seed), ..self.clone() }
-    }
-
-    /// Number of pixels of an image in the file.
-    fn pixels(&self) -> usize {
-        self.shape[0] * self.shape[1]
-    }
-
-    /// For each pixel of a model input, the index of the nearest pixel in the file. Row `i` of `H` is row `⌊i · h / H⌋`
-    /// of `h`, like `nearest` of PyTorch.
-    fn source_pixels(&self) -> impl Iterator<Item = usize> {
-        let ([height, width], [rows, columns]) = (self.size, self.shape);
-        (0..height).flat_map(move |y| (0..width).map(move |x| y * rows / height * columns + x * columns / width))
     }
 }
 

@@ -6,11 +6,13 @@ mod dataset;
 mod recipe;
 
 mod labelled_rows;
+mod pixels;
 mod shuffled;
 mod split;
 mod table;
 
 mod arithmetic;
+mod examples;
 mod images;
 mod text_classification;
 mod word_labels;
@@ -18,6 +20,7 @@ mod word_labels;
 pub use arithmetic::{Arithmetic, ArithmeticData, Operation, Variable};
 pub(crate) use dataset::label_tensor;
 pub use dataset::{Dataset, Tokenized};
+pub use examples::{Examples, ModelLimits, SetSize};
 pub use images::{ImageRecipe, LabelledImages, Normalization};
 pub use labelled_rows::LabelledRows;
 pub use split::{RowSplit, SplitRecipe};
@@ -67,6 +70,54 @@ pub(crate) mod fixtures {
         });
         let files = [("tokenizer.json", tokenizer), ("tokenizer_config.json", json!({ "pad_token": "[PAD]" }))];
         for (name, file) in files {
+            std::fs::write(folder.join(name), file.to_string()).unwrap();
+        }
+    }
+
+    /// Writes a tokenizer like BERT's, of a model with 12 positions: WordPiece, `[CLS] text [SEP]`, token types.
+    pub(crate) fn write_word_pieces(folder: &Path) {
+        let words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "judge", "sat", "there", "solemn", "##ly", ".", "café"];
+        let special = |id: usize| {
+            json!({
+                "id": id, "content": words[id], "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": true,
+            })
+        };
+        let vocab: serde_json::Map<_, _> =
+            words.iter().enumerate().map(|(id, word)| (word.to_string(), json!(id))).collect();
+        let tokenizer = json!({
+            "version": "1.0", "added_tokens": (0..4).map(special).collect::<Vec<_>>(),
+            "pre_tokenizer": { "type": "BertPreTokenizer" },
+            "post_processor": { "type": "BertProcessing", "sep": ["[SEP]", 3], "cls": ["[CLS]", 2] },
+            "decoder": { "type": "WordPiece", "prefix": "##", "cleanup": true },
+            "model": {
+                "type": "WordPiece", "unk_token": "[UNK]", "continuing_subword_prefix": "##",
+                "max_input_chars_per_word": 100, "vocab": vocab,
+            },
+        });
+        let files = [
+            ("tokenizer.json", tokenizer),
+            ("tokenizer_config.json", json!({ "pad_token": "[PAD]" })),
+            ("config.json", json!({ "model_type": "bert", "max_position_embeddings": 12 })),
+        ];
+        for (name, file) in files {
+            std::fs::write(folder.join(name), file.to_string()).unwrap();
+        }
+    }
+
+    /// Writes a tokenizer like GPT-2's, which pads and cuts on the left: byte-level BPE, whose tokens begin with the
+    /// space before a word.
+    pub(crate) fn write_byte_pairs(folder: &Path) {
+        let vocab = json!({ "<pad>": 0, "a": 1, "b": 2, "Ġ": 3, "Ġa": 4, "Ġb": 5, "Ġab": 6 });
+        let tokenizer = json!({
+            "version": "1.0", "added_tokens": [],
+            "pre_tokenizer": { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": true },
+            "post_processor": { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": false, "use_regex": true },
+            "decoder": { "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true },
+            "model": { "type": "BPE", "vocab": vocab, "merges": ["Ġ a", "Ġ b", "Ġa b"] },
+        });
+        let config = json!({ "pad_token": "<pad>", "padding_side": "left", "truncation_side": "left" });
+        for (name, file) in [("tokenizer.json", tokenizer), ("tokenizer_config.json", config)] {
             std::fs::write(folder.join(name), file.to_string()).unwrap();
         }
     }

@@ -4,30 +4,43 @@
 //! how much a probe memorises rather than what the model represents (Hewitt and Liang 2019,
 //! [*Designing and Interpreting Probes with Control Tasks*](https://arxiv.org/abs/1909.03368)).
 
+use std::ops::Range;
+
 use ns_circuit::rng;
 
 use super::LabelledRows;
 
-/// Permutes the labels among the training rows, and among the test rows.
+/// Permutes the labels among the rows of each set. All labels of a row stay equal.
 pub(super) fn permuted(rows: &LabelledRows, seed: u64) -> LabelledRows {
+    permute(rows, seed, |row| vec![rows.range(row)])
+}
+
+/// Permutes the labels among all positions that are read in each set.
+pub(super) fn permuted_labels(rows: &LabelledRows, seed: u64) -> LabelledRows {
+    permute(rows, seed, |row| rows.range(row).map(|label| label..label + 1).collect())
+}
+
+/// Permutes labels inside each set. `slots` returns the ranges of a row's labels that get one label each.
+fn permute(rows: &LabelledRows, seed: u64, slots: impl Fn(usize) -> Vec<Range<usize>>) -> LabelledRows {
     let mut shuffled = rows.clone();
-    for (name, side) in [("control/train", &rows.split.train), ("control/test", &rows.split.test)] {
-        let order = rng::permutation(&mut rng::stream(seed, name, 0, 0), side.len());
-        for (row, from) in side.iter().zip(order) {
-            shuffled.labels[*row] = rows.labels[side[from]];
+    for (set, side) in rows.split.sets() {
+        let slots: Vec<Range<usize>> =
+            side.iter().flat_map(|row| slots(*row)).filter(|slot| !slot.is_empty()).collect();
+        let order = rng::permutation(&mut rng::stream(seed, &format!("control/{set}"), 0, 0), slots.len());
+        for (slot, from) in slots.iter().zip(order) {
+            shuffled.labels[slot.clone()].fill(rows.labels[slots[from].start]);
         }
     }
     shuffled
 }
 
-/// Assigns one label to each word type, sampled from the labels of the training rows. All rows of a type have its
-/// label.
+/// Assigns one label to each word type, sampled from the labels of the training rows. `words` holds the type of each
+/// label. All labels of a type are equal.
 pub(super) fn by_type(rows: &LabelledRows, words: &[String], seed: u64) -> LabelledRows {
-    let train = &rows.split.train;
+    let train: Vec<usize> = rows.split.train.iter().flat_map(|row| rows.of(*row)).copied().collect();
     let label = |word: &String| {
         let mut stream = rng::stream(seed, &format!("control/{word}"), 0, 0);
-        let row = train.get(rng::below(&mut stream, train.len()));
-        row.map_or(0, |row| rows.labels[*row])
+        train.get(rng::below(&mut stream, train.len())).copied().unwrap_or_default()
     };
     LabelledRows { labels: words.iter().map(label).collect(), ..rows.clone() }
 }

@@ -1,0 +1,380 @@
+//! The examples of `[data]`: the data set of every kind of recipe.
+//!
+//! Texts are tokenised once; batches are padded when they are built. [`Examples`] knows which tokens of each row are
+//! read and the label of each of them.
+
+mod arithmetic;
+mod excerpt;
+mod key;
+mod labels;
+mod pictures;
+mod ragged;
+mod read;
+mod sequences;
+mod sets;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod texts;
+mod token_ids;
+mod token_row;
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use ns_models::{RowFormat, TextTokenizer};
+use ns_probe::ProbeBatch;
+
+use self::key::Key;
+use self::labels::{LabelCells, classify};
+use self::pictures::Pictures;
+use self::ragged::Ragged;
+use self::read::{Reader, Reading};
+use self::sequences::{PaddedBatch, Sequences};
+use self::tables::Tables;
+use self::texts::{Limit, TokenizedRows, read_texts};
+use self::token_ids::read_ids;
+use self::token_row::TokenRow;
+use crate::data::{Dataset, LabelledRows, shuffled};
+use crate::error::TrainError;
+use crate::recipe::grammar::{DataSection, Named, Read, Split};
+
+/// What a model can read, as far as it is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ModelLimits {
+    /// Longest sequence, tokens that the tokenizer adds counted.
+    pub max_length: Option<usize>,
+    /// Number of tokens of the vocabulary.
+    pub vocab_size: Option<usize>,
+    /// Channels, height and width of the images.
+    pub image_shape: Option<[usize; 3]>,
+    /// Number of positions of an image, class token and patches; `None` for models without positions.
+    pub image_positions: Option<usize>,
+}
+
+/// Number of rows, labels and classes of a set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SetSize {
+    /// `train`, `dev`, `test` or `ood`.
+    pub name: &'static str,
+    /// Number of rows.
+    pub rows: usize,
+    /// Number of labels: one for each vector that is read.
+    pub labels: usize,
+    /// Number of different labels.
+    pub classes: usize,
+}
+
+/// Labelled examples: their inputs, what is read from them, their labels and sets. A copy shares the inputs.
+#[derive(Clone)]
+pub struct Examples {
+    content: Arc<Content>,
+    rows: LabelledRows,
+}
+
+/// What does not change when labels are shuffled.
+struct Content {
+    input: Input,
+    /// Positions that are read in each row; `None` without a rule.
+    reads: Option<Ragged<u32>>,
+    /// Whether the vectors of a row are averaged.
+    averages: bool,
+    /// The distinct labels of a numeric variable.
+    numbers: Vec<f64>,
+    /// Word type of each label, for the control task.
+    types: Option<Vec<String>>,
+    /// Whether each word of a row has a label of its own.
+    labels_words: bool,
+}
+
+enum Input {
+    Tokens(Tokens),
+    Images {
+        images: Pictures,
+        /// Positions of an image; 0 if the model has none.
+        positions: usize,
+    },
+}
+
+struct Tokens {
+    sequences: Sequences,
+    added: [usize; 2],
+    /// For excerpts of texts.
+    tokenizer: Option<Box<TextTokenizer>>,
+    /// The token `=` of arithmetic.
+    equals: Option<u32>,
+}
+
+impl Examples {
+    /// Reads the examples of a section, whose paths are resolved. Texts need the tokenizer, and image files the image
+    /// processor, of the model in `model_folder`.
+    ///
+    /// The same input in two sets is a warning.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::Setting`] for keys that do not go together or with the model, [`TrainError::Data`], with
+    /// the row, for what the rows do not have, [`TrainError::DataColumn`] for a missing column, and
+    /// [`TrainError::Model`] if the tokenizer or the image processor cannot be read.
+    pub fn read(section: &DataSection, model_folder: Option<&Path>, limits: ModelLimits) -> Result<Self, TrainError> {
+        let examples = match (&section.arithmetic, &section.path) {
+            (Some(source), _) => {
+                let (tokens, rows) = arithmetic::read(*source, section, limits)?;
+                let numbers =
+                    if section.numeric { (0..source.modulus).map(|value| value as f64).collect() } else { vec![] };
+                let equals = Some(source.modulus as u32);
+                let reads = reads_of(&tokens.readings);
+                let input =
+                    Input::Tokens(Tokens { sequences: tokens.sequences, added: [0, 0], tokenizer: None, equals });
+                let content = Content { input, reads, averages: false, numbers, types: None, labels_words: false };
+                Self { content: Arc::new(content), rows }
+            }
+            (None, Some(files)) => Self::from_tables(section, &Tables::read(files)?, model_folder, limits)?,
+            (None, None) => {
+                return Err(TrainError::setting("data", "without a source", "it needs `path` or `arithmetic`"));
+            }
+        };
+        let shared = if section.arithmetic.is_some() { 0 } else { examples.shared_inputs() };
+        if shared > 0 {
+            tracing::warn!("{shared} inputs are in two sets; the accuracy on them shows what was memorised");
+        }
+        Ok(examples)
+    }
+
+    fn from_tables(
+        section: &DataSection,
+        tables: &Tables,
+        model_folder: Option<&Path>,
+        limits: ModelLimits,
+    ) -> Result<Self, TrainError> {
+        let split = sets::divide(tables, section.split.as_ref())?;
+        let label = section.label.as_deref();
+        let label = label.ok_or_else(|| TrainError::setting("data.label", "missing", "it names the variable"))?;
+        let reads_all = matches!(section.read, Some(Read::Named(Named::All)));
+        let cells = LabelCells::read(tables, label, reads_all)?;
+        let read = section.read.as_ref();
+        let reader = read.map(|read| Reader::new(read, tables, &cells, section.text.is_some())).transpose()?;
+        let (input, readings) = read_inputs(section, tables, reader.as_ref(), model_folder, limits)?;
+        let averages = reader.as_ref().is_some_and(Reader::averages);
+        let count = |reading: &Reading| if averages { 1 } else { reading.positions.len() };
+        let counts = if reader.is_some() { readings.iter().map(count).collect() } else { vec![1; tables.len()] };
+        let (rows, numbers) = classify(tables, split, &cells, &counts, section.numeric)?;
+        let types = types_of(section, tables, &readings, &counts)?;
+        let reads = reader.is_some().then(|| reads_of(&readings)).flatten();
+        let content = Content { input, reads, averages, numbers, types, labels_words: cells.are_lists() };
+        Ok(Self { content: Arc::new(content), rows })
+    }
+
+    /// A control data set (Hewitt and Liang 2019): if words are read, or rows are split by groups, each word type or
+    /// group gets one label, sampled from the labels of the training rows. Otherwise the labels are permuted inside each
+    /// set.
+    pub fn shuffled(&self, seed: u64) -> Self {
+        let rows = match (&self.content.types, self.content.labels_words) {
+            (Some(types), _) => shuffled::by_type(&self.rows, types, seed),
+            (None, true) => shuffled::permuted_labels(&self.rows, seed),
+            (None, false) => shuffled::permuted(&self.rows, seed),
+        };
+        Self { content: self.content.clone(), rows }
+    }
+
+    /// The labels of some rows as numbers, in the order of [`Dataset::labels`]; empty for classes.
+    pub fn values(&self, rows: &[usize]) -> Vec<f64> {
+        let numbers = &self.content.numbers;
+        rows.iter().flat_map(|row| self.rows.of(*row)).filter_map(|label| numbers.get(*label)).copied().collect()
+    }
+
+    /// A hash of the content of a row: its input and the positions that are read. It depends on nothing else, so it is
+    /// the same in any order of rows and on every machine.
+    pub fn key(&self, row: usize) -> u64 {
+        self.input_key(row).add(self.positions(row).iter().flat_map(|at| at.to_le_bytes())).finish()
+    }
+
+    /// A hash for each vector that is read from some rows, in the order of [`Dataset::labels`].
+    pub fn keys(&self, rows: &[usize]) -> Vec<u64> {
+        let of_row = |row: &usize| {
+            let positions = self.positions(*row);
+            match positions.len() < 2 || self.content.averages {
+                true => vec![self.key(*row); self.rows.of(*row).len()],
+                false => {
+                    let input = self.input_key(*row);
+                    positions.iter().map(|at| input.add(at.to_le_bytes()).finish()).collect()
+                }
+            }
+        };
+        rows.iter().flat_map(of_row).collect()
+    }
+
+    /// Number of rows, labels and classes of the sets that have rows.
+    pub fn set_sizes(&self) -> Vec<SetSize> {
+        let sets = self.rows.split.sets().into_iter().filter(|(_, rows)| !rows.is_empty());
+        let size = |(name, rows): (&'static str, &[usize])| {
+            let labels = || rows.iter().flat_map(|row| self.rows.of(*row));
+            let classes = labels().collect::<HashSet<_>>().len();
+            SetSize { name, rows: rows.len(), labels: labels().count(), classes }
+        };
+        sets.map(size).collect()
+    }
+
+    /// Number of different inputs, with the positions that are read, that are in more than one set.
+    pub fn shared_inputs(&self) -> usize {
+        let mut sets: HashMap<u64, HashSet<&str>> = HashMap::new();
+        for (set, rows) in self.rows.split.sets() {
+            rows.iter().for_each(|row| {
+                sets.entry(self.key(*row)).or_default().insert(set);
+            });
+        }
+        sets.values().filter(|sets| sets.len() > 1).count()
+    }
+
+    /// The row as a reader sees it, with the tokens that are read in brackets: `the judge sat [there] solemnly`.
+    pub fn excerpt(&self, row: usize) -> String {
+        match &self.content.input {
+            Input::Tokens(tokens) => tokens.excerpt(row, self.positions(row)),
+            Input::Images { positions, .. } => excerpt::of_image(row, self.positions(row), *positions),
+        }
+    }
+
+    /// The positions that are read in a row.
+    fn positions(&self, row: usize) -> &[u32] {
+        self.content.reads.as_ref().map_or(&[], |reads| reads.row(row))
+    }
+
+    fn input_key(&self, row: usize) -> Key {
+        match &self.content.input {
+            Input::Tokens(tokens) => {
+                Key::new().add(tokens.sequences.ids.row(row).iter().flat_map(|id| id.to_le_bytes()))
+            }
+            Input::Images { images, .. } => images.add_to(Key::new(), row),
+        }
+    }
+}
+
+impl Dataset for Examples {
+    fn rows(&self) -> &LabelledRows {
+        &self.rows
+    }
+
+    /// The rows, padded to the longest of them. Without a rule for reading no token is selected; for images without
+    /// positions the token mask is empty.
+    fn batch(&self, rows: &[usize], device: &Device) -> Result<ProbeBatch, TrainError> {
+        let PaddedBatch { inputs, seq, offsets } = match &self.content.input {
+            Input::Tokens(tokens) => tokens.sequences.batch(rows, device)?,
+            Input::Images { images, positions } => {
+                PaddedBatch { inputs: images.inputs(rows, device)?, seq: *positions, offsets: vec![0; rows.len()] }
+            }
+        };
+        let mut token_mask = vec![false; rows.len() * seq];
+        for (sequence, (row, offset)) in rows.iter().zip(offsets).enumerate() {
+            for position in self.positions(*row) {
+                token_mask[sequence * seq + offset + *position as usize] = true;
+            }
+        }
+        let means = match self.content.averages {
+            true => rows.iter().map(|row| self.positions(*row).len()).collect(),
+            false => Vec::new(),
+        };
+        Ok(ProbeBatch { inputs, token_mask, labels: self.labels(rows), means })
+    }
+}
+
+/// Reads the inputs of the rows, and what is read from each; empty without a reader.
+fn read_inputs(
+    section: &DataSection,
+    tables: &Tables,
+    reader: Option<&Reader<'_>>,
+    model_folder: Option<&Path>,
+    limits: ModelLimits,
+) -> Result<(Input, Vec<Reading>), TrainError> {
+    let folder = |expected: &str| model_folder.ok_or_else(|| TrainError::setting("model", "a configuration", expected));
+    if let Some(column) = &section.text {
+        let folder = folder("texts need the tokenizer of a model folder")?;
+        let tokenizer = TextTokenizer::from_folder(folder)?.without_truncation()?;
+        let limit = Limit::new(limits, Some(&tokenizer), section.truncate);
+        let rows = read_texts(tables, &tables.column(column)?, &tokenizer, limit, reader)?;
+        return Ok(tokens(rows, Some(Box::new(tokenizer))));
+    }
+    if let Some(column) = &section.tokens {
+        let format = token_format(model_folder)?;
+        let limit = Limit::new(limits, None, section.truncate);
+        let rows = read_ids(tables, &tables.column(column)?, format, limit, reader)?;
+        return Ok(tokens(rows, None));
+    }
+    let images = match (&section.image, section.pixels) {
+        (Some(column), _) => {
+            let expected = "the image processor of the model sets it; remove the key";
+            TrainError::check(section.size.is_none(), "data.size", "given", expected)?;
+            Pictures::read_files(
+                tables,
+                column,
+                folder("image files need the image processor of a model folder")?,
+                limits,
+            )?
+        }
+        (None, Some(pixels)) => Pictures::read_pixels(tables, pixels, section.size, limits)?,
+        (None, None) => {
+            let expected = "it needs one of `text`, `tokens`, `image` and `pixels`";
+            return Err(TrainError::setting("data", "without an input", expected));
+        }
+    };
+    let positions = limits.image_positions.unwrap_or_default();
+    let expected = "a model without positions of images has no token to read";
+    TrainError::check(reader.is_none() || positions > 0, "data.read", "given", expected)?;
+    let row = TokenRow::of_image(positions);
+    let readings = reader.map_or(Ok(Vec::new()), |reader| {
+        (0..tables.len()).map(|at| reader.read(at, &row)).collect::<Result<Vec<_>, _>>()
+    })?;
+    Ok((Input::Images { images, positions }, readings))
+}
+
+fn tokens(rows: TokenizedRows, tokenizer: Option<Box<TextTokenizer>>) -> (Input, Vec<Reading>) {
+    let TokenizedRows { sequences, readings, added } = rows;
+    (Input::Tokens(Tokens { sequences, added, tokenizer, equals: None }), readings)
+}
+
+/// The padding of token ids: that of the model's tokenizer, if it has one.
+fn token_format(model_folder: Option<&Path>) -> Result<RowFormat, TrainError> {
+    match model_folder.filter(|folder| folder.join("tokenizer.json").exists()) {
+        Some(folder) => Ok(TextTokenizer::from_folder(folder)?.row_format()),
+        None => Ok(RowFormat::default()),
+    }
+}
+
+fn reads_of(readings: &[Reading]) -> Option<Ragged<u32>> {
+    let mut reads = Ragged::default();
+    readings.iter().for_each(|reading| reads.push(reading.positions.iter().map(|position| *position as u32)));
+    (reads.len() > 0).then_some(reads)
+}
+
+/// Word type of each label: the group that the split keeps whole, or else the word that is read, in lower case.
+fn types_of(
+    section: &DataSection,
+    tables: &Tables,
+    readings: &[Reading],
+    counts: &[usize],
+) -> Result<Option<Vec<String>>, TrainError> {
+    let of_rows = |names: Vec<&str>| {
+        let names = names.into_iter().zip(counts);
+        names.flat_map(|(name, count)| std::iter::repeat_n(name.to_lowercase(), *count)).collect()
+    };
+    let words = |row: usize, text: &str| -> Vec<String> {
+        readings[row].words.iter().map(|bytes| text[bytes.clone()].to_lowercase()).collect()
+    };
+    let has_words = readings.iter().any(|reading| !reading.words.is_empty());
+    let labels_words = matches!(section.read, Some(Read::Named(_)));
+    match (&section.split, &section.text) {
+        // A word of its own says more than the group of its row.
+        (_, Some(column)) if has_words && labels_words => {
+            Ok(Some(tables.column(column)?.into_iter().enumerate().flat_map(|(row, text)| words(row, text)).collect()))
+        }
+        (Some(Split::Seeded { group: Some(column), .. }), _) => Ok(Some(of_rows(tables.column(column)?))),
+        (_, Some(column)) if has_words => {
+            let texts = tables.column(column)?.into_iter().enumerate();
+            let types = texts.zip(counts).flat_map(|((row, text), count)| {
+                words(row, text).into_iter().flat_map(move |word| std::iter::repeat_n(word, *count))
+            });
+            Ok(Some(types.collect()))
+        }
+        _ => Ok(None),
+    }
+}

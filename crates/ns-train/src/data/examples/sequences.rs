@@ -1,0 +1,72 @@
+//! Token ids of all rows, and batches of them.
+
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use ns_models::{ModelInputs, RowFormat};
+
+use super::ragged::Ragged;
+use crate::error::TrainError;
+
+/// Token ids of all rows, without padding.
+#[derive(Default)]
+pub(super) struct Sequences {
+    pub(super) ids: Ragged<u32>,
+    /// Token types, for models that read them.
+    pub(super) types: Option<Ragged<u32>>,
+    /// How rows are padded.
+    pub(super) format: RowFormat,
+    /// Whether a batch without padding has an attention mask, too. Batches of texts do.
+    pub(super) always_masked: bool,
+}
+
+/// Rows as model inputs.
+pub(super) struct PaddedBatch {
+    pub(super) inputs: ModelInputs,
+    /// Length of the rows.
+    pub(super) seq: usize,
+    /// Number of padding tokens before each row.
+    pub(super) offsets: Vec<usize>,
+}
+
+impl Sequences {
+    /// Pads rows to the longest of them.
+    ///
+    /// # Shapes
+    /// - inputs: token ids, attention mask and token types, each `[rows, seq]`
+    ///
+    /// # Errors
+    /// Returns [`TrainError::Setting`] if the rows need padding and there is no padding token.
+    pub(super) fn batch(&self, rows: &[usize], device: &Device) -> Result<PaddedBatch, TrainError> {
+        let lengths: Vec<usize> = rows.iter().map(|row| self.ids.row(*row).len()).collect();
+        let seq = lengths.iter().copied().max().unwrap_or_default();
+        let is_padded = lengths.iter().any(|length| *length < seq);
+        let pad_id = match (is_padded, self.format.pad_id) {
+            (true, None) => {
+                let expected = "texts of unequal length need one; set `pad_token` in tokenizer_config.json";
+                return Err(TrainError::setting("the tokenizer", "without a padding token", expected));
+            }
+            (_, id) => id.unwrap_or_default(),
+        };
+        let fill = |value: u32, row: &[u32]| -> Vec<i64> {
+            let padding = std::iter::repeat_n(value, seq - row.len());
+            let values: Vec<u32> = match self.format.pads_left {
+                true => padding.chain(row.iter().copied()).collect(),
+                false => row.iter().copied().chain(padding).collect(),
+            };
+            values.into_iter().map(i64::from).collect()
+        };
+        let tensor = |values: Vec<i64>| -> Tensor<2, Int> {
+            Tensor::from_data(TensorData::new(values, [rows.len(), seq]), device)
+        };
+        let ids = rows.iter().flat_map(|row| fill(pad_id, self.ids.row(*row))).collect();
+        let mut inputs = ModelInputs::new(tensor(ids));
+        if is_padded || self.always_masked {
+            let mask = lengths.iter().flat_map(|length| fill(0, &vec![1; *length])).collect();
+            inputs = inputs.with_attention_mask(tensor(mask));
+        }
+        if let Some(types) = &self.types {
+            inputs = inputs.with_token_type_ids(tensor(rows.iter().flat_map(|row| fill(0, types.row(*row))).collect()));
+        }
+        let offsets = lengths.iter().map(|length| if self.format.pads_left { seq - length } else { 0 }).collect();
+        Ok(PaddedBatch { inputs, seq, offsets })
+    }
+}

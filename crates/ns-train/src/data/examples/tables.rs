@@ -1,0 +1,93 @@
+//! One table, or one per set, as one list of rows.
+
+use std::ops::Range;
+use std::path::Path;
+
+use crate::data::Table;
+use crate::error::TrainError;
+use crate::recipe::grammar::Files;
+
+/// Tables whose rows follow each other.
+pub(super) struct Tables {
+    tables: Vec<Table>,
+    /// Rows of each table, by set: train, dev, test, ood. Empty for one table.
+    sets: [Range<usize>; 4],
+}
+
+impl Tables {
+    /// Reads the tables.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Table::read`].
+    pub(super) fn read(files: &Files) -> Result<Self, TrainError> {
+        let (mut tables, mut sets) = (Vec::new(), [const { 0..0 }; 4]);
+        match files {
+            Files::One(path) => tables.push(Table::read(path)?),
+            Files::Sets(files) => {
+                let paths = [Some(&files.train), files.dev.as_ref(), Some(&files.test), files.ood.as_ref()];
+                let mut start = 0;
+                for (rows, path) in sets.iter_mut().zip(paths).filter_map(|(rows, path)| Some((rows, path?))) {
+                    let table = Table::read(path)?;
+                    *rows = start..start + table.len();
+                    start = rows.end;
+                    tables.push(table);
+                }
+            }
+        }
+        Ok(Self { tables, sets })
+    }
+
+    /// The tables, in the order of their rows.
+    pub(super) fn all(&self) -> &[Table] {
+        &self.tables
+    }
+
+    /// Rows of the tables of each set: train, dev, test, ood. Empty for one table.
+    pub(super) fn sets(&self) -> [Range<usize>; 4] {
+        self.sets.clone()
+    }
+
+    /// Number of rows.
+    pub(super) fn len(&self) -> usize {
+        self.tables.iter().map(Table::len).sum()
+    }
+
+    /// Path of the first table, for errors that concern all rows.
+    pub(super) fn path(&self) -> &Path {
+        self.tables.first().map_or(Path::new(""), Table::path)
+    }
+
+    /// The values of a column, one per row.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::DataColumn`] for a table without the column.
+    pub(super) fn column(&self, name: &str) -> Result<Vec<&str>, TrainError> {
+        let columns = self.tables.iter().map(|table| table.column(name)).collect::<Result<Vec<_>, _>>()?;
+        Ok(columns.concat())
+    }
+
+    /// The table of a row, and the row in it.
+    pub(super) fn place(&self, row: usize) -> (&Table, usize) {
+        let mut left = row;
+        for table in &self.tables {
+            if left < table.len() {
+                return (table, left);
+            }
+            left -= table.len();
+        }
+        // Only `Tables::read` makes tables, and it reads at least one.
+        (&self.tables[0], left)
+    }
+
+    /// The error for an unusable value in a row.
+    pub(super) fn invalid(
+        &self,
+        row: usize,
+        what: &'static str,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> TrainError {
+        let (table, row) = self.place(row);
+        table.invalid(row, what, found, expected)
+    }
+}

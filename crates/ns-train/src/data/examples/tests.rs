@@ -1,0 +1,677 @@
+//! Tests of [`Examples`] on small tables, and against the data sources of the old recipes.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use burn::tensor::{Device, Int, Tensor};
+
+use super::*;
+use crate::data::fixtures::{shipped, write_byte_pairs, write_tokenizer, write_word_pieces};
+use crate::data::{Arithmetic, ImageRecipe, Operation, Variable, WordRecipe};
+
+/// A folder with a tokenizer and the table `a.csv`.
+struct Data {
+    folder: tempfile::TempDir,
+    section: DataSection,
+    limits: ModelLimits,
+}
+
+fn data(write: impl Fn(&Path), table: &str, section: &str) -> Data {
+    let folder = tempfile::tempdir().unwrap();
+    write(folder.path());
+    std::fs::write(folder.path().join("a.csv"), table).unwrap();
+    let section = format!("path = \"a.csv\"\nlabel = \"label\"\nsplit = {{ column = \"split\" }}\n{section}");
+    let section: DataSection = toml::from_str(&section).unwrap();
+    let section = section.resolve(&folder.path().join("recipe.toml"));
+    Data { folder, section, limits: ModelLimits::default() }
+}
+
+impl Data {
+    fn read(&self) -> Result<Examples, TrainError> {
+        Examples::read(&self.section, Some(self.folder.path()), self.limits)
+    }
+
+    #[track_caller]
+    fn refuses(&self, part: &str) {
+        let error = self.read().err().unwrap().to_string();
+        assert!(error.contains(part), "{error}");
+    }
+}
+
+fn ids(tensor: &Tensor<2, Int>) -> Vec<Vec<i64>> {
+    let values: Vec<i64> = tensor.to_data().iter().collect();
+    values.chunks(tensor.dims()[1]).map(<[i64]>::to_vec).collect()
+}
+
+fn mask(batch: &ProbeBatch) -> Vec<u8> {
+    batch.token_mask.iter().map(|selected| u8::from(*selected)).collect()
+}
+
+fn excerpts(examples: &Examples) -> Vec<String> {
+    (0..examples.rows.split.train.len() + examples.rows.split.test.len()).map(|row| examples.excerpt(row)).collect()
+}
+
+const SENTENCES: &str = "text,start,end,word,at,label,split\n\
+    the judge sat there solemnly,20,28,solemnly,1,adverb,train\n\
+    the judge sat.,4,9,judge,3,noun,train\n\
+    café there,5,10,there,0,adverb,test\n";
+
+fn sentences(read: &str) -> Data {
+    data(write_word_pieces, SENTENCES, &format!("text = \"text\"\nread = {read}"))
+}
+
+mod reads {
+    use super::*;
+
+    #[test]
+    fn of_all_forms_are_shown_in_excerpts() {
+        for (read, expected) in [
+            ("\"last\"", ["the judge sat there solemn[ly]", "the judge sat[.]", "café [there]"]),
+            ("\"first\"", ["[the] judge sat there solemnly", "[the] judge sat.", "[café] there"]),
+            ("\"all\"", ["[the judge sat there solemnly]", "[the judge sat.]", "[café there]"]),
+            ("{ index = -2 }", ["the judge sat there [solemn]ly", "the judge [sat].", "[café] there"]),
+            ("{ index = 1 }", ["the [judge] sat there solemnly", "the [judge] sat.", "café [there]"]),
+            (
+                "{ index = 0, special = true }",
+                ["[[CLS]] the judge sat there solemnly", "[[CLS]] the judge sat.", "[[CLS]] café there"],
+            ),
+            ("{ position = \"at\" }", ["the [judge] sat there solemnly", "the judge sat[.]", "[café] there"]),
+            ("{ word = \"word\" }", ["the judge sat there solemn[ly]", "the [judge] sat.", "café [there]"]),
+            (
+                "{ span = [\"start\", \"end\"], token = \"first\" }",
+                ["the judge sat there [solemn]ly", "the [judge] sat.", "café [there]"],
+            ),
+            (
+                "{ span = [\"start\", \"end\"], token = \"all\" }",
+                ["the judge sat there [solemnly]", "the [judge] sat.", "café [there]"],
+            ),
+        ] {
+            assert_eq!(excerpts(&sentences(read).read().unwrap()), expected, "{read}");
+        }
+    }
+
+    #[test]
+    fn of_several_tokens_have_a_label_each() {
+        let examples = sentences("{ word = \"word\", token = \"all\" }").read().unwrap();
+        assert_eq!(examples.labels(&[1, 0, 2]), [1, 0, 0, 0]);
+        let batch = examples.batch(&[1, 0], &Device::default()).unwrap();
+        assert_eq!((batch.labels.clone(), batch.means.is_empty()), (vec![1, 0, 0], true));
+        assert_eq!(mask(&batch), [0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 0]);
+        assert_eq!(batch.selected_labels(-1).unwrap(), [1, 0, 0]);
+        let sizes = examples.set_sizes();
+        assert_eq!(sizes[0], SetSize { name: "train", rows: 2, labels: 3, classes: 2 });
+        assert_eq!(sizes[1], SetSize { name: "test", rows: 1, labels: 1, classes: 1 });
+    }
+
+    #[test]
+    fn of_a_mean_have_one_label() {
+        let examples = sentences("{ word = \"word\", token = \"mean\" }").read().unwrap();
+        let batch = examples.batch(&[1, 0], &Device::default()).unwrap();
+        assert_eq!((batch.labels.clone(), batch.means.clone()), (vec![1, 0], vec![1, 2]));
+        assert_eq!(batch.selected_labels(-1).unwrap(), [1, 0]);
+        assert!(examples.rows().ends.is_empty());
+    }
+
+    #[test]
+    fn without_a_rule_select_nothing() {
+        let examples = data(write_word_pieces, SENTENCES, "text = \"text\"").read().unwrap();
+        let batch = examples.batch(&[0, 2], &Device::default()).unwrap();
+        assert_eq!((batch.labels, batch.token_mask), (vec![0, 0], vec![false; 16]));
+        assert_eq!(examples.excerpt(2), "café there");
+    }
+
+    #[test]
+    fn that_a_row_does_not_have_are_errors() {
+        let row = |text: &str, span: &str, word: &str, at: &str| {
+            format!("text,start,end,word,at,label,split\nthe sat,4,7,sat,0,a,train\n{text},{span},{word},{at},b,test\n")
+        };
+        let refused = |table: String, read: &str, part: &str| {
+            data(write_word_pieces, &table, &format!("text = \"text\"\nread = {read}")).refuses(part);
+        };
+        for (span, part) in [
+            ("8,99", "line 3: the span is 8..99, but it is outside the text, which has 14 characters (code points)"),
+            ("4,4", "line 3: the span is 4..4, but it is empty"),
+            ("9,4", "line 3: the span is 9..4, but it is empty"),
+            ("x,4", "line 3: the span is x..4, but start and end must be numbers"),
+            ("3,4", "line 3: the span is ` `, but no token covers it"),
+            (
+                "5,12",
+                "line 3: the span is `udge sa`, but it begins inside the token `judge` and ends inside the token `sat`",
+            ),
+            ("5,9", "line 3: the span is `udge`, but it begins inside the token `judge`"),
+            ("4,8", "line 3: the span is `judg`, but it ends inside the token `judge`"),
+            ("5,8", "line 3: the span is `udg`, but it is only a part of the token `judge`"),
+        ] {
+            refused(row("the judge sat.", span, "sat", "0"), "{ span = [\"start\", \"end\"] }", part);
+        }
+        for (text, word, part) in [
+            ("the judge sat", "there", "line 3: the word is `there`, but the text `the judge sat` does not contain it"),
+            (
+                "the there",
+                "he",
+                "line 3: the word is `he`, but the text `the there` does not contain it as a whole word",
+            ),
+            ("café the the", "the", "it occurs 2 times in the text, at characters 5 and 9; use a span"),
+            ("the judge", "", "line 3: the word is ``, but it is empty"),
+        ] {
+            refused(row(text, "0,1", word, "0"), "{ word = \"word\" }", part);
+        }
+        let part = "line 3: the position is 3, but the row has 3 tokens, added tokens not counted";
+        refused(row("the judge sat", "0,1", "sat", "3"), "{ position = \"at\" }", part);
+        let part = "line 3: the position is `-1`, but it must be a number of a token, counted from 0";
+        refused(row("the judge sat", "0,1", "sat", "-1"), "{ position = \"at\" }", part);
+        let part = "line 3: data.read.index is -2, but the row has 1 tokens, added tokens not counted";
+        refused(row("the", "0,1", "sat", "0"), "{ index = -2 }", part);
+        refused(row("the", "0,1", "sat", "0"), "{ index = 3, special = true }", "the row has 3 tokens");
+        refused(row("", "0,1", "sat", "0"), "\"last\"", "line 3: the text is without tokens");
+        refused(row("the", "0,1", "sat", "0"), "{ word = \"wort\" }", "no column `wort`");
+    }
+
+    #[test]
+    fn of_tokens_that_begin_with_a_space_are_those_of_the_word() {
+        let table = "text,word,label,split\nb a ab,ab,x,train\na b,b,y,train\nab a,a,x,test\n";
+        let examples = data(write_byte_pairs, table, "text = \"text\"\nread = { word = \"word\" }").read().unwrap();
+        assert_eq!(excerpts(&examples), ["b a [ab]", "a [b]", "ab [a]"]);
+        let batch = examples.batch(&[0, 1, 2], &Device::default()).unwrap();
+        assert_eq!(ids(batch.inputs.tokens().unwrap()), [[2, 4, 6], [0, 1, 5], [1, 2, 4]]);
+        assert_eq!(mask(&batch), [0, 0, 1, 0, 0, 1, 0, 0, 1]);
+        let cut = data(
+            write_byte_pairs,
+            "text,word,label,split\nab a,a,x,train\nb,b,y,test\n",
+            "text = \"text\"\nread = { word = \"word\" }",
+        );
+        assert!(cut.read().unwrap_err_text().contains("the class is `y` in the test set"));
+    }
+}
+
+/// The text of the error of a failed reading.
+trait ErrorText {
+    fn unwrap_err_text(self) -> String;
+}
+
+impl ErrorText for Result<Examples, TrainError> {
+    fn unwrap_err_text(self) -> String {
+        self.err().unwrap().to_string()
+    }
+}
+
+mod batches {
+    use super::*;
+
+    #[test]
+    fn of_texts_are_those_of_the_tokenizer() {
+        for write in [write_word_pieces, write_tokenizer, write_byte_pairs] {
+            let table = "text,label,split\na b a b,x,train\nb,y,train\na b,x,test\n";
+            let data = data(write, table, "text = \"text\"\nread = \"last\"");
+            let (examples, device) = (data.read().unwrap(), Device::default());
+            let tokenizer = TextTokenizer::from_folder(data.folder.path()).unwrap();
+            for rows in [&[0, 1, 2][..], &[2, 1], &[1]] {
+                let texts = rows.iter().map(|row| ["a b a b", "b", "a b"][*row]).collect::<Vec<_>>();
+                let (ours, theirs) =
+                    (examples.batch(rows, &device).unwrap().inputs, tokenizer.encode(&texts, &device).unwrap().inputs);
+                assert_eq!(ids(ours.tokens().unwrap()), ids(theirs.tokens().unwrap()));
+                for (ours, theirs) in
+                    [(ours.attention_mask, theirs.attention_mask), (ours.token_type_ids, theirs.token_type_ids)]
+                {
+                    assert_eq!(ours.as_ref().map(ids), theirs.as_ref().map(ids));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn that_need_a_padding_token_say_so() {
+        let without = |folder: &Path| {
+            write_word_pieces(folder);
+            std::fs::write(folder.join("tokenizer_config.json"), "{}").unwrap();
+        };
+        let examples = data(without, SENTENCES, "text = \"text\"").read().unwrap();
+        let error = examples.batch(&[0, 1], &Device::default()).unwrap_err().to_string();
+        assert!(error.contains("without a padding token") && error.contains("pad_token"), "{error}");
+        assert!(examples.batch(&[1], &Device::default()).is_ok());
+    }
+}
+
+mod lengths {
+    use super::*;
+
+    fn long(read: &str, truncate: bool) -> Data {
+        let table = "text,word,label,split\nthe judge sat there solemnly .,judge,x,train\nthe judge,judge,y,train\nthe \
+                     judge sat there solemnly,judge,x,test\n";
+        let section = format!("text = \"text\"\nread = {read}\ntruncate = {truncate}");
+        let data = data(write_word_pieces, table, &section);
+        Data { limits: ModelLimits { max_length: Some(6), ..ModelLimits::default() }, ..data }
+    }
+
+    #[test]
+    fn beyond_the_model_are_errors_with_both_numbers() {
+        long("\"first\"", false).refuses(
+            "line 2: the row is 9 tokens long, but the model reads at most 6; shorten it, or set `data.truncate",
+        );
+    }
+
+    #[test]
+    fn are_cut_after_the_tokens_that_are_read() {
+        let examples = long("{ word = \"word\" }", true).read().unwrap();
+        let batch = examples.batch(&[0], &Device::default()).unwrap();
+        assert_eq!(ids(batch.inputs.tokens().unwrap()), [[2, 4, 5, 6, 7, 3]]);
+        assert_eq!(examples.excerpt(0), "the [judge] sat there");
+        let last = long("{ index = -1, special = true }", true).read().unwrap();
+        assert_eq!(mask(&last.batch(&[0], &Device::default()).unwrap()), [0, 0, 0, 0, 0, 1]);
+        for read in ["\"last\"", "\"all\"", "{ index = 4 }"] {
+            long(read, true)
+                .refuses("line 2: the row is 9 tokens long, but the model reads at most 6, and token 5, which");
+        }
+    }
+
+    #[test]
+    fn are_cut_on_the_side_of_the_tokenizer() {
+        let table = "text,label,split\na b ab a,x,train\nb,y,train\na b,x,test\n";
+        let data = data(write_byte_pairs, table, "text = \"text\"\nread = \"last\"\ntruncate = true");
+        let data = Data { limits: ModelLimits { max_length: Some(2), ..ModelLimits::default() }, ..data };
+        let examples = data.read().unwrap();
+        assert_eq!(examples.excerpt(0), "ab [a]");
+        let first = Data { section: DataSection { read: Some(Read::Named(Named::First)), ..data.section }, ..data };
+        first.refuses("token 0, which is read, would be cut off");
+    }
+
+    #[test]
+    fn that_the_added_tokens_fill_are_errors() {
+        let data = long("\"first\"", true);
+        let limits = ModelLimits { max_length: Some(2), ..ModelLimits::default() };
+        Data { limits, ..data }.refuses("which the added tokens fill");
+    }
+}
+
+mod token_ids {
+    use super::*;
+
+    fn ids_of(rows: &str, read: &str) -> Data {
+        let table = format!("ids,label,split\n{}\n", rows.replace(';', "\n"));
+        let data = data(|_| (), &table, &format!("tokens = \"ids\"\nread = {read}"));
+        let limits = ModelLimits { vocab_size: Some(10), max_length: Some(4), ..ModelLimits::default() };
+        Data { limits, ..data }
+    }
+
+    #[test]
+    fn are_spaced_or_a_json_list() {
+        let examples = ids_of("3 1 9,a,train;\"[7, 0]\",b,train;5,a,test", "\"last\"").read().unwrap();
+        assert_eq!(excerpts(&examples), ["3 1 [9]", "7 [0]", "[5]"]);
+        let batch = examples.batch(&[0, 1], &Device::default()).unwrap();
+        assert_eq!(ids(batch.inputs.tokens().unwrap()), [[3, 1, 9], [7, 0, 0]]);
+        assert_eq!(ids(&batch.inputs.attention_mask.unwrap()), [[1, 1, 1], [1, 1, 0]]);
+        assert!(batch.inputs.token_type_ids.is_none());
+        assert!(examples.batch(&[0], &Device::default()).unwrap().inputs.attention_mask.is_none());
+    }
+
+    #[test]
+    fn that_no_model_knows_are_errors() {
+        for (cell, part) in [
+            ("1 10", "line 3: a token id is 10, but the vocabulary of the model has 10 tokens, counted from 0"),
+            ("4294967296", "line 3: a token id is `4294967296`, but it must be an integer from 0 to 4294967295"),
+            ("1 x", "line 3: a token id is `x`, but it must be an integer"),
+            ("-1", "line 3: a token id is `-1`"),
+            ("\"[1, 2.5]\"", "line 3: a token id is `2.5`"),
+            ("\"[1, 2\"", "line 3: a token id is `[1,`"),
+            ("[]", "line 3: the list of token ids is empty"),
+            ("1 2 3 4 5", "line 3: the row is 5 tokens long, but the model reads at most 4"),
+        ] {
+            ids_of(&format!("1,a,train;{cell},b,train;2,a,test"), "\"last\"").refuses(part);
+        }
+        ids_of("1,a,train;2,b,train;3,a,test", "{ word = \"label\" }").refuses("the rows have no `text`");
+    }
+
+    #[test]
+    fn have_a_label_each() {
+        let examples = ids_of("3 1 9,a _ b,train;7 0,b a,train;5,a,test", "\"all\"").read().unwrap();
+        assert_eq!(excerpts(&examples), ["[3] 1 [9]", "[7 0]", "[5]"]);
+        assert_eq!(examples.labels(&[0, 1, 2]), [0, 1, 1, 0, 0]);
+        ids_of("3 1 9,a b,train;7 0,b a,train;5,a,test", "\"all\"")
+            .refuses("line 2: the list of labels is 2 labels long, but the row has 3 positions");
+    }
+}
+
+mod labels {
+    use super::*;
+
+    fn words(rows: &[&str]) -> Data {
+        let table = format!("text,label,split\n{}\n", rows.join("\n"));
+        data(write_word_pieces, &table, "text = \"text\"\nread = \"all\"")
+    }
+
+    #[test]
+    fn of_words_are_read_at_their_last_token() {
+        let examples = words(&[
+            "the judge sat solemnly,D N V A,train",
+            "the  judge .,\"[\"\"D\"\", \"\"N\"\", null]\",train",
+            "there,_,train",
+            "solemnly sat,A V,test",
+        ])
+        .read()
+        .unwrap();
+        assert_eq!(excerpts(&examples), ["[the judge sat] solemn[ly]", "[the judge].", "there", "solemn[ly sat]"]);
+        assert_eq!(examples.labels(&[0, 1, 2, 3]), [1, 2, 3, 0, 1, 2, 0, 3]);
+        assert_eq!(examples.classes(), ["A", "D", "N", "V"]);
+        let batch = examples.batch(&[2, 3], &Device::default()).unwrap();
+        assert_eq!((batch.labels.clone(), batch.selected_labels(-1).unwrap()), (vec![0, 3], vec![0, 3]));
+    }
+
+    #[test]
+    fn a_single_label_holds_for_all_tokens() {
+        let examples = words(&["solemnly sat,a,train", "the,b,train", "sat,a,test"]).read().unwrap();
+        assert_eq!(examples.labels(&[0, 1, 2]), [0, 0, 0, 1, 0]);
+    }
+
+    #[test]
+    fn lists_that_do_not_fit_are_errors() {
+        words(&["the judge,D N,train", "sat there,V,train", "sat,V,test"])
+            .refuses("line 3: the list of labels is 1 labels long, but the row has 2 words");
+        words(&["the judge,\"[1, \",train", "sat,V,test"]).refuses("line 2: the list of labels is `[1,`");
+        words(&["the judge,D N,train", "sat there,,train"]).refuses("line 3: the label is empty");
+        words(&["the judge,D N,train", "sat there,V X,test"]).refuses("line 3: the class is `V` in the test set");
+    }
+
+    #[test]
+    fn that_are_numbers_keep_their_values() {
+        let table = "text,label,split\nthe,2.5,train\njudge,-1,train\nsat,2.5,test\n";
+        let examples =
+            data(write_word_pieces, table, "text = \"text\"\nread = \"last\"\nnumeric = true").read().unwrap();
+        assert_eq!(examples.values(&[0, 1, 2]), [2.5, -1.0, 2.5]);
+        assert!(examples.classes().is_empty());
+        let shuffled = examples.shuffled(0).values(&[0, 1]);
+        assert!(shuffled == [2.5, -1.0] || shuffled == [-1.0, 2.5]);
+    }
+}
+
+mod keys {
+    use super::*;
+
+    #[test]
+    fn depend_on_content_alone() {
+        let examples = sentences("{ word = \"word\" }").read().unwrap();
+        let lines: Vec<&str> = SENTENCES.lines().collect();
+        let reordered = [lines[0], lines[3], lines[1], lines[2]].join("\n");
+        let other = data(write_word_pieces, &reordered, "text = \"text\"\nread = { word = \"word\" }").read().unwrap();
+        assert_eq!([0, 1, 2].map(|row| examples.key(row)), [1, 2, 0].map(|row| other.key(row)));
+        let last = sentences("\"first\"").read().unwrap();
+        assert_ne!(last.key(0), examples.key(0));
+        assert_eq!(last.key(2), 0x0);
+        assert_eq!(examples.keys(&[2, 0]), [examples.key(2), examples.key(0)]);
+    }
+
+    #[test]
+    fn of_several_vectors_differ() {
+        let examples = sentences("\"all\"").read().unwrap();
+        let keys = examples.keys(&[0, 1]);
+        assert_eq!(keys.len(), examples.labels(&[0, 1]).len());
+        assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len());
+    }
+
+    #[test]
+    fn find_inputs_that_two_sets_share() {
+        let table = "text,label,split\nthe,a,train\nsat,b,train\nthe,a,test\nthe,a,dev\nthere,a,test\n";
+        let examples = data(write_word_pieces, table, "text = \"text\"\nread = \"last\"").read().unwrap();
+        assert_eq!(examples.shared_inputs(), 1);
+        assert_eq!(sentences("\"last\"").read().unwrap().shared_inputs(), 0);
+    }
+}
+
+mod controls {
+    use super::*;
+
+    /// 200 rows of 20 words, 100 groups.
+    fn many(section: &str) -> Examples {
+        let words = ["the", "judge", "sat", "there"];
+        let row = |row: usize| {
+            let set = if row % 5 == 4 { "test" } else { "train" };
+            format!("{} sat.,{},{},g{},{set}", words[row % 4], words[row % 4], row % 3, row / 2)
+        };
+        let rows: Vec<String> = (0..200).filter(|row| row % 4 != 2).map(row).collect();
+        let table = format!("text,word,label,group,split\n{}\n", rows.join("\n"));
+        data(write_word_pieces, &table, &format!("text = \"text\"\n{section}")).read().unwrap()
+    }
+
+    #[test]
+    fn give_each_word_one_label() {
+        let examples = many("read = { word = \"word\" }");
+        let control = examples.shuffled(1);
+        let labels = control.labels(&(0..150).collect::<Vec<_>>());
+        assert!((3..150).all(|row| labels[row] == labels[row - 3]));
+        assert_eq!(control.key(0), examples.key(0));
+    }
+
+    #[test]
+    fn permute_labels_inside_each_set_without_words() {
+        let examples = many("read = \"last\"");
+        let control = examples.shuffled(1);
+        assert_eq!(control.rows, shuffled::permuted(&examples.rows, 1));
+        for (_, rows) in examples.split().sets() {
+            let [mut before, mut after] = [&examples, &control].map(|examples| examples.labels(rows));
+            assert!(rows.is_empty() || before != after);
+            before.sort_unstable();
+            after.sort_unstable();
+            assert_eq!(before, after);
+        }
+    }
+
+    #[test]
+    fn keep_the_labels_of_a_row_equal() {
+        let control = many("read = \"all\"").shuffled(2);
+        assert!((0..150).all(|row| control.rows.of(row).len() == 3
+            && control.rows.of(row).iter().min() == control.rows.of(row).iter().max()));
+    }
+
+    #[test]
+    fn follow_the_groups_of_the_split() {
+        let rows: Vec<String> = (0..60).map(|row| format!("the sat,{},g{}", ["x", "y"][row % 2], row / 3)).collect();
+        let table = format!("text,label,group\n{}\n", rows.join("\n"));
+        let data = data(write_word_pieces, &table, "text = \"text\"\nread = \"last\"");
+        let group = Split::Seeded { train: 0.5, dev: 0.2, seed: 0, group: Some("group".into()) };
+        let data = Data { section: DataSection { split: Some(group), ..data.section.clone() }, ..data };
+        let examples = data.read().unwrap();
+        let groups = |rows: &[usize]| rows.iter().map(|row| row / 3).collect::<BTreeSet<_>>();
+        let split = examples.split();
+        assert_eq!([&split.train, &split.dev, &split.test].map(Vec::len), [30, 12, 18]);
+        assert!(groups(&split.train).is_disjoint(&groups(&split.test)));
+        let labels = examples.shuffled(0).labels(&(0..60).collect::<Vec<_>>());
+        assert!((0..60).all(|row| labels[row] == labels[row / 3 * 3]));
+    }
+
+    #[test]
+    fn of_word_lists_have_one_label_a_word() {
+        let rows: Vec<String> = (0..40)
+            .map(|row| format!("the judge sat,{} N V,{}", ["D", "X"][row % 2], ["train", "test"][row / 20]))
+            .collect();
+        let table = format!("text,label,split\n{}\n", rows.join("\n"));
+        let control = data(write_word_pieces, &table, "text = \"text\"\nread = \"all\"").read().unwrap().shuffled(0);
+        let labels = control.labels(&(0..40).collect::<Vec<_>>());
+        assert!((3..120).all(|label| labels[label] == labels[label - 3]));
+    }
+}
+
+mod arithmetic {
+    use super::*;
+
+    fn section(extra: &str) -> DataSection {
+        let text = "arithmetic = { task = \"square_difference\", modulus = 113 }\n\
+                    split = { seeded = { train = 0.6, seed = 0 } }\n";
+        toml::from_str(&format!("{text}{extra}")).unwrap()
+    }
+
+    #[test]
+    fn examples_are_those_of_the_old_recipes_in_their_order() {
+        let old =
+            Arithmetic { modulus: 113, operation: Operation::SquareDifference, train_fraction: 0.6, split_seed: 0 };
+        let device = Device::default();
+        for (name, variable) in [
+            ("answer", None),
+            ("a2", Some(Variable::A2)),
+            ("minus_b2", Some(Variable::MinusB2)),
+            ("a_plus_b", Some(Variable::APlusB)),
+            ("a_minus_b", Some(Variable::AMinusB)),
+        ] {
+            let old = old.read(variable).unwrap();
+            let new = Examples::read(&section(&format!("label = \"{name}\"")), None, ModelLimits::default()).unwrap();
+            for (old_rows, new_rows) in
+                [(&old.split().train, &new.split().train), (&old.split().test, &new.split().test)]
+            {
+                let (old, new) = (old.batch(old_rows, &device).unwrap(), new.batch(new_rows, &device).unwrap());
+                assert_eq!(old.inputs.tokens().unwrap().to_data(), new.inputs.tokens().unwrap().to_data());
+                assert!(new.inputs.attention_mask.is_none());
+                assert_eq!((old.labels, old.token_mask, old.means), (new.labels, new.token_mask, new.means));
+            }
+            assert_eq!(
+                (new.rows().n_answers, new.classes().len(), new.rows().majority()),
+                (113, 0, old.rows().majority())
+            );
+        }
+    }
+
+    #[test]
+    fn has_a_development_set() {
+        let text = "arithmetic = { task = \"sum\", modulus = 10 }\nlabel = \"answer\"\nnumeric = true\n\
+                    split = { seeded = { train = 0.6, dev = 0.1, seed = 0 } }";
+        let examples = Examples::read(&toml::from_str(text).unwrap(), None, ModelLimits::default()).unwrap();
+        let sizes: Vec<_> = examples.set_sizes().iter().map(|set| (set.name, set.rows)).collect();
+        assert_eq!(sizes, [("train", 60), ("dev", 10), ("test", 30)]);
+        assert_eq!((examples.excerpt(37), examples.values(&[37])), ("3 7 [=]".into(), vec![0.0]));
+    }
+
+    #[test]
+    fn that_does_not_fit_is_an_error() {
+        let small = ModelLimits { vocab_size: Some(113), ..ModelLimits::default() };
+        let short = ModelLimits { max_length: Some(2), ..ModelLimits::default() };
+        for (extra, limits, part) in [
+            ("label = \"b2\"", ModelLimits::default(), "data.label is `b2`, but arithmetic has `a2`, `minus_b2`"),
+            ("", small, "data.arithmetic.modulus is 113, but the vocabulary of the model has 113 tokens"),
+            ("", short, "an example of arithmetic has 3 tokens"),
+        ] {
+            let error = Examples::read(&section(extra), None, limits).unwrap_err_text();
+            assert!(error.contains(part), "{error}");
+        }
+        let none = DataSection { split: None, ..section("") };
+        assert!(Examples::read(&none, None, ModelLimits::default()).unwrap_err_text().contains("data.split"));
+    }
+}
+
+mod images {
+    use super::*;
+
+    fn digits(extra: &str) -> DataSection {
+        let text = "path = \"data/digits.csv\"\nlabel = \"label\"\npixels = { shape = [8, 8], maximum = 16.0 }\n\
+                    split = { seeded = { train = 0.8, seed = 0 } }\n";
+        let section: DataSection = toml::from_str(&format!("{text}{extra}")).unwrap();
+        section.resolve(&shipped("digits/train.toml"))
+    }
+
+    #[test]
+    fn of_pixels_are_those_of_the_old_recipes() {
+        let old = "path = \"data/digits.csv\"\nshape = [8, 8]\nmaximum = 16.0\n\
+                   split = { seeded = { train_fraction = 0.8, seed = 0 } }";
+        let old = toml::from_str::<ImageRecipe>(old).unwrap().resolve(&shipped("digits/train.toml")).read().unwrap();
+        let new = Examples::read(&digits(""), None, ModelLimits::default()).unwrap();
+        assert_eq!((old.rows(), old.shuffled(1).rows), (new.rows(), new.shuffled(1).rows));
+        let (rows, device) = (&old.split().train[..50], Device::default());
+        let (old, new) = (old.batch(rows, &device).unwrap(), new.batch(rows, &device).unwrap());
+        assert_eq!(old.inputs.pixels().unwrap().to_data(), new.inputs.pixels().unwrap().to_data());
+        assert!(new.token_mask.is_empty());
+    }
+
+    #[test]
+    fn are_read_at_the_class_token_or_the_patches() {
+        let limits = ModelLimits { image_shape: Some([3, 8, 16]), image_positions: Some(5), ..ModelLimits::default() };
+        let read = |read: &str| Examples::read(&digits(&format!("read = {read}")), None, limits).unwrap();
+        let batch = |examples: &Examples| examples.batch(&[7, 3], &Device::default()).unwrap();
+        let first = read("\"first\"");
+        assert_eq!(batch(&first).inputs.pixels().unwrap().dims(), [2, 3, 8, 16]);
+        assert_eq!(
+            (mask(&batch(&first)), first.excerpt(7)),
+            (vec![1, 0, 0, 0, 0, 1, 0, 0, 0, 0], "image 7 [class token]".into())
+        );
+        let all = read("\"all\"");
+        assert_eq!((mask(&batch(&all)), batch(&all).labels.len()), (vec![0, 1, 1, 1, 1, 0, 1, 1, 1, 1], 8));
+        assert_eq!(all.excerpt(7), "image 7 [all patches]");
+        assert_eq!(mask(&batch(&read("{ index = 2 }")))[..5], [0, 0, 1, 0, 0]);
+    }
+
+    #[test]
+    fn of_another_size_than_the_models_are_errors() {
+        let limits = ModelLimits { image_shape: Some([1, 8, 8]), ..ModelLimits::default() };
+        let refused = |extra: &str| Examples::read(&digits(extra), None, limits).unwrap_err_text();
+        assert!(refused("size = [16, 16]").contains("data.size is [16, 16], but the model reads images of 8 × 8"));
+        assert!(refused("size = [4, 4]").contains("images can only be enlarged"));
+        assert!(refused("read = \"first\"").contains("a model without positions"));
+    }
+
+    /// Image files of the golden data.
+    fn files(rows: &str, extra: &str) -> Data {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/images");
+        let write = |folder: &Path| {
+            for (from, to) in [
+                ("rgb_37x53.png", "x.png"),
+                ("gray_64x64.png", "y.png"),
+                ("vit-16-box/preprocessor_config.json", "preprocessor_config.json"),
+            ] {
+                std::fs::copy(golden.join(from), folder.join(to)).unwrap();
+            }
+        };
+        data(write, &format!("file,label,split\n{rows}"), &format!("image = \"file\"\n{extra}"))
+    }
+
+    #[test]
+    fn of_files_are_those_of_the_image_processor() {
+        let data = files("x.png,a,train\ny.png,b,train\nx.png,a,test\n", "");
+        let examples = data.read().unwrap();
+        let preprocessor = ImagePreprocessor::from_folder(data.folder.path()).unwrap();
+        let paths = ["y.png", "x.png"].map(|name| data.folder.path().join(name));
+        let expected = preprocessor.preprocess(&preprocessor.read_images(&paths).unwrap(), &Device::default()).unwrap();
+        let batch = examples.batch(&[1, 0], &Device::default()).unwrap();
+        assert_eq!(batch.inputs.pixels().unwrap().to_data(), expected.to_data());
+        assert_eq!((examples.key(0) == examples.key(2), examples.key(0) == examples.key(1)), (true, false));
+    }
+
+    #[test]
+    fn of_files_that_the_model_cannot_read_are_errors() {
+        let rows = "x.png,a,train\ny.png,b,train\nx.png,a,test\n";
+        files("x.png,a,train\nz.png,b,train\nx.png,a,test\n", "").refuses("z.png");
+        files(rows, "size = [16, 16]").refuses("the image processor of the model sets it");
+        let limits = ModelLimits { image_shape: Some([3, 99, 99]), ..ModelLimits::default() };
+        Data { limits, ..files(rows, "") }
+            .refuses("line 2: the image is 3 × 16 × 16 after the image processor, but the model reads 3 × 99 × 99");
+        let data = files(rows, "");
+        let error = Examples::read(&data.section, None, ModelLimits::default()).unwrap_err_text();
+        assert!(error.contains("image files need the image processor"), "{error}");
+    }
+
+    use ns_models::ImagePreprocessor;
+}
+
+#[test]
+fn the_wordnet_examples_are_those_of_the_old_recipe() {
+    let folder = tempfile::tempdir().unwrap();
+    write_tokenizer(folder.path());
+    let old = "path = \"examples.csv\"\nsplit = { column = \"split\" }";
+    let old = toml::from_str::<WordRecipe>(old).unwrap().resolve(&shipped("wordnet/probe.toml")).read().unwrap();
+    let old = crate::data::Tokenized::new(old, folder.path()).unwrap();
+    let new = "path = \"examples.csv\"\ntext = \"text\"\nread = { span = [\"start\", \"end\"] }\nlabel = \"label\"\n\
+               split = { column = \"split\" }";
+    let new = toml::from_str::<DataSection>(new).unwrap().resolve(&shipped("wordnet/probe.toml"));
+    let new = Examples::read(&new, Some(folder.path()), ModelLimits::default()).unwrap();
+    assert_eq!(old.rows(), new.rows());
+    let rows: Vec<usize> = (0..3600).step_by(7).collect();
+    let (old, new) = (old.batch(&rows, &Device::default()).unwrap(), new.batch(&rows, &Device::default()).unwrap());
+    assert_eq!((old.token_mask, old.labels), (new.token_mask, new.labels));
+    assert_eq!(old.inputs.tokens().unwrap().to_data(), new.inputs.tokens().unwrap().to_data());
+}
+
+#[test]
+fn a_section_without_a_source_or_an_input_is_an_error() {
+    let read = |section: &DataSection| Examples::read(section, None, ModelLimits::default()).unwrap_err_text();
+    assert!(read(&DataSection::default()).contains("it needs `path` or `arithmetic`"));
+    let data = sentences("\"last\"");
+    assert!(read(&data.section).contains("texts need the tokenizer of a model folder"));
+    let none = DataSection { text: None, read: None, ..data.section.clone() };
+    assert!(read(&none).contains("it needs one of `text`, `tokens`, `image` and `pixels`"));
+    let limits = ModelLimits { vocab_size: Some(9), ..ModelLimits::default() };
+    Data { limits, ..data }.refuses("line 2: a token id is 9, but the vocabulary of the model has 9 tokens");
+}
