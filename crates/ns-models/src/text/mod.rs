@@ -21,6 +21,7 @@ use tokenizers::{
 
 pub use encoded::{EncodedText, TextBatch, TextPart, TextToken, Word};
 use settings::Settings;
+pub use settings::usable_positions;
 
 use crate::error::ModelError;
 use crate::inputs::ModelInputs;

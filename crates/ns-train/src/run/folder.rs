@@ -80,6 +80,12 @@ impl Run {
         Ok(run)
     }
 
+    /// Whether a folder holds a run of this recipe, which holds its seed.
+    pub(crate) fn is_of(folder: &Path, recipe: &impl Serialize) -> bool {
+        let found = std::fs::read_to_string(folder.join(RECIPE)).ok();
+        found.is_some() && found == toml::to_string(recipe).ok()
+    }
+
     /// The folder.
     pub fn folder(&self) -> &Path {
         &self.folder
