@@ -10,7 +10,7 @@ use super::initialize::initialize;
 use crate::data::ModelLimits;
 use crate::error::TrainError;
 use crate::recipe::ModelSource;
-use crate::recipe::grammar::{DataSection, Named, Read, Recipe};
+use crate::recipe::grammar::{DataSection, Document, Named, Read, Recipe};
 
 /// What the model of a resolved recipe can read.
 ///
@@ -75,12 +75,17 @@ pub(super) fn site(recipe: &Recipe, model: &AnyTransformer) -> Result<Site, Trai
     found.ok_or_else(|| no_site(name, model))
 }
 
-/// The sites of the model that match a pattern, e.g. `attn_update_*`, in the order of a forward pass.
+/// The sites that match a pattern, e.g. `attn_update_*`, in the model of a recipe, in the order of a forward pass.
 ///
 /// # Errors
 /// Returns [`TrainError::Setting`] if there are none, and [`TrainError::Model`] if the model cannot be loaded.
-pub fn sites_of_pattern(pool: &BaseModelPool, recipe: &Recipe, pattern: &str) -> Result<Vec<String>, TrainError> {
-    let (model, _) = base_model(pool, recipe)?;
+pub fn sites_of_pattern(
+    pool: &BaseModelPool,
+    document: &Document,
+    recipe: &Recipe,
+    pattern: &str,
+) -> Result<Vec<String>, TrainError> {
+    let (model, _) = base_model(pool, &recipe.clone().resolve(document.path())?)?;
     let names = site_names(&model);
     expand_layers(&[pattern.into()], names.iter().map(String::as_str)).map_err(|_| no_site(pattern, &model))
 }
