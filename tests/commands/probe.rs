@@ -3,7 +3,7 @@
 use super::*;
 
 /// Recipe of a probe on the model that [`RECIPE`] trains.
-const PROBE: &str = r#"
+pub(crate) const PROBE: &str = r#"
 model = "run/model"
 variable = "a_plus_b"
 probe_vectors = "attn_update_0"
@@ -25,7 +25,7 @@ l0_lambda = 1e-6
 mask_hparams = { ablation = "none", mask_unit = "neuron", mask_bias = false, mask_init_value = 0.1 }
 "#;
 
-fn trained(probe: &str) -> Work {
+pub(crate) fn trained(probe: &str) -> Work {
     let work = Work::new(RECIPE);
     success(&work.train("run"));
     std::fs::write(work.path("probe.toml"), probe).unwrap();

@@ -15,6 +15,7 @@ mod inspect;
 mod jobs;
 mod output;
 mod probe;
+mod recipe_runs;
 mod report;
 mod run_options;
 mod subcommands;

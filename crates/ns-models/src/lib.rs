@@ -91,7 +91,7 @@ pub use products::{Columns, LinearProducts, Products};
 pub use residual::{Ignore, Observer, Patch, VectorCache};
 pub use rotary::Rotary;
 pub use site::{Site, Sublayer, Vector};
-pub use text::{EncodedText, RowFormat, TextBatch, TextPart, TextToken, TextTokenizer, Word};
+pub use text::{EncodedText, RowFormat, TextBatch, TextPart, TextToken, TextTokenizer, Word, usable_positions};
 pub use transformer::{ResidualStream, Transformer};
 pub use unaffected::{last_unaffected, layers_before, layers_fed_by, layers_of_site};
 pub use walk::{Flow, WalkOutcome, WalkRange};

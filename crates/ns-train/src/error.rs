@@ -234,6 +234,16 @@ impl TrainError {
         Self::Setting { setting: setting.into(), found: found.to_string(), expected: expected.into() }
     }
 
+    /// Names the section of a [`TrainError::Setting`] before its key. Other errors stay as they are.
+    pub(crate) fn within(self, section: &str) -> Self {
+        match self {
+            Self::Setting { setting, found, expected } => {
+                Self::Setting { setting: format!("{section}.{setting}").into(), found, expected }
+            }
+            other => other,
+        }
+    }
+
     /// Returns a [`TrainError::Setting`] unless the setting `holds`.
     pub(crate) fn check(
         holds: bool,

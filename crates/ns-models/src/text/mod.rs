@@ -14,13 +14,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, TensorData};
 use tokenizers::{
     EncodeInput, Encoding, PaddingDirection, PostProcessor, Tokenizer, TruncationDirection, TruncationParams,
 };
 
 pub use encoded::{EncodedText, TextBatch, TextPart, TextToken, Word};
 use settings::Settings;
+pub use settings::usable_positions;
 
 use crate::error::ModelError;
 use crate::inputs::{ModelInputs, id_tensor};

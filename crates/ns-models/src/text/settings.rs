@@ -96,8 +96,9 @@ fn model_max_length(config: &Value) -> Option<usize> {
     (length < NO_LIMIT).then_some(length as usize)
 }
 
-/// Maximum length that the position embeddings of `config.json` allow.
-fn usable_positions(model: &Value) -> Option<usize> {
+/// Returns the length of the longest sequence that the position embeddings of a `config.json` allow; `None` if it does
+/// not say.
+pub fn usable_positions(model: &Value) -> Option<usize> {
     let size = |key: &str| usize::try_from(model[key].as_u64()?).ok();
     let positions = size("max_position_embeddings").or_else(|| size("n_positions"))?;
     match model["model_type"].as_str() {

@@ -104,6 +104,7 @@ impl ProbeBench {
             evaluate_every: 1,
             checkpoint_every: 1,
             batch_size: Some(config.batch),
+            drop_last: true,
             micro_batch: None,
             final_temperature: 1.0,
             optimizer: OptimizerRecipe::default(),

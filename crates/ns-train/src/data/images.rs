@@ -10,7 +10,6 @@ use super::pixels::{GreyImages, check_sizes, read_grey};
 use super::{Dataset, LabelledRows, SplitRecipe, Table, label_column, relative_to, shuffled};
 use crate::error::TrainError;
 
-
 /// The largest number of values of an image: height · width · channels.
 const MAX_VALUES: usize = 100_000_000;
 

@@ -80,12 +80,24 @@ impl LabelledRows {
 
     /// Accuracy on the test rows of always predicting the most frequent label of the training rows.
     pub fn majority(&self) -> f64 {
-        let mut counts = vec![0_usize; self.n_answers];
-        self.split.train.iter().flat_map(|row| self.of(*row)).for_each(|label| counts[*label] += 1);
+        let counts = self.train_counts();
         let most_frequent = (0..self.n_answers).max_by_key(|label| counts[*label]);
         let labels = || self.split.test.iter().flat_map(|row| self.of(*row));
         let correct = labels().filter(|label| Some(**label) == most_frequent).count();
         correct as f64 / labels().count().max(1) as f64
+    }
+
+    /// Share of the most frequent label among those of the training rows.
+    pub fn train_majority(&self) -> f64 {
+        let counts = self.train_counts();
+        counts.iter().max().copied().unwrap_or_default() as f64 / counts.iter().sum::<usize>().max(1) as f64
+    }
+
+    /// Number of training labels of each class.
+    fn train_counts(&self) -> Vec<usize> {
+        let mut counts = vec![0_usize; self.n_answers];
+        self.split.train.iter().flat_map(|row| self.of(*row)).for_each(|label| counts[*label] += 1);
+        counts
     }
 }
 
@@ -186,6 +198,7 @@ mod tests {
     fn the_majority_of_the_training_rows_predicts_the_test_rows() {
         let majority = |names| labels(names, None).unwrap().majority();
         assert_eq!(majority("a:train b:train b:train a:test b:test a:test a:test"), 0.25);
+        assert_eq!(labels("a:train b:train b:train c:train a:test", None).unwrap().train_majority(), 0.5);
         assert_eq!(majority("a:train b:train b:test"), 1.0, "the last of equally frequent classes");
         assert_eq!(LabelledRows::default().majority(), 0.0);
     }

@@ -4,13 +4,13 @@
 use std::cell::RefCell;
 
 use burn::tensor::Tensor;
-use ns_circuit::{CircuitModel, MaskMethod};
+use ns_circuit::{CircuitConfig, CircuitModel, MaskMethod};
 use ns_models::{AnyTransformer, Ignore, Model, Transformer};
 use ns_probe::{ActivationCache, CircuitProbe, KnnConfig, KnnReport, Probe, ProbePlan, evaluate_knn};
 use serde::{Deserialize, Serialize};
 
 use super::scores::last_logits_after;
-use super::{AblationReport, AblationStudy};
+use super::{AblationReport, AblationStudy, Controls};
 use crate::data::{Dataset, Variable, label_tensor};
 use crate::error::TrainError;
 use crate::recipe::ProbeRecipe;
@@ -65,6 +65,40 @@ pub struct ProbeRow {
 }
 
 impl ProbeRow {
+    /// Evaluates the probe of a recipe: the 1-NN accuracies of the circuit and of the full model, and the ablations with
+    /// their controls.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::Probe`] if the probe or the 1-NN evaluation fails, and errors of the ablation study.
+    pub(crate) fn measure(recipe: &ProbeRecipe, mut evaluation: ProbeEvaluation<'_>) -> Result<Self, TrainError> {
+        let data = evaluation.data;
+        let test = &data.split().test[..];
+        let (masked, unmasked) = (evaluation.knn(&[test], true)?[0], evaluation.knn(&[test], false)?[0]);
+        let ablation = evaluation.ablation(&recipe.task.read(None)?, recipe.evaluation.controls)?;
+        let (accuracies, circuit) = (TaskAccuracies::new(&ablation), evaluation.probe.circuit());
+        let l0 = circuit.l0();
+        Ok(Self {
+            variable: recipe.variable,
+            block: recipe.block(),
+            seed: evaluation.support.seed,
+            knn_test: masked.test_accuracy,
+            knn_dev: masked.dev_accuracy,
+            knn_unmasked: unmasked.test_accuracy,
+            majority: masked.majority,
+            acc_full: accuracies.full,
+            acc_ablated: accuracies.ablated,
+            acc_random_mean: accuracies.random.map(|controls| controls.accuracy_mean),
+            acc_random_sd: accuracies.random.map(|controls| controls.accuracy_sd),
+            p_random: accuracies.random.map(|controls| controls.p_value),
+            acc_complement_mean: accuracies.complement.map(|controls| controls.accuracy_mean),
+            acc_complement_sd: accuracies.complement.map(|controls| controls.accuracy_sd),
+            l0: l0.weights as f64,
+            l0_max: l0.max_weights as f64,
+            mask_init_value: mask_init_value(&recipe.circuit_config),
+            mask_quantiles: mask_quantiles(circuit),
+        })
+    }
+
     /// Returns whether two rows have the same variable, block, seed and initial mask value.
     /// [`add_results`](crate::add_results) replaces a row of the same probe.
     pub fn is_same_probe(&self, other: &Self) -> bool {
@@ -75,62 +109,40 @@ impl ProbeRow {
 
 /// A trained probe and the inputs of its evaluation.
 pub(crate) struct ProbeEvaluation<'a> {
-    pub(crate) recipe: &'a ProbeRecipe,
     /// The examples, labelled with the probed variable.
     pub(crate) data: &'a dyn Dataset,
-    pub(crate) seed: u64,
     /// The probe, in evaluation mode.
     pub(crate) probe: CircuitProbe<AnyTransformer>,
     pub(crate) activations: &'a mut ActivationCache,
+    pub(crate) support: SupportSets,
+}
+
+/// How the support sets of 1-NN are sampled.
+#[derive(Clone, Copy)]
+pub(crate) struct SupportSets {
+    /// Training vectors of each class.
+    pub(crate) per_class: usize,
+    /// Number of sampled sets.
+    pub(crate) draws: usize,
+    pub(crate) seed: u64,
 }
 
 impl ProbeEvaluation<'_> {
-    /// Computes the 1-NN accuracies of the circuit and of the full model, and the ablations with their controls.
+    /// Ablates the circuit and predicts the answers of the test examples of a task of arithmetic, which are labelled
+    /// with their answers. The frozen activations are cached, because no mask changes them.
     ///
     /// # Errors
-    /// Returns [`TrainError::Probe`] if the probe or the k-NN evaluation fails, and errors of the ablation study.
-    pub(crate) fn row(mut self) -> Result<ProbeRow, TrainError> {
-        let (masked, unmasked, ablation) = (self.knn(true)?, self.knn(false)?, self.ablation()?);
-        let (recipe, circuit) = (self.recipe, self.probe.circuit());
-        let all = ablation.rows.first();
-        let random = all.and_then(|row| row.randomly_sampled);
-        let complement = all.and_then(|row| row.complement_sampled);
-        let l0 = circuit.l0();
-        Ok(ProbeRow {
-            variable: recipe.variable,
-            block: recipe.block(),
-            seed: self.seed,
-            knn_test: masked.test_accuracy,
-            knn_dev: masked.dev_accuracy,
-            knn_unmasked: unmasked.test_accuracy,
-            majority: masked.majority,
-            acc_full: ablation.full.accuracy,
-            acc_ablated: all.map_or(ablation.full.accuracy, |row| row.zero_ablate.accuracy),
-            acc_random_mean: random.map(|controls| controls.accuracy_mean),
-            acc_random_sd: random.map(|controls| controls.accuracy_sd),
-            p_random: random.map(|controls| controls.p_value),
-            acc_complement_mean: complement.map(|controls| controls.accuracy_mean),
-            acc_complement_sd: complement.map(|controls| controls.accuracy_sd),
-            l0: l0.weights as f64,
-            l0_max: l0.max_weights as f64,
-            mask_init_value: mask_init_value(recipe),
-            mask_quantiles: mask_quantiles(circuit),
-        })
-    }
-
-    /// Ablates the circuit and predicts the answers of the test examples. The frozen activations are cached, because no
-    /// mask changes them.
-    fn ablation(&mut self) -> Result<AblationReport, TrainError> {
+    /// Returns [`TrainError::Probe`] if a forward pass fails, and errors of the ablation study.
+    pub(crate) fn ablation(&mut self, task: &dyn Dataset, controls: usize) -> Result<AblationReport, TrainError> {
         let circuit = self.probe.circuit();
-        let data = self.recipe.task.read(None)?;
-        let rows = &data.split().test;
-        let labels = label_tensor(data.labels(rows), &circuit.base().device());
+        let rows = &task.split().test;
+        let labels = label_tensor(task.labels(rows), &circuit.base().device());
         let layers: Vec<String> = circuit.layers().into_iter().map(|layer| layer.name).collect();
         let plan = ProbePlan::all_blocks(circuit.base(), &layers);
         self.activations.release();
         let activations = RefCell::new(self.activations.another());
         let logits_of = |model: &AnyTransformer, rows: &[usize]| {
-            let mut batch = data.batch(rows, &model.device())?;
+            let mut batch = task.batch(rows, &model.device())?;
             // The plan holds the activations of all tokens.
             batch.token_mask.fill(true);
             let frozen = activations.borrow_mut().frozen_activations(&plan, model, rows, &batch)?;
@@ -138,28 +150,38 @@ impl ProbeEvaluation<'_> {
                 Ok(plan.walk_blocks(model, &frozen, &batch.inputs, context, &mut Ignore)?)
             })
         };
-        let study = AblationStudy { controls: self.recipe.evaluation.controls, ..AblationStudy::default() };
+        let study = AblationStudy { controls, ..AblationStudy::default() };
         study.run(circuit, &labels, &|model| {
             let logits = rows.chunks(EVALUATION_BATCH).map(|rows| logits_of(model, rows));
             Ok(Tensor::cat(logits.collect::<Result<_, _>>()?, 0))
         })
     }
 
-    /// 1-NN accuracies of the circuit's vectors, or of the full model's if not `masked`.
-    fn knn(&mut self, masked: bool) -> Result<KnnReport, TrainError> {
-        let split = self.data.split();
-        let (train, test) = (self.vectors(&split.train, masked)?, self.vectors(&split.test, masked)?);
-        let (train_labels, test_labels) = (self.data.labels(&split.train), self.data.labels(&split.test));
-        // An example is known by its place in the split, which depends on the recipe alone.
-        let keys = Some((0..split.train.len() as u64).collect());
-        let config = KnnConfig { keys, ..KnnConfig::per_class(self.recipe.evaluation.memory_per_class, self.seed) };
-        Ok(evaluate_knn((train, &train_labels), (test, &test_labels), &config)?)
+    /// 1-NN accuracies on each of some sets of rows, in their order: of the circuit's vectors, or of the full model's
+    /// if not `masked`. All sets have the same support sets.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::Probe`] if a forward pass or the 1-NN evaluation fails.
+    pub(crate) fn knn(&mut self, sets: &[&[usize]], masked: bool) -> Result<Vec<KnnReport>, TrainError> {
+        let data = self.data;
+        let rows = &data.split().train;
+        let (train, labels) = (self.vectors(rows, masked)?, data.labels(rows));
+        let SupportSets { per_class, draws, seed } = self.support;
+        // A vector is known by its place in the split, which depends on the recipe alone.
+        let keys = Some((0..labels.len() as u64).collect());
+        let config = KnnConfig { keys, draws, ..KnnConfig::per_class(per_class, seed) };
+        let report = |rows: &&[usize]| {
+            let vectors = (self.vectors(rows, masked)?, data.labels(rows));
+            Ok(evaluate_knn((train.clone(), &labels), (vectors.0, &vectors.1), &config)?)
+        };
+        sets.iter().map(report).collect()
     }
 
-    /// Vectors of some examples at the probed site, from the circuit or, if not `masked`, from the full model.
+    /// Vectors that are read from some examples at the probed site, from the circuit or, if not `masked`, from the full
+    /// model.
     ///
     /// # Shapes
-    /// - output: `[rows, hidden]`
+    /// - output: `[labels, hidden]`
     ///
     /// # Errors
     /// Returns [`TrainError::Probe`] if a forward pass fails.
@@ -178,16 +200,40 @@ impl ProbeEvaluation<'_> {
     }
 }
 
+/// Accuracies of the ablation study of a probe on a task of arithmetic.
+pub(crate) struct TaskAccuracies {
+    /// The full model.
+    pub(crate) full: f64,
+    /// The model with the circuit set to zero.
+    pub(crate) ablated: f64,
+    /// Random masks of the circuit's size.
+    pub(crate) random: Option<Controls>,
+    /// Random masks outside the circuit.
+    pub(crate) complement: Option<Controls>,
+}
+
+impl TaskAccuracies {
+    pub(crate) fn new(report: &AblationReport) -> Self {
+        let all = report.rows.first();
+        Self {
+            full: report.full.accuracy,
+            ablated: all.map_or(report.full.accuracy, |row| row.zero_ablate.accuracy),
+            random: all.and_then(|row| row.randomly_sampled),
+            complement: all.and_then(|row| row.complement_sampled),
+        }
+    }
+}
+
 /// Initial mask value as the recipe writes it: 0.1 and not the nearest `f32`, 0.10000000149011612.
-fn mask_init_value(recipe: &ProbeRecipe) -> Option<f64> {
-    match recipe.circuit_config.mask_method {
+pub(crate) fn mask_init_value(config: &CircuitConfig) -> Option<f64> {
+    match config.mask_method {
         MaskMethod::ContinuousSparsification { mask_init_value } => mask_init_value.to_string().parse().ok(),
         _ => None,
     }
 }
 
 /// [`QUANTILES`] of all mask parameters; empty if the method has no mask parameters.
-fn mask_quantiles(circuit: &CircuitModel<AnyTransformer>) -> Vec<f64> {
+pub(crate) fn mask_quantiles(circuit: &CircuitModel<AnyTransformer>) -> Vec<f64> {
     let params = circuit.mask_params();
     let mut values: Vec<f64> = params.values().flat_map(|data| data.iter::<f64>().collect::<Vec<_>>()).collect();
     values.sort_by(f64::total_cmp);

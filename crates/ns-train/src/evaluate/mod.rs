@@ -4,14 +4,20 @@
 mod ablation_study;
 mod accuracy;
 mod circuit_probe;
+mod classifier;
+mod row;
 mod scores;
 mod subnetwork_probe;
 mod task;
 
 pub use ablation_study::{AblationReport, AblationRow, AblationStudy, Behaviour, Controls};
 pub(crate) use accuracy::accuracy;
-pub(crate) use circuit_probe::ProbeEvaluation;
 pub use circuit_probe::ProbeRow;
+pub(crate) use circuit_probe::{ProbeEvaluation, SupportSets, TaskAccuracies, mask_init_value, mask_quantiles};
+pub(crate) use classifier::{Predictions, predict};
+#[cfg(test)]
+pub(crate) use row::tests::row as some_row;
+pub use row::{Measures, Row};
 pub(crate) use scores::{answer_scores, last_logits, scores_of};
 pub use subnetwork_probe::SubnetworkRow;
 pub use task::{CircuitRow, ablate_run};

@@ -34,6 +34,7 @@ impl TrainRecipe {
             evaluate_every: self.evaluate_every,
             checkpoint_every: self.checkpoint_every,
             batch_size: None,
+            drop_last: true,
             micro_batch: Some(self.micro_batch),
             final_temperature: 1.0,
             optimizer: self.optimizer,

@@ -100,6 +100,7 @@ impl ProbeRecipe {
             evaluate_every: 1,
             checkpoint_every: self.checkpoint_every,
             batch_size: Some(self.batch_size),
+            drop_last: true,
             micro_batch: None,
             final_temperature: self.final_temperature,
             optimizer: self.optimizer,

@@ -2,7 +2,7 @@
 
 mod arithmetic_model;
 mod circuit_probe;
-pub(crate) mod grammar;
+pub mod grammar;
 mod optimizer;
 mod schedule;
 mod subnetwork_probe;

@@ -18,9 +18,10 @@ pub struct Schedule {
     pub evaluate_every: usize,
     /// Number of epochs between checkpoints.
     pub checkpoint_every: usize,
-    /// Number of examples per step; a smaller last batch is dropped. `None` for one step per epoch on all examples, in
-    /// the order of the split.
+    /// Number of examples per step. `None` for one step per epoch on all examples, in the order of the split.
     pub batch_size: Option<usize>,
+    /// Whether a smaller last batch is left out.
+    pub drop_last: bool,
     /// Number of examples per forward pass. The gradients of a step add up. `None` for one forward pass per step.
     pub micro_batch: Option<usize>,
     /// Temperature after the last epoch. It starts at 1 and is multiplied by a constant factor after each epoch.
@@ -94,6 +95,7 @@ mod tests {
             evaluate_every: 1,
             checkpoint_every: 1,
             batch_size: Some(6),
+            drop_last: true,
             micro_batch: None,
             final_temperature: 100.0,
             optimizer: OptimizerRecipe::default(),

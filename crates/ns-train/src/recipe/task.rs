@@ -93,6 +93,7 @@ impl TaskRecipe {
             evaluate_every: self.evaluate_every,
             checkpoint_every: self.checkpoint_every,
             batch_size: Some(self.batch_size),
+            drop_last: true,
             micro_batch: None,
             final_temperature: self.final_temperature,
             optimizer: self.optimizer,

@@ -2,12 +2,10 @@
 
 use std::path::Path;
 
-use ns_circuit::LayerL0;
-
-use super::figures::{LayerShare, ProbeBar, circuit_share, probe_bars};
+use super::figures::{ProbeBar, probe_bars};
 use super::results::write_rows;
+use super::rows::draw_run;
 use super::table::{Column, mean_sd, or_na, share, size, table_of};
-use super::training::training_curves;
 use crate::error::TrainError;
 use crate::evaluate::ProbeRow;
 use crate::train::ProbeReport;
@@ -21,7 +19,9 @@ pub fn write_probe(folder: impl AsRef<Path>, report: &ProbeReport) -> Result<(),
     let folder = folder.as_ref();
     let rows = std::slice::from_ref(&report.row);
     write_rows(folder, rows)?;
-    draw_run(folder, report)?;
+    let row = &report.row;
+    let title = format!("{} in {}, seed {}", row.variable, row.block, row.seed);
+    draw_run(folder, &title, &report.metrics, &report.l0.layers)?;
     draw_probes(folder, "Circuit probe", rows)
 }
 
@@ -46,18 +46,6 @@ pub fn probe_table(rows: &[ProbeRow]) -> String {
         ("mask init", |row| or_na(row.mask_init_value, |value| format!("{value:.1}"))),
     ];
     table_of(&COLUMNS, rows)
-}
-
-/// Draws the figures of a single run: loss and L0 per epoch, and the share of each weight tensor in the circuit.
-///
-/// # Errors
-/// Returns [`TrainError::Figure`] if a figure cannot be drawn or written.
-fn draw_run(folder: &Path, report: &ProbeReport) -> Result<(), TrainError> {
-    let row = &report.row;
-    let title = format!("{} in {}, seed {}", row.variable, row.block, row.seed);
-    training_curves(folder, &title, &report.metrics, Some(row.l0_max))?;
-    circuit_share(folder, "circuit-share", &title, &report.l0.layers.iter().map(layer_share).collect::<Vec<_>>())?;
-    Ok(())
 }
 
 /// Draws 1-NN accuracies and ablations of several probes as bars, to `probes.svg` and `probes.png` in `folder`.
@@ -95,8 +83,4 @@ fn label(row: &ProbeRow, rows: &[ProbeRow]) -> String {
         label += &format!(" seed {}", row.seed);
     }
     label
-}
-
-fn layer_share(layer: &LayerL0) -> LayerShare {
-    LayerShare { name: layer.name.clone(), in_circuit: layer.weights as f64, total: layer.max_weights as f64 }
 }

@@ -52,16 +52,20 @@ impl Run {
     /// [`TrainError::OtherFormat`] if the checkpoint was written by an incompatible version of this crate, and
     /// [`TrainError::Io`] if the folder cannot be written.
     pub fn open(folder: impl AsRef<Path>, recipe: &impl Serialize, seed: u64) -> Result<Self, TrainError> {
-        let folder = folder.as_ref();
         #[derive(Serialize)]
         struct WithSeed<'a, R> {
             seed: u64,
             #[serde(flatten)]
             recipe: &'a R,
         }
+        Self::open_seeded(folder.as_ref(), &WithSeed { seed, recipe })
+    }
+
+    /// Opens the folder of a run of a recipe that holds its seed, see [`Self::open`].
+    pub(crate) fn open_seeded(folder: &Path, recipe: &impl Serialize) -> Result<Self, TrainError> {
         std::fs::create_dir_all(folder).map_err(TrainError::io("create", folder))?;
         let path = folder.join(RECIPE);
-        let text = toml::to_string(&WithSeed { seed, recipe })
+        let text = toml::to_string(recipe)
             .map_err(|error| TrainError::Recipe { path: path.clone(), reason: error.to_string() })?;
         let run = Self { folder: folder.into() };
         let State { format, epoch, .. } = run.state();
@@ -74,6 +78,12 @@ impl Run {
             _ => write_atomically(&path, text.as_bytes()).map_err(TrainError::io("write", &path))?,
         }
         Ok(run)
+    }
+
+    /// Whether a folder holds a run of this recipe, which holds its seed.
+    pub(crate) fn is_of(folder: &Path, recipe: &impl Serialize) -> bool {
+        let found = std::fs::read_to_string(folder.join(RECIPE)).ok();
+        found.is_some() && found == toml::to_string(recipe).ok()
     }
 
     /// The folder.

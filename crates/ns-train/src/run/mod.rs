@@ -1,11 +1,14 @@
 //! What every run needs: the run folder with its checkpoints, metrics, progress bars, Ctrl-C, and parallel jobs.
 
+mod about;
 mod folder;
 mod interrupt;
 mod metrics;
 mod parallel;
 mod progress;
 
+pub use about::About;
+pub(crate) use about::{ABOUT, weights_hash};
 pub(crate) use folder::MODEL;
 pub use folder::Run;
 pub use interrupt::Interrupt;

@@ -1,5 +1,7 @@
 //! Base models and frozen activations that the probes of one process share.
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::Device;
@@ -7,6 +9,7 @@ use ns_models::AnyTransformer;
 use ns_probe::ActivationCache;
 
 use crate::error::TrainError;
+use crate::run::weights_hash;
 
 /// Default size of the activation cache per base model, in megabytes of 2²⁰ bytes.
 pub const DEFAULT_ACTIVATION_CACHE_MB: usize = 1024;
@@ -21,6 +24,8 @@ pub struct BaseModelPool {
     device: Device,
     activation_cache_mb: usize,
     bases: Mutex<Vec<Base>>,
+    /// SHA-256 of the weights, by folder.
+    hashes: Mutex<BTreeMap<PathBuf, String>>,
 }
 
 #[derive(Debug)]
@@ -37,7 +42,7 @@ impl BaseModelPool {
     /// `activation_cache_mb` limits the activation cache of each base model, in megabytes of 2²⁰ bytes. With 0 there is
     /// no cache, and frozen activations are computed again in every epoch.
     pub fn new(device: &Device, activation_cache_mb: usize) -> Self {
-        Self { device: device.clone(), activation_cache_mb, bases: Mutex::default() }
+        Self { device: device.clone(), activation_cache_mb, bases: Mutex::default(), hashes: Mutex::default() }
     }
 
     /// The device of the models, without autodiff.
@@ -61,5 +66,19 @@ impl BaseModelPool {
         let another = activations.another();
         bases.push(Base { key, model: model.clone(), activations });
         Ok((model, another))
+    }
+
+    /// SHA-256 of the weights in a model folder, see [`weights_hash`]. Each folder is read once.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::Io`] if a file cannot be read.
+    pub(crate) fn weights_hash(&self, folder: &Path) -> Result<String, TrainError> {
+        let mut hashes = self.hashes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(hash) = hashes.get(folder) {
+            return Ok(hash.clone());
+        }
+        let hash = weights_hash(folder)?;
+        hashes.insert(folder.into(), hash.clone());
+        Ok(hash)
     }
 }

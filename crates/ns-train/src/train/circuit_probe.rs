@@ -14,7 +14,7 @@ use super::objective::ProbeObjective;
 use super::trainer::Trainer;
 use crate::data::Dataset;
 use crate::error::TrainError;
-use crate::evaluate::{ProbeEvaluation, ProbeRow};
+use crate::evaluate::{ProbeEvaluation, ProbeRow, SupportSets};
 use crate::recipe::ProbeRecipe;
 use crate::run::{Interrupt, Metrics};
 
@@ -39,13 +39,12 @@ impl ProbeTraining {
     }
 
     /// Prepares the evaluation of the current probe.
-    fn evaluation<'a>(&'a mut self, recipe: &'a ProbeRecipe, seed: u64) -> ProbeEvaluation<'a> {
+    pub(super) fn evaluation(&mut self, support: SupportSets) -> ProbeEvaluation<'_> {
         ProbeEvaluation {
-            recipe,
-            seed,
             probe: self.module.valid(),
             data: &*self.data,
             activations: &mut self.objective.activations,
+            support,
         }
     }
 }
@@ -88,7 +87,8 @@ pub fn train_probe(
     config.circuit_config = circuit.config().clone();
     config.resid_config = config.resid_config.named_for(circuit.base());
     run.write_json("probe_config.json", &config)?;
-    let row = training.evaluation(recipe, seed).row()?;
+    let support = SupportSets { per_class: recipe.evaluation.memory_per_class, draws: 1, seed };
+    let row = ProbeRow::measure(recipe, training.evaluation(support))?;
     Ok(Some(ProbeReport { row, metrics, l0: training.circuit().l0() }))
 }
 
@@ -110,6 +110,8 @@ mod tests {
         Gpt2::init(&config, &Device::default())?.save(folder)?;
         alone(&recipe(folder, batch_size), 0)
     }
+
+    const SUPPORT: SupportSets = SupportSets { per_class: 1, draws: 1, seed: 0 };
 
     /// A probe that shares its model with no other.
     fn alone(recipe: &ProbeRecipe, seed: u64) -> Result<ProbeTraining, TrainError> {
@@ -179,8 +181,8 @@ mod tests {
                 training.objective.activations = activations;
                 let losses: Vec<u64> = (0..3).map(|epoch| training.epoch(epoch).unwrap().loss.to_bits()).collect();
                 let (rows, used) = (training.data.split().test.clone(), training.objective.activations.used());
-                let vectors = training.evaluation(&recipe, 0).vectors(&rows, true).unwrap().into_data();
-                let unmasked = training.evaluation(&recipe, 0).vectors(&rows, false).unwrap().into_data();
+                let vectors = training.evaluation(SUPPORT).vectors(&rows, true).unwrap().into_data();
+                let unmasked = training.evaluation(SUPPORT).vectors(&rows, false).unwrap().into_data();
                 (losses, training.circuit().mask_params(), vectors, unmasked, used)
             };
             let off = train(ActivationCache::with_megabytes(0));

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use burn::module::Module;
 use ns_circuit::save_masks;
-use ns_models::{AnyTransformer, Model};
-use ns_probe::{Probe, SubnetworkProbe};
+use ns_models::AnyTransformer;
+use ns_probe::SubnetworkProbe;
 use serde::Serialize;
 
 use super::base_model_pool::BaseModelPool;
@@ -15,12 +15,9 @@ use super::objective::ProbeObjective;
 use super::trainer::Trainer;
 use crate::data::{Dataset, Tokenized};
 use crate::error::TrainError;
-use crate::evaluate::SubnetworkRow;
+use crate::evaluate::{Predictions, SubnetworkRow, predict};
 use crate::recipe::{SubnetworkRecipe, SubnetworkVariant};
 use crate::run::Interrupt;
-
-/// Rows per forward pass of the evaluation.
-const EVALUATION_BATCH: usize = 128;
 
 /// Training state of one variant of a subnetwork probe.
 pub type SubnetworkTraining = Trainer<ProbeObjective<SubnetworkProbe<AnyTransformer>>>;
@@ -57,16 +54,12 @@ impl SubnetworkTraining {
     /// # Errors
     /// Returns [`TrainError::Probe`] if a forward pass fails, and errors of the tokenizer.
     pub fn accuracy(&mut self, rows: &[usize]) -> Result<f64, TrainError> {
-        let probe = self.module.valid();
-        let device = probe.circuit().base().device();
-        let mut correct = 0;
-        for rows in rows.chunks(EVALUATION_BATCH) {
-            let batch = self.data.batch(rows, &device)?;
-            let frozen = probe.cached_activations(&mut self.objective.activations, rows, &batch)?;
-            let predicted = probe.forward_from(&frozen, &batch)?.logits.argmax(1).into_data();
-            correct += predicted.iter::<i64>().zip(&batch.labels).filter(|(class, label)| class == *label).count();
-        }
-        Ok(correct as f64 / rows.len().max(1) as f64)
+        Ok(self.predictions(rows)?.accuracy())
+    }
+
+    /// Predicts the labels of some rows with the current probe and hard masks.
+    pub(super) fn predictions(&mut self, rows: &[usize]) -> Result<Predictions, TrainError> {
+        predict(&self.module.valid(), &*self.data, rows, &mut self.objective.activations)
     }
 }
 

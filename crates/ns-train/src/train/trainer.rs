@@ -78,7 +78,12 @@ impl<O: Objective> Trainer<O> {
 
     /// Number of optimiser steps per epoch.
     pub fn steps_per_epoch(&self) -> usize {
-        self.schedule.batch_size.map_or(1, |size| self.data.split().train.len() / size)
+        let examples = self.data.split().train.len();
+        match (self.schedule.batch_size, self.schedule.drop_last) {
+            (None, _) => 1,
+            (Some(size), true) => examples / size,
+            (Some(size), false) => examples.div_ceil(size),
+        }
     }
 
     /// Rows of each batch of an epoch, counted from 0. They depend only on seed and epoch.
@@ -87,7 +92,10 @@ impl<O: Objective> Trainer<O> {
         let Some(batch_size) = self.schedule.batch_size else { return vec![train.clone()] };
         let order = rng::permutation(&mut rng::stream(self.seed, "shuffle", epoch as u64, 0), train.len());
         let rows = |indices: &[usize]| indices.iter().map(|index| train[*index]).collect();
-        order.chunks_exact(batch_size).map(rows).collect()
+        match self.schedule.drop_last {
+            true => order.chunks_exact(batch_size).map(rows).collect(),
+            false => order.chunks(batch_size).map(rows).collect(),
+        }
     }
 
     /// Trains one step and returns the loss without its L0 term. Epochs and steps are counted from 0. Without a
@@ -103,7 +111,8 @@ impl<O: Objective> Trainer<O> {
             let batch = self.data.batch(part, &self.device)?;
             let Losses { mut total, mut without_l0 } = self.objective.loss(&self.module, part, &batch)?;
             if part.len() < rows.len() {
-                let share = part.len() as f64 / rows.len() as f64;
+                // A loss is a mean over labels, and a row may have several.
+                let share = batch.labels.len() as f64 / self.data.labels(rows).len() as f64;
                 (total, without_l0) = (total * share, without_l0 * share);
             }
             let loss = Losses { total, without_l0 };
@@ -130,12 +139,20 @@ impl<O: Objective> Trainer<O> {
         folder: impl AsRef<Path>,
         interrupt: &Interrupt,
     ) -> Result<(Run, Outcome, Vec<Metrics>), TrainError> {
-        let folder = folder.as_ref();
         let run = Run::open(folder, recipe, self.seed)?;
-        let Schedule { epochs, checkpoint_every, .. } = self.schedule;
-        let learner = Learner { label, epochs, checkpoint_every, interrupt: interrupt.clone() };
-        let (outcome, metrics) = learner.train(self, &run)?;
+        let (outcome, metrics) = self.train_in(&run, label, interrupt)?;
         Ok((run, outcome, metrics))
+    }
+
+    /// Trains up to the last epoch in an open run folder, see [`Self::train`].
+    pub(super) fn train_in(
+        &mut self,
+        run: &Run,
+        label: String,
+        interrupt: &Interrupt,
+    ) -> Result<(Outcome, Vec<Metrics>), TrainError> {
+        let Schedule { epochs, checkpoint_every, .. } = self.schedule;
+        Learner { label, epochs, checkpoint_every, interrupt: interrupt.clone() }.train(self, run)
     }
 }
 

@@ -223,6 +223,22 @@ impl DataSection {
         Self { path, ..self }
     }
 
+    /// The source as the recipe writes it, for results.
+    pub fn name(&self) -> String {
+        match (&self.arithmetic, &self.path) {
+            (Some(ArithmeticSource { task, modulus }), _) => {
+                let task = serde_json::to_value(task).unwrap_or_default();
+                format!("{} mod {modulus}", task.as_str().unwrap_or_default())
+            }
+            (None, Some(Files::One(path))) => path.display().to_string(),
+            (None, Some(Files::Sets(files))) => {
+                let paths = [Some(&files.train), files.dev.as_ref(), Some(&files.test), files.ood.as_ref()];
+                paths.into_iter().flatten().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ")
+            }
+            (None, None) => String::new(),
+        }
+    }
+
     /// Checks that the keys go together.
     ///
     /// # Errors

@@ -61,11 +61,16 @@ impl Document {
         })
     }
 
-    /// Adds file and line to an error about a key of this recipe. Other errors stay as they are.
+    /// Adds file, line and key to an error about a key of this recipe, or about a column that `[data]` names. Other
+    /// errors stay as they are.
     pub fn locate(&self, error: TrainError) -> TrainError {
         match &error {
             TrainError::Setting { setting, found, expected } if !setting.starts_with("--") => {
                 self.at(setting, format!("{found}, but {expected}"))
+            }
+            TrainError::DataColumn { column, .. } => {
+                let key = self.table.get("data").and_then(|data| key_of(data, column, "data"));
+                self.at(key.as_deref().unwrap_or("data"), error.to_string())
             }
             _ => error,
         }
@@ -97,6 +102,16 @@ impl Document {
             table.iter().map(|(key, _)| (key.span().start, key.get_ref().to_string())).collect();
         keys.sort();
         keys.into_iter().map(|(_, key)| key).collect()
+    }
+}
+
+/// The key, with dots between its parts, whose value is a text or has it in a list. `prefix` is the key of `value`.
+fn key_of(value: &Value, text: &str, prefix: &str) -> Option<String> {
+    match value {
+        Value::String(found) => (found == text).then(|| prefix.to_owned()),
+        Value::Array(values) => values.iter().find_map(|value| key_of(value, text, prefix)),
+        Value::Table(table) => table.iter().find_map(|(key, value)| key_of(value, text, &format!("{prefix}.{key}"))),
+        _ => None,
     }
 }
 

@@ -1,12 +1,15 @@
 //! A recipe for one run, and its sections other than the data.
 
+use std::path::Path;
+
 use ns_circuit::CircuitConfig;
+use ns_models::ModelError;
 use ns_probe::ProbeLoss;
 use serde::{Deserialize, Serialize};
 
 use super::data::DataSection;
 use crate::error::TrainError;
-use crate::recipe::{ModelSource, OptimizerRecipe, Schedule};
+use crate::recipe::{ModelSource, OptimizerRecipe, Schedule, resolve_model_folder};
 
 /// A recipe for one run: no lists of labels or sites and no sweep, which a [`Grid`](super::Grid) takes apart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -178,21 +181,59 @@ impl Default for EvaluationSection {
 }
 
 impl TrainingSection {
-    /// The settings of a [`Trainer`](crate::Trainer).
+    /// The settings of a [`Trainer`](crate::Trainer) of masks or a probe.
     pub(crate) fn schedule(&self) -> Schedule {
         Schedule {
             epochs: self.epochs,
             evaluate_every: self.evaluate_every,
             checkpoint_every: self.checkpoint_every,
             batch_size: Some(self.batch_size),
+            drop_last: self.drop_last.unwrap_or(true),
             micro_batch: self.micro_batch,
             final_temperature: self.final_temperature,
             optimizer: self.optimizer,
         }
     }
+
+    /// Checks the settings for a number of training examples.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::Setting`], named by its key, for a value out of range.
+    pub(crate) fn check(&self, examples: usize) -> Result<(), TrainError> {
+        self.schedule().check(examples).map_err(|error| error.within("training"))
+    }
 }
 
 impl Recipe {
+    /// Resolves the model and the data relative to the recipe file `file`. A model that is not a folder there may be a
+    /// name in the Hugging Face cache.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::Setting`] if there is no such folder and no such model in the cache.
+    pub fn resolve(self, file: &Path) -> Result<Self, TrainError> {
+        let model = match self.model {
+            ModelSource::Folder(name) => ModelSource::Folder(resolve_model_folder(file, &name).map_err(not_found)?),
+            config => config,
+        };
+        Ok(Self { model, data: self.data.resolve(file), ..self })
+    }
+
+    /// The model as the recipe writes it; for a fresh model its `model_type`.
+    pub fn model_name(&self) -> String {
+        match &self.model {
+            ModelSource::Folder(folder) => folder.display().to_string(),
+            ModelSource::Config(config) => format!("fresh {}", config["model_type"].as_str().unwrap_or("model")),
+        }
+    }
+
+    /// Folder of the model and its tokenizer; `None` for a fresh model.
+    pub fn model_folder(&self) -> Option<&Path> {
+        match &self.model {
+            ModelSource::Folder(folder) => Some(folder),
+            ModelSource::Config(_) => None,
+        }
+    }
+
     /// Checks which sections belong to the kind, and the values that deserialisation does not check.
     ///
     /// # Errors
@@ -235,6 +276,15 @@ impl Recipe {
     /// Whether the probe is trained again without masks.
     pub fn has_plain_control(&self) -> bool {
         self.evaluation.plain.unwrap_or(self.kind == Kind::SubnetworkProbe)
+    }
+}
+
+fn not_found(error: TrainError) -> TrainError {
+    match error {
+        TrainError::Model(ModelError::ModelNotFound { name, reason }) => {
+            TrainError::setting("model", format!("`{name}`"), reason)
+        }
+        other => other,
     }
 }
 

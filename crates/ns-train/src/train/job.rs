@@ -1,0 +1,148 @@
+//! A run of the grammar of recipes: one cell of a grid, in a folder.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ns_circuit::LayerL0;
+
+use super::base_model::limits;
+use super::base_model_pool::BaseModelPool;
+use super::probe_run::ProbeRun;
+use crate::data::{Dataset, Examples};
+use crate::error::TrainError;
+use crate::evaluate::Row;
+use crate::recipe::grammar::{Document, Kind, Recipe};
+use crate::run::{ABOUT, About, Interrupt, Metrics, Run};
+
+/// Results of a run, one row for each probe with results of its own.
+const RESULTS: &str = "results.json";
+
+/// A run of a recipe file.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Name of the run.
+    pub name: String,
+    /// Folder of the run.
+    pub folder: PathBuf,
+    /// The recipe, with paths relative to its file.
+    pub recipe: Recipe,
+    /// The recipe file.
+    pub document: Arc<Document>,
+}
+
+/// Results of a run.
+#[derive(Clone, Debug)]
+pub struct RunReport {
+    /// The rows of the run.
+    pub rows: Vec<Row>,
+    /// How the run was trained; `None` if it was finished before.
+    pub training: Option<TrainingReport>,
+}
+
+/// How the probe of a run was trained.
+#[derive(Clone, Debug)]
+pub struct TrainingReport {
+    /// Training metrics, one entry per epoch.
+    pub metrics: Vec<Metrics>,
+    /// Size of the circuit per layer; empty without masks.
+    pub layers: Vec<LayerL0>,
+}
+
+impl Job {
+    /// Checks that this version trains the kind of the recipe, and what `Recipe::validate` does not check.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::RecipeKey`] with file, line and key.
+    pub fn check(&self) -> Result<(), TrainError> {
+        let recipe = &self.recipe;
+        let kind = recipe.kind.name();
+        let not_yet = "not yet in this grammar; use the old recipe form";
+        let check = || {
+            TrainError::check(recipe.kind.is_probe(), "kind", format!("`{kind}`"), not_yet)?;
+            TrainError::check(recipe.head.is_none(), "head", "given", format!("a {kind} reads no head; remove it"))?;
+            TrainError::check(!recipe.data.numeric, "data.numeric", "true", "regressions are not yet in this version")?;
+            let behaviour = recipe.behaviour.is_none();
+            TrainError::check(behaviour, "behaviour", "given", "it is not yet measured in this version; remove it")?;
+            let whole = recipe.kind != Kind::CircuitProbe || recipe.training.micro_batch.is_none();
+            let expected = "the loss of a circuit_probe compares all vectors of a batch; remove the key";
+            TrainError::check(whole, "training.micro_batch", "given", expected)
+        };
+        check().map_err(|error| self.document.locate(error))
+    }
+
+    /// Trains and evaluates the run in its folder, with the controls that its recipe asks for. Resumes if the folder has
+    /// a checkpoint; a run that is finished is not repeated.
+    ///
+    /// The folder holds the resolved recipe, metrics, checkpoints, `probe_config.json`, for circuits
+    /// `masks.safetensors`, and when the run is finished `results.json` and `about.json`. Subfolders hold the controls:
+    /// `shuffled` and `plain`. Returns `None` if the run was interrupted.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::RecipeKey`] with file, line and key for what the model or the data do not have, and the
+    /// errors of reading data and model, training and evaluation. An invalid recipe is rejected before anything is
+    /// written.
+    pub fn train(&self, pool: &BaseModelPool, interrupt: &Interrupt) -> Result<Option<RunReport>, TrainError> {
+        self.try_train(pool, interrupt).map_err(|error| self.document.locate(error))
+    }
+
+    fn try_train(&self, pool: &BaseModelPool, interrupt: &Interrupt) -> Result<Option<RunReport>, TrainError> {
+        let start = Instant::now();
+        let (recipe, examples) = self.read()?;
+        let weights = recipe.model_folder().map(|folder| pool.weights_hash(folder)).transpose()?;
+        let about = About::new(weights, &examples, pool.device());
+        if let Some(rows) = self.finished_rows(&recipe, &about) {
+            return Ok(Some(RunReport { rows, training: None }));
+        }
+        let run = ProbeRun::new(self, recipe, examples, pool)?;
+        let Some((rows, training)) = run.train(interrupt)? else { return Ok(None) };
+        let folder = Run::open_seeded(&self.folder, run.recipe())?;
+        let failed = |error: serde_json::Error| TrainError::io("write", folder.path(RESULTS))(error.into());
+        folder.write(RESULTS, &(serde_json::to_string_pretty(&rows).map_err(failed)? + "\n"))?;
+        folder.write_json(ABOUT, &about.end(start.elapsed()))?;
+        Ok(Some(RunReport { rows, training: Some(training) }))
+    }
+
+    /// Describes the run without training it: its examples by set, three of them with the read token in brackets, the
+    /// steps and the number of maskable weights.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Self::train`] before the first step.
+    pub fn describe(&self, pool: &BaseModelPool) -> Result<String, TrainError> {
+        let describe = || {
+            let (recipe, examples) = self.read()?;
+            let shown = describe_examples(&examples);
+            let summary = ProbeRun::new(self, recipe, examples, pool)?.summary()?;
+            Ok(format!("{}: {summary}\n{shown}", self.name))
+        };
+        describe().map_err(|error| self.document.locate(error))
+    }
+
+    /// The recipe with resolved paths, and its examples.
+    fn read(&self) -> Result<(Recipe, Examples), TrainError> {
+        let recipe = self.recipe.clone().resolve(self.document.path())?;
+        let examples = Examples::read(&recipe.data, recipe.model_folder(), limits(&recipe)?)?;
+        recipe.training.check(examples.split().train.len())?;
+        Ok((recipe, examples))
+    }
+
+    /// The rows of a run of the same recipe, by the same program, with the same inputs, if it is finished.
+    fn finished_rows(&self, recipe: &Recipe, about: &About) -> Option<Vec<Row>> {
+        let repeated = Run::is_of(&self.folder, recipe) && about.is_repeated_in(&self.folder);
+        let text = repeated.then(|| std::fs::read_to_string(self.folder.join(RESULTS)).ok()).flatten()?;
+        serde_json::from_str(&text).ok()
+    }
+}
+
+fn describe_examples(examples: &Examples) -> String {
+    let sizes = examples.set_sizes().into_iter().map(|set| {
+        let labels = if set.labels == set.rows { String::new() } else { format!(", {} labels", set.labels) };
+        format!("  {}: {} examples{labels}, {} classes\n", set.name, set.rows, set.classes)
+    });
+    let class = |label: &usize| examples.classes().get(*label).cloned().unwrap_or_else(|| label.to_string());
+    let shown = examples.split().train.iter().take(3).map(|row| {
+        let labels: Vec<String> = examples.rows().of(*row).iter().map(class).collect();
+        format!("  {} → {}\n", examples.excerpt(*row), labels.join(" "))
+    });
+    sizes.chain(shown).collect()
+}

@@ -1,0 +1,132 @@
+//! The runs of recipes with `kind`: one folder each, and one table for all.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use ns_train::grammar::{Document, Grid};
+use ns_train::{
+    BaseModelPool, Interrupt, Job, Row, RunReport, TrainError, draw_run, row_table, sites_of_pattern, write_results,
+};
+
+use crate::jobs::JobsOption;
+use crate::output::say;
+
+/// The runs of one or several recipes, in order.
+pub(crate) struct RecipeRuns {
+    jobs: Vec<Job>,
+    /// For each run the folder with the results of all runs that belong to it.
+    results: Vec<PathBuf>,
+}
+
+impl RecipeRuns {
+    /// Reads the recipes and takes their grids apart. No `seeds` leaves them to the recipes; `sets` are `KEY=VALUE`.
+    pub(crate) fn new(
+        recipes: &[PathBuf],
+        seeds: &[u64],
+        sets: &[String],
+        out: Option<&Path>,
+        pool: &BaseModelPool,
+    ) -> anyhow::Result<Self> {
+        let mut runs = Self { jobs: Vec::new(), results: Vec::new() };
+        for recipe in recipes {
+            let mut document = Document::read(recipe)?;
+            sets.iter().try_for_each(|set| document.set(set))?;
+            let sites = |recipe: &_, pattern: &str| sites_of_pattern(pool, &document, recipe, pattern);
+            let cells = Grid::new(&document, seeds, sites)?.cells;
+            let stem = recipe.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            let (document, single) = (Arc::new(document), cells.len() == 1);
+            for cell in cells {
+                let name = format!("{stem}-{}", cell.name);
+                let (results, folder) = match out {
+                    Some(out) if single && recipes.len() == 1 => (out.to_owned(), out.to_owned()),
+                    Some(out) => (out.to_owned(), out.join(&name)),
+                    None if single => (Path::new("runs").join(&name), Path::new("runs").join(&name)),
+                    None => (Path::new("runs").join(&stem), Path::new("runs").join(&stem).join(&name)),
+                };
+                runs.jobs.push(Job { name, folder, recipe: cell.recipe, document: document.clone() });
+                runs.results.push(results);
+            }
+        }
+        runs.jobs.iter().try_for_each(Job::check)?;
+        let mut folders = BTreeSet::new();
+        match runs.jobs.iter().find(|job| !folders.insert(&job.folder)) {
+            None => Ok(runs),
+            Some(job) => anyhow::bail!(
+                "two runs would share the folder `{}`; pass each recipe once, and use different file names",
+                job.folder.display()
+            ),
+        }
+    }
+
+    /// Prints what would be trained.
+    pub(crate) fn describe(&self, pool: &BaseModelPool) -> anyhow::Result<()> {
+        let mut failed = Vec::new();
+        for job in &self.jobs {
+            match job.describe(pool) {
+                Ok(text) => say!("{}", text.trim_end()),
+                Err(error) => failed.push((job, error.into())),
+            }
+        }
+        self.check(&failed)
+    }
+
+    /// Trains all runs, and writes the results of each as soon as it ends. A run that fails does not stop the others.
+    pub(crate) fn train(&self, pool: &BaseModelPool, jobs: JobsOption) -> anyhow::Result<()> {
+        let mut rows: Vec<Option<Vec<Row>>> = vec![None; self.jobs.len()];
+        let (mut failed, mut interrupted, mut ended) = (Vec::new(), Vec::new(), 0);
+        let train = |job: &Job, interrupt: &Interrupt| job.train(pool, interrupt);
+        let done = |index: usize, result: Result<Option<RunReport>, TrainError>| {
+            let job = &self.jobs[index];
+            ended += usize::from(!matches!(result, Ok(None)));
+            match result {
+                Ok(Some(report)) => {
+                    if let Some(training) = &report.training {
+                        let drawn = draw_run(&job.folder, &job.name, &training.metrics, &training.layers);
+                        failed.extend(drawn.err().map(|error| (job, error.into())));
+                    }
+                    rows[index] = Some(report.rows);
+                    self.write(index, &rows)?;
+                }
+                Ok(None) => interrupted.push(job.folder.display().to_string()),
+                Err(error) => failed.push((job, error.into())),
+            }
+            Ok(())
+        };
+        jobs.run_each(&self.jobs, train, done)?;
+        let finished = rows.iter().flatten().count();
+        let all: Vec<Row> = rows.into_iter().flatten().flatten().collect();
+        if !all.is_empty() {
+            say!("{}", row_table(&all).trim_end());
+        }
+        if ended == self.jobs.len() {
+            return self.check(&failed);
+        }
+        let from = if interrupted.is_empty() { String::new() } else { format!(" from {}", interrupted.join(" and ")) };
+        let stopped = format!("stopped, {finished} of {} runs done; the same command continues{from}", self.jobs.len());
+        self.check(&failed).with_context(|| stopped.clone())?;
+        anyhow::bail!(stopped)
+    }
+
+    /// Writes the rows of all finished runs that have the same folder of results.
+    fn write(&self, index: usize, rows: &[Option<Vec<Row>>]) -> anyhow::Result<()> {
+        let folder = &self.results[index];
+        let together = self.results.iter().zip(rows).filter(|(other, _)| *other == folder);
+        let rows: Vec<Row> = together.flat_map(|(_, rows)| rows.iter().flatten()).cloned().collect();
+        Ok(write_results(folder, &rows)?)
+    }
+
+    /// Lists the runs that failed, with their errors.
+    fn check(&self, failed: &[(&Job, anyhow::Error)]) -> anyhow::Result<()> {
+        match (failed, self.jobs.len()) {
+            ([], _) => Ok(()),
+            ([(_, error)], 1) => anyhow::bail!("{}", crate::explain(error)),
+            (_, all) => {
+                let lines: Vec<String> =
+                    failed.iter().map(|(job, error)| format!("\n  {}: {}", job.name, crate::explain(error))).collect();
+                anyhow::bail!("{} of {all} runs failed{}", failed.len(), lines.concat())
+            }
+        }
+    }
+}
