@@ -345,7 +345,7 @@ mod train {
     #[test]
     fn settings_that_cannot_work_are_refused() {
         for (from, to, expected) in [
-            ("modulus = 5", "modulus = 1", "at least 2"),
+            ("modulus = 5", "modulus = 1", "between 2 and 10000"),
             ("train_fraction = 0.6", "train_fraction = 1.0", "between 0 and 1"),
             ("vocab_size = 6", "vocab_size = 5", "6 tokens"),
             ("n_head = 2", "n_head = 3", "multiple of n_head = 3"),

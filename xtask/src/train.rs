@@ -16,38 +16,41 @@ use crate::output::say;
 use crate::recipe_runs::RecipeRuns;
 use crate::run_options::default_run_folder;
 
+/// A recipe for the help text.
+const RECIPE: &str = r#"A recipe, which asks which weights of the last attention layer tell singular from plural nouns:
+
+    kind  = "circuit_probe"
+    model = "../minilm"
+
+    [data]
+    path  = "number.csv"                # columns sentence, noun, number
+    text  = "sentence"
+    read  = { word = "noun" }
+    label = "number"                    # or labels = ["number", "gender"]: one run each
+    split = { seeded = { train = 0.6, dev = 0.1, group = "noun" } }
+
+    [probe]
+    vectors = "attn_update_5"           # or a list, or a pattern such as "attn_update_*": one run each
+
+    [circuit_config]
+    target_layers = "site"              # the layers that write to the probed site, or names and patterns
+    add_l0 = true
+    l0_lambda = 1e-6
+
+    [training]
+    epochs = 30
+    batch_size = 100
+
+    [sweep]                             # each key is a list; all combinations are run
+    "circuit_config.l0_lambda" = [1e-7, 1e-6]
+"#;
+
 /// Train probes or a model from recipes
 ///
 /// A recipe says which model, on which data, asks which question, with which masks, judged how. Its first key is `kind`:
-/// circuit_probe (Lepori et al. 2024), subnetwork_probe (Cao et al. 2021) or linear_probe. This one asks which weights of
-/// the last attention layer tell singular from plural nouns:
+/// circuit_probe (Lepori et al. 2024), subnetwork_probe (Cao et al. 2021) or linear_probe. A recipe is shown below.
 ///
-///     kind  = "circuit_probe"
-///     model = "../minilm"
-///
-///     [data]
-///     path  = "number.csv"                # columns sentence, noun, number
-///     text  = "sentence"
-///     read  = { word = "noun" }
-///     label = "number"                    # or labels = ["number", "gender"]: one run each
-///     split = { seeded = { train = 0.6, dev = 0.1, group = "noun" } }
-///
-///     [probe]
-///     vectors = "attn_update_5"           # or a list, or a pattern such as "attn_update_*": one run each
-///
-///     [circuit_config]
-///     target_layers = "site"              # the layers that write to the probed site, or names and patterns
-///     add_l0 = true
-///     l0_lambda = 1e-6
-///
-///     [training]
-///     epochs = 30
-///     batch_size = 100
-///
-///     [sweep]                             # each key is a list; all combinations are run
-///     "circuit_config.l0_lambda" = [1e-7, 1e-6]
-///
-/// Try it with --dry-run, which prints the examples of each run with the token that is read in brackets.
+/// --dry-run prints the examples of each run with the token that is read in brackets, and trains nothing.
 ///
 /// The folder of a run holds its recipe, metrics.jsonl, masks.safetensors (with NeuroSurgeon's names), results.json,
 /// about.json and figures (SVG and PNG). The folder of all runs holds the rows of all runs: results.json, results.csv and
@@ -59,7 +62,7 @@ use crate::run_options::default_run_folder;
 ///
 /// Example: cargo xtask train models/digits/train-resnet.toml
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_long_help = RECIPE)]
 pub(crate) struct Train {
     /// The recipes (TOML)
     #[arg(required = true, value_name = "RECIPE")]
