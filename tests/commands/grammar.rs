@@ -276,7 +276,7 @@ fn a_run_that_fails_keeps_the_rows_of_the_others() {
     let work = sentences(&(text + "[sweep]\n\"training.batch_size\" = [4, 400, 8]\n"));
     let output = train(&work, "run", []);
     let message = failure(&output);
-    let expected = "1 of 3 runs failed\n  recipe-training.batch_size=400-0: ";
+    let expected = "1 of 3 runs failed:\n  run/recipe-training.batch_size=400-0: ";
     assert!(message.contains(expected) && message.contains("line 14, training.batch_size: 400"), "{message}");
     assert_eq!(rows(&work, "run").len(), 2);
     assert_eq!(String::from_utf8_lossy(&output.stdout).matches("| recipe-training").count(), 2);

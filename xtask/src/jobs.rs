@@ -56,21 +56,6 @@ impl JobsOption {
         Ok(Runs { finished, outcome })
     }
 
-    /// Runs every job with `work` and passes each result to `done`, on this thread, as soon as it is available. After a
-    /// stop request no job is started.
-    ///
-    /// # Errors
-    /// Returns the first error of `done`, after which no job is started either.
-    pub(crate) fn run_each<J: Sync, R: Send>(
-        self,
-        runs: &[J],
-        work: impl Fn(&J, &Interrupt) -> R + Sync,
-        done: impl FnMut(usize, R) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        let work = |job: &J, interrupt: &Interrupt| Ok(work(job, interrupt));
-        run_parallel(self.jobs.get(), &Interrupt::on_signals(), runs, work, done)
-    }
-
     /// One job for each of `count` runs.
     pub(crate) fn for_all(count: usize) -> Self {
         Self { jobs: NonZeroUsize::new(count).unwrap_or(NonZeroUsize::MIN) }

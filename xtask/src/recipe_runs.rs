@@ -4,11 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
 use ns_train::grammar::{Document, Grid};
-use ns_train::{
-    BaseModelPool, Interrupt, Job, Row, RunReport, TrainError, draw_run, row_table, sites_of_pattern, write_results,
-};
+use ns_train::{BaseModelPool, Interrupt, Job, Row, RunReport, draw_run, row_table, sites_of_pattern, write_results};
 
 use crate::jobs::JobsOption;
 use crate::output::say;
@@ -62,51 +59,34 @@ impl RecipeRuns {
 
     /// Prints what would be trained.
     pub(crate) fn describe(&self, pool: &BaseModelPool) -> anyhow::Result<()> {
-        let mut failed = Vec::new();
-        for job in &self.jobs {
-            match job.describe(pool) {
-                Ok(text) => say!("{}", text.trim_end()),
-                Err(error) => failed.push((job, error.into())),
-            }
-        }
-        self.check(&failed)
+        let describe = |job: &Job, _: &Interrupt| Ok(Some(job.describe(pool)?));
+        let print = |_: &Job, text: String| {
+            say!("{}", text.trim_end());
+            Ok(())
+        };
+        JobsOption::for_all(1).run_all(&self.jobs, |job| job.folder.clone(), describe, print)?.outcome
     }
 
     /// Trains all runs, and writes the results of each as soon as it ends. A run that fails does not stop the others.
     pub(crate) fn train(&self, pool: &BaseModelPool, jobs: JobsOption) -> anyhow::Result<()> {
         let mut rows: Vec<Option<Vec<Row>>> = vec![None; self.jobs.len()];
-        let (mut failed, mut interrupted, mut ended) = (Vec::new(), Vec::new(), 0);
-        let train = |job: &Job, interrupt: &Interrupt| job.train(pool, interrupt);
-        let done = |index: usize, result: Result<Option<RunReport>, TrainError>| {
-            let job = &self.jobs[index];
-            ended += usize::from(!matches!(result, Ok(None)));
-            match result {
-                Ok(Some(report)) => {
-                    if let Some(training) = &report.training {
-                        let drawn = draw_run(&job.folder, &job.name, &training.metrics, &training.layers);
-                        failed.extend(drawn.err().map(|error| (job, error.into())));
-                    }
-                    rows[index] = Some(report.rows);
-                    self.write(index, &rows)?;
-                }
-                Ok(None) => interrupted.push(job.folder.display().to_string()),
-                Err(error) => failed.push((job, error.into())),
+        let runs: Vec<usize> = (0..self.jobs.len()).collect();
+        let train = |run: &usize, interrupt: &Interrupt| Ok(self.jobs[*run].train(pool, interrupt)?);
+        let finish = |run: &usize, report: RunReport| {
+            rows[*run] = Some(report.rows);
+            self.write(*run, &rows)?;
+            let job = &self.jobs[*run];
+            match &report.training {
+                Some(training) => Ok(draw_run(&job.folder, &job.name, &training.metrics, &training.layers)?),
+                None => Ok(()),
             }
-            Ok(())
         };
-        jobs.run_each(&self.jobs, train, done)?;
-        let finished = rows.iter().flatten().count();
+        let outcome = jobs.run_all(&runs, |run| self.jobs[*run].folder.clone(), train, finish)?.outcome;
         let all: Vec<Row> = rows.into_iter().flatten().flatten().collect();
         if !all.is_empty() {
             say!("{}", row_table(&all).trim_end());
         }
-        if ended == self.jobs.len() {
-            return self.check(&failed);
-        }
-        let from = if interrupted.is_empty() { String::new() } else { format!(" from {}", interrupted.join(" and ")) };
-        let stopped = format!("stopped, {finished} of {} runs done; the same command continues{from}", self.jobs.len());
-        self.check(&failed).with_context(|| stopped.clone())?;
-        anyhow::bail!(stopped)
+        outcome
     }
 
     /// Writes the rows of all finished runs that have the same folder of results.
@@ -115,18 +95,5 @@ impl RecipeRuns {
         let together = self.results.iter().zip(rows).filter(|(other, _)| *other == folder);
         let rows: Vec<Row> = together.flat_map(|(_, rows)| rows.iter().flatten()).cloned().collect();
         Ok(write_results(folder, &rows)?)
-    }
-
-    /// Lists the runs that failed, with their errors.
-    fn check(&self, failed: &[(&Job, anyhow::Error)]) -> anyhow::Result<()> {
-        match (failed, self.jobs.len()) {
-            ([], _) => Ok(()),
-            ([(_, error)], 1) => anyhow::bail!("{}", crate::explain(error)),
-            (_, all) => {
-                let lines: Vec<String> =
-                    failed.iter().map(|(job, error)| format!("\n  {}: {}", job.name, crate::explain(error))).collect();
-                anyhow::bail!("{} of {all} runs failed{}", failed.len(), lines.concat())
-            }
-        }
     }
 }
