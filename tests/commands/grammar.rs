@@ -253,8 +253,22 @@ fn mistakes_name_file_line_and_key() {
             "recipe.toml`, line 17, probe.vectors: `attn_update_7`, but the model has 1",
         ),
         ("attn_update_0", "attn_*_7", "recipe.toml`, line 17, probe.vectors: `attn_*_7`, but the model has 1"),
-        ("\"model\"", "\"modell\"", "recipe.toml`, line 3, model: `modell`, but no such folder"),
+        (
+            "\"model\"",
+            "\"modell\"",
+            "recipe.toml`, line 3, model: `modell`, but the program cannot find the model: no such folder",
+        ),
         ("circuit_probe", "circuit", "probe: given, but a circuit does not"),
+        (
+            "label = \"number\"",
+            "label = \"number\"\npartner = \"noun\"",
+            "line 10, data.partner: given, but partners are not",
+        ),
+        (
+            "[training]",
+            "[evaluation]\nablations = [\"reinitialise\"]\n\n[training]",
+            "evaluation.ablations: [Reinitialise]",
+        ),
     ] {
         assert!(right.contains(from), "{from}");
         let work = sentences(&right.replace(from, to));

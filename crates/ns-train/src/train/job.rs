@@ -12,7 +12,7 @@ use super::probe_run::ProbeRun;
 use crate::data::{Dataset, Examples};
 use crate::error::TrainError;
 use crate::evaluate::Row;
-use crate::recipe::grammar::{Document, Kind, Recipe};
+use crate::recipe::grammar::{AblationName, Document, Kind, Recipe};
 use crate::run::{ABOUT, About, Interrupt, Metrics, Run};
 
 /// Results of a run, one row for each probe with results of its own.
@@ -62,6 +62,16 @@ impl Job {
             TrainError::check(recipe.kind.is_probe(), "kind", format!("`{kind}`"), not_yet)?;
             TrainError::check(recipe.head.is_none(), "head", "given", format!("a {kind} reads no head; remove it"))?;
             TrainError::check(!recipe.data.numeric, "data.numeric", "true", "regressions are not yet in this version")?;
+            let partner = recipe.data.partner.is_none();
+            TrainError::check(
+                partner,
+                "data.partner",
+                "given",
+                "partners are not yet read in this version; remove it",
+            )?;
+            let zero = recipe.evaluation.ablations == [AblationName::Zero];
+            let found = format!("{:?}", recipe.evaluation.ablations);
+            TrainError::check(zero, "evaluation.ablations", found, "only [\"zero\"] is measured in this version")?;
             let behaviour = recipe.behaviour.is_none();
             TrainError::check(behaviour, "behaviour", "given", "it is not yet measured in this version; remove it")?;
             let whole = recipe.kind != Kind::CircuitProbe || recipe.training.micro_batch.is_none();

@@ -10,4 +10,4 @@ pub use data::{
 };
 pub use document::Document;
 pub use grid::{Cell, Grid};
-pub use sections::{BehaviourSection, EvaluationSection, Kind, ProbeSection, Recipe, TrainingSection};
+pub use sections::{AblationName, BehaviourSection, EvaluationSection, Kind, ProbeSection, Recipe, TrainingSection};

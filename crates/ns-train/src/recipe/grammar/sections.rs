@@ -282,7 +282,7 @@ impl Recipe {
 fn not_found(error: TrainError) -> TrainError {
     match error {
         TrainError::Model(ModelError::ModelNotFound { name, reason }) => {
-            TrainError::setting("model", format!("`{name}`"), reason)
+            TrainError::setting("model", format!("`{name}`"), format!("the program cannot find the model: {reason}"))
         }
         other => other,
     }
