@@ -245,7 +245,7 @@ fn mistakes_name_file_line_and_key() {
     for (from, to, expected) in [
         ("label = \"number\"", "label = \"nummer\"", "recipe.toml`, line 9, data.label: "),
         ("group = \"noun\"", "group = \"nouns\"", "recipe.toml`, line 10, data.split.seeded.group: "),
-        ("batch_size = 8", "batch_sise = 8", "recipe.toml`, line 14, training.batch_sise: unknown"),
+        ("batch_size = 8", "batch_sizes = 8", "recipe.toml`, line 14, training.batch_sizes: unknown"),
         ("batch_size = 8", "batch_size = 80", "recipe.toml`, line 14, training.batch_size: 80, but there are"),
         (
             "attn_update_0",

@@ -252,13 +252,13 @@ batch_size = 4
 
     #[test]
     fn mistakes_name_file_line_and_key() {
-        let misspelt = RECIPE.replace("batch_size", "batch_sise");
+        let misspelt = RECIPE.replace("batch_size", "batch_sizes");
         assert!(
-            error(&misspelt).starts_with("recipe.toml`, line 20, training.batch_sise: unknown"),
+            error(&misspelt).starts_with("recipe.toml`, line 20, training.batch_sizes: unknown"),
             "{}",
             error(&misspelt)
         );
-        assert!(error(&misspelt).contains("batch_sise"), "{}", error(&misspelt));
+        assert!(error(&misspelt).contains("batch_sizes"), "{}", error(&misspelt));
         let mistyped = RECIPE.replace("epochs = 3", "epochs = \"three\"");
         assert!(error(&mistyped).starts_with("recipe.toml`, line 19, training.epochs"), "{}", error(&mistyped));
         let split = RECIPE.replace("train = 0.6", "train = 1.0");
