@@ -255,8 +255,8 @@ fn mistakes_name_file_line_and_key() {
         ("attn_update_0", "attn_*_7", "recipe.toml`, line 17, probe.vectors: `attn_*_7`, but the model has 1"),
         (
             "\"model\"",
-            "\"modell\"",
-            "recipe.toml`, line 3, model: `modell`, but the program cannot find the model: no such folder",
+            "\"model2\"",
+            "recipe.toml`, line 3, model: `model2`, but the program cannot find the model: no such folder",
         ),
         ("circuit_probe", "circuit", "probe: given, but a circuit does not"),
         (

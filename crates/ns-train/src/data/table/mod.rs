@@ -270,7 +270,7 @@ mod tests {
             ("a.jsonl", b"{\"text\": 1, \"label\": 2, \"split\": 3}\n".to_vec()),
             ("a.parquet", strings(&[("text", vec![]), ("label", vec![]), ("split", vec![])])),
         ] {
-            for column in ["labels", "LABEL", "lable"] {
+            for column in ["labels", "LABEL", "lab_el"] {
                 let error = read_columns(name, &contents, &["text", column]).unwrap_err().to_string();
                 let expected = format!(
                     "{name}` has no column `{column}` (did you mean `label`?); its columns are `text`, `label`, `split`"
