@@ -105,6 +105,19 @@ impl<'a> ProbeRun<'a> {
         }
     }
 
+    /// Trains on the labels and, if the recipe asks for it, again on shuffled labels. `train` is told whether to shuffle.
+    /// Returns `None` if a training was interrupted.
+    fn with_control<T>(
+        &self,
+        train: impl Fn(bool) -> Result<Option<T>, TrainError>,
+    ) -> Result<Option<(T, Option<T>)>, TrainError> {
+        let Some(real) = train(false)? else { return Ok(None) };
+        if !self.recipe.has_shuffled_control() {
+            return Ok(Some((real, None)));
+        }
+        Ok(train(true)?.map(|shuffled| (real, Some(shuffled))))
+    }
+
     fn train_circuit_probe(&self, interrupt: &Interrupt) -> Result<Option<(Vec<Row>, TrainingReport)>, TrainError> {
         let train = |shuffled| {
             let variant = Variant { plain: false, shuffled };
@@ -115,13 +128,7 @@ impl<'a> ProbeRun<'a> {
                 ..config
             })
         };
-        let Some(mut real) = train(false)? else { return Ok(None) };
-        let shuffled = if self.recipe.has_shuffled_control() {
-            let Some(shuffled) = train(true)? else { return Ok(None) };
-            Some(shuffled)
-        } else {
-            None
-        };
+        let Some((mut real, shuffled)) = self.with_control(train)? else { return Ok(None) };
         let mut row = self.row(&self.job.name);
         self.measure_vectors(&mut real.trainer, shuffled.map(|shuffled| shuffled.trainer), &mut row.measures)?;
         self.measure_sizes(&real.trainer, &mut row.measures);
@@ -200,13 +207,7 @@ impl<'a> ProbeRun<'a> {
                 ..config
             })
         };
-        let Some(mut real) = train(false)? else { return Ok(None) };
-        let shuffled = if self.recipe.has_shuffled_control() {
-            let Some(shuffled) = train(true)? else { return Ok(None) };
-            Some(shuffled)
-        } else {
-            None
-        };
+        let Some((mut real, shuffled)) = self.with_control(train)? else { return Ok(None) };
         let mut row = self.row(name);
         let split = self.examples.split();
         let mut predictions = |rows: &[usize]| match rows.is_empty() {
