@@ -27,18 +27,26 @@ use std::{
 
 use burn::tensor::Device;
 use ns_models::{AnyTransformer, ModelInputs, Transformer};
-use ns_train::{Interrupt, Outcome, Run, TrainRecipe, load_recipe, train_model};
+use ns_train::{BaseModelPool, Interrupt, Job};
 use serde_json::Value;
 use support::{copy_of_case, golden};
 use work::{Work, command, error, failure, path, success, xtask, xtask_in};
 
 /// Recipe for six epochs of a model of a few kilobytes.
 const RECIPE: &str = r#"
+kind = "model"
+
+[data]
+arithmetic = { task = "sum", modulus = 5 }
+label = "answer"
+split = { seeded = { train = 0.6, seed = 0 } }
+
+[training]
 epochs = 6
+batch_size = 15
 evaluate_every = 2
 checkpoint_every = 2
 micro_batch = 8
-task = { modulus = 5, operation = "sum", train_fraction = 0.6, split_seed = 0 }
 optimizer = { learning_rate = 1e-2, weight_decay = 0.1, betas = [0.9, 0.98], warmup_epochs = 2 }
 
 [model]
@@ -59,12 +67,7 @@ mod help {
 
     #[test]
     fn each_command_explains_itself_and_its_argument() {
-        let arguments = BTreeMap::from([
-            ("train", "<RECIPE>"),
-            ("probe", "<RECIPES>"),
-            ("verify", "<FOLDER>"),
-            ("inspect", "<MODEL>"),
-        ]);
+        let arguments = BTreeMap::from([("train", "<RECIPE>..."), ("verify", "<FOLDER>"), ("inspect", "<MODEL>")]);
         let commands = commands();
         for command in ["train", "verify"] {
             assert!(commands.contains(command), "{commands:?}");
@@ -230,6 +233,10 @@ mod train {
         let work = Work::new(RECIPE);
         let printed = success(&work.train("run"));
         assert!(printed.contains("accuracy") && printed.contains("model in"), "{printed}");
+        let rows: Vec<Value> = serde_json::from_str(&work.read("run/results.json")).unwrap();
+        for key in ["loss_train", "accuracy_train", "loss_test", "accuracy_test", "majority"] {
+            assert!(rows[0][key].is_f64(), "{key}: {rows:?}");
+        }
         let metrics = work.metrics("run");
         assert_eq!(metrics.iter().map(|metrics| metrics.epoch).collect::<Vec<_>>(), [1, 2, 3, 4, 5, 6]);
         assert!(metrics.iter().all(|metrics| metrics.loss.is_finite()));
@@ -263,14 +270,13 @@ mod train {
     fn an_interrupted_run_ends_byte_for_byte_like_one_that_was_not() {
         let work = Work::new(RECIPE);
         success(&work.train("whole"));
-        let recipe: TrainRecipe = load_recipe(work.path("recipe.toml")).unwrap();
+        let job = Job::single(work.path("recipe.toml")).unwrap().in_folder(work.path("parts"));
+        let pool = BaseModelPool::new(&Device::default(), 1);
         let interrupt = Interrupt::default();
-        interrupt.ask(); // each call of train_model stops after one epoch
+        interrupt.ask(); // each call trains one epoch
         for epochs_done in 1..=3 {
-            let (outcome, metrics) =
-                train_model(&recipe, 0, work.path("parts"), &Device::default(), &interrupt).unwrap();
-            assert_eq!(outcome, Outcome::Interrupted { epochs_done });
-            assert_eq!(metrics.len(), epochs_done);
+            assert!(job.train(&pool, &interrupt).unwrap().is_none());
+            assert_eq!(work.metrics("parts").len(), epochs_done);
             assert!(!work.path("parts/model").exists(), "an unfinished run has no model");
         }
         success(&work.train("parts"));
@@ -297,19 +303,20 @@ mod train {
         let work = Work::new(&RECIPE.replace("epochs = 6", "epochs = 1000000"));
         let recipe = work.path("recipe.toml");
         let mut command = command(work.folder.path(), ["train", path(&recipe), "--out", path(&work.path("run"))]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         while !work.path("run/state.json").exists() {
             assert!(child.try_wait().unwrap().is_none(), "the command ended by itself");
             std::thread::yield_now();
         }
         let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
         assert!(killed.success());
-        let printed = success(&child.wait_with_output().unwrap());
-        assert!(printed.contains("stopped after epoch"), "{printed}");
+        let message = failure(&child.wait_with_output().unwrap());
+        assert!(message.contains("stopped, 0 of 1 runs done; the same command continues"), "{message}");
         let state: Value = serde_json::from_str(&work.read("run/state.json")).unwrap();
         assert_eq!(state["epoch"], work.metrics("run").len());
-        let run = Run::open(work.path("run"), &load_recipe::<TrainRecipe>(&recipe).unwrap(), 0).unwrap();
-        assert!(run.load_checkpoint(run.checkpointed()).is_ok());
+        for part in ["model", "optim"] {
+            assert!(work.path(&format!("run/checkpoints/{part}-{}.bpk", state["epoch"])).is_file());
+        }
     }
 
     #[test]
@@ -346,12 +353,11 @@ mod train {
     fn settings_that_cannot_work_are_refused() {
         for (from, to, expected) in [
             ("modulus = 5", "modulus = 1", "between 2 and 10000"),
-            ("train_fraction = 0.6", "train_fraction = 1.0", "between 0 and 1"),
-            ("vocab_size = 6", "vocab_size = 5", "6 tokens"),
+            ("train = 0.6", "train = 1.0", "train must be above 0"),
+            ("vocab_size = 6", "vocab_size = 5", "the vocabulary of the model has 5 tokens"),
             ("n_head = 2", "n_head = 3", "multiple of n_head = 3"),
-            ("resid_pdrop = 0.0", "resid_pdrop = 0.1", "resid_pdrop"),
             ("model_type = \"gpt2\"", "model_type = \"gpt5\"", "supported values are: gpt2"),
-            ("\"GPT2LMHeadModel\"", "\"GPT2Model\"", "language-model head"),
+            ("\"GPT2LMHeadModel\"", "\"GPT2Model\"", "the head `base model`"),
         ] {
             assert!(RECIPE.contains(from));
             let message = failure(&Work::new(&RECIPE.replace(from, to)).train("run"));
@@ -375,8 +381,8 @@ mod train {
         let work = Work::new(&recipe);
         let message = failure(&work.train("run"));
         assert!(message.contains("the loss became NaN in epoch 2; no checkpoint in"), "{message}");
-        let run = Run::open(work.path("run"), &load_recipe::<TrainRecipe>(&work.path("recipe.toml")).unwrap(), 0);
-        assert_eq!(run.unwrap().checkpointed(), 0);
+        let state: Value = serde_json::from_str(&work.read("run/state.json")).unwrap();
+        assert_eq!(state["epoch"], 0);
         assert!(!work.path("run/model").exists());
     }
 }

@@ -1,6 +1,5 @@
-//! Tests of `train` with recipes that have a `kind`: probes on arithmetic and on sentences in a table.
+//! Tests of `train` with probes on sentences in a table.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -10,37 +9,6 @@ use serde_json::Value;
 use crate::probe::{PROBE, trained};
 use crate::support::copy_of_case;
 use crate::work::{Work, command, error, failure, path, success, xtask};
-
-/// The recipe [`PROBE`] in the grammar.
-const ARITHMETIC: &str = r#"
-kind = "circuit_probe"
-model = "run/model"
-
-[data]
-arithmetic = { task = "sum", modulus = 5 }
-label = "a_plus_b"
-split = { seeded = { train = 0.6, seed = 0 } }
-
-[probe]
-vectors = "attn_update_0"
-
-[circuit_config]
-mask_method = "continuous_sparsification"
-target_layers = ["transformer.h.0.attn.c_attn"]
-freeze_base = true
-add_l0 = true
-l0_lambda = 1e-6
-mask_hparams = { ablation = "none", mask_unit = "neuron", mask_bias = false, mask_init_value = 0.1 }
-
-[training]
-epochs = 4
-batch_size = 8
-final_temperature = 200.0
-optimizer = { learning_rate = 1e-1, weight_decay = 1e-2 }
-
-[evaluation]
-controls = 2
-"#;
 
 /// The start of all recipes on sentences.
 const SENTENCES: &str = r#"
@@ -115,23 +83,13 @@ fn numbers(row: &Row, names: &[&str]) -> Vec<f64> {
 }
 
 #[test]
-fn arithmetic_has_the_numbers_of_the_old_form() {
+fn a_row_and_its_folder_say_what_was_run() {
     let work = trained(PROBE);
-    std::fs::write(work.path("recipe.toml"), ARITHMETIC).unwrap();
-    success(&xtask(["probe", path(&work.path("probe.toml")), "--seed", "1", "--out", path(&work.path("old"))]));
-    let printed = success(&train(&work, "new", ["--seed", "1"]));
-    assert!(printed.contains("ablated") && printed.contains("circuit / max"), "{printed}");
-    let old: Vec<BTreeMap<String, Value>> = serde_json::from_str(&work.read("old/results.json")).unwrap();
-    let new: Vec<BTreeMap<String, Value>> = serde_json::from_str(&work.read("new/results.json")).unwrap();
-    for (key, value) in &old[0] {
-        assert_eq!(new[0].get(key), Some(value), "{key}");
-    }
-    assert!(old[0].contains_key("p_random"), "{old:?}");
+    success(&xtask(["train", path(&work.path("probe.toml")), "--seed", "1", "--out", path(&work.path("new"))]));
     let row = &rows(&work, "new")[0];
-    assert_eq!((row.run.as_str(), row.model.as_str(), row.data.as_str()), ("recipe-1", "run/model", "sum mod 5"));
+    assert_eq!((row.run.as_str(), row.model.as_str(), row.data.as_str()), ("probe-1", "run/model", "sum mod 5"));
     assert_eq!((row.n_train, row.n_test, row.layer), (15, 10, Some(0)));
-    let read = |name: &str| std::fs::read(work.path(name)).unwrap();
-    assert_eq!(read("old/masks.safetensors"), read("new/masks.safetensors"));
+    assert_eq!(row.number("acc_ablated"), row.number("accuracy_test_zero"));
     let about: Value = serde_json::from_str(&work.read("new/about.json")).unwrap();
     assert_eq!(about["model_sha256"].as_str().unwrap().len(), 64);
     assert!(about["backend"].as_str().unwrap().contains("lex") && about["seconds"].as_f64().unwrap() > 0.0, "{about}");
@@ -264,11 +222,6 @@ fn mistakes_name_file_line_and_key() {
             "label = \"number\"\npartner = \"noun\"",
             "line 10, data.partner: given, but partners are not",
         ),
-        (
-            "[training]",
-            "[evaluation]\nablations = [\"reinitialise\"]\n\n[training]",
-            "evaluation.ablations: [Reinitialise]",
-        ),
     ] {
         assert!(right.contains(from), "{from}");
         let work = sentences(&right.replace(from, to));
@@ -276,12 +229,6 @@ fn mistakes_name_file_line_and_key() {
         assert!(message.contains(expected), "{to}: {message}");
         assert!(!work.path("run").exists(), "{to}");
     }
-    let circuit = right.replace("circuit_probe", "circuit").replace("[probe]\nvectors = \"attn_update_0\"", "");
-    let message = failure(&train(&sentences(&circuit), "run", []));
-    assert!(
-        message.contains("line 1, kind: `circuit`, but not yet in this grammar; use the old recipe form"),
-        "{message}"
-    );
 }
 
 #[test]

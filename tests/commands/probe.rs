@@ -1,20 +1,19 @@
-//! Tests of `probe`: one run, several seeds, parallel runs, interrupted runs.
+//! Tests of `train` with circuit probes on arithmetic: one run, several seeds, parallel runs, interrupted runs.
 
 use super::*;
 
 /// Recipe of a probe on the model that [`RECIPE`] trains.
 pub(crate) const PROBE: &str = r#"
+kind = "circuit_probe"
 model = "run/model"
-variable = "a_plus_b"
-probe_vectors = "attn_update_0"
-loss = "contrastive"
-epochs = 4
-checkpoint_every = 1
-batch_size = 8
-final_temperature = 200.0
-task = { modulus = 5, operation = "sum", train_fraction = 0.6, split_seed = 0 }
-optimizer = { learning_rate = 1e-1, weight_decay = 1e-2 }
-evaluation = { memory_per_class = 1, controls = 2 }
+
+[data]
+arithmetic = { task = "sum", modulus = 5 }
+label = "a_plus_b"
+split = { seeded = { train = 0.6, seed = 0 } }
+
+[probe]
+vectors = "attn_update_0"
 
 [circuit_config]
 mask_method = "continuous_sparsification"
@@ -23,6 +22,15 @@ freeze_base = true
 add_l0 = true
 l0_lambda = 1e-6
 mask_hparams = { ablation = "none", mask_unit = "neuron", mask_bias = false, mask_init_value = 0.1 }
+
+[training]
+epochs = 4
+batch_size = 8
+final_temperature = 200.0
+optimizer = { learning_rate = 1e-1, weight_decay = 1e-2 }
+
+[evaluation]
+controls = 2
 "#;
 
 pub(crate) fn trained(probe: &str) -> Work {
@@ -33,14 +41,14 @@ pub(crate) fn trained(probe: &str) -> Work {
 }
 
 fn run(work: &Work, out: &str) -> Output {
-    xtask(["probe", path(&work.path("probe.toml")), "--out", path(&work.path(out))])
+    xtask(["train", path(&work.path("probe.toml")), "--out", path(&work.path(out))])
 }
 
 #[test]
 fn leaves_a_row_of_results_masks_and_figures() {
     let work = trained(PROBE);
     let printed = success(&run(&work, "probe"));
-    assert!(printed.contains("a+b") || printed.contains("a_plus_b"), "{printed}");
+    assert!(printed.contains("a_plus_b") && printed.contains("ablated"), "{printed}");
     let rows: Vec<BTreeMap<String, Value>> = serde_json::from_str(&work.read("probe/results.json")).unwrap();
     assert_eq!(rows.len(), 1);
     for key in [
@@ -55,6 +63,9 @@ fn leaves_a_row_of_results_masks_and_figures() {
         "acc_ablated",
         "acc_random_mean",
         "acc_random_sd",
+        "p_random",
+        "accuracy_test",
+        "accuracy_test_zero_random_mean",
         "l0",
         "l0_max",
     ] {
@@ -86,9 +97,9 @@ fn parallel_probes_have_the_results_of_sequential_probes() {
     let work = trained(PROBE);
     for jobs in ["1", "2"] {
         let (recipe, out) = (work.path("probe.toml"), work.path(jobs));
-        let arguments = ["probe", path(&recipe), "--seeds", "3", "--jobs", jobs, "--out", path(&out)];
+        let arguments = ["train", path(&recipe), "--seeds", "3", "--jobs", jobs, "--out", path(&out)];
         let printed = success(&xtask(arguments));
-        assert_eq!(printed.matches("| a+b ").count(), 3, "{printed}");
+        assert_eq!(printed.matches("| probe-").count(), 3, "{printed}");
     }
     for file in ["results.json", "probe-0/masks.safetensors", "probe-1/masks.safetensors", "probe-2/results.json"] {
         let read = |jobs: &str| std::fs::read(work.path(jobs).join(file)).unwrap();
@@ -102,16 +113,16 @@ fn a_run_that_fails_leaves_the_results_of_the_others() {
     std::fs::write(work.path("bad.toml"), PROBE.replace("attn_update_0", "attn_update_1")).unwrap();
     std::fs::write(work.path("large.toml"), PROBE.replace("batch_size = 8", "batch_size = 99")).unwrap();
     let [bad, good, large, out] = ["bad.toml", "probe.toml", "large.toml", "out"].map(|name| work.path(name));
-    let recipes = ["probe", path(&bad), path(&good), path(&large)];
+    let recipes = ["train", path(&bad), path(&good), path(&large)];
     let output =
         command(work.folder.path(), recipes).args(["--seeds", "2", "--jobs", "2", "--out", path(&out)]).output();
     let output = output.unwrap();
     let message = failure(&output);
-    for part in ["4 of 6 runs failed:", "bad-0: ", "bad-1: ", "1 blocks", "large-1: batch_size is 99"] {
+    for part in ["4 of 6 runs failed:", "bad-0: ", "bad-1: ", "1 blocks", "large-1: ", "training.batch_size: 99"] {
         assert!(message.contains(part), "{part}: {message}");
     }
     let printed = String::from_utf8(output.stdout).unwrap();
-    assert_eq!(printed.matches("| a+b ").count(), 2, "{printed}");
+    assert_eq!(printed.matches("| probe-").count(), 2, "{printed}");
     let rows: Vec<Value> = serde_json::from_str(&work.read("out/results.json")).unwrap();
     assert_eq!(rows.iter().map(|row| row["seed"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1]);
     assert!(
@@ -126,7 +137,7 @@ fn a_run_that_fails_leaves_the_results_of_the_others() {
 fn ctrl_c_stops_all_that_run_and_they_continue() {
     let work = trained(&PROBE.replace("epochs = 4", "epochs = 1000000"));
     let (recipe, out) = (work.path("probe.toml"), work.path("out"));
-    let arguments = ["probe", path(&recipe), "--seeds", "3", "--jobs", "2", "--out", path(&out)];
+    let arguments = ["train", path(&recipe), "--seeds", "3", "--jobs", "2", "--out", path(&out)];
     let mut child = command(work.folder.path(), arguments).stderr(Stdio::piped()).spawn().unwrap();
     while ["probe-0", "probe-1"].iter().any(|run| !out.join(run).join("state.json").exists()) {
         assert!(child.try_wait().unwrap().is_none(), "the command ended by itself");
@@ -138,10 +149,10 @@ fn ctrl_c_stops_all_that_run_and_they_continue() {
         assert!(message.contains(part), "{message}");
     }
     assert!(!out.join("probe-2").exists(), "no further probe is started");
-    for (run, seed) in [("probe-0", 0), ("probe-1", 1)] {
-        let recipe = load_recipe::<ns_train::ProbeRecipe>(&recipe).unwrap().resolve(&recipe).unwrap();
-        let run = Run::open(out.join(run), &recipe, seed).unwrap();
-        assert!(run.checkpointed() > 0 && run.load_checkpoint(run.checkpointed()).is_ok());
+    for run in ["probe-0", "probe-1"] {
+        let state: Value = serde_json::from_str(&work.read(&format!("out/{run}/state.json"))).unwrap();
+        assert!(state["epoch"].as_u64() > Some(0), "{state}");
+        assert!(out.join(run).join(format!("checkpoints/model-{}.bpk", state["epoch"])).is_file());
     }
 }
 

@@ -1,8 +1,9 @@
-//! Tests of `train`, `circuit train`, `circuit ablate` and `circuit show` with small models of the digits.
+//! Tests of `train` with models and circuits, `circuit ablate` and `circuit show`, on small models of the digits.
 
 use std::path::PathBuf;
+use std::process::Output;
 
-use ns_train::{AblationReport, CircuitRow};
+use ns_train::{AblationReport, Row};
 
 use super::{
     golden,
@@ -10,7 +11,9 @@ use super::{
 };
 
 const MODEL: &str = r#"
-architecture = "ViTForImageClassification"
+kind = "model"
+head = "ViTForImageClassification"
+[training]
 epochs = 2
 batch_size = 400
 [model]
@@ -24,25 +27,29 @@ num_attention_heads = 2
 intermediate_size = 8
 "#;
 const CIRCUIT: &str = r#"
+kind = "circuit"
 model = "trained/model"
+[training]
 epochs = 2
 batch_size = 400
 final_temperature = 10.0
-l0_lambdas = [1e-4, 1e-2]
+[evaluation]
 controls = 3
+[sweep]
+"circuit_config.l0_lambda" = [1e-4, 1e-2]
 [circuit_config]
-mask_method = "continuous_sparsification"
 target_layers = ["vit.encoder.layer.0.intermediate.dense", "vit.encoder.layer.1.intermediate.dense"]
-add_l0 = true
 [circuit_config.mask_hparams]
 mask_unit = "neuron"
 mask_init_value = 0.1
 "#;
+/// A run of the sweep.
+const RUN: &str = "circuits/circuit-circuit_config.l0_lambda=1e-4-0";
 
 fn data() -> String {
     let file = golden().join("../../models/digits/data/digits.csv");
     format!(
-        "[data.images]\npath = {:?}\nshape = [8, 8]\nmaximum = 16.0\nsplit = {{ seeded = {{ train_fraction = 0.8, seed = 0 }} }}\n",
+        "[data]\npath = {:?}\npixels = {{ shape = [8, 8], maximum = 16.0 }}\nlabel = \"label\"\nsplit = {{ seeded = {{ train = 0.8, seed = 0 }} }}\n",
         path(&file)
     )
 }
@@ -51,13 +58,16 @@ fn work() -> Work {
     let work = Work::new(&format!("{MODEL}{}", data()));
     std::fs::write(work.path("circuit.toml"), format!("{CIRCUIT}{}", data())).unwrap();
     let printed = success(&work.train("trained"));
-    assert!(printed.contains("on the test split (majority class: "), "{printed}");
+    assert!(printed.contains("model in"), "{printed}");
     work
 }
 
-fn circuit(work: &Work, arguments: [&str; 4]) -> std::process::Output {
-    let [command, circuit, option, value] = arguments;
-    xtask(["circuit", command, path(&work.path(circuit)), option, path(&work.path(value))])
+fn train(work: &Work, recipe: &str, out: &str) -> Output {
+    xtask(["train", path(&work.path(recipe)), "--out", path(&work.path(out))])
+}
+
+fn ablate(work: &Work, run: &str) -> Output {
+    xtask(["circuit", "ablate", path(&work.path(run)), "--json", path(&work.path("report.json"))])
 }
 
 #[test]
@@ -66,29 +76,31 @@ fn a_model_is_trained_and_circuits_of_it_are_found_ablated_and_drawn() {
     let config: serde_json::Value = serde_json::from_str(&work.read("trained/model/config.json")).unwrap();
     assert_eq!((&config["id2label"]["7"], &config["label2id"]["9"]), (&"7".into(), &9.into()));
 
-    let printed = success(&circuit(&work, ["train", "circuit.toml", "--out", "circuits"]));
-    assert!(printed.contains("| 1e-4") && printed.contains("| 1e-2"), "{printed}");
-    let rows: Vec<CircuitRow> = serde_json::from_str(&work.read("circuits/results.json")).unwrap();
-    assert_eq!(rows.iter().map(|row| row.l0_max).collect::<Vec<_>>(), [128.0, 128.0]);
-    for file in ["accuracy-size.png", "lambda-1e-4/masks.safetensors", "lambda-1e-4/circuit_config.json"] {
-        assert!(work.path("circuits").join(file).is_file(), "{file}");
+    let printed = success(&train(&work, "circuit.toml", "circuits"));
+    assert!(printed.contains("l0_lambda=1e-4") && printed.contains("l0_lambda=1e-2"), "{printed}");
+    let rows: Vec<Row> = serde_json::from_str(&work.read("circuits/results.json")).unwrap();
+    assert_eq!(rows.iter().map(|row| row.number("l0_max")).collect::<Vec<_>>(), [Some(128.0), Some(128.0)]);
+    for file in ["masks.safetensors", "circuit_config.json"] {
+        assert!(work.path(RUN).join(file).is_file(), "{file}");
     }
 
-    let again = success(&circuit(&work, ["train", "circuit.toml", "--out", "circuits"]));
+    let again = success(&train(&work, "circuit.toml", "circuits"));
     assert_eq!(again, printed, "a finished run is not repeated, and prints the same numbers");
 
-    let printed = success(&circuit(&work, ["ablate", "circuits/lambda-1e-4", "--json", "report.json"]));
+    let printed = success(&ablate(&work, RUN));
     assert!(printed.contains("full model: accuracy"), "{printed}");
-    let run = work.path("circuits/lambda-1e-4");
+    let run = work.path(RUN);
     let printed = success(&xtask(["circuit", "ablate", path(&run), "--controls", "0", "--subset", "first=*.0.*"]));
     let row = printed.lines().find(|line| line.starts_with("| first")).unwrap();
     assert!(row.contains(" / 64 "), "one of two layers: {row}");
     let report: AblationReport = serde_json::from_str(&work.read("report.json")).unwrap();
-    assert_eq!(report.full, rows[0].ablation.full);
-    assert_eq!(report.rows[0].zero_ablate, rows[0].ablation.rows[0].zero_ablate);
+    let of_run: AblationReport = serde_json::from_value(rows[0].measures.get("ablation").unwrap().clone()).unwrap();
+    assert_eq!((report.full, report.rows[0].zero_ablate), (of_run.full, of_run.rows[0].zero_ablate));
+    assert_eq!(rows[0].number("accuracy_test_zero"), Some(of_run.rows[0].zero_ablate.accuracy));
+    assert_eq!(rows[0].number("kl_test_zero"), Some(of_run.rows[0].zero_ablate.kl_to_full));
 
     let figure = work.path("figure.svg");
-    success(&xtask(["circuit", "show", path(&work.path("circuits/lambda-1e-4")), "--out", path(&figure)]));
+    success(&xtask(["circuit", "show", path(&work.path(RUN)), "--out", path(&figure)]));
     assert!(std::fs::read_to_string(figure).unwrap().contains("<svg"));
 }
 
@@ -98,9 +110,9 @@ fn what_cannot_work_says_why_and_leaves_nothing() {
     let refused = |change: &dyn Fn(String) -> String, parts: &[&str]| {
         let recipe = change(format!("{CIRCUIT}{}", data()));
         std::fs::write(work.path("changed.toml"), recipe).unwrap();
-        let message = failure(&circuit(&work, ["train", "changed.toml", "--out", "none"]));
+        let message = failure(&train(&work, "changed.toml", "none"));
         assert!(parts.iter().all(|part| message.contains(part)), "{message}");
-        assert!(!work.path("none").exists(), "{message}");
+        assert!(!work.path("none/results.json").exists(), "{message}");
     };
     refused(
         &|recipe| recipe.replace("layer.1.intermediate", "layer.2.intermediate"),
@@ -108,9 +120,9 @@ fn what_cannot_work_says_why_and_leaves_nothing() {
     );
     refused(&|recipe| recipe.replace("trained/model", "elsewhere"), &["elsewhere"]);
     refused(&|recipe| recipe.replace("shape = [8, 8]", "shape = [9, 9]"), &["no column `p64`"]);
-    refused(&|recipe| recipe.replace("epochs = 2", "epochs = 0"), &["epochs is 0"]);
+    refused(&|recipe| recipe.replace("epochs = 2", "epochs = 0"), &["training.epochs: 0"]);
     refused(&|recipe| recipe.replace("[circuit_config]", "[circuit]"), &["circuit"]);
-    let message = failure(&circuit(&work, ["ablate", "trained", "--json", "report.json"]));
+    let message = failure(&ablate(&work, "trained"));
     assert!(message.contains("masks.safetensors"), "{message}");
 }
 
@@ -121,4 +133,24 @@ fn a_subset_that_is_no_subset_is_refused() {
         let message = failure(&xtask(["circuit", "ablate", path(&folder), "--subset", subset]));
         assert!(message.contains("NAME=LAYER,LAYER"), "{message}");
     }
+}
+
+#[test]
+fn the_answers_are_those_of_the_models_own_head() {
+    let work = work();
+    let accuracy = |out: &str| {
+        let [recipe, out_folder] = ["circuit.toml", out].map(|name| work.path(name));
+        let sweep = "sweep={\"circuit_config.l0_lambda\" = [1e-4]}";
+        success(&xtask(["train", path(&recipe), "--out", path(&out_folder), "--set", sweep]));
+        let rows: Vec<Row> = serde_json::from_str(&work.read(&format!("{out}/results.json"))).unwrap();
+        rows[0].number("accuracy_test").unwrap()
+    };
+    let own = accuracy("own");
+    // The classes have other indices in the head than in the order of their names.
+    let mut config: serde_json::Value = serde_json::from_str(&work.read("trained/model/config.json")).unwrap();
+    for id in 0..10 {
+        config["id2label"][id.to_string()] = format!("{}", 9 - id).into();
+    }
+    std::fs::write(work.path("trained/model/config.json"), config.to_string()).unwrap();
+    assert_ne!(accuracy("reversed"), own);
 }

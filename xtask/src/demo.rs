@@ -2,16 +2,12 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use clap::Args;
 use ns_train::figures::count;
-use ns_train::{BaseModelPool, DEFAULT_ACTIVATION_CACHE_MB, draw_probes, probe_table, write_rows};
+use ns_train::{BaseModelPool, DEFAULT_ACTIVATION_CACHE_MB, Row};
 
-use crate::{
-    backend::BackendOption,
-    jobs::{JobsOption, Runs},
-    output::say,
-    probe::{ProbeRun, train_all},
-};
+use crate::{backend::BackendOption, jobs::JobsOption, output::say, recipe_runs::RecipeRuns};
 
 const RECIPES: [&str; 2] = ["probe-a2-attn", "probe-a_plus_b-attn"];
 
@@ -22,7 +18,7 @@ const RECIPES: [&str; 2] = ["probe-a2-attn", "probe-a_plus_b-attn"];
 /// nothing. On two cores this takes about a quarter of a minute.
 ///
 /// The command prints a table and writes results.json and a figure (SVG and PNG) to the folder --out. Its subfolders
-/// probe-a2-attn and probe-a_plus_b-attn hold the masks, metrics and figures of each probe.
+/// probe-a2-attn-0 and probe-a_plus_b-attn-0 hold the masks, metrics and figures of each probe.
 ///
 /// Example: cargo xtask demo
 #[derive(Args)]
@@ -40,34 +36,27 @@ pub(crate) struct Demo {
 impl Demo {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let pool = BaseModelPool::new(&self.backend.device()?, DEFAULT_ACTIVATION_CACHE_MB);
-        let run = |name: &&str| ProbeRun::new(&self.recipe(name), 0, self.out.join(name));
-        let runs = RECIPES.iter().map(run).collect::<anyhow::Result<Vec<_>>>()?;
-        let Runs { finished: rows, outcome } = train_all(&runs, &pool, JobsOption::for_all(RECIPES.len()))?;
-        outcome?;
-        write_rows(&self.out, &rows)?;
-        draw_probes(&self.out, "Is it computed, and is it needed?", &rows)?;
-        say!("{}", probe_table(&rows));
+        let recipes = RECIPES.map(|name| self.model.join(format!("{name}.toml")));
+        let runs = RecipeRuns::new(&recipes, &[0], &[], Some(&self.out), &pool)?;
+        let rows = runs.train(&pool, JobsOption::for_all(RECIPES.len()))?;
         let [found, control] = &rows[..] else { anyhow::bail!("the demo must have the results of two probes") };
+        let number = |row: &Row, name| row.number(name).with_context(|| format!("`{}` has no {name}", row.run));
         say!(
-            "a²: {:.0}% of the attention weights sort the inputs by a² (1-NN accuracy {:.1}%); without them \
+            "\na²: {:.0}% of the attention weights sort the inputs by a² (1-NN accuracy {:.1}%); without them \
              the model's accuracy falls from {:.3} to {:.3}.",
-            100.0 * found.l0 / found.l0_max,
-            100.0 * found.knn_test,
-            found.acc_full,
-            found.acc_ablated
+            100.0 * number(found, "l0")? / number(found, "l0_max")?,
+            100.0 * number(found, "knn_test")?,
+            number(found, "acc_full")?,
+            number(found, "acc_ablated")?
         );
         say!(
             "a+b: a circuit of {} weights, 1-NN accuracy {:.1}% (majority class: {:.1}%): the model does not compute \
              a+b here.",
-            count(control.l0),
-            100.0 * control.knn_test,
-            100.0 * control.majority
+            count(number(control, "l0")?),
+            100.0 * number(control, "knn_test")?,
+            100.0 * number(control, "majority")?
         );
         say!("\nresults, masks and figures in {}", self.out.display());
         Ok(())
-    }
-
-    fn recipe(&self, name: &str) -> PathBuf {
-        self.model.join(format!("{name}.toml"))
     }
 }

@@ -44,7 +44,9 @@ impl Inspect {
             say!("  {:<width$}  {:<10}  {:?}  {bias}", layer.name, layer.kind.name(), layer.shape);
         }
         let AnyModel::Transformer(model) = model else {
-            say!("\nno residual stream, so no sites to probe; `circuit train` trains circuits on the model's own task");
+            say!(
+                "\nno residual stream, so no sites to probe; `train` trains circuits on the model's own task (kind `circuit`)"
+            );
             return Ok(());
         };
         say!("\nsites of the residual stream (probe_vectors)");

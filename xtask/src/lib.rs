@@ -14,12 +14,9 @@ mod fetch;
 mod inspect;
 mod jobs;
 mod output;
-mod probe;
 mod recipe_runs;
 mod report;
-mod run_options;
 mod subcommands;
-mod subnetwork;
 mod train;
 mod verify;
 
@@ -50,8 +47,6 @@ struct Arguments {
 subcommands!(Command {
     Demo(demo::Demo),
     Train(train::Train),
-    Probe(probe::Probe),
-    Subnetwork(subnetwork::Subnetwork),
     Circuit(circuit::Circuit),
     Inspect(inspect::Inspect),
     Fetch(fetch::Fetch),

@@ -1,4 +1,4 @@
-//! The runs of recipes with `kind`: one folder each, and one table for all.
+//! The runs of recipes: one folder each, and one table for all.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -67,8 +67,9 @@ impl RecipeRuns {
         JobsOption::for_all(1).run_all(&self.jobs, |job| job.folder.clone(), describe, print)?.outcome
     }
 
-    /// Trains all runs, and writes the results of each as soon as it ends. A run that fails does not stop the others.
-    pub(crate) fn train(&self, pool: &BaseModelPool, jobs: JobsOption) -> anyhow::Result<()> {
+    /// Trains all runs, writes the results of each as soon as it ends, and prints a table. A run that fails does not stop
+    /// the others. Returns the rows of all runs.
+    pub(crate) fn train(&self, pool: &BaseModelPool, jobs: JobsOption) -> anyhow::Result<Vec<Row>> {
         let mut rows: Vec<Option<Vec<Row>>> = vec![None; self.jobs.len()];
         let runs: Vec<usize> = (0..self.jobs.len()).collect();
         let train = |run: &usize, interrupt: &Interrupt| Ok(self.jobs[*run].train(pool, interrupt)?);
@@ -86,7 +87,7 @@ impl RecipeRuns {
         if !all.is_empty() {
             say!("{}", row_table(&all).trim_end());
         }
-        outcome
+        outcome.map(|()| all)
     }
 
     /// Writes the rows of all finished runs that have the same folder of results.

@@ -171,6 +171,20 @@ impl ProbeBatch {
         Ok(self.selected(self.positions(&model.device()).select(vectors)))
     }
 
+    /// The values of the selected tokens, for example of the logits of a token classification head.
+    ///
+    /// # Shapes
+    /// - values: `[batch, seq, size]`
+    /// - output: `[selected, size]`
+    ///
+    /// # Errors
+    /// Returns [`ProbeError::Batch`] unless the token mask has one entry per token.
+    pub fn select_tokens(&self, values: Tensor<3>) -> Result<Tensor<2>, ProbeError> {
+        let [batch, seq, _] = values.dims();
+        self.check_mask([batch, seq])?;
+        Ok(self.selected(self.positions(&values.device()).select(values)))
+    }
+
     /// The positions to compute: the selected positions, with the same number for each sequence.
     ///
     /// Sequences with fewer selected tokens than others repeat a position; [`Self::selected`] drops the repeats. If a

@@ -90,30 +90,6 @@ pub enum TrainError {
         /// Which values are allowed, or why this value is not.
         expected: String,
     },
-    /// A row has an unknown class. If the recipe lists the classes, the label is not among them; otherwise no training
-    /// row has this label.
-    #[error(
-        "`{}`{}: unknown class `{class}`; the classes are {}",
-        path.display(), line_suffix(path, Some(*line)), quoted(classes)
-    )]
-    UnknownClass {
-        /// Path of the data file.
-        path: PathBuf,
-        /// Line of the row, for Parquet the row, counted from 1.
-        line: usize,
-        /// Label of the row: name or index of a class.
-        class: String,
-        /// Names of the known classes.
-        classes: Vec<String>,
-    },
-    /// A class has no training rows.
-    #[error("no training row of `{}` has the class `{class}`", path.display())]
-    UntrainedClass {
-        /// Path of the data file.
-        path: PathBuf,
-        /// Name of the class.
-        class: String,
-    },
     /// The run folder holds a checkpoint of another recipe or seed.
     #[error("`{}` holds a run of another recipe or seed; choose another --out, or delete the folder", folder.display())]
     OtherRun {

@@ -9,34 +9,31 @@
 //!
 //! ```no_run
 //! use burn::tensor::Device;
-//! use ns_train::{BaseModelPool, Interrupt, ProbeRecipe, load_recipe, train_probe};
+//! use ns_train::{BaseModelPool, Interrupt, Job, row_table};
 //!
-//! let path = "models/arithmetic/probe-a2-attn.toml";
-//! let recipe = load_recipe::<ProbeRecipe>(path)?.resolve(path)?;
+//! let job = Job::single("models/arithmetic/probe-a2-attn.toml")?.in_folder("runs/a2");
 //! let models = BaseModelPool::new(&Device::default(), 1024);
-//! let report = train_probe(&recipe, 0, "runs/a2", &models, &Interrupt::on_signals())?;
-//! if let Some(report) = report {
-//!     println!("1-NN accuracy {:.3}, {} weights in the circuit", report.row.knn_test, report.l0.weights);
+//! if let Some(report) = job.train(&models, &Interrupt::on_signals())? {
+//!     println!("{}", row_table(&report.rows));
 //! }
 //! # Ok::<(), ns_train::TrainError>(())
 //! ```
 //!
 //! # Modules
 //!
-//! Everything is exported at the root of the crate, except the items of [`figures`] and `verify`.
+//! Everything is exported at the root of the crate, except the items of [`figures`], [`grammar`] and `verify`.
 //!
-//! - `data`: the examples. Modular arithmetic ([`Arithmetic`]), and texts, words and images in files ([`Table`],
-//!   [`TextClassification`], [`WordLabels`], [`LabelledImages`]); their splits and batches ([`Dataset`]).
-//! - `recipe`: the recipes and how to read them ([`load_recipe`]). [`TrainRecipe`] trains a model on arithmetic,
-//!   [`TaskRecipe`] a model or a circuit on the model's own task, [`ProbeRecipe`] a circuit probe and
-//!   [`SubnetworkRecipe`] subnetwork probes.
-//! - `train`: the [`Trainer`], which trains any [`Objective`] on any [`Dataset`], and one function per recipe that
-//!   trains in a run folder: [`train_model`], [`train_task`], [`train_probe`] and [`train_subnetwork`].
-//! - `evaluate`: the measurements on a trained circuit: 1-nearest-neighbour accuracy ([`ProbeRow`]), and ablations with
-//!   random controls ([`AblationStudy`], [`ablate_run`]).
+//! - `data`: the examples ([`Examples`]) of modular arithmetic, or of texts, tokens and images in tables ([`Table`]);
+//!   their splits and batches ([`Dataset`]).
+//! - `recipe`: the [`grammar`] of recipes. A [`Document`](grammar::Document) is a recipe file, a [`Grid`](grammar::Grid)
+//!   its runs, a [`Recipe`](grammar::Recipe) one run.
+//! - `train`: the [`Trainer`], which trains any [`Objective`] on any [`Dataset`], and the [`Job`], a run of a recipe in a
+//!   folder.
+//! - `evaluate`: the measurements ([`Row`]): 1-nearest-neighbour accuracy, classifiers, and ablations with random controls
+//!   ([`AblationStudy`], [`ablate_run`]).
 //! - `run`: the run folder ([`Run`]), [`Metrics`], [`Progress`], Ctrl-C ([`Interrupt`]) and parallel runs
 //!   ([`run_parallel`]).
-//! - `report`: tables ([`markdown`]), JSON ([`write_rows`]), charts ([`figures`]) and drawings of circuits
+//! - `report`: tables ([`row_table`], [`markdown`]), JSON ([`write_results`]), charts ([`figures`]) and drawings of circuits
 //!   ([`draw_circuits`], [`draw_heat_map`]).
 //! - `exchange`: circuits on disk. Loads a circuit ([`load_circuit`]), exchanges it with the Python package
 //!   ([`export_masks`], [`export_state_dict`]) and writes it as a plain model ([`materialize`]).

@@ -6,10 +6,7 @@ use burn::tensor::Device;
 use clap::Args;
 use ns_circuit::CircuitConfig;
 use ns_train::figures::{TimePanel, time_bars};
-use ns_train::{
-    DEFAULT_ACTIVATION_CACHE_MB, ForwardBench, MaskBench, ProbeRecipe, StepTimes, load_recipe, markdown,
-    time_probe_steps,
-};
+use ns_train::{DEFAULT_ACTIVATION_CACHE_MB, ForwardBench, Job, MaskBench, StepTimes, markdown, time_probe_steps};
 use serde_json::{Value, json};
 
 use super::forward::{PAUSE, Shape};
@@ -134,9 +131,9 @@ impl BenchBackends {
                 Box::new(move || Ok(bench.time()?))
             }
             Work::ProbeStep => {
-                let recipe = load_recipe::<ProbeRecipe>(&self.recipe)?.resolve(&self.recipe)?;
+                let job = Job::single(&self.recipe)?;
                 let device = device.clone();
-                Box::new(move || Ok(time_probe_steps(&recipe, 1, 1, DEFAULT_ACTIVATION_CACHE_MB, &device)?.median()))
+                Box::new(move || Ok(time_probe_steps(&job, 1, 1, DEFAULT_ACTIVATION_CACHE_MB, &device)?.median()))
             }
             Work::MaskStep => {
                 let mut bench = MaskBench::new(&CircuitConfig::default(), MASKED_WIDTH, MASKED_ROWS, device)?;

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 
+use anyhow::Context;
 use burn::tensor::Device;
 use clap::{Args, ValueEnum};
-use ns_train::{ProbeRecipe, StepTimes, load_recipe, time_probe_steps};
+use ns_train::{Job, StepTimes, time_probe_steps};
 use serde_json::{Value, json};
 
 use super::{
@@ -96,13 +97,15 @@ impl BenchProbe {
     }
 
     fn arithmetic(&self, device: &Device) -> anyhow::Result<Value> {
-        let recipe = load_recipe::<ProbeRecipe>(&self.recipe)?.resolve(&self.recipe)?;
-        let (steps, warmup, batch) = (self.steps.to_string(), self.warmup.to_string(), recipe.batch_size.to_string());
-        let model = recipe.model.to_string_lossy().into_owned();
+        let job = Job::single(&self.recipe)?;
+        let batch = job.recipe.training.batch_size.to_string();
+        let (steps, warmup) = (self.steps.to_string(), self.warmup.to_string());
+        let recipe = job.recipe.clone().resolve(&self.recipe)?;
+        let model =
+            recipe.model_folder().context("the recipe must name a model folder")?.to_string_lossy().into_owned();
         let (mut ours, mut theirs, mut peak, mut versions) = (Vec::new(), Vec::new(), 0.0_f64, json!(null));
         for round in 1..=self.rounds {
-            let times =
-                time_probe_steps(&recipe, self.steps, self.warmup, self.activations.activation_cache_mb, device)?;
+            let times = time_probe_steps(&job, self.steps, self.warmup, self.activations.activation_cache_mb, device)?;
             let mut line = format!("round {round}: {:.2} ms per step", times.median());
             ours.extend(times.milliseconds);
             let arguments = ["--model", &model, "--steps", &steps, "--warmup", &warmup, "--batch", &batch];

@@ -10,17 +10,17 @@ use crate::{backend::BackendOption, output::say, report::write_report};
 
 /// Ablate a trained circuit as a whole, by layer or by sets of layers, next to random controls
 ///
-/// The command reads a run folder of `circuit train` and evaluates on the test examples of its recipe. The table has
+/// The command reads a run folder of `train` and evaluates on the test examples of its recipe. The table has
 /// one row per set of masked layers, with the accuracy of the circuit alone, of the model with the circuit set to zero,
 /// with the circuit replaced by newly initialised weights, and with random masks of the same size set to zero. Random
 /// masks are sampled from all weights of the layers and from outside the circuit (complement); p is the exact p-value
 /// of the ablated accuracy among them. KL is the divergence from the full model in nats. No file is written without
 /// --json.
 ///
-/// Example: cargo xtask circuit ablate runs/circuit-vit-0/lambda-1e-4 --per-layer --json ablation.json
+/// Example: cargo xtask circuit ablate runs/circuit-vit/circuit-vit-circuit_config.l0_lambda=1e-4-0 --per-layer
 #[derive(Args)]
 pub(crate) struct Ablate {
-    /// Folder of a finished run of `circuit train`
+    /// Folder of a finished run of a circuit or a probe
     run: PathBuf,
     /// Number of random masks per control
     #[arg(long, default_value_t = 20)]
@@ -52,6 +52,7 @@ impl Ablate {
             per_layer: self.per_layer,
             subsets: self.subset.iter().map(|subset| parse_subset(subset)).collect::<anyhow::Result<_>>()?,
             answers: <[usize; 2]>::try_from(self.answers).ok(),
+            logit_difference: false,
         };
         let report = ablate_run(&self.run, &study, &self.backend.device()?)?;
         write_report(self.json.as_deref(), &report)?;

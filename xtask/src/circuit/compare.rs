@@ -15,7 +15,7 @@ use crate::{backend::BackendOption, output::say, report::write_report};
 /// chance". If the ratio in the last column is above 1, the circuits share more than chance; below 1, they share less.
 /// No file is written without --json.
 ///
-/// Example: cargo xtask circuit compare runs/demo/probe-a2-attn runs/demo/probe-a_plus_b-attn --json overlap.json
+/// Example: cargo xtask circuit compare runs/demo/probe-a2-attn-0 runs/demo/probe-a_plus_b-attn-0 --json overlap.json
 #[derive(Args)]
 pub(crate) struct Compare {
     /// First circuit: the folder of a finished run, or a mask file (safetensors)

@@ -17,7 +17,7 @@ use crate::backend::BackendOption;
 /// and `model.load_state_dict(load_file("state_dict.safetensors"))` loads a whole state dict. Masks alone need
 /// `--prefix wrapped_model.` in this command and `strict=False` in Python.
 ///
-/// Example: cargo xtask circuit export runs/demo/probe-a2-attn --out exported --state-dict
+/// Example: cargo xtask circuit export runs/demo/probe-a2-attn-0 --out exported --state-dict
 #[derive(Args)]
 pub(crate) struct Export {
     /// Folder of a finished run or of an import, or a mask file with circuit_config.json next to it

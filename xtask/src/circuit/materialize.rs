@@ -12,7 +12,7 @@ use crate::{backend::BackendOption, output::say};
 /// The masks are multiplied into the weights. The folder contains config.json, model.safetensors and the files of the
 /// model's tokenizer and preprocessor, and `transformers` loads it like the original model.
 ///
-/// Example: cargo xtask circuit materialize runs/demo/probe-a2-attn --out without-a2 --complement
+/// Example: cargo xtask circuit materialize runs/demo/probe-a2-attn-0 --out without-a2 --complement
 #[derive(Args)]
 pub(crate) struct Materialize {
     /// Folder of a finished run or of an import, or a mask file with circuit_config.json next to it

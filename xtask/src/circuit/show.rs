@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, ValueEnum};
 use ns_train::{
     CircuitView, Granularity, TrainError, VisualizerConfig, circuit_page, draw_circuits, draw_heat_map, heat_map_page,
-    load_recipe,
+    read_toml,
 };
 
 use super::source::{SourceOptions, label};
@@ -21,7 +21,7 @@ use crate::{backend::BackendOption, output::say};
 /// circuit.svg and circuit.png (circuits.* for two circuits, heat-map.* for --heat-map) into the folder of the first
 /// circuit, and prints their paths. With --text it prints to the terminal instead.
 ///
-/// Example: cargo xtask circuit show runs/demo/probe-a2-attn --by block
+/// Example: cargo xtask circuit show runs/demo/probe-a2-attn-0 --by block
 ///
 /// A TOML file for --style can set all of these keys:
 ///
@@ -108,7 +108,7 @@ impl Show {
     /// neither of them sets are named after the circuits.
     fn visualizer(&self) -> Result<VisualizerConfig, TrainError> {
         let default = VisualizerConfig::default();
-        let config: VisualizerConfig = self.style.as_deref().map_or_else(|| Ok(default.clone()), load_recipe)?;
+        let config: VisualizerConfig = self.style.as_deref().map_or_else(|| Ok(default.clone()), read_toml)?;
         let labels = || self.circuits().map(label).collect();
         let style_title = || Some(&config.title).filter(|title| **title != default.title).cloned();
         let style_file = || Some(&config.outfile).filter(|file| **file != default.outfile).cloned();

@@ -12,8 +12,8 @@ use serde_json::Value;
 use super::StepTimes;
 use crate::data::{Dataset, LabelledRows, RowSplit};
 use crate::error::TrainError;
-use crate::recipe::{OptimizerRecipe, ProbeRecipe, Schedule};
-use crate::train::{BaseModelPool, ProbeObjective, ProbeTraining, Trainer, initialize};
+use crate::recipe::{OptimizerRecipe, Schedule};
+use crate::train::{BaseModelPool, Job, ProbeObjective, ProbeTraining, Trainer, initialize};
 
 const SEED: u64 = 0;
 /// Number of classes: singular and plural.
@@ -103,7 +103,7 @@ impl ProbeBench {
             epochs: 1,
             evaluate_every: 1,
             checkpoint_every: 1,
-            batch_size: Some(config.batch),
+            batch_size: config.batch,
             drop_last: true,
             micro_batch: None,
             final_temperature: 1.0,
@@ -147,19 +147,19 @@ impl ProbeBench {
     }
 }
 
-/// Trains the circuit probe of a recipe for `warmup + steps` steps and times the last `steps` as [`ProbeBench::step`]
+/// Trains the circuit probe of a run for `warmup + steps` steps and times the last `steps` as [`ProbeBench::step`]
 /// does.
 ///
 /// # Errors
-/// Returns errors of [`ProbeTraining::from_recipe`] and [`ProbeBench::step`].
+/// Returns errors of [`Job::probe_training`] and [`ProbeBench::step`].
 pub fn time_probe_steps(
-    recipe: &ProbeRecipe,
+    job: &Job,
     steps: usize,
     warmup: usize,
     activation_cache_mb: usize,
     device: &Device,
 ) -> Result<StepTimes, TrainError> {
-    let training = ProbeTraining::from_recipe(&BaseModelPool::new(device, activation_cache_mb), recipe, SEED)?;
+    let training = job.probe_training(&BaseModelPool::new(device, activation_cache_mb))?;
     let mut bench = ProbeBench::from_trainer(training, device.clone());
     let mut milliseconds = (0..warmup + steps).map(|_| bench.step()).collect::<Result<Vec<_>, _>>()?;
     milliseconds.drain(..warmup);

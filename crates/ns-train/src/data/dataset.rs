@@ -1,9 +1,6 @@
-//! What training and evaluation need from a data set, and texts together with the tokenizer of a model.
-
-use std::path::Path;
+//! What training and evaluation need from a data set.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use ns_models::{TextBatch, TextTokenizer};
 use ns_probe::ProbeBatch;
 
 use super::{LabelledRows, RowSplit};
@@ -46,37 +43,4 @@ pub trait Dataset: Send + Sync {
 pub(crate) fn label_tensor(labels: Vec<i64>, device: &Device) -> Tensor<1, Int> {
     let n = labels.len();
     Tensor::from_data(TensorData::new(labels, [n]), device)
-}
-
-/// Texts, and the tokenizer of the model that reads them.
-pub struct Tokenized<T> {
-    pub(super) data: T,
-    tokenizer: TextTokenizer,
-}
-
-impl<T> Tokenized<T> {
-    /// Reads the tokenizer of the model in `folder`.
-    ///
-    /// # Errors
-    /// Returns [`TrainError::Model`] if the tokenizer cannot be read.
-    pub(crate) fn new(data: T, folder: &Path) -> Result<Self, TrainError> {
-        Ok(Self { data, tokenizer: TextTokenizer::from_folder(folder)? })
-    }
-
-    /// Builds a batch of texts. `read` returns the position of the token that is read in a sequence of the batch.
-    pub(super) fn encode(
-        &self,
-        texts: &[&str],
-        labels: Vec<i64>,
-        device: &Device,
-        read: impl Fn(&TextBatch, usize) -> Result<usize, TrainError>,
-    ) -> Result<ProbeBatch, TrainError> {
-        let batch = self.tokenizer.encode(texts, device)?;
-        let mut token_mask = Vec::new();
-        for (sequence, row) in batch.rows().iter().enumerate() {
-            let read = read(&batch, sequence)?;
-            token_mask.extend((0..row.tokens().len()).map(|token| token == read));
-        }
-        Ok(ProbeBatch { inputs: batch.inputs, token_mask, labels, means: Vec::new() })
-    }
 }

@@ -1,58 +1,22 @@
-//! The data that models and probes are trained on: modular arithmetic, and texts, words and images in tables. Data sets
-//! are in host memory; only batches are on the device.
+//! The data that models and probes are trained on: [`Examples`] of modular arithmetic, or of texts, tokens and images in
+//! tables. Data sets are in host memory; only batches are on the device.
 
+mod arithmetic;
 mod dataset;
-#[macro_use]
-mod recipe;
-
+mod examples;
 mod labelled_rows;
 mod pixels;
 mod shuffled;
 mod split;
 mod table;
 
-mod arithmetic;
-mod examples;
-mod images;
-mod text_classification;
-mod word_labels;
-
-pub use arithmetic::{Arithmetic, ArithmeticData, Operation, Variable};
+pub use arithmetic::{Operation, Variable};
+pub use dataset::Dataset;
 pub(crate) use dataset::label_tensor;
-pub use dataset::{Dataset, Tokenized};
 pub use examples::{Examples, ModelLimits, SetSize};
-pub use images::{ImageRecipe, LabelledImages, Normalization};
 pub use labelled_rows::LabelledRows;
-pub use split::{RowSplit, SplitRecipe};
+pub use split::RowSplit;
 pub use table::{Column, Table};
-pub use text_classification::{TextClassification, TextRecipe};
-pub use word_labels::{WordLabels, WordRecipe};
-
-use std::path::{Path, PathBuf};
-
-use crate::error::TrainError;
-
-data_sources! {
-    /// Classified texts: `[data.texts]`.
-    Texts(TextRecipe),
-    /// Classified images: `[data.images]`.
-    Images(ImageRecipe),
-    /// Modular arithmetic, whose answer is the next token of a language model: `[data.arithmetic]`.
-    Arithmetic(Arithmetic),
-}
-
-/// Resolves a path in a recipe, which is relative to the recipe file `recipe`.
-fn relative_to(recipe: &Path, path: &Path) -> PathBuf {
-    recipe.parent().map_or_else(|| path.into(), |folder| folder.join(path))
-}
-
-fn text_column() -> String {
-    "text".into()
-}
-
-fn label_column() -> String {
-    "label".into()
-}
 
 /// Helpers for the tests of this module.
 #[cfg(test)]
@@ -133,12 +97,5 @@ pub(crate) mod fixtures {
         let path = folder.path().join(name);
         std::fs::write(&path, contents).unwrap();
         (folder, path)
-    }
-
-    /// Number of `rows` per label, for labels below `classes`.
-    pub(super) fn counts(labels: &[usize], rows: &[usize], classes: usize) -> Vec<usize> {
-        let mut counts = vec![0; classes];
-        rows.iter().for_each(|row| counts[labels[*row]] += 1);
-        counts
     }
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleDisplay};
-use burn::tensor::{Int, Tensor, TensorData, activation::log_softmax};
+use burn::tensor::{Int, Tensor};
 use ns_circuit::{Ablation, CircuitError, CircuitModel, ModelVariant, expand_layers};
 use serde::{Deserialize, Serialize};
 
+use super::accuracy;
+use super::behaviour::{Behaviour, Controls, Margin, Reference};
 use crate::error::TrainError;
-use crate::evaluate::accuracy;
 use crate::recipe::check_controls;
 
 /// Settings of an ablation study: which sets of layers are ablated, and how many random controls each one gets.
@@ -25,43 +26,14 @@ pub struct AblationStudy {
     /// [`Behaviour::agreement`] and [`Behaviour::logit_difference`] to the report.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub answers: Option<[usize; 2]>,
+    /// Whether [`Behaviour::logit_difference`] is measured among all answers.
+    pub logit_difference: bool,
 }
 
 impl Default for AblationStudy {
     fn default() -> Self {
-        Self { controls: 5, per_layer: false, subsets: BTreeMap::new(), answers: None }
+        Self { controls: 5, per_layer: false, subsets: BTreeMap::new(), answers: None, logit_difference: false }
     }
-}
-
-/// Measurements of one model on the examples.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Behaviour {
-    /// Fraction of the examples whose right answer has the highest score.
-    pub accuracy: f64,
-    /// Mean Kullback–Leibler divergence `KL(full model ‖ this model)` of the answer distributions, in nats.
-    pub kl_to_full: f64,
-    /// Fraction of the examples where the right one of [`AblationStudy::answers`] scores higher than the other.
-    /// Examples with any other answer are not counted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub agreement: Option<f64>,
-    /// Mean difference between the logits of the right and the wrong one of [`AblationStudy::answers`], over these
-    /// examples.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub logit_difference: Option<f64>,
-}
-
-/// Accuracy of a model with random masks of the circuit's size ablated.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Controls {
-    /// Number of random masks.
-    pub n: usize,
-    /// Mean accuracy.
-    pub accuracy_mean: f64,
-    /// Sample standard deviation of the accuracy.
-    pub accuracy_sd: f64,
-    /// Exact p-value of the circuit's ablation: `(1 + #{controls ≤ circuit}) / (1 + n)`, the fraction of all masks,
-    /// including the circuit's own, whose ablation leaves the accuracy as low as the circuit's ablation or lower.
-    pub p_value: f64,
 }
 
 /// Results for one set of masked layers. Masks of other layers are off.
@@ -120,7 +92,8 @@ impl AblationStudy {
         check_controls(self.controls)?;
         let full = scores(&circuit.model_as(ModelVariant::WholeModel)?)?;
         self.check_answers(full.dims()[1])?;
-        let measurement = Measurement { study: self, labels, scores, full: full.clone() };
+        let reference = Reference { labels: labels.to_data().iter::<i64>().collect(), full: full.clone() };
+        let measurement = Measurement { study: self, labels, scores, reference };
         let all: Vec<String> = circuit.layers().into_iter().map(|layer| layer.name).collect();
         let mut sets = vec![("all".to_string(), all.clone())];
         for (name, layers) in &self.subsets {
@@ -146,8 +119,7 @@ struct Measurement<'a, M> {
     study: &'a AblationStudy,
     labels: &'a Tensor<1, Int>,
     scores: &'a Scores<'a, M>,
-    /// Scores of the full model.
-    full: Tensor<2>,
+    reference: Reference,
 }
 
 impl<M: Module + ModuleDisplay> Measurement<'_, M> {
@@ -163,7 +135,7 @@ impl<M: Module + ModuleDisplay> Measurement<'_, M> {
         let circuit_only = of(ModelVariant::CircuitOnly)?;
         let random_ablate = of(ModelVariant::Ablated(Ablation::RandomAblate))?;
         let zero_ablate = of(ModelVariant::Ablated(Ablation::ZeroAblate))?;
-        let mut controls = |ablation| self.controls(circuit, ablation, zero_ablate.accuracy);
+        let mut controls = |ablation| self.controls(circuit, ablation, &zero_ablate);
         let (randomly_sampled, complement_sampled) =
             (controls(Ablation::RandomlySampled)?, controls(Ablation::ComplementSampled)?);
         let sizes = circuit.l0().layers.into_iter().filter(|layer| names.contains(&layer.name));
@@ -180,82 +152,41 @@ impl<M: Module + ModuleDisplay> Measurement<'_, M> {
         })
     }
 
-    /// Accuracies with random masks ablated. `None` without controls, and if a layer's complement is too small to
+    /// The model with random masks ablated. `None` without controls, and if a layer's complement is too small to
     /// sample from.
     fn controls(
         &self,
         circuit: &mut CircuitModel<M>,
         ablation: Ablation,
-        circuit_ablated: f64,
+        circuit_ablated: &Behaviour,
     ) -> Result<Option<Controls>, TrainError> {
         match circuit.set_variant(ModelVariant::Ablated(ablation)) {
             Err(CircuitError::ComplementTooSmall { .. }) => return Ok(None),
             other => other?,
         }
-        let mut accuracies = Vec::new();
+        let mut controls = Vec::new();
         for sample in 0..self.study.controls {
             circuit.set_sample(sample as u64)?;
-            accuracies.push(accuracy((self.scores)(&circuit.model()?)?, self.labels.clone()));
+            controls.push(self.behaviour((self.scores)(&circuit.model()?)?));
         }
-        Ok(Controls::new(&accuracies, circuit_ablated))
+        Ok(Controls::new(&controls, circuit_ablated))
     }
 
     fn behaviour(&self, scores: Tensor<2>) -> Behaviour {
-        let (full, other) = (log_softmax(self.full.clone(), 1), log_softmax(scores.clone(), 1));
-        let [n, _] = scores.dims();
-        let divergence: f64 = (full.clone().exp() * (full - other)).sum().into_scalar();
-        let agreement = self.study.answers.and_then(|answers| self.agreement(&scores, answers));
-        Behaviour {
-            accuracy: accuracy(scores, self.labels.clone()),
-            kl_to_full: divergence / n as f64,
-            agreement: agreement.map(|(agreement, _)| agreement),
-            logit_difference: agreement.map(|(_, difference)| difference),
-        }
-    }
-
-    /// Agreement and mean logit difference over the examples whose right answer is one of the two; `None` if no example
-    /// has such an answer.
-    fn agreement(&self, scores: &Tensor<2>, answers: [usize; 2]) -> Option<(f64, f64)> {
-        let [_, width] = scores.dims();
-        let (scores, labels): (TensorData, TensorData) = (scores.to_data(), self.labels.to_data());
-        let scores: Vec<f64> = scores.iter().collect();
-        let difference = |(row, label): (&[f64], i64)| {
-            let right = answers.iter().position(|answer| *answer as i64 == label)?;
-            Some(row[answers[right]] - row[answers[1 - right]])
+        let margin = match (self.study.answers, self.study.logit_difference) {
+            (Some(answers), _) => Margin::Pair(answers),
+            (None, true) => Margin::All,
+            (None, false) => Margin::Off,
         };
-        let differences: Vec<f64> = scores.chunks(width).zip(labels.iter::<i64>()).filter_map(difference).collect();
-        let n = differences.len() as f64;
-        let agreeing = differences.iter().filter(|difference| **difference > 0.0).count() as f64;
-        (!differences.is_empty()).then(|| (agreeing / n, differences.iter().sum::<f64>() / n))
+        Behaviour::new(scores.clone(), accuracy(scores, self.labels.clone()), &self.reference, margin)
     }
-}
-
-impl Controls {
-    /// Summarises the accuracies of the controls; `None` if there are no controls.
-    fn new(accuracies: &[f64], circuit_ablated: f64) -> Option<Self> {
-        let (accuracy_mean, accuracy_sd) = mean_and_sd(accuracies)?;
-        let at_most = accuracies.iter().filter(|accuracy| **accuracy <= circuit_ablated).count();
-        let n = accuracies.len();
-        Some(Self { n, accuracy_mean, accuracy_sd, p_value: (1 + at_most) as f64 / (1 + n) as f64 })
-    }
-}
-
-/// Mean and sample standard deviation (0 for a single value); `None` without values.
-fn mean_and_sd(values: &[f64]) -> Option<(f64, f64)> {
-    if values.is_empty() {
-        return None;
-    }
-    let n = values.len() as f64;
-    let mean = values.iter().sum::<f64>() / n;
-    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-    Some((mean, (squares / (n - 1.0).max(1.0)).sqrt()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use burn::nn::{Linear, LinearConfig};
-    use burn::tensor::Device;
+    use burn::tensor::{Device, TensorData};
     use ns_circuit::{CircuitConfig, MaskMethod, discover_targets};
 
     /// A diagonal linear layer: each score is one input times one weight.
@@ -312,14 +243,6 @@ mod tests {
     }
 
     #[test]
-    fn p_values_count_the_circuit_among_its_controls() {
-        let controls = Controls::new(&[0.5, 0.9, 0.2, 0.8], 0.5).unwrap();
-        assert_eq!((controls.n, controls.p_value), (4, 3.0 / 5.0));
-        assert_eq!(Controls::new(&[0.9, 0.9], 0.1).unwrap().p_value, 1.0 / 3.0);
-        assert_eq!(Controls::new(&[], 0.1), None);
-    }
-
-    #[test]
     fn subsets_and_layers_have_rows_and_unknown_ones_are_refused() {
         let subsets = BTreeMap::from([("mine".to_string(), vec!["layer".to_string()])]);
         let report = study(&AblationStudy { subsets, per_layer: true, ..Default::default() }).unwrap();
@@ -341,13 +264,5 @@ mod tests {
         let controls = 1_000_000_000_000_000_000;
         let error = study(&AblationStudy { controls, ..Default::default() }).unwrap_err();
         assert!(error.to_string().contains("controls is 1000000000000000000, but it must be at most"), "{error}");
-    }
-
-    #[test]
-    fn mean_and_sample_deviation() {
-        assert_eq!(mean_and_sd(&[]), None);
-        assert_eq!(mean_and_sd(&[0.5]), Some((0.5, 0.0)));
-        let (mean, sd) = mean_and_sd(&[1.0, 2.0, 3.0]).unwrap();
-        assert!((mean - 2.0).abs() < 1e-12 && (sd - 1.0).abs() < 1e-12);
     }
 }

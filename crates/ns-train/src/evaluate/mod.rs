@@ -3,22 +3,21 @@
 
 mod ablation_study;
 mod accuracy;
+mod answers;
+mod behaviour;
 mod circuit_probe;
 mod classifier;
 mod row;
 mod scores;
-mod subnetwork_probe;
-mod task;
 
-pub use ablation_study::{AblationReport, AblationRow, AblationStudy, Behaviour, Controls};
-pub(crate) use accuracy::accuracy;
-pub use circuit_probe::ProbeRow;
-pub(crate) use circuit_probe::{ProbeEvaluation, SupportSets, TaskAccuracies, mask_init_value, mask_quantiles};
+pub use ablation_study::{AblationReport, AblationRow, AblationStudy};
+pub(crate) use accuracy::{accuracy, count_right};
+pub(crate) use answers::with_answers;
+pub(crate) use behaviour::set_behaviour;
+pub use behaviour::{Behaviour, Controls, Spread};
+pub(crate) use circuit_probe::{ProbeEvaluation, SupportSets, ablation_of_blocks, mask_init_value, mask_quantiles};
 pub(crate) use classifier::{Predictions, predict};
 #[cfg(test)]
 pub(crate) use row::tests::row as some_row;
 pub use row::{Measures, Row};
-pub(crate) use scores::{answer_scores, last_logits, scores_of};
-pub use subnetwork_probe::SubnetworkRow;
-pub use task::{CircuitRow, ablate_run};
-pub(crate) use task::{circuit_row, test_accuracy};
+pub(crate) use scores::{Answering, answer_scores, label_scores, scores_of};

@@ -18,8 +18,8 @@ pub struct Schedule {
     pub evaluate_every: usize,
     /// Number of epochs between checkpoints.
     pub checkpoint_every: usize,
-    /// Number of examples per step. `None` for one step per epoch on all examples, in the order of the split.
-    pub batch_size: Option<usize>,
+    /// Number of examples per step. A batch of all training examples is in the order of the split.
+    pub batch_size: usize,
     /// Whether a smaller last batch is left out.
     pub drop_last: bool,
     /// Number of examples per forward pass. The gradients of a step add up. `None` for one forward pass per step.
@@ -37,10 +37,8 @@ impl Schedule {
     /// Returns [`TrainError::Setting`] for the first setting that cannot work.
     pub fn check(&self, examples: usize) -> Result<(), TrainError> {
         TrainError::check(examples > 0, "the number of training examples", examples, "it must be at least 1")?;
-        if let Some(batch_size) = self.batch_size {
-            let expected = format!("there are {examples} training examples; it must be between 1 and {examples}");
-            TrainError::check((1..=examples).contains(&batch_size), "batch_size", batch_size, expected)?;
-        }
+        let expected = format!("there are {examples} training examples; it must be between 1 and {examples}");
+        TrainError::check((1..=examples).contains(&self.batch_size), "batch_size", self.batch_size, expected)?;
         let expected = format!("it must be between 1 and {MAX_EPOCHS}");
         TrainError::check((1..=MAX_EPOCHS).contains(&self.epochs), "epochs", self.epochs, expected)?;
         let micro_batch = self.micro_batch.unwrap_or(examples);
@@ -66,23 +64,10 @@ impl Schedule {
     }
 }
 
-/// Checks the factors of the L0 term.
-pub(super) fn check_lambdas(l0_lambdas: &[f64]) -> Result<(), TrainError> {
-    l0_lambdas.iter().try_for_each(|lambda| {
-        let holds = lambda.is_finite() && *lambda >= 0.0;
-        TrainError::check(holds, "l0_lambdas", lambda, "each factor must be finite and at least 0")
-    })
-}
-
 /// Checks the number of random controls of an ablation study.
 pub(crate) fn check_controls(controls: usize) -> Result<(), TrainError> {
     let expected = format!("it must be at most {MAX_CONTROLS}");
     TrainError::check(controls <= MAX_CONTROLS, "controls", controls, expected)
-}
-
-/// Default of `final_temperature`: the temperature stays 1.
-pub(super) fn unchanged() -> f64 {
-    1.0
 }
 
 #[cfg(test)]
@@ -94,7 +79,7 @@ mod tests {
             epochs: 2,
             evaluate_every: 1,
             checkpoint_every: 1,
-            batch_size: Some(6),
+            batch_size: 6,
             drop_last: true,
             micro_batch: None,
             final_temperature: 100.0,
@@ -110,10 +95,9 @@ mod tests {
     #[test]
     fn settings_that_cannot_work_are_named() {
         schedule().check(6).unwrap();
-        Schedule { batch_size: None, ..schedule() }.check(1).unwrap();
         let settings = [
-            (Schedule { batch_size: Some(0), ..schedule() }, "batch_size"),
-            (Schedule { batch_size: Some(7), ..schedule() }, "batch_size"),
+            (Schedule { batch_size: 0, ..schedule() }, "batch_size"),
+            (Schedule { batch_size: 7, ..schedule() }, "batch_size"),
             (Schedule { epochs: 0, ..schedule() }, "epochs"),
             (Schedule { epochs: usize::MAX, ..schedule() }, "epochs"),
             (Schedule { evaluate_every: 0, ..schedule() }, "evaluate_every"),

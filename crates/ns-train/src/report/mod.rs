@@ -3,21 +3,17 @@
 
 mod accuracy_size;
 mod circuits;
-mod probes;
 mod results;
 mod rows;
-mod subnetworks;
 mod table;
 mod training;
 
 pub mod figures;
 mod visualizer;
 
-pub use circuits::{ablation_table, circuit_table, draw_circuit_sizes};
-pub use probes::{draw_probes, probe_table, write_probe};
-pub use results::{add_results, write_json, write_rows};
+pub use circuits::ablation_table;
+pub use results::{write_json, write_rows};
 pub use rows::{draw_run, row_table, write_results};
-pub use subnetworks::{draw_subnetworks, subnetwork_table};
 pub use table::markdown;
 pub use training::draw_training;
 pub use visualizer::{

@@ -93,7 +93,8 @@ pub(crate) fn weights_hash(folder: &Path) -> Result<String, TrainError> {
     Ok(format!("{:x}", hash.finalize()))
 }
 
-fn examples_hash(examples: &Examples) -> String {
+/// SHA-256 of examples: inputs, read positions, labels and sets.
+pub(crate) fn examples_hash(examples: &Examples) -> String {
     let mut hash = Sha256::new();
     let mut add = |bytes: &[u8]| {
         hash.update((bytes.len() as u64).to_le_bytes());

@@ -8,6 +8,8 @@ mod parallel;
 mod progress;
 
 pub use about::About;
+#[cfg(test)]
+pub(crate) use about::examples_hash;
 pub(crate) use about::{ABOUT, weights_hash};
 pub(crate) use folder::MODEL;
 pub use folder::Run;

@@ -17,9 +17,17 @@ use crate::recipe::grammar::{DataSection, Document, Named, Read, Recipe};
 /// # Errors
 /// Returns [`TrainError::Model`] if its configuration cannot be read.
 pub(super) fn limits(recipe: &Recipe) -> Result<ModelLimits, TrainError> {
+    Ok(limits_of(model_config(recipe)?))
+}
+
+/// The `config.json` of the model of a resolved recipe.
+///
+/// # Errors
+/// Returns [`TrainError::Model`] if it cannot be read.
+pub(super) fn model_config(recipe: &Recipe) -> Result<Value, TrainError> {
     match &recipe.model {
-        ModelSource::Folder(folder) => Ok(limits_of(read_config(folder)?)),
-        ModelSource::Config(config) => Ok(limits_of(config.clone())),
+        ModelSource::Folder(folder) => Ok(read_config(folder)?),
+        ModelSource::Config(config) => Ok(config.clone()),
     }
 }
 

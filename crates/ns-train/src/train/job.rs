@@ -1,6 +1,6 @@
 //! A run of the grammar of recipes: one cell of a grid, in a folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,10 +9,13 @@ use ns_circuit::LayerL0;
 use super::base_model::limits;
 use super::base_model_pool::BaseModelPool;
 use super::probe_run::ProbeRun;
+use super::probes::ProbeTraining;
+use super::task_run::TaskRun;
 use crate::data::{Dataset, Examples};
 use crate::error::TrainError;
-use crate::evaluate::Row;
-use crate::recipe::grammar::{AblationName, Document, Kind, Recipe};
+use crate::evaluate::{Measures, Row};
+use crate::recipe::check_controls;
+use crate::recipe::grammar::{Cell, Document, Grid, Kind, Recipe};
 use crate::run::{ABOUT, About, Interrupt, Metrics, Run};
 
 /// Results of a run, one row for each probe with results of its own.
@@ -40,7 +43,7 @@ pub struct RunReport {
     pub training: Option<TrainingReport>,
 }
 
-/// How the probe of a run was trained.
+/// How the model or the probe of a run was trained.
 #[derive(Clone, Debug)]
 pub struct TrainingReport {
     /// Training metrics, one entry per epoch.
@@ -50,6 +53,48 @@ pub struct TrainingReport {
 }
 
 impl Job {
+    /// The only run of a recipe file.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Document::read`] and [`Grid::new`], and [`TrainError::Setting`] if the recipe has several
+    /// runs.
+    pub fn single(recipe: impl AsRef<Path>) -> Result<Self, TrainError> {
+        let document = Document::read(recipe)?;
+        let no_pattern = |_: &Recipe, pattern: &str| {
+            Err(TrainError::setting("probe.vectors", format!("`{pattern}`"), "one site is needed here, not a pattern"))
+        };
+        let mut cells = Grid::new(&document, &[], no_pattern)?.cells;
+        match (cells.pop(), cells.len()) {
+            (Some(Cell { name, recipe }), 0) => {
+                Ok(Self { name, folder: PathBuf::new(), recipe, document: Arc::new(document) })
+            }
+            (_, others) => Err(document.locate(TrainError::setting(
+                "sweep",
+                format!("a grid of {} runs", others + 1),
+                "one run is needed here; use a recipe without lists",
+            ))),
+        }
+    }
+
+    /// The run in another folder.
+    pub fn in_folder(self, folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), ..self }
+    }
+
+    /// The training state of a circuit probe before its first step, without its controls.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Self::train`] before the first step, and [`TrainError::RecipeKey`] for another kind.
+    pub fn probe_training(&self, pool: &BaseModelPool) -> Result<ProbeTraining, TrainError> {
+        let training = || {
+            let found = format!("`{}`", self.recipe.kind.name());
+            TrainError::check(self.recipe.kind == Kind::CircuitProbe, "kind", found, "a circuit_probe is needed here")?;
+            let (recipe, examples) = self.read()?;
+            ProbeRun::new(self, recipe, examples, pool)?.circuit_probe()
+        };
+        training().map_err(|error| self.document.locate(error))
+    }
+
     /// Checks that this version trains the kind of the recipe, and what `Recipe::validate` does not check.
     ///
     /// # Errors
@@ -57,10 +102,9 @@ impl Job {
     pub fn check(&self) -> Result<(), TrainError> {
         let recipe = &self.recipe;
         let kind = recipe.kind.name();
-        let not_yet = "not yet in this grammar; use the old recipe form";
         let check = || {
-            TrainError::check(recipe.kind.is_probe(), "kind", format!("`{kind}`"), not_yet)?;
-            TrainError::check(recipe.head.is_none(), "head", "given", format!("a {kind} reads no head; remove it"))?;
+            let head = recipe.head.is_none() || !recipe.kind.is_probe();
+            TrainError::check(head, "head", "given", format!("a {kind} reads no head; remove it"))?;
             TrainError::check(!recipe.data.numeric, "data.numeric", "true", "regressions are not yet in this version")?;
             let partner = recipe.data.partner.is_none();
             TrainError::check(
@@ -69,11 +113,9 @@ impl Job {
                 "given",
                 "partners are not yet read in this version; remove it",
             )?;
-            let zero = recipe.evaluation.ablations == [AblationName::Zero];
-            let found = format!("{:?}", recipe.evaluation.ablations);
-            TrainError::check(zero, "evaluation.ablations", found, "only [\"zero\"] is measured in this version")?;
-            let behaviour = recipe.behaviour.is_none();
-            TrainError::check(behaviour, "behaviour", "given", "it is not yet measured in this version; remove it")?;
+            let measures = recipe.behaviour.is_none() || recipe.kind != Kind::Model;
+            let expected = "a model has loss and accuracy on every set; remove the section";
+            TrainError::check(measures, "behaviour", "given", expected)?;
             let whole = recipe.kind != Kind::CircuitProbe || recipe.training.micro_batch.is_none();
             let expected = "the loss of a circuit_probe compares all vectors of a batch; remove the key";
             TrainError::check(whole, "training.micro_batch", "given", expected)
@@ -104,9 +146,12 @@ impl Job {
         if let Some(rows) = self.finished_rows(&recipe, &about) {
             return Ok(Some(RunReport { rows, training: None }));
         }
-        let run = ProbeRun::new(self, recipe, examples, pool)?;
-        let Some((rows, training)) = run.train(interrupt)? else { return Ok(None) };
-        let folder = Run::open_seeded(&self.folder, run.recipe())?;
+        let trained = match recipe.kind.is_probe() {
+            true => ProbeRun::new(self, recipe.clone(), examples, pool)?.train(interrupt)?,
+            false => TaskRun::new(self, recipe.clone(), examples, pool)?.train(interrupt)?,
+        };
+        let Some((rows, training)) = trained else { return Ok(None) };
+        let folder = Run::open_seeded(&self.folder, &recipe)?;
         let failed = |error: serde_json::Error| TrainError::io("write", folder.path(RESULTS))(error.into());
         folder.write(RESULTS, &(serde_json::to_string_pretty(&rows).map_err(failed)? + "\n"))?;
         folder.write_json(ABOUT, &about.end(start.elapsed()))?;
@@ -122,17 +167,41 @@ impl Job {
         let describe = || {
             let (recipe, examples) = self.read()?;
             let shown = describe_examples(&examples);
-            let summary = ProbeRun::new(self, recipe, examples, pool)?.summary()?;
+            let summary = match recipe.kind.is_probe() {
+                true => ProbeRun::new(self, recipe, examples, pool)?.summary()?,
+                false => TaskRun::new(self, recipe, examples, pool)?.summary(),
+            };
             Ok(format!("{}: {summary}\n{shown}", self.name))
         };
         describe().map_err(|error| self.document.locate(error))
     }
 
+    /// A row of this run, without measures.
+    pub(super) fn row(&self, examples: &Examples) -> Row {
+        let labels = |rows: &[usize]| rows.iter().map(|row| examples.rows().of(*row).len()).sum();
+        let split = examples.split();
+        Row {
+            run: self.name.clone(),
+            kind: self.recipe.kind,
+            model: self.recipe.model_name(),
+            data: self.recipe.data.name(),
+            variable: self.recipe.data.label.clone(),
+            site: None,
+            layer: None,
+            block: None,
+            seed: self.recipe.seed,
+            n_train: labels(&split.train),
+            n_test: labels(&split.test),
+            measures: Measures::default(),
+        }
+    }
+
     /// The recipe with resolved paths, and its examples.
-    fn read(&self) -> Result<(Recipe, Examples), TrainError> {
+    pub(super) fn read(&self) -> Result<(Recipe, Examples), TrainError> {
         let recipe = self.recipe.clone().resolve(self.document.path())?;
         let examples = Examples::read(&recipe.data, recipe.model_folder(), limits(&recipe)?)?;
-        recipe.training.check(examples.split().train.len())?;
+        recipe.training.check(recipe.kind, examples.split().train.len())?;
+        check_controls(recipe.evaluation.controls).map_err(|error| error.within("evaluation"))?;
         Ok((recipe, examples))
     }
 

@@ -8,22 +8,24 @@ mod learner;
 mod objective;
 mod trainer;
 
-mod arithmetic_model;
-mod circuit_probe;
+mod ablate_run;
+mod behaviour;
 mod job;
 mod probe_run;
-mod subnetwork_probe;
+mod probes;
 mod task;
+mod task_run;
+#[cfg(test)]
+mod tests;
 
-pub use arithmetic_model::{ModelTraining, NextTokenObjective, train_model};
+pub use ablate_run::ablate_run;
 pub use base_model::sites_of_pattern;
 pub use base_model_pool::{BaseModelPool, DEFAULT_ACTIVATION_CACHE_MB};
-pub use circuit_probe::{ProbeReport, ProbeTraining, train_probe};
 #[cfg(any(test, feature = "bench"))]
 pub(crate) use initialize::initialize;
 pub use job::{Job, RunReport, TrainingReport};
 pub use learner::{Learner, Outcome, Trainable};
 pub use objective::{Objective, ProbeObjective};
-pub use subnetwork_probe::{SubnetworkTraining, train_subnetwork};
-pub use task::{TaskObjective, TaskReport, TaskTraining, train_task};
+pub use probes::{ProbeTraining, SubnetworkTraining};
+pub use task::{TaskObjective, TaskTraining};
 pub use trainer::Trainer;

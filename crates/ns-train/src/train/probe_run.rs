@@ -10,18 +10,18 @@ use ns_probe::{
 };
 use serde::Serialize;
 
-use super::base_model::{base_model, site};
+use super::base_model::{base_model, model_config, site};
 use super::base_model_pool::BaseModelPool;
-use super::circuit_probe::ProbeTraining;
+use super::behaviour;
 use super::job::{Job, TrainingReport};
 use super::learner::Outcome;
 use super::objective::ProbeObjective;
-use super::subnetwork_probe::SubnetworkTraining;
+use super::probes::{ProbeTraining, SubnetworkTraining};
 use super::trainer::Trainer;
-use crate::data::{Dataset, Examples, ModelLimits};
+use crate::data::{Dataset, Examples};
 use crate::error::TrainError;
-use crate::evaluate::{Measures, Row, SupportSets, TaskAccuracies, mask_init_value, mask_quantiles};
-use crate::recipe::grammar::{DataSection, Kind, ProbeSection, Recipe};
+use crate::evaluate::{Measures, Row, SupportSets, ablation_of_blocks, mask_init_value, mask_quantiles};
+use crate::recipe::grammar::{Kind, ProbeSection, Recipe, SetName};
 use crate::run::{Interrupt, Metrics, Run};
 
 /// A run whose examples and model are loaded.
@@ -76,11 +76,6 @@ impl<'a> ProbeRun<'a> {
         Ok(Self { job, recipe, probe, site, examples, pool, model, activations })
     }
 
-    /// The recipe with resolved paths.
-    pub(super) fn recipe(&self) -> &Recipe {
-        &self.recipe
-    }
-
     /// What is trained, in one line.
     pub(super) fn summary(&self) -> Result<String, TrainError> {
         let (steps, weights) = match self.recipe.kind {
@@ -95,6 +90,11 @@ impl<'a> ProbeRun<'a> {
             self.job.recipe.model_name(),
             self.recipe.training.epochs,
         ))
+    }
+
+    /// The circuit probe of the run before its first step, without its controls.
+    pub(super) fn circuit_probe(&self) -> Result<ProbeTraining, TrainError> {
+        Ok(self.circuit_trainer(Variant::default())?.0)
     }
 
     /// Trains the probe and its controls, and evaluates them. Returns `None` if the run was interrupted.
@@ -131,6 +131,7 @@ impl<'a> ProbeRun<'a> {
         let Some((mut real, shuffled)) = self.with_control(train)? else { return Ok(None) };
         let mut row = self.row(&self.job.name);
         self.measure_vectors(&mut real.trainer, shuffled.map(|shuffled| shuffled.trainer), &mut row.measures)?;
+        self.measure_behaviour(&mut real.trainer, &mut row.measures)?;
         self.measure_sizes(&real.trainer, &mut row.measures);
         let circuit = real.trainer.circuit();
         row.measures.set("mask_init_value", mask_init_value(circuit.config()));
@@ -164,18 +165,23 @@ impl<'a> ProbeRun<'a> {
             shuffled.map(|mut shuffled| Ok::<_, TrainError>(shuffled.evaluation(support).knn(&sets[..1], true)?[0]));
         measures.set("knn_shuffled", shuffled.transpose()?.map(|report| report.test_accuracy));
         self.measure_majority(measures);
-        if self.recipe.data.arithmetic.is_some() {
-            let answers = DataSection { label: Some("answer".into()), ..self.recipe.data.clone() };
-            let answers = Examples::read(&answers, None, ModelLimits::default())?;
-            let report = evaluation.ablation(&answers, self.recipe.evaluation.controls)?;
-            let TaskAccuracies { full, ablated, random, complement } = TaskAccuracies::new(&report);
-            measures.set("acc_full", full);
-            measures.set("acc_ablated", ablated);
-            measures.set("acc_random_mean", random.map(|controls| controls.accuracy_mean));
-            measures.set("acc_random_sd", random.map(|controls| controls.accuracy_sd));
-            measures.set("p_random", random.map(|controls| controls.p_value));
-            measures.set("acc_complement_mean", complement.map(|controls| controls.accuracy_mean));
-            measures.set("acc_complement_sd", complement.map(|controls| controls.accuracy_sd));
+        Ok(())
+    }
+
+    /// What the model itself does, with and without the circuit.
+    fn measure_behaviour<P: Probe<Base = AnyTransformer>>(
+        &self,
+        trainer: &mut Trainer<ProbeObjective<P>>,
+        measures: &mut Measures,
+    ) -> Result<(), TrainError> {
+        let Some(section) = behaviour::section(&self.recipe) else { return Ok(()) };
+        let answers = behaviour::answers(&self.recipe, &self.examples, &self.model, &model_config(&self.recipe)?)?;
+        let (probe, activations) = (trainer.module.valid(), &mut trainer.objective.activations);
+        let study = |rows: &[usize], study: &_| ablation_of_blocks(probe.circuit(), activations, &answers, rows, study);
+        let reports = behaviour::measure(&self.recipe, &section, &answers, measures, study)?;
+        let of_test = reports.iter().find(|(set, _)| *set == SetName::Test);
+        if let Some((_, report)) = of_test.filter(|_| self.recipe.data.arithmetic.is_some()) {
+            behaviour::set_accuracies(measures, report);
         }
         Ok(())
     }
@@ -228,6 +234,9 @@ impl<'a> ProbeRun<'a> {
         measures.set("f1_macro_test", test.map(|test| test.f1_macro()));
         self.measure_majority(measures);
         self.measure_sizes(&real.trainer, measures);
+        if !plain {
+            self.measure_behaviour(&mut real.trainer, measures)?;
+        }
         Ok(Some((row, real.report())))
     }
 
@@ -250,21 +259,12 @@ impl<'a> ProbeRun<'a> {
             Site::Block { layer, sublayer: Sublayer::Mlp, .. } => (Some(layer), Some("mlp")),
             Site::Embeddings => (None, None),
         };
-        let labels = |rows: &[usize]| rows.iter().map(|row| self.examples.rows().of(*row).len()).sum();
-        let split = self.examples.split();
         Row {
             run: name.into(),
-            kind: self.recipe.kind,
-            model: self.job.recipe.model_name(),
-            data: self.job.recipe.data.name(),
-            variable: self.recipe.data.label.clone(),
             site: Some(self.probe.vectors.clone()),
             layer,
             block: block.map(Into::into),
-            seed: self.recipe.seed,
-            n_train: labels(&split.train),
-            n_test: labels(&split.test),
-            measures: Measures::default(),
+            ..self.job.row(&self.examples)
         }
     }
 
@@ -286,7 +286,7 @@ impl<'a> ProbeRun<'a> {
             false => Run::open_seeded(&folder, &recipe)?,
         };
         let label = std::iter::once(&*self.job.name).chain(parts).collect::<Vec<_>>().join(", ");
-        let (outcome, metrics) = trainer.train_in(&run, label, interrupt)?;
+        let (outcome, metrics) = trainer.train(&run, label, interrupt)?;
         if outcome != Outcome::Finished {
             return Ok(None);
         }
@@ -335,7 +335,7 @@ impl<'a> ProbeRun<'a> {
         let seed = self.recipe.seed;
         let examples = if variant.shuffled { self.examples.shuffled(seed) } else { self.examples.clone() };
         let device = self.pool.device().clone().autodiff();
-        let schedule = self.recipe.training.schedule();
+        let schedule = self.recipe.training.schedule(self.recipe.kind);
         Trainer::for_probe(probe, self.activations.another(), Arc::new(examples), schedule, seed, device)
     }
 

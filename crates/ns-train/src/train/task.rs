@@ -1,26 +1,31 @@
 //! Training on the model's own task: of the model, of a circuit in it, or of both (NeuroSurgeon's `CircuitModel`).
 
-use std::path::Path;
-
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
-use ns_circuit::{CircuitConfig, CircuitModel, L0Statistics, Losses, save_masks};
-use ns_models::{AnyModel, Head, Labels, Model, Pretrained, copy_companions, cross_entropy, read_config};
-use ns_probe::{ProbeBatch, mask_targets, output_masks};
-use serde_json::{Value, json};
+use burn::tensor::{DType, Tensor};
+use ns_circuit::{CircuitModel, Losses};
+use ns_models::{AnyModel, Head, Labels, Model, cross_entropy};
+use ns_probe::{ProbeBatch, output_masks};
 
-use super::initialize::initialize;
-use super::learner::Outcome;
 use super::objective::Objective;
 use super::trainer::Trainer;
 use crate::data::{Dataset, label_tensor};
 use crate::error::TrainError;
-use crate::evaluate::{CircuitRow, answer_scores, circuit_row, test_accuracy};
-use crate::recipe::{ModelSource, TaskRecipe};
-use crate::run::{Interrupt, MODEL, Metrics, Run};
+use crate::evaluate::{answer_scores, count_right, label_scores};
+
+/// Examples per forward pass of an evaluation, if the recipe sets no micro-batch.
+const EVALUATION_BATCH: usize = 128;
 
 /// Minimises the loss of the model's head, or for a language model the cross-entropy after the last token.
-pub struct TaskObjective;
+pub struct TaskObjective {
+    /// Whether the cross-entropy of a language model is in f64: close to a loss of zero, f32 gradients are mostly
+    /// rounding noise.
+    precise: bool,
+    /// Examples per forward pass of an evaluation.
+    evaluation_batch: usize,
+}
+
+/// Training state of a model with masks. Without masks the model itself is trained.
+pub type TaskTraining = Trainer<TaskObjective>;
 
 impl Objective for TaskObjective {
     type Module = CircuitModel<AnyModel>;
@@ -35,305 +40,63 @@ impl Objective for TaskObjective {
     }
 
     fn loss(&mut self, circuit: &Self::Module, _rows: &[usize], batch: &ProbeBatch) -> Result<Losses, TrainError> {
-        Ok(circuit.with_l0(task_loss(&circuit.model()?, batch)?))
+        Ok(circuit.with_l0(self.scores_and_loss(&circuit.model()?, batch)?.1))
     }
 
     fn evaluate(&self, circuit: &Self::Module, data: &dyn Dataset) -> Result<Vec<(&'static str, f64)>, TrainError> {
-        Ok(vec![("test_accuracy", test_accuracy(data, &circuit.valid().model()?)?)])
-    }
-}
-
-/// The mean loss of a batch. Neuron masks scale outputs.
-fn task_loss(model: &AnyModel, batch: &ProbeBatch) -> Result<Tensor<1>, TrainError> {
-    let labels = label_tensor(batch.labels.clone(), &model.device());
-    if model.head() == Head::Lm {
-        return Ok(cross_entropy(answer_scores(model, &batch.inputs, output_masks())?, labels));
-    }
-    let logits = model.logits_with(&batch.inputs, output_masks())?;
-    Ok(model.task_loss(&batch.inputs, logits, &Labels::Classes(labels))?.loss)
-}
-
-/// Training state of a model with masks. Without masks the model itself is trained.
-pub type TaskTraining = Trainer<TaskObjective>;
-
-impl TaskTraining {
-    /// Loads the data and the model, and attaches freshly initialised masks to the model. `device` must be without
-    /// autodiff.
-    ///
-    /// # Errors
-    /// Returns [`TrainError::Setting`] if the recipe is invalid or the model has fewer classes than the data,
-    /// [`TrainError::Model`] if the model cannot be loaded, [`TrainError::Circuit`] if the masks do not fit the model,
-    /// and errors of [`TaskRecipe::read_data`].
-    pub fn from_recipe(recipe: &TaskRecipe, seed: u64, device: &Device) -> Result<Self, TrainError> {
-        let device = device.clone().autodiff();
-        let data = recipe.read_data()?;
-        recipe.validate(data.split().train.len())?;
-        let model = read_model(recipe, data.classes(), seed, &device)?;
-        check_answers(&model, &*data)?;
-        let config = recipe.circuit_config.clone().unwrap_or(whole_model());
-        // In a trained model, batch norms use the statistics of the batch; in a frozen one, their running statistics.
-        let model = if config.freeze_base { model } else { model.unfreeze() };
-        if model.dropout() > 0.0 && !config.freeze_base {
-            tracing::warn!("the configuration has a dropout of {}, which training ignores", model.dropout());
+        let circuit = circuit.valid();
+        let model = circuit.model()?;
+        let test = self.measure(&model, data, &data.split().test)?;
+        let mut measured = vec![("test_loss", test.loss), ("test_accuracy", test.accuracy)];
+        if self.precise {
+            measured.insert(0, ("train_accuracy", self.measure(&model, data, &data.split().train)?.accuracy));
         }
-        let targets = mask_targets(&model);
-        let circuit = CircuitModel::new(config, model, &targets)?;
-        Trainer::new(TaskObjective, circuit, data, recipe.schedule(), seed, device)
+        Ok(measured)
     }
 }
 
-/// Configuration without masks and with a trainable base.
-pub(super) fn whole_model() -> CircuitConfig {
-    CircuitConfig { freeze_base: false, add_l0: false, ..CircuitConfig::default() }
+/// Mean loss and accuracy on a set.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct LossAndAccuracy {
+    pub(super) loss: f64,
+    pub(super) accuracy: f64,
 }
 
-/// Checks that the model has at least as many answers as the data.
-fn check_answers(model: &AnyModel, data: &dyn Dataset) -> Result<(), TrainError> {
-    let Some(row) = data.split().train.first() else { return Ok(()) };
-    let [_, answers] = answer_scores(model, &data.batch(&[*row], &model.device())?.inputs, None)?.dims();
-    let needed = data.rows().n_answers;
-    let expected = format!("the data has {needed} classes; set `architecture` to give the model a new head");
-    TrainError::check(answers >= needed, "model", format!("one with {answers} classes"), expected)
-}
-
-/// Loads the model of a recipe. A new head, or a model from a configuration, gets random weights from `seed`.
-///
-/// # Errors
-/// Returns [`TrainError::Model`] if the model cannot be loaded.
-fn read_model(recipe: &TaskRecipe, classes: &[String], seed: u64, device: &Device) -> Result<AnyModel, TrainError> {
-    let config = match (&recipe.model, &recipe.architecture) {
-        (ModelSource::Folder(folder), None) => return Ok(AnyModel::load(folder, device)?),
-        (ModelSource::Folder(folder), Some(class)) => with_head(read_config(folder)?, class, classes),
-        (ModelSource::Config(config), Some(class)) => with_head(config.clone(), class, classes),
-        (ModelSource::Config(config), None) => config.clone(),
-    };
-    let model = AnyModel::init(&config, device)?;
-    let Some(folder) = recipe.model_folder() else { return Ok(initialize(model, seed)) };
-    // Before memory is reserved for weights that do not fit the folder.
-    model.check_base_weights(folder)?;
-    Ok(initialize(model, seed).with_base_weights(folder)?)
-}
-
-/// Returns `config` with the HF class `class` and the given class names as its labels.
-fn with_head(mut config: Value, class: &str, classes: &[String]) -> Value {
-    config["architectures"] = json!([class]);
-    if !classes.is_empty() {
-        let names = classes.iter().enumerate();
-        config["id2label"] =
-            names.clone().map(|(id, name)| (id.to_string(), json!(name))).collect::<serde_json::Map<_, _>>().into();
-        config["label2id"] =
-            names.map(|(id, name)| (name.clone(), json!(id))).collect::<serde_json::Map<_, _>>().into();
-    }
-    config
-}
-
-/// Results of a run on a task.
-#[derive(Clone, Debug)]
-pub struct TaskReport {
-    /// Training metrics, one entry per epoch.
-    pub metrics: Vec<Metrics>,
-    /// Accuracy on the test examples.
-    pub test_accuracy: f64,
-    /// Accuracy on the test examples of always predicting the most frequent answer of the training examples.
-    pub majority: f64,
-    /// Ablations of the circuit; `None` if no circuit was trained.
-    pub circuit: Option<CircuitRow>,
-    /// Size of the circuit, in total and per layer.
-    pub l0: L0Statistics,
-}
-
-/// Trains a model or a circuit on the model's own task in a run folder and evaluates it. Resumes if the folder has a
-/// checkpoint.
-///
-/// A finished run writes `masks.safetensors` and `circuit_config.json` if the recipe has masks, and the model to the
-/// subfolder `model` if it differs from the model folder that the recipe names. Returns `None` if the run was
-/// interrupted. An invalid recipe is rejected before anything is written.
-///
-/// # Errors
-/// Returns errors of [`TaskTraining::from_recipe`], [`Trainer::train`] and of the evaluation.
-pub fn train_task(
-    recipe: &TaskRecipe,
-    seed: u64,
-    folder: impl AsRef<Path>,
-    device: &Device,
-    interrupt: &Interrupt,
-) -> Result<Option<TaskReport>, TrainError> {
-    let folder = folder.as_ref();
-    let mut training = TaskTraining::from_recipe(recipe, seed, device)?;
-    let label = match &recipe.circuit_config {
-        Some(config) => format!("circuit, λ {:e}", config.l0_lambda),
-        None => "train".into(),
-    };
-    let (run, outcome, metrics) = training.train(recipe, label, folder, interrupt)?;
-    if outcome != Outcome::Finished {
-        return Ok(None);
-    }
-    let (data, circuit) = (training.data(), training.circuit().valid());
-    save(recipe, &circuit, &run)?;
-    Ok(Some(TaskReport {
-        metrics,
-        test_accuracy: test_accuracy(data, &circuit.model()?)?,
-        majority: data.rows().majority(),
-        circuit: circuit_row(recipe, data, &circuit, seed)?,
-        l0: circuit.l0(),
-    }))
-}
-
-/// Writes the masks if there are any, and the model if it differs from the model folder that the recipe names.
-fn save(recipe: &TaskRecipe, circuit: &CircuitModel<AnyModel>, run: &Run) -> Result<(), TrainError> {
-    if !circuit.config().freeze_base || recipe.architecture.is_some() || recipe.model_folder().is_none() {
-        save_model(circuit.base(), recipe.model_folder(), &run.path(MODEL))?;
-    }
-    if recipe.circuit_config.is_some() {
-        save_masks(run.path("masks.safetensors"), circuit)?;
-        run.write_json("circuit_config.json", circuit.config())?;
-    }
-    Ok(())
-}
-
-/// Writes the model to `to`, with the tokenizer and preprocessor files of the folder `from`.
-fn save_model(model: &AnyModel, from: Option<&Path>, to: &Path) -> Result<(), TrainError> {
-    match model {
-        AnyModel::Transformer(model) => model.save(to)?,
-        AnyModel::ResNet(model) => model.save(to)?,
-    }
-    if let Some(from) = from {
-        copy_companions(from, to)?;
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::evaluate::scores_of;
-    use crate::train::{Learner, Trainable};
-
-    const RECIPE: &str = r#"
-        epochs = 2
-        batch_size = 500
-        [model]
-        model_type = "vit"
-        architectures = ["ViTForImageClassification"]
-        image_size = 8
-        patch_size = 4
-        num_channels = 1
-        hidden_size = 8
-        num_hidden_layers = 1
-        num_attention_heads = 2
-        intermediate_size = 8
-        num_labels = 10
-        [data.images]
-        path = "data/digits.csv"
-        shape = [8, 8]
-        maximum = 16.0
-        split = { seeded = { train_fraction = 0.8, seed = 0 } }
-    "#;
-    const CIRCUIT: &str = r#"
-        [circuit_config]
-        mask_method = "hard_concrete"
-        target_layers = ["vit.encoder.layer.0.intermediate.dense"]
-        add_l0 = true
-        l0_lambda = 1e-3
-        [circuit_config.mask_hparams]
-        mask_unit = "neuron"
-        mask_init_percentage = 0.7
-    "#;
-
-    fn recipe(text: &str) -> TaskRecipe {
-        let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/digits/recipe.toml");
-        toml::from_str::<TaskRecipe>(text).unwrap().resolve(&shipped).unwrap()
+impl TaskObjective {
+    /// `trains_model` says whether the weights of the model are trained.
+    pub(super) fn new(trains_model: bool, micro_batch: Option<usize>) -> Self {
+        Self { precise: trains_model, evaluation_batch: micro_batch.unwrap_or(EVALUATION_BATCH) }
     }
 
-    fn training(text: &str) -> Result<TaskTraining, TrainError> {
-        TaskTraining::from_recipe(&recipe(text), 0, &Device::default())
-    }
-
-    #[test]
-    fn a_frozen_base_stays_and_its_masks_move() {
-        let mut training = training(&format!("{RECIPE}{CIRCUIT}")).unwrap();
-        let (base, masks) = (training.circuit().base().valid(), training.circuit().mask_params());
-        let metrics = training.epoch(0).unwrap();
-        assert!(metrics.loss > 0.0 && metrics.get("l0_max") == Some(64.0), "{metrics}");
-        assert_ne!(training.circuit().mask_params(), masks);
-        let scores = |model: &AnyModel| scores_of(training.data(), &[0, 1], model).unwrap().into_data();
-        scores(&training.circuit().base().valid()).assert_eq(&scores(&base), true);
-    }
-
-    #[test]
-    fn masks_without_parameters_are_evaluated_and_change_nothing() {
-        let pruning = CIRCUIT
-            .replace("\"hard_concrete\"", "\"magnitude_pruning\"")
-            .replace("mask_unit = \"neuron\"", "mask_unit = \"weight\"")
-            .replace("mask_init_percentage", "prune_percentage");
-        let no_layer = CIRCUIT.replace("[\"vit.encoder.layer.0.intermediate.dense\"]", "[]");
-        for (circuit, l0_max) in [(&pruning, Some(64.0)), (&no_layer, None)] {
-            let mut training = training(&format!("{RECIPE}{circuit}")).unwrap();
-            let l0 = training.circuit().l0().weights;
-            let [first, second] = [0, 1].map(|epoch| training.epoch(epoch).unwrap());
-            assert!(first.loss > 0.0 && (first.loss - second.loss).abs() < 0.1, "{first} {second}");
-            assert_eq!((first.get("l0_max"), training.circuit().l0().weights), (l0_max, l0));
-            // The same examples have the same loss in every step, to the bit.
-            let [first, second] = [2, 3].map(|epoch| training.step(epoch, 0, &[0, 1, 2]).unwrap());
-            assert_eq!(first, second);
+    /// Measures a model without autodiff on some rows.
+    pub(super) fn measure(
+        &self,
+        model: &AnyModel,
+        data: &dyn Dataset,
+        rows: &[usize],
+    ) -> Result<LossAndAccuracy, TrainError> {
+        let (mut total, mut right, mut count) = (0.0, 0, 0);
+        for rows in rows.chunks(self.evaluation_batch) {
+            let batch = data.batch(rows, &model.device())?;
+            let (scores, loss) = self.scores_and_loss(model, &batch)?;
+            total += loss.into_scalar::<f64>() * batch.labels.len() as f64;
+            count += batch.labels.len();
+            right += count_right(scores, label_tensor(batch.labels, &model.device()));
         }
-        let folder = tempfile::tempdir().unwrap();
-        let recipe = recipe(&format!("{RECIPE}{pruning}"));
-        let report = train_task(&recipe, 0, folder.path(), &Device::default(), &Interrupt::default()).unwrap().unwrap();
-        assert_eq!((report.metrics.len(), report.circuit.unwrap().l0_max), (2, 64.0));
+        Ok(LossAndAccuracy { loss: total / count as f64, accuracy: right as f64 / count as f64 })
     }
 
-    #[test]
-    fn without_masks_the_model_itself_is_trained() {
-        let mut training = training(RECIPE).unwrap();
-        let before = scores_of(training.data(), &[0, 1], &training.circuit().base().valid()).unwrap().into_data();
-        let metrics = training.epoch(0).unwrap();
-        assert_eq!(metrics.get("l0"), None);
-        let after = scores_of(training.data(), &[0, 1], &training.circuit().base().valid()).unwrap().into_data();
-        assert_ne!(before, after);
-    }
-
-    #[test]
-    fn a_resumed_run_is_the_same_run() {
-        for text in [format!("{RECIPE}{CIRCUIT}"), RECIPE.to_string()] {
-            let recipe = recipe(&text);
-            let train = |interrupted: bool| {
-                let folder = tempfile::tempdir().unwrap();
-                let run = Run::open(folder.path(), &recipe, 0).unwrap();
-                let learner = |stop: bool| {
-                    let interrupt = Interrupt::default();
-                    if stop {
-                        interrupt.ask();
-                    }
-                    Learner { label: "test".into(), epochs: 2, checkpoint_every: 2, interrupt }
-                };
-                if interrupted {
-                    let (outcome, _) = learner(true).train(&mut training(&text).unwrap(), &run).unwrap();
-                    assert_eq!(outcome, Outcome::Interrupted { epochs_done: 1 });
-                }
-                let mut training = training(&text).unwrap();
-                learner(false).train(&mut training, &run).unwrap();
-                scores_of(training.data(), &[0, 1, 2], &training.circuit().valid().model().unwrap())
-                    .unwrap()
-                    .into_data()
-            };
-            train(true).assert_eq(&train(false), true);
+    /// The scores for the labels of a batch, `[labels, answers]`, and their mean loss, `[1]`. Neuron masks scale outputs.
+    fn scores_and_loss(&self, model: &AnyModel, batch: &ProbeBatch) -> Result<(Tensor<2>, Tensor<1>), TrainError> {
+        let labels = label_tensor(batch.labels.clone(), &model.device());
+        if let Head::Lm | Head::TokenClassification = model.head() {
+            let scores = answer_scores(model, batch, output_masks())?;
+            let precise = self.precise && model.head() == Head::Lm && model.device().supports_dtype(DType::F64);
+            let loss = cross_entropy(if precise { scores.clone().cast(DType::F64) } else { scores.clone() }, labels);
+            return Ok((scores, loss));
         }
-    }
-
-    #[test]
-    fn an_invalid_recipe_is_refused_before_anything_is_written() {
-        let folder = tempfile::tempdir().unwrap();
-        let refused = |text: String| {
-            let to = folder.path().join("run");
-            let error = train_task(&recipe(&text), 0, &to, &Device::default(), &Interrupt::default()).unwrap_err();
-            assert!(!to.exists());
-            error.to_string()
-        };
-        assert!(refused(RECIPE.replace("batch_size = 500", "batch_size = 2000")).contains("1437 training examples"));
-        assert!(refused(RECIPE.replace("num_labels = 10", "num_labels = 3")).contains("model is one with 3 classes"));
-        assert!(refused(RECIPE.replace("ForImageClassification", "Model")).contains("base model"));
-        assert!(refused(format!("controls = 1000001{RECIPE}{CIRCUIT}")).contains("at most 1000000"));
-        assert!(refused(format!("l0_lambdas = [-1.0]{RECIPE}{CIRCUIT}")).contains("l0_lambdas is -1"));
+        let logits = model.logits_with(&batch.inputs, output_masks())?;
+        let scores = label_scores(model, logits.clone(), batch)?;
+        Ok((scores, model.task_loss(&batch.inputs, logits, &Labels::Classes(labels))?.loss))
     }
 }

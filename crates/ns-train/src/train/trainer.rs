@@ -1,6 +1,5 @@
 //! The trainer: trains any objective on any data set, epoch by epoch.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use burn::module::{Module, ModuleVisitor, Param};
@@ -10,7 +9,6 @@ use burn::tensor::{Device, Tensor};
 use burn::train::checkpoint::CheckpointerError;
 use ns_circuit::{CircuitModel, Losses, rng};
 use ns_probe::{ActivationCache, Probe};
-use serde::Serialize;
 
 use super::learner::{Learner, Outcome, Trainable};
 use super::objective::{Objective, ProbeObjective};
@@ -79,17 +77,19 @@ impl<O: Objective> Trainer<O> {
     /// Number of optimiser steps per epoch.
     pub fn steps_per_epoch(&self) -> usize {
         let examples = self.data.split().train.len();
-        match (self.schedule.batch_size, self.schedule.drop_last) {
-            (None, _) => 1,
-            (Some(size), true) => examples / size,
-            (Some(size), false) => examples.div_ceil(size),
+        match self.schedule.drop_last {
+            true => examples / self.schedule.batch_size,
+            false => examples.div_ceil(self.schedule.batch_size),
         }
     }
 
-    /// Rows of each batch of an epoch, counted from 0. They depend only on seed and epoch.
+    /// Rows of each batch of an epoch, counted from 0. They depend only on seed and epoch. A batch of all examples is not
+    /// shuffled.
     pub fn batches(&self, epoch: usize) -> Vec<Vec<usize>> {
-        let train = &self.data.split().train;
-        let Some(batch_size) = self.schedule.batch_size else { return vec![train.clone()] };
+        let (train, batch_size) = (&self.data.split().train, self.schedule.batch_size);
+        if batch_size == train.len() {
+            return vec![train.clone()];
+        }
         let order = rng::permutation(&mut rng::stream(self.seed, "shuffle", epoch as u64, 0), train.len());
         let rows = |indices: &[usize]| indices.iter().map(|index| train[*index]).collect();
         match self.schedule.drop_last {
@@ -127,31 +127,29 @@ impl<O: Objective> Trainer<O> {
         Ok(losses.into_iter().fold(0.0, |sum, loss| sum + loss.into_scalar::<f64>()))
     }
 
-    /// Trains up to the last epoch in a run folder, with the progress bar `label`. Resumes if the folder has a
+    /// Trains up to the last epoch in an open run folder, with the progress bar `label`. Resumes if the folder has a
     /// checkpoint.
     ///
     /// # Errors
-    /// Returns errors of [`Run::open`] and [`Learner::train`].
+    /// Returns errors of [`Learner::train`].
     pub fn train(
-        &mut self,
-        recipe: &impl Serialize,
-        label: String,
-        folder: impl AsRef<Path>,
-        interrupt: &Interrupt,
-    ) -> Result<(Run, Outcome, Vec<Metrics>), TrainError> {
-        let run = Run::open(folder, recipe, self.seed)?;
-        let (outcome, metrics) = self.train_in(&run, label, interrupt)?;
-        Ok((run, outcome, metrics))
-    }
-
-    /// Trains up to the last epoch in an open run folder, see [`Self::train`].
-    pub(super) fn train_in(
         &mut self,
         run: &Run,
         label: String,
         interrupt: &Interrupt,
     ) -> Result<(Outcome, Vec<Metrics>), TrainError> {
-        let Schedule { epochs, checkpoint_every, .. } = self.schedule;
+        self.train_to(self.schedule.epochs, run, label, interrupt)
+    }
+
+    /// Like [`Self::train`], but stops with a checkpoint after a number of epochs, counted from the first.
+    pub(super) fn train_to(
+        &mut self,
+        epochs: usize,
+        run: &Run,
+        label: String,
+        interrupt: &Interrupt,
+    ) -> Result<(Outcome, Vec<Metrics>), TrainError> {
+        let checkpoint_every = self.schedule.checkpoint_every;
         Learner { label, epochs, checkpoint_every, interrupt: interrupt.clone() }.train(self, run)
     }
 }
@@ -171,8 +169,7 @@ impl<P: Probe> Trainer<ProbeObjective<P>> {
     ) -> Result<Self, TrainError> {
         let trainer = Self::new(ProbeObjective::new(activations), probe, data, schedule, seed, device)?;
         let train = &trainer.data.split().train;
-        let size = trainer.schedule.batch_size.unwrap_or(train.len());
-        let first = trainer.data.batch(&train[..size], &trainer.device)?;
+        let first = trainer.data.batch(&train[..trainer.schedule.batch_size], &trainer.device)?;
         let (probe, activations) = (&trainer.module, &trainer.objective.activations);
         activations.check(probe.plan(), &probe.circuit().model()?, &first)?;
         Ok(trainer)
@@ -194,7 +191,7 @@ impl<O: Objective> Trainable for Trainer<O> {
             let (l0, l0_max) = (l0.weights as f64, l0.max_weights as f64);
             metrics = metrics.with("l0", l0).with("l0_max", l0_max).with("temperature", temperature.into());
         }
-        if self.schedule.batch_size.is_none() {
+        if self.schedule.optimizer.warmup_epochs > 0 {
             metrics = metrics.with("learning_rate", self.schedule.optimizer.learning_rate_at(epoch));
         }
         if self.schedule.evaluates_after(epoch) {

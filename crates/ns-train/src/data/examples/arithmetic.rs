@@ -5,12 +5,15 @@ use super::read::Reading;
 use super::sequences::Sequences;
 use super::sets::{Shares, seeded};
 use super::texts::TokenizedRows;
-use crate::data::{Arithmetic, LabelledRows, Variable};
+use crate::data::{LabelledRows, Variable};
 use crate::error::TrainError;
 use crate::recipe::grammar::{ArithmeticSource, DataSection, Split};
 
 /// Number of tokens of an example: `a`, `b`, `=`.
 const CONTEXT: usize = 3;
+
+/// The largest modulus: its 100 million pairs need 3 GB of memory.
+const MAX_MODULUS: usize = 10_000;
 
 /// The examples of a task, their labels, and the numbers of the labels.
 pub(super) fn read(
@@ -19,7 +22,8 @@ pub(super) fn read(
     limits: ModelLimits,
 ) -> Result<(TokenizedRows, LabelledRows), TrainError> {
     let ArithmeticSource { task, modulus } = source;
-    TrainError::check(modulus >= 2, "data.arithmetic.modulus", modulus, "it must be at least 2")?;
+    let expected = format!("it must be between 2 and {MAX_MODULUS}, because all pairs below it are examples");
+    TrainError::check((2..=MAX_MODULUS).contains(&modulus), "data.arithmetic.modulus", modulus, expected)?;
     check_model(modulus, limits)?;
     let Some(Split::Seeded { train, dev, seed, group: None }) = section.split else {
         let expected = "arithmetic needs { seeded = { train = 0.6, seed = 0 } }";
@@ -32,8 +36,11 @@ pub(super) fn read(
         let expected = format!("it leaves none of the {} pairs in the {name} set", pairs.len());
         TrainError::check(!rows.is_empty(), "data.split.seeded", format!("train = {train}, dev = {dev}"), expected)?;
     }
-    let values = Arithmetic { modulus, operation: task, train_fraction: train, split_seed: seed };
-    let labels = pairs.iter().map(|pair| values.value(variable, *pair)).collect();
+    let value = |pair: &(usize, usize)| match variable {
+        Some(variable) => variable.value(modulus, *pair),
+        None => task.answer(modulus, *pair),
+    };
+    let labels = pairs.iter().map(value).collect();
     let mut sequences = Sequences::default();
     for (a, b) in &pairs {
         sequences.ids.push([a, b, &modulus].map(|token| *token as u32));
@@ -54,12 +61,9 @@ fn check_model(modulus: usize, limits: ModelLimits) -> Result<(), TrainError> {
 
 /// The variable with a name, or `None` for the answer.
 fn variable(name: &str) -> Result<Option<Variable>, TrainError> {
-    match name {
-        "a2" => Ok(Some(Variable::A2)),
-        "minus_b2" => Ok(Some(Variable::MinusB2)),
-        "a_plus_b" => Ok(Some(Variable::APlusB)),
-        "a_minus_b" => Ok(Some(Variable::AMinusB)),
-        "answer" => Ok(None),
+    match (Variable::from_name(name), name) {
+        (Some(variable), _) => Ok(Some(variable)),
+        (None, "answer") => Ok(None),
         _ => {
             let expected = "arithmetic has `a2`, `minus_b2`, `a_plus_b`, `a_minus_b` and `answer`";
             Err(TrainError::setting("data.label", format!("`{name}`"), expected))

@@ -150,6 +150,14 @@ impl Examples {
         Self { content: self.content.clone(), rows }
     }
 
+    /// The examples with other labels: `labels` holds the new label of each class. The classes have no names then.
+    pub(crate) fn with_labels(&self, labels: &[usize]) -> Self {
+        let relabelled = self.rows.labels.iter().filter_map(|class| labels.get(*class).copied()).collect();
+        let n_answers = labels.iter().max().map_or(0, |largest| largest + 1);
+        let rows = LabelledRows { labels: relabelled, n_answers, classes: Vec::new(), ..self.rows.clone() };
+        Self { content: self.content.clone(), rows }
+    }
+
     /// The labels of some rows as numbers, in the order of [`Dataset::labels`]; empty for classes.
     pub fn values(&self, rows: &[usize]) -> Vec<f64> {
         let numbers = &self.content.numbers;

@@ -1,4 +1,4 @@
-//! Tests of [`Examples`] on small tables, and against the data sources of the old recipes.
+//! Tests of [`Examples`] on small tables and on shipped data.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,7 +8,8 @@ use ns_models::TextTokenizer;
 
 use super::*;
 use crate::data::fixtures::{shipped, write_byte_pairs, write_tokenizer, write_word_pieces};
-use crate::data::{Arithmetic, ImageRecipe, Operation, Variable, WordRecipe};
+use crate::data::{Operation, RowSplit, Variable};
+use crate::run::examples_hash;
 
 /// A folder with a tokenizer and the table `a.csv`.
 struct Data {
@@ -494,31 +495,26 @@ mod arithmetic {
     }
 
     #[test]
-    fn examples_are_those_of_the_old_recipes_in_their_order() {
-        let old =
-            Arithmetic { modulus: 113, operation: Operation::SquareDifference, train_fraction: 0.6, split_seed: 0 };
-        let device = Device::default();
-        for (name, variable) in [
-            ("answer", None),
-            ("a2", Some(Variable::A2)),
-            ("minus_b2", Some(Variable::MinusB2)),
-            ("a_plus_b", Some(Variable::APlusB)),
-            ("a_minus_b", Some(Variable::AMinusB)),
-        ] {
-            let old = old.read(variable).unwrap();
-            let new = Examples::read(&section(&format!("label = \"{name}\"")), None, ModelLimits::default()).unwrap();
-            for (old_rows, new_rows) in
-                [(&old.split().train, &new.split().train), (&old.split().test, &new.split().test)]
-            {
-                let (old, new) = (old.batch(old_rows, &device).unwrap(), new.batch(new_rows, &device).unwrap());
-                assert_eq!(old.inputs.tokens().unwrap().to_data(), new.inputs.tokens().unwrap().to_data());
-                assert!(new.inputs.attention_mask.is_none());
-                assert_eq!((old.labels, old.token_mask, old.means), (new.labels, new.token_mask, new.means));
+    fn all_pairs_have_the_value_of_the_label() {
+        let read =
+            |label: &str| Examples::read(&section(&format!("label = \"{label}\"")), None, ModelLimits::default());
+        for (name, variable) in [("answer", None), ("a2", Some(Variable::A2)), ("a_minus_b", Some(Variable::AMinusB))] {
+            let examples = read(name).unwrap();
+            let RowSplit { train, test, .. } = examples.split();
+            assert_eq!((train.len(), test.len()), (7661, 5108));
+            let batch = examples.batch(&[&train[..3], test].concat(), &Device::default()).unwrap();
+            let ids = ids(&batch.inputs.tokens().unwrap());
+            for (tokens, label) in ids.iter().zip(&batch.labels) {
+                let pair = (tokens[0] as usize, tokens[1] as usize);
+                let value = variable.map_or_else(
+                    || Operation::SquareDifference.answer(113, pair),
+                    |variable| variable.value(113, pair),
+                );
+                assert_eq!((tokens[2], *label), (113, value as i64));
             }
-            assert_eq!(
-                (new.rows().n_answers, new.classes().len(), new.rows().majority()),
-                (113, 0, old.rows().majority())
-            );
+            assert!(batch.inputs.attention_mask.is_none());
+            assert_eq!(batch.token_mask[..6], [false, false, true, false, false, true]);
+            assert_eq!((examples.rows().n_answers, examples.classes().len()), (113, 0));
         }
     }
 
@@ -552,24 +548,11 @@ mod arithmetic {
 mod images {
     use super::*;
 
-    fn digits(extra: &str) -> DataSection {
+    pub(super) fn digits(extra: &str) -> DataSection {
         let text = "path = \"data/digits.csv\"\nlabel = \"label\"\npixels = { shape = [8, 8], maximum = 16.0 }\n\
                     split = { seeded = { train = 0.8, seed = 0 } }\n";
         let section: DataSection = toml::from_str(&format!("{text}{extra}")).unwrap();
         section.resolve(&shipped("digits/train.toml"))
-    }
-
-    #[test]
-    fn of_pixels_are_those_of_the_old_recipes() {
-        let old = "path = \"data/digits.csv\"\nshape = [8, 8]\nmaximum = 16.0\n\
-                   split = { seeded = { train_fraction = 0.8, seed = 0 } }";
-        let old = toml::from_str::<ImageRecipe>(old).unwrap().resolve(shipped("digits/train.toml")).read().unwrap();
-        let new = Examples::read(&digits(""), None, ModelLimits::default()).unwrap();
-        assert_eq!((old.rows(), old.shuffled(1).rows), (new.rows(), new.shuffled(1).rows));
-        let (rows, device) = (&old.split().train[..50], Device::default());
-        let (old, new) = (old.batch(rows, &device).unwrap(), new.batch(rows, &device).unwrap());
-        assert_eq!(old.inputs.pixels().unwrap().to_data(), new.inputs.pixels().unwrap().to_data());
-        assert!(new.token_mask.is_empty());
     }
 
     #[test]
@@ -641,22 +624,26 @@ mod images {
     use ns_models::ImagePreprocessor;
 }
 
+/// Published results depend on the order of the examples, so it must never change.
 #[test]
-fn the_wordnet_examples_are_those_of_the_old_recipe() {
+fn the_shipped_examples_keep_their_order() {
     let folder = tempfile::tempdir().unwrap();
     write_tokenizer(folder.path());
-    let old = "path = \"examples.csv\"\nsplit = { column = \"split\" }";
-    let old = toml::from_str::<WordRecipe>(old).unwrap().resolve(shipped("wordnet/probe.toml")).read().unwrap();
-    let old = crate::data::Tokenized::new(old, folder.path()).unwrap();
-    let new = "path = \"examples.csv\"\ntext = \"text\"\nread = { span = [\"start\", \"end\"] }\nlabel = \"label\"\n\
-               split = { column = \"split\" }";
-    let new = toml::from_str::<DataSection>(new).unwrap().resolve(&shipped("wordnet/probe.toml"));
-    let new = Examples::read(&new, Some(folder.path()), ModelLimits::default()).unwrap();
-    assert_eq!(old.rows(), new.rows());
-    let rows: Vec<usize> = (0..3600).step_by(7).collect();
-    let (old, new) = (old.batch(&rows, &Device::default()).unwrap(), new.batch(&rows, &Device::default()).unwrap());
-    assert_eq!((old.token_mask, old.labels), (new.token_mask, new.labels));
-    assert_eq!(old.inputs.tokens().unwrap().to_data(), new.inputs.tokens().unwrap().to_data());
+    let of = |examples: Examples| examples_hash(&examples);
+    let arithmetic = "arithmetic = { task = \"square_difference\", modulus = 113 }\nlabel = \"a2\"\n\
+                      split = { seeded = { train = 0.6, seed = 0 } }\n";
+    let arithmetic = Examples::read(&toml::from_str(arithmetic).unwrap(), None, ModelLimits::default()).unwrap();
+    let digits = Examples::read(&images::digits(""), None, ModelLimits::default()).unwrap();
+    let words = "path = \"examples.csv\"\ntext = \"text\"\nread = { span = [\"start\", \"end\"] }\nlabel = \"label\"\n\
+                 split = { column = \"split\" }";
+    let words = toml::from_str::<DataSection>(words).unwrap().resolve(&shipped("wordnet/probe.toml"));
+    let words = Examples::read(&words, Some(folder.path()), ModelLimits::default()).unwrap();
+    let expected = [
+        "6135edd7979b0512f072512a52af1eaddb13f2fcdf30c2e7e48f3df23e54d631",
+        "369f6b3e548c8d091d15de1d5225168234ea8fab2149baf69ac54e79bc19967e",
+        "cedc95de735d79b1f9f00225793da706460a295b2cc1f750e08ad5ef688d32df",
+    ];
+    assert_eq!([of(arithmetic), of(digits), of(words)], expected);
 }
 
 #[test]

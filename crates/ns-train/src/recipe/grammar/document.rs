@@ -48,6 +48,12 @@ impl Document {
         insert(&mut self.table, key.trim(), value)
     }
 
+    /// The recipe as TOML, with the keys that were set.
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> String {
+        self.table.to_string()
+    }
+
     /// Reads a table that was made from this file.
     ///
     /// # Errors

@@ -10,4 +10,7 @@ pub use data::{
 };
 pub use document::Document;
 pub use grid::{Cell, Grid};
-pub use sections::{AblationName, BehaviourSection, EvaluationSection, Kind, ProbeSection, Recipe, TrainingSection};
+pub use sections::{
+    AblationName, Answer, BehaviourSection, EvaluationSection, Kind, Metric, ProbeSection, Recipe, SetName,
+    TrainingSection,
+};

@@ -7,7 +7,7 @@ use ns_models::ModelError;
 use ns_probe::ProbeLoss;
 use serde::{Deserialize, Serialize};
 
-use super::data::DataSection;
+use super::data::{Column, DataSection};
 use crate::error::TrainError;
 use crate::recipe::{ModelSource, OptimizerRecipe, Schedule, resolve_model_folder};
 
@@ -129,6 +129,9 @@ pub struct TrainingSection {
     /// Examples per forward pass; gradients add up. By default `batch_size`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub micro_batch: Option<usize>,
+    /// Epochs after which the model is kept as a folder of its own. Kind `model` only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keep: Vec<usize>,
 }
 
 /// `[evaluation]`: how a finished run is judged.
@@ -159,19 +162,96 @@ pub enum AblationName {
     Reinitialise,
 }
 
-/// `[behaviour]`: what the model itself does.
+impl AblationName {
+    /// The ablation as a recipe writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Zero => "zero",
+            Self::Reinitialise => "reinitialise",
+        }
+    }
+}
+
+/// `[behaviour]`: what the model itself does, intact and under each ablation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct BehaviourSection {
-    /// Where the right answer stands: `label`, the probed or another label as a class of the model's own head.
-    #[serde(default = "label")]
-    pub answer: String,
-    /// What is measured: `accuracy`.
-    #[serde(default = "accuracy")]
-    pub metrics: Vec<String>,
+    /// What the right answer is.
+    pub answer: Answer,
+    /// Column with the class of the model's own head. By default the label; for arithmetic always the answer of the
+    /// task.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<Column>,
+    /// What is measured.
+    pub metrics: Vec<Metric>,
     /// The sets on which it is measured.
-    #[serde(default = "test_set")]
-    pub sets: Vec<String>,
+    pub sets: Vec<SetName>,
+}
+
+/// What the right answer of the model is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Answer {
+    /// The class of the label in the model's own head: a name in its `id2label`, or the index of a logit.
+    #[default]
+    Label,
+}
+
+/// A measurement of the model's behaviour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Metric {
+    /// Share of the examples whose right answer has the highest logit. A tie is wrong.
+    Accuracy,
+    /// Mean of the right answer's logit minus the best other one.
+    LogitDifference,
+    /// Mean divergence of the answers from those of the intact model, `KL(intact ‖ ablated)`, in nats.
+    Kl,
+}
+
+impl Metric {
+    /// The metric as a recipe writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accuracy => "accuracy",
+            Self::LogitDifference => "logit_difference",
+            Self::Kl => "kl",
+        }
+    }
+}
+
+/// A set of examples.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SetName {
+    /// The training set.
+    Train,
+    /// The development set.
+    Dev,
+    /// The test set.
+    Test,
+    /// The set out of distribution.
+    Ood,
+}
+
+impl SetName {
+    /// The set as a recipe writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Dev => "dev",
+            Self::Test => "test",
+            Self::Ood => "ood",
+        }
+    }
+}
+
+impl Default for BehaviourSection {
+    fn default() -> Self {
+        Self { answer: Answer::Label, label: None, metrics: vec![Metric::Accuracy], sets: vec![SetName::Test] }
+    }
 }
 
 impl Default for EvaluationSection {
@@ -181,14 +261,14 @@ impl Default for EvaluationSection {
 }
 
 impl TrainingSection {
-    /// The settings of a [`Trainer`](crate::Trainer) of masks or a probe.
-    pub(crate) fn schedule(&self) -> Schedule {
+    /// The settings of a [`Trainer`](crate::Trainer).
+    pub(crate) fn schedule(&self, kind: Kind) -> Schedule {
         Schedule {
             epochs: self.epochs,
             evaluate_every: self.evaluate_every,
             checkpoint_every: self.checkpoint_every,
-            batch_size: Some(self.batch_size),
-            drop_last: self.drop_last.unwrap_or(true),
+            batch_size: self.batch_size,
+            drop_last: self.drop_last.unwrap_or(kind != Kind::Model),
             micro_batch: self.micro_batch,
             final_temperature: self.final_temperature,
             optimizer: self.optimizer,
@@ -199,8 +279,13 @@ impl TrainingSection {
     ///
     /// # Errors
     /// Returns [`TrainError::Setting`], named by its key, for a value out of range.
-    pub(crate) fn check(&self, examples: usize) -> Result<(), TrainError> {
-        self.schedule().check(examples).map_err(|error| error.within("training"))
+    pub(crate) fn check(&self, kind: Kind, examples: usize) -> Result<(), TrainError> {
+        self.schedule(kind).check(examples).map_err(|error| error.within("training"))?;
+        let beyond = self.keep.iter().find(|epoch| !(1..=self.epochs).contains(*epoch));
+        let expected = format!("it lists epochs from 1 to {}", self.epochs);
+        TrainError::check(beyond.is_none(), "training.keep", format!("{:?}", self.keep), expected)?;
+        let kept = self.keep.is_empty() || kind == Kind::Model;
+        TrainError::check(kept, "training.keep", "given", format!("a {} trains no model; remove it", kind.name()))
     }
 }
 
@@ -294,16 +379,4 @@ fn one() -> usize {
 
 fn unchanged() -> f64 {
     1.0
-}
-
-fn label() -> String {
-    "label".into()
-}
-
-fn accuracy() -> Vec<String> {
-    vec!["accuracy".into()]
-}
-
-fn test_set() -> Vec<String> {
-    vec!["test".into()]
 }
