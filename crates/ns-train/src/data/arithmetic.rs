@@ -7,6 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use ns_circuit::rng;
 use ns_models::ModelInputs;
 use ns_probe::ProbeBatch;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::split::check_fraction;
@@ -35,7 +36,7 @@ pub struct Arithmetic {
 }
 
 /// The result that follows `a b =`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Operation {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ns_circuit::CircuitConfig;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -53,14 +54,14 @@ pub struct TaskRecipe {
 }
 
 /// Source of a model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 #[non_exhaustive]
 pub enum ModelSource {
     /// A model folder, or the name of a model in the Hugging Face cache.
     Folder(PathBuf),
     /// The keys of a `config.json`: the model is newly initialised.
-    Config(Value),
+    Config(#[schemars(with = "serde_json::Map<String, Value>")] Value),
 }
 
 fn one() -> usize {

@@ -1,8 +1,11 @@
 //! The grammar of recipes: which model, on which data, answers which question, with which masks, judged how.
 
+mod circuit_schema;
 mod data;
 mod document;
 mod grid;
+mod old_form;
+mod schema;
 mod sections;
 
 pub use data::{
@@ -10,4 +13,5 @@ pub use data::{
 };
 pub use document::Document;
 pub use grid::{Cell, Grid};
+pub use schema::recipe_schema;
 pub use sections::{AblationName, BehaviourSection, EvaluationSection, Kind, ProbeSection, Recipe, TrainingSection};

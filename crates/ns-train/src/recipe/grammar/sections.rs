@@ -5,14 +5,16 @@ use std::path::Path;
 use ns_circuit::CircuitConfig;
 use ns_models::ModelError;
 use ns_probe::ProbeLoss;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::circuit_schema::{circuit_config, probe_loss};
 use super::data::DataSection;
 use crate::error::TrainError;
 use crate::recipe::{ModelSource, OptimizerRecipe, Schedule, resolve_model_folder};
 
 /// A recipe for one run: no lists of labels or sites and no sweep, which a [`Grid`](super::Grid) takes apart.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// What is trained.
@@ -32,6 +34,7 @@ pub struct Recipe {
     pub probe: Option<ProbeSection>,
     /// The masks, with NeuroSurgeon's names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "circuit_config")]
     pub circuit_config: Option<CircuitConfig>,
     /// What the model itself does, intact and ablated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,7 +47,7 @@ pub struct Recipe {
 }
 
 /// What a recipe trains.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Kind {
@@ -61,6 +64,10 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All kinds, in the order of the documentation.
+    pub(super) const ALL: [Self; 5] =
+        [Self::Model, Self::Circuit, Self::CircuitProbe, Self::SubnetworkProbe, Self::LinearProbe];
+
     /// The kind as a recipe writes it.
     pub fn name(self) -> &'static str {
         match self {
@@ -84,13 +91,14 @@ impl Kind {
 }
 
 /// `[probe]`: the probed site, and what is trained on its vectors.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeSection {
     /// The probed site, e.g. `attn_update_6`. A recipe file may hold a list or a pattern, one run for each site.
     pub vectors: String,
     /// Loss of a circuit probe.
     #[serde(default)]
+    #[schemars(schema_with = "probe_loss")]
     pub loss: ProbeLoss,
     /// Width of the hidden layer of the classifier; absent for a linear classifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,7 +112,7 @@ pub struct ProbeSection {
 }
 
 /// `[training]`: how long, in which steps and with which optimiser.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingSection {
     /// Number of passes over the training set.
@@ -132,7 +140,7 @@ pub struct TrainingSection {
 }
 
 /// `[evaluation]`: how a finished run is judged.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvaluationSection {
     /// Number of random masks of the circuit's size.
@@ -149,7 +157,7 @@ pub struct EvaluationSection {
 }
 
 /// An ablation as a recipe writes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AblationName {
@@ -160,7 +168,7 @@ pub enum AblationName {
 }
 
 /// `[behaviour]`: what the model itself does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BehaviourSection {
     /// Where the right answer stands: `label`, the probed or another label as a class of the model's own head.
