@@ -16,9 +16,9 @@ def main():
     assert (rows == digits.data).all() and rows.shape == (1797, 64)
     with open(pathlib.Path(__file__).with_name("digits.csv"), "w", encoding="ascii", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["label"] + [f"p{pixel}" for pixel in range(64)])
+        writer.writerow(["label", "parity"] + [f"p{pixel}" for pixel in range(64)])
         for label, pixels in zip(digits.target.tolist(), rows.tolist()):
-            writer.writerow([label] + pixels)
+            writer.writerow([label, "odd" if label % 2 else "even"] + pixels)
 
 
 if __name__ == "__main__":

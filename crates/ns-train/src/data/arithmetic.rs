@@ -1,9 +1,10 @@
 //! Modular arithmetic: operations on pairs of numbers `(a, b)` below a modulus, and the variables that a model may compute.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The result that follows `a b =`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Operation {

@@ -2,10 +2,11 @@
 
 use burn::optim::ModuleOptimizer;
 use ns_circuit::AdamW;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// AdamW with a linear warm-up of the learning rate.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct OptimizerRecipe {
     /// Learning rate after the warm-up.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::sections::Kind;
@@ -12,7 +13,7 @@ use crate::error::TrainError;
 pub type Column = String;
 
 /// `[data]`: one source (`path` or `arithmetic`), how its rows become inputs, and what is read and predicted.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataSection {
     /// A table: `.csv`, `.tsv`, `.jsonl` or `.parquet`, relative to the recipe; or one table per set.
@@ -57,7 +58,7 @@ pub struct DataSection {
 }
 
 /// One table, or one per set.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Files {
     /// One table; `split` divides it.
@@ -67,7 +68,7 @@ pub enum Files {
 }
 
 /// One table per set.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetFiles {
     /// The training set.
@@ -83,7 +84,7 @@ pub struct SetFiles {
 }
 
 /// Modular arithmetic.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ArithmeticSource {
     /// The task.
@@ -93,7 +94,7 @@ pub struct ArithmeticSource {
 }
 
 /// Grey images in columns of pixels.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pixels {
     /// Height and width.
@@ -104,7 +105,7 @@ pub struct Pixels {
 
 /// The positions of a sequence that are read. Tokens that the tokenizer adds and padding are not counted, unless
 /// `special` is set.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Read {
     /// `"last"`, `"first"` or `"all"`.
@@ -114,7 +115,7 @@ pub enum Read {
 }
 
 /// A rule without an argument.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Named {
     /// The last token.
@@ -126,7 +127,7 @@ pub enum Named {
 }
 
 /// A rule with an argument. Exactly one of `index`, `span`, `word` and `position` is given.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ReadAt {
     /// Number of the token, from 0; negative numbers count from the end.
@@ -150,7 +151,7 @@ pub struct ReadAt {
 }
 
 /// Which tokens of a span or word are read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Token {
     /// The first.
@@ -165,7 +166,7 @@ pub enum Token {
 }
 
 /// The division of one table into sets.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Split {
     /// A column that says `train`, `dev`, `test` or `ood`.
@@ -187,7 +188,7 @@ pub enum Split {
 }
 
 /// The counterfactual text of each row.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Partner {
     /// A column with the text.
@@ -200,7 +201,7 @@ pub enum Partner {
 }
 
 /// A seeded permutation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Derange {
     /// Seed of the permutation.

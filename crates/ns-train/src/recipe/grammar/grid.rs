@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use toml::{Table, Value};
 
+use super::circuit_schema::check_keys;
 use super::document::{Document, insert};
-use super::sections::Recipe;
+use super::old_form::new_form;
+use super::sections::{Kind, Recipe};
 use crate::error::TrainError;
 
 /// Largest number of runs of one recipe.
@@ -43,12 +45,14 @@ impl Grid {
     ///
     /// # Errors
     /// Returns [`TrainError::RecipeKey`] with file, line and key for a key or value that is not part of the grammar,
-    /// for an empty list, and for a grid of more than 10,000 runs.
+    /// for an empty list, and for a grid of more than 10,000 runs. Returns [`TrainError::Recipe`] for a recipe in a form
+    /// of earlier versions, with the keys that it has now.
     pub fn new(
         document: &Document,
         seeds: &[u64],
         sites_of: impl Fn(&Recipe, &str) -> Result<Vec<String>, TrainError>,
     ) -> Result<Self, TrainError> {
+        has_kind(document)?;
         let mut base = document.table.clone();
         let mut axes = Vec::new();
         axes.extend(take_list(&mut base, "data", "labels").map(|values| Axis { key: "data.label".into(), values }));
@@ -72,6 +76,21 @@ impl Grid {
             cells.extend(expand_sites(document, &base, &parts, &sites_of)?);
         }
         Ok(Self { cells })
+    }
+}
+
+/// Refuses a recipe without `kind`. One in an old form is shown how to write it now.
+fn has_kind(document: &Document) -> Result<(), TrainError> {
+    if document.table.contains_key("kind") {
+        return Ok(());
+    }
+    match new_form(&document.table) {
+        Some(reason) => Err(TrainError::Recipe { path: document.path().into(), reason }),
+        None => {
+            let kinds = Kind::ALL.map(Kind::name).join(", ");
+            let expected = format!("it says what is trained: one of {kinds}");
+            Err(document.locate(TrainError::setting("kind", "missing", expected)))
+        }
     }
 }
 
@@ -130,6 +149,9 @@ fn expand_sites(
         insert(&mut table, &axis.key, (*value).clone())?;
     }
     one_layer_is_a_list(&mut table);
+    if let Some(config) = table.get("circuit_config").and_then(Value::as_table) {
+        check_keys(config).map_err(|error| document.locate(error))?;
+    }
     let recipe: Recipe = document.deserialize(&table)?;
     recipe.validate().map_err(|error| document.locate(error))?;
     let varying = parts.iter().filter(|(axis, _)| axis.values.len() > 1 && axis.key != "seed");
@@ -271,11 +293,24 @@ batch_size = 4
         );
         let two = RECIPE.replace("read = \"last\"", "read = { index = 1, word = \"w\" }");
         assert!(error(&two).contains("line 8, data.read: a table of 2 rules"), "{}", error(&two));
+        let unkind = RECIPE.replace("kind = \"circuit_probe\"", "");
+        let expected =
+            "recipe.toml`, kind: missing, but it says what is trained: one of model, circuit, circuit_probe,";
+        assert!(error(&unkind).starts_with(expected), "{}", error(&unkind));
+        let old = error("variable = \"a2\"\nepochs = 3\n");
+        assert!(old.starts_with("recipe.toml` is not a valid recipe: it has the old form."), "{old}");
+        assert!(old.contains("variable  →  data.label = \"a2\"") && old.contains("docs/recipes.md"), "{old}");
         let masks = RECIPE.replace("circuit_probe", "linear_probe");
         assert!(
             error(&masks).contains("line 15, circuit_config: given, but a linear_probe does not"),
             "{}",
             error(&masks)
+        );
+        let mask = RECIPE.replace("target_layers", "l0_lamda = 1\ntarget_layers");
+        assert!(
+            error(&mask).starts_with("recipe.toml`, line 16, circuit_config.l0_lamda: unknown"),
+            "{}",
+            error(&mask)
         );
         let empty = RECIPE.to_owned() + "[sweep]\nseed = []\n";
         assert!(error(&empty).starts_with("recipe.toml`, line 22, sweep.seed: empty"), "{}", error(&empty));

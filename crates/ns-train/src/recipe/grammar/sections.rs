@@ -5,14 +5,17 @@ use std::path::Path;
 use ns_circuit::CircuitConfig;
 use ns_models::ModelError;
 use ns_probe::ProbeLoss;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::data::{Column, DataSection};
+use super::behaviour::BehaviourSection;
+use super::circuit_schema::{circuit_config, probe_loss};
+use super::data::DataSection;
 use crate::error::TrainError;
 use crate::recipe::{ModelSource, OptimizerRecipe, Schedule, resolve_model_folder};
 
 /// A recipe for one run: no lists of labels or sites and no sweep, which a [`Grid`](super::Grid) takes apart.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// What is trained.
@@ -32,6 +35,7 @@ pub struct Recipe {
     pub probe: Option<ProbeSection>,
     /// The masks, with NeuroSurgeon's names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "circuit_config")]
     pub circuit_config: Option<CircuitConfig>,
     /// What the model itself does, intact and ablated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,7 +48,7 @@ pub struct Recipe {
 }
 
 /// What a recipe trains.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Kind {
@@ -61,6 +65,10 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All kinds, in the order of the documentation.
+    pub(super) const ALL: [Self; 5] =
+        [Self::Model, Self::Circuit, Self::CircuitProbe, Self::SubnetworkProbe, Self::LinearProbe];
+
     /// The kind as a recipe writes it.
     pub fn name(self) -> &'static str {
         match self {
@@ -84,13 +92,14 @@ impl Kind {
 }
 
 /// `[probe]`: the probed site, and what is trained on its vectors.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProbeSection {
     /// The probed site, e.g. `attn_update_6`. A recipe file may hold a list or a pattern, one run for each site.
     pub vectors: String,
     /// Loss of a circuit probe.
     #[serde(default)]
+    #[schemars(schema_with = "probe_loss")]
     pub loss: ProbeLoss,
     /// Width of the hidden layer of the classifier; absent for a linear classifier.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,7 +113,7 @@ pub struct ProbeSection {
 }
 
 /// `[training]`: how long, in which steps and with which optimiser.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingSection {
     /// Number of passes over the training set.
@@ -135,7 +144,7 @@ pub struct TrainingSection {
 }
 
 /// `[evaluation]`: how a finished run is judged.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvaluationSection {
     /// Number of random masks of the circuit's size.
@@ -152,7 +161,7 @@ pub struct EvaluationSection {
 }
 
 /// An ablation as a recipe writes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum AblationName {
@@ -169,88 +178,6 @@ impl AblationName {
             Self::Zero => "zero",
             Self::Reinitialise => "reinitialise",
         }
-    }
-}
-
-/// `[behaviour]`: what the model itself does, intact and under each ablation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct BehaviourSection {
-    /// What the right answer is.
-    pub answer: Answer,
-    /// Column with the class of the model's own head. By default the label; for arithmetic always the answer of the
-    /// task.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub label: Option<Column>,
-    /// What is measured.
-    pub metrics: Vec<Metric>,
-    /// The sets on which it is measured.
-    pub sets: Vec<SetName>,
-}
-
-/// What the right answer of the model is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Answer {
-    /// The class of the label in the model's own head: a name in its `id2label`, or the index of a logit.
-    #[default]
-    Label,
-}
-
-/// A measurement of the model's behaviour.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Metric {
-    /// Share of the examples whose right answer has the highest logit. A tie is wrong.
-    Accuracy,
-    /// Mean of the right answer's logit minus the best other one.
-    LogitDifference,
-    /// Mean divergence of the answers from those of the intact model, `KL(intact ‖ ablated)`, in nats.
-    Kl,
-}
-
-impl Metric {
-    /// The metric as a recipe writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Accuracy => "accuracy",
-            Self::LogitDifference => "logit_difference",
-            Self::Kl => "kl",
-        }
-    }
-}
-
-/// A set of examples.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SetName {
-    /// The training set.
-    Train,
-    /// The development set.
-    Dev,
-    /// The test set.
-    Test,
-    /// The set out of distribution.
-    Ood,
-}
-
-impl SetName {
-    /// The set as a recipe writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Dev => "dev",
-            Self::Test => "test",
-            Self::Ood => "ood",
-        }
-    }
-}
-
-impl Default for BehaviourSection {
-    fn default() -> Self {
-        Self { answer: Answer::Label, label: None, metrics: vec![Metric::Accuracy], sets: vec![SetName::Test] }
     }
 }
 
