@@ -45,7 +45,7 @@ impl Demo {
         let Runs { finished: rows, outcome } = train_all(&runs, &pool, JobsOption::for_all(RECIPES.len()))?;
         outcome?;
         write_rows(&self.out, &rows)?;
-        draw_probes(&self.out, "Is it computed, and is it needed?", &rows)?;
+        draw_probes(&self.out, &rows)?;
         say!("{}", probe_table(&rows));
         let [found, control] = &rows[..] else { anyhow::bail!("the demo must have the results of two probes") };
         say!(

@@ -69,7 +69,7 @@ impl Probe {
         if runs.len() > 1 {
             let folder = self.out.unwrap_or_else(|| "runs".into());
             add_results(&folder, &rows)?;
-            draw_probes(&folder, "Circuit probes", &rows)?;
+            draw_probes(&folder, &rows)?;
         }
         say!("{}", probe_table(&rows).trim_end());
         outcome

@@ -2,9 +2,13 @@
 //! them.
 
 mod accuracy_size;
+mod behaviour;
 mod circuits;
+mod names;
 mod probes;
 mod results;
+mod row_figures;
+mod row_table;
 mod rows;
 mod subnetworks;
 mod table;
@@ -16,7 +20,9 @@ mod visualizer;
 pub use circuits::{ablation_table, circuit_table, draw_circuit_sizes};
 pub use probes::{draw_probes, probe_table, write_probe};
 pub use results::{add_results, write_json, write_rows};
-pub use rows::{draw_run, row_table, write_results};
+pub use row_figures::draw_rows;
+pub use row_table::row_table;
+pub use rows::{draw_run, write_results};
 pub use subnetworks::{draw_subnetworks, subnetwork_table};
 pub use table::markdown;
 pub use training::draw_training;
