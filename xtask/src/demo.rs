@@ -56,7 +56,6 @@ impl Demo {
             100.0 * number(control, "knn_test")?,
             100.0 * number(control, "majority")?
         );
-        say!("\nresults, masks and figures in {}", self.out.display());
         Ok(())
     }
 }

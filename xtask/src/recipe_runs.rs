@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ns_train::grammar::{Document, Grid};
-use ns_train::{BaseModelPool, Interrupt, Job, Row, RunReport, draw_run, row_table, sites_of_pattern, write_results};
+use ns_train::grammar::{Document, Grid, Kind};
+use ns_train::{
+    BaseModelPool, Interrupt, Job, Row, RunReport, draw_rows, draw_run, row_table, sites_of_pattern, write_results,
+};
 
 use crate::jobs::JobsOption;
 use crate::output::say;
@@ -83,18 +85,44 @@ impl RecipeRuns {
             }
         };
         let outcome = jobs.run_all(&runs, |run| self.jobs[*run].folder.clone(), train, finish)?.outcome;
-        let all: Vec<Row> = rows.into_iter().flatten().flatten().collect();
-        if !all.is_empty() {
-            say!("{}", row_table(&all).trim_end());
+        let drawn = self.draw(&rows);
+        self.print(&rows);
+        outcome.and(drawn)?;
+        Ok(rows.into_iter().flatten().flatten().collect())
+    }
+
+    /// Prints the table of the finished runs, and where results and models are.
+    fn print(&self, rows: &[Option<Vec<Row>>]) {
+        let all: Vec<Row> = rows.iter().flatten().flatten().cloned().collect();
+        if all.is_empty() {
+            return;
         }
-        outcome.map(|()| all)
+        say!("{}", row_table(&all).trim_end());
+        for (job, _) in self.jobs.iter().zip(rows).filter(|(job, rows)| job.recipe.kind == Kind::Model && rows.is_some()) {
+            say!("model in {}", job.folder.join("model").display());
+        }
+        for folder in self.results.iter().collect::<BTreeSet<_>>() {
+            say!("results and figures in {}", folder.display());
+        }
     }
 
     /// Writes the rows of all finished runs that have the same folder of results.
     fn write(&self, index: usize, rows: &[Option<Vec<Row>>]) -> anyhow::Result<()> {
         let folder = &self.results[index];
+        Ok(write_results(folder, &self.rows_in(folder, rows))?)
+    }
+
+    /// Draws the figures of each folder of results.
+    fn draw(&self, rows: &[Option<Vec<Row>>]) -> anyhow::Result<()> {
+        for folder in self.results.iter().collect::<BTreeSet<_>>() {
+            draw_rows(folder, &self.rows_in(folder, rows))?;
+        }
+        Ok(())
+    }
+
+    /// The rows of all finished runs with a folder of results, in the order of the runs.
+    fn rows_in(&self, folder: &Path, rows: &[Option<Vec<Row>>]) -> Vec<Row> {
         let together = self.results.iter().zip(rows).filter(|(other, _)| *other == folder);
-        let rows: Vec<Row> = together.flat_map(|(_, rows)| rows.iter().flatten()).cloned().collect();
-        Ok(write_results(folder, &rows)?)
+        together.flat_map(|(_, rows)| rows.iter().flatten()).cloned().collect()
     }
 }

@@ -2,8 +2,12 @@
 //! them.
 
 mod accuracy_size;
+mod behaviour;
 mod circuits;
+mod names;
 mod results;
+mod row_figures;
+mod row_table;
 mod rows;
 mod table;
 mod training;
@@ -13,7 +17,9 @@ mod visualizer;
 
 pub use circuits::ablation_table;
 pub use results::{write_json, write_rows};
-pub use rows::{draw_run, row_table, write_results};
+pub use row_figures::draw_rows;
+pub use row_table::row_table;
+pub use rows::{draw_run, write_results};
 pub use table::markdown;
 pub use training::draw_training;
 pub use visualizer::{

@@ -8,45 +8,11 @@ use serde_json::Value;
 
 use super::figures::{LayerShare, circuit_share};
 use super::results::write_rows;
-use super::table::{markdown, mean_sd, share, size};
+use super::row_table::row_table;
 use super::training::training_curves;
 use crate::error::TrainError;
 use crate::evaluate::Row;
 use crate::run::Metrics;
-
-/// A column of the table: its header, and the text of its cell if the row has it.
-type Column = (&'static str, fn(&Row) -> Option<String>);
-
-/// Columns of the table. Columns that no row has are left out.
-const COLUMNS: [Column; 18] = [
-    ("run", |row| Some(row.run.clone())),
-    ("variable", |row| row.variable.clone()),
-    ("site", |row| row.site.clone()),
-    ("seed", |row| Some(row.seed.to_string())),
-    ("1-NN test", |row| row.number("knn_test").map(share)),
-    ("1-NN dev", |row| row.number("knn_dev").map(share)),
-    ("unmasked", |row| row.number("knn_unmasked").map(share)),
-    ("test", |row| row.number("probe_test").map(share)),
-    ("dev", |row| row.number("probe_dev").map(share)),
-    ("train", |row| row.number("probe_train").map(share)),
-    ("shuffled", |row| row.number("knn_shuffled").or(row.number("probe_shuffled")).map(share)),
-    ("F1 test", |row| row.number("f1_macro_test").map(share)),
-    ("majority test", |row| row.number("majority_test").map(share)),
-    ("accuracy", |row| row.number("acc_full").map(share)),
-    ("ablated", |row| row.number("acc_ablated").map(share)),
-    ("random ablated", |row| row.number("acc_random_mean").zip(row.number("acc_random_sd")).map(mean_sd)),
-    ("complement ablated", |row| row.number("acc_complement_mean").zip(row.number("acc_complement_sd")).map(mean_sd)),
-    ("circuit / max", |row| row.number("l0").zip(row.number("l0_max")).map(|(l0, max)| size(l0, max))),
-];
-
-/// Returns a Markdown table with one line per row. What was not measured is `n/a`.
-pub fn row_table(rows: &[Row]) -> String {
-    let measured = |column: &&Column| rows.iter().any(|row| column.1(row).is_some());
-    let columns: Vec<&Column> = COLUMNS.iter().filter(measured).collect();
-    let header: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
-    let line = |row| columns.iter().map(|(_, cell)| cell(row).unwrap_or_else(|| "n/a".into())).collect();
-    markdown(&header, &rows.iter().map(line).collect::<Vec<_>>())
-}
 
 /// The rows as CSV, with the union of their keys as columns. What was not measured is empty; a list is JSON.
 fn csv_of(rows: &[Row]) -> std::io::Result<Vec<u8>> {
@@ -139,15 +105,5 @@ mod tests {
         assert_eq!(cells(&lines[0]), ["0.75", "[0.5,1.0]", "3.0", ""]);
         assert_eq!(cells(&lines[1]), ["", "", "", "1.0"]);
         assert_eq!(&lines[1][0], "words, \"b\"-0");
-    }
-
-    #[test]
-    fn a_table_leaves_out_what_no_row_has() {
-        let text = row_table(&rows());
-        assert!(
-            text.contains("| 1-NN test | test  |") && !text.contains("ablated") && !text.contains("circuit"),
-            "{text}"
-        );
-        assert!(text.contains("| 0.750     | n/a   |"), "{text}");
     }
 }

@@ -54,7 +54,7 @@ fn loss_panel(metrics: &[Metrics]) -> Panel {
 /// Returns the series of a value over the epochs that have it, or `None` if no epoch has it.
 fn series(name: &str, metrics: &[Metrics], value: impl Fn(&Metrics) -> Option<f64>) -> Option<Series> {
     let points: Vec<_> = metrics.iter().filter_map(|epoch| Some((epoch.epoch as f64, value(epoch)?))).collect();
-    (!points.is_empty()).then(|| Series { name: name.to_owned(), points })
+    (!points.is_empty()).then(|| Series { name: name.to_owned(), points, ..Series::default() })
 }
 
 /// Whether all values are above zero and the largest value is more than 100 times the smallest.
@@ -122,7 +122,7 @@ mod tests {
     fn log_needs_two_decades_above_zero() {
         let log = |values: &[f64]| {
             let points = values.iter().map(|&value| (0.0, value)).collect();
-            spans_decades(&[Series { name: String::new(), points }])
+            spans_decades(&[Series { points, ..Series::default() }])
         };
         assert!(log(&[4.6, 0.01, f64::NAN]));
         assert!(!log(&[4.6, 1.2]));

@@ -10,8 +10,9 @@ use super::number::drawable;
 use super::text::{fitted, width};
 use super::theme::{GRID, INK, MUTED, NAME, TICK, VALUE};
 
-/// Space below a plot area for the names of the groups, in pixels.
+/// Space below a plot area for names of groups of one line, and the height of each further line, in pixels.
 const BELOW: i32 = 48;
+const LINE: i32 = 28;
 /// Share of the width of a group that its bars fill.
 const FILL: f64 = 0.86;
 /// Largest width of a bar, in pixels.
@@ -29,8 +30,9 @@ pub(super) struct Bar {
 
 /// Bars with a common label, from left to right.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Group<'a> {
-    pub(super) label: &'a str,
+pub(super) struct Group {
+    /// The lines of the name of the group.
+    pub(super) label: Vec<String>,
     pub(super) bars: Vec<Bar>,
     /// A value that is marked with a line across all bars of the group.
     pub(super) mark: Option<f64>,
@@ -43,14 +45,20 @@ pub(super) struct BarPanel<'a> {
     pub(super) axis: Axis,
     pub(super) legend: Vec<Entry>,
     /// The groups, side by side with equal widths. Groups of several bars are separated by light lines.
-    pub(super) groups: Vec<Group<'a>>,
+    pub(super) groups: Vec<Group>,
+}
+
+/// Space below the plot area of a panel for the names of its groups, in pixels.
+pub(super) fn room_below(panel: &BarPanel<'_>) -> i32 {
+    let lines = panel.groups.iter().map(|group| group.label.len()).max().unwrap_or(1);
+    BELOW + LINE * (lines.max(1) as i32 - 1)
 }
 
 /// Draws `panel` into `area`, or its axes and the text `no data` if it has no groups.
 pub(super) fn draw_bars(canvas: &mut Canvas<'_>, panel: &BarPanel<'_>, area: Area) -> Drawn {
     let legend_area = Area { left: area.left + room_left(&panel.axis), ..area };
     let top = area.top + legend::height(NAME, &panel.legend, legend_area.width());
-    let plot = Area { top, bottom: area.bottom - BELOW, ..legend_area };
+    let plot = Area { top, bottom: area.bottom - room_below(panel), ..legend_area };
     let frame = Frame { area: plot, x: Axis::UNIT, y: panel.axis };
     frame.draw_y(canvas, panel.name)?;
     if panel.groups.is_empty() {
@@ -68,7 +76,7 @@ pub(super) fn draw_bars(canvas: &mut Canvas<'_>, panel: &BarPanel<'_>, area: Are
     legend::draw(NAME, canvas, &panel.legend, legend_area)
 }
 
-fn draw_group(canvas: &mut Canvas<'_>, group: &Group<'_>, (middle, slot): (f64, f64), frame: &Frame) -> Drawn {
+fn draw_group(canvas: &mut Canvas<'_>, group: &Group, (middle, slot): (f64, f64), frame: &Frame) -> Drawn {
     let count = group.bars.len().max(1) as f64;
     let bar_width = (slot * FILL / count).min(MAX_BAR_WIDTH);
     let (left, right) = (middle - bar_width * count / 2.0, middle + bar_width * count / 2.0);
@@ -82,9 +90,12 @@ fn draw_group(canvas: &mut Canvas<'_>, group: &Group<'_>, (middle, slot): (f64, 
         let ends = (left.round() as i32 - 6, right.round() as i32 + 6);
         canvas.across(ends, row, 3, INK)?;
     }
-    let (label, size) = fitted(group.label, TICK, slot - 8.0);
-    let at = (middle.round() as i32, frame.area.bottom + 26);
-    canvas.text(&label, at, Label::new(size).centred())
+    for (index, line) in (0..).zip(&group.label) {
+        let (line, size) = fitted(line, TICK, slot - 8.0);
+        let at = (middle.round() as i32, frame.area.bottom + 26 + LINE * index);
+        canvas.text(&line, at, Label::new(size).centred())?;
+    }
+    Ok(())
 }
 
 fn draw_bar(canvas: &mut Canvas<'_>, bar: &Bar, span: (i32, i32), mark: Option<i32>, frame: &Frame) -> Drawn {

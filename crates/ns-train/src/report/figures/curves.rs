@@ -71,6 +71,7 @@ mod tests {
         let series = series.iter().map(|(name, values)| Series {
             name: (*name).to_owned(),
             points: (0..).map(f64::from).zip(values.iter().copied()).collect(),
+            ..Series::default()
         });
         Panel { y_label: "loss".to_owned(), series: series.collect(), ..Panel::default() }
     }
@@ -110,6 +111,21 @@ mod tests {
         let svg = folder.svg("gap");
         assert_eq!(svg.matches("<polyline").count(), 2);
         assert_eq!(svg.matches("<circle").count(), 5);
+        Ok(())
+    }
+
+    #[test]
+    fn a_control_has_the_colour_of_its_curve_and_one_entry_in_the_legend() -> Result<(), FigureError> {
+        let folder = TestFolder::new("curves-control");
+        let mut panel = panel(&[("first", &[1.0, 2.0]), ("same", &[0.5, 0.6]), ("second", &[3.0, 1.0]), ("same", &[0.1])]);
+        panel.series[1].control = true;
+        panel.series[3].control = true;
+        curves(folder.path(), "control", "title", &[panel])?;
+        let svg = folder.svg("control");
+        assert_eq!((svg.matches(">same<").count() + svg.matches(">\nsame\n<").count(), svg.contains("second")), (1, true));
+        let strokes: Vec<&str> =
+            svg.split("<polyline").skip(1).filter_map(|line| line.split("stroke=\"").nth(1)?.get(..7)).collect();
+        assert_eq!(strokes, ["#0072B2", "#0072B2", "#D55E00"]);
         Ok(())
     }
 

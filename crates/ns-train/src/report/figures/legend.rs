@@ -18,6 +18,8 @@ const ENTRY_GAP: i32 = 36;
 pub(super) enum Symbol {
     /// A line, for a curve.
     Line,
+    /// A thin line, for the controls of curves.
+    Thin,
     /// A dashed line, for a reference value.
     Dashes,
     /// A filled rectangle, for a bar.
@@ -65,6 +67,7 @@ fn draw_symbol(canvas: &mut Canvas<'_>, entry: &Entry, left: i32, middle: i32) -
     let span = (left, left + SYMBOL);
     match entry.symbol {
         Symbol::Line => canvas.across(span, middle, 4, entry.colour),
+        Symbol::Thin => canvas.across(span, middle, 2, entry.colour),
         Symbol::Dashes => canvas.dashes((left + 4, left + SYMBOL), middle, entry.colour),
         Symbol::Mark => canvas.across(span, middle, 3, INK),
         Symbol::Bar => canvas.fill(Area::new((left + 10, middle - 12), (left + SYMBOL, middle + 12)), entry.colour),

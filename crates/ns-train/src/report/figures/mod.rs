@@ -3,7 +3,7 @@
 //! | function | shows |
 //! |---|---|
 //! | [`curves`] | named series over the epochs (such as the loss) or another quantity, one panel per measured quantity |
-//! | [`probe_bars`] | 1-NN accuracy of each circuit, and accuracy of the model without the circuit |
+//! | [`bar_charts`] | accuracies of several probes, one chart per measured quantity |
 //! | [`circuit_share`] | share of each weight tensor in the circuit |
 //! | [`circuit_map`] | one or two circuits in all parts of a model, one bar per part |
 //! | [`heat_map`] | share of each head of each layer in a circuit |
@@ -30,6 +30,7 @@
 //! text as text, in the `sans-serif` font of the viewer.
 
 mod axis;
+mod bar_charts;
 mod bars;
 mod canvas;
 mod circuit_map;
@@ -46,12 +47,12 @@ mod map_style;
 mod number;
 mod output;
 mod panel;
-mod probe_bars;
 mod text;
 mod text_map;
 mod theme;
 mod time_bars;
 
+pub use bar_charts::{BarChart, BarGroup, BarRole, bar_charts};
 pub use circuit_map::circuit_map;
 pub use circuit_share::{LayerShare, circuit_share};
 pub use colour::Colour;
@@ -66,6 +67,5 @@ pub use output::ImageFormat;
 #[cfg(test)]
 pub(super) use output::tests::TestFolder;
 pub use panel::{Panel, Series};
-pub use probe_bars::{ProbeBar, probe_bars};
 pub use text_map::{text_heat_map, text_map};
 pub use time_bars::{TimePanel, time_bars};

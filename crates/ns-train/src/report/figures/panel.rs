@@ -1,5 +1,7 @@
 //! A panel of curves with axes and legend.
 
+use plotters::style::RGBColor;
+
 use super::axis::Axis;
 use super::canvas::{Area, Canvas, Drawn};
 use super::frame::{BELOW, Frame, draw_no_data, room_left};
@@ -20,6 +22,9 @@ pub struct Series {
     /// Points of the curve, in the order in which they are connected: the epoch (or the quantity of the horizontal
     /// axis) and the value. A value that cannot be drawn leaves a gap.
     pub points: Vec<(f64, f64)>,
+    /// Whether this is the control of the curve before it: a thin line in the same colour. All controls of a panel share
+    /// one entry of the legend, with the name of the first.
+    pub control: bool,
 }
 
 /// Curves of one quantity over the epochs or over another quantity.
@@ -56,8 +61,8 @@ pub(super) fn draw_panel(canvas: &mut Canvas<'_>, panel: &Panel, area: Area, str
     frame.draw_x(canvas, x_label(panel))?;
     frame.draw_y(canvas, &panel.y_label)?;
     draw_reference(canvas, panel, &frame)?;
-    for (index, series) in panel.series.iter().enumerate() {
-        draw_series(canvas, series, index, &frame)?;
+    for (series, colour) in panel.series.iter().zip(colours(panel)) {
+        draw_series(canvas, series, colour, &frame)?;
     }
     frame.draw_spines(canvas)?;
     legend::draw(NAME, canvas, &legend_entries(panel), legend_area)
@@ -87,17 +92,27 @@ fn draw_reference(canvas: &mut Canvas<'_>, panel: &Panel, frame: &Frame) -> Draw
     }
 }
 
-fn draw_series(canvas: &mut Canvas<'_>, series: &Series, index: usize, frame: &Frame) -> Drawn {
-    let colour = SERIES[index % SERIES.len()];
+/// The colours of the series: a control has that of the curve before it.
+fn colours(panel: &Panel) -> Vec<RGBColor> {
+    let mut curves: usize = 0;
+    let colour = |series: &Series| {
+        curves += usize::from(!series.control);
+        SERIES[curves.saturating_sub(1) % SERIES.len()]
+    };
+    panel.series.iter().map(colour).collect()
+}
+
+fn draw_series(canvas: &mut Canvas<'_>, series: &Series, colour: RGBColor, frame: &Frame) -> Drawn {
+    let (thickness, radius) = if series.control { (2, 4) } else { (4, 6) };
     let few = series.points.len() <= FEW_POINTS;
     for run in series.points.split(|&(x, y)| !frame.x.shows(x) || !frame.y.shows(y)) {
         let points: Vec<(f64, f64)> = run.iter().map(|&point| frame.point(point)).collect();
         if points.len() > 1 {
-            canvas.path(&points, 4, colour)?;
+            canvas.path(&points, thickness, colour)?;
         }
         if few || points.len() == 1 {
             for (x, y) in points {
-                canvas.dot((x.round() as i32, y.round() as i32), 6, colour)?;
+                canvas.dot((x.round() as i32, y.round() as i32), radius, colour)?;
             }
         }
     }
@@ -127,11 +142,11 @@ fn legend_entries(panel: &Panel) -> Vec<Entry> {
     if panel.series.len() < 2 && reference.clone().next().is_none() {
         return Vec::new();
     }
-    panel
-        .series
-        .iter()
-        .zip(SERIES.iter().cycle())
-        .map(|(series, &colour)| Entry::new(&series.name, Symbol::Line, colour))
+    let curves = panel.series.iter().zip(colours(panel)).filter(|(series, _)| !series.control);
+    let control = panel.series.iter().find(|series| series.control);
+    curves
+        .map(|(series, colour)| Entry::new(&series.name, Symbol::Line, colour))
+        .chain(control.map(|series| Entry::new(&series.name, Symbol::Thin, MUTED)))
         .chain(reference.map(|(name, _)| Entry::new(name, Symbol::Dashes, MUTED)))
         .collect()
 }

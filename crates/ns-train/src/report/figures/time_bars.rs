@@ -65,7 +65,7 @@ fn bar_panel(panel: &TimePanel) -> BarPanel<'_> {
     let axis = Axis::new(0.0, if longest > 0.0 { longest * HEADROOM } else { 1.0 });
     let groups = panel.times.iter().zip(SERIES.iter().cycle()).map(|((label, time), &colour)| {
         let bar = Bar { mean: Some(*time), deviation: None, colour };
-        Group { label, bars: vec![bar], mark: None }
+        Group { label: vec![label.clone()], bars: vec![bar], mark: None }
     });
     BarPanel { name: &panel.label, axis, legend: Vec::new(), groups: groups.collect() }
 }
