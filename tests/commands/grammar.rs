@@ -12,7 +12,7 @@ use crate::support::copy_of_case;
 use crate::work::{Work, command, error, failure, path, success, xtask};
 
 /// The recipe [`PROBE`] in the grammar.
-const ARITHMETIC: &str = r#"
+pub(crate) const ARITHMETIC: &str = r#"
 kind = "circuit_probe"
 model = "run/model"
 
@@ -59,7 +59,7 @@ batch_size = 8
 optimizer = { learning_rate = 1e-1 }
 "#;
 
-const MASKS: &str = r#"
+pub(crate) const MASKS: &str = r#"
 [circuit_config]
 target_layers = "site"
 mask_method = "continuous_sparsification"
@@ -69,7 +69,7 @@ mask_hparams = { mask_unit = "neuron", mask_init_value = 0.1 }
 "#;
 
 /// A folder with a model, 48 sentences about 12 nouns, and a recipe.
-fn sentences(recipe: &str) -> Work {
+pub(crate) fn sentences(recipe: &str) -> Work {
     let work = Work::new(recipe);
     let (_case, model) = copy_of_case("models", "gpt2-base-1layer-1head");
     std::fs::create_dir(work.path("model")).unwrap();
@@ -97,16 +97,16 @@ fn sentences(recipe: &str) -> Work {
     work
 }
 
-fn recipe(kind: &str, probe: &str, rest: &str) -> String {
+pub(crate) fn recipe(kind: &str, probe: &str, rest: &str) -> String {
     format!("kind = \"{kind}\"\n{SENTENCES}[probe]\n{probe}\n{rest}")
 }
 
-fn train<const N: usize>(work: &Work, out: &str, options: [&str; N]) -> Output {
+pub(crate) fn train<const N: usize>(work: &Work, out: &str, options: [&str; N]) -> Output {
     let mut command = command(work.folder.path(), ["train", "recipe.toml", "--out", out]);
     command.args(options).output().unwrap()
 }
 
-fn rows(work: &Work, folder: &str) -> Vec<Row> {
+pub(crate) fn rows(work: &Work, folder: &str) -> Vec<Row> {
     serde_json::from_str(&work.read(&format!("{folder}/results.json"))).unwrap()
 }
 

@@ -9,8 +9,8 @@ mod progress;
 
 pub use about::About;
 pub(crate) use about::{ABOUT, weights_hash};
-pub(crate) use folder::MODEL;
 pub use folder::Run;
+pub(crate) use folder::{MODEL, RECIPE};
 pub use interrupt::Interrupt;
 pub use metrics::Metrics;
 pub use parallel::run_parallel;

@@ -8,17 +8,23 @@ mod learner;
 mod objective;
 mod trainer;
 
+mod activations;
 mod arithmetic_model;
 mod circuit_probe;
+mod finished_run;
 mod job;
+mod probe_measures;
 mod probe_run;
+mod probes;
 mod subnetwork_probe;
 mod task;
 
+pub use activations::{Activations, WrittenActivations};
 pub use arithmetic_model::{ModelTraining, NextTokenObjective, train_model};
 pub use base_model::sites_of_pattern;
 pub use base_model_pool::{BaseModelPool, DEFAULT_ACTIVATION_CACHE_MB};
 pub use circuit_probe::{ProbeReport, ProbeTraining, train_probe};
+pub use finished_run::evaluate_run;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) use initialize::initialize;
 pub use job::{Job, RunReport, TrainingReport};
