@@ -9,6 +9,8 @@ mod circuit;
 #[cfg(unix)]
 #[path = "commands/docs.rs"]
 mod docs;
+#[path = "commands/evaluate.rs"]
+mod evaluate;
 #[path = "commands/grammar.rs"]
 mod grammar;
 #[path = "commands/probe.rs"]

@@ -1,5 +1,6 @@
 //! Tests of `train` with probes on sentences in a table.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -27,7 +28,7 @@ batch_size = 8
 optimizer = { learning_rate = 1e-1 }
 "#;
 
-const MASKS: &str = r#"
+pub(crate) const MASKS: &str = r#"
 [circuit_config]
 target_layers = "site"
 mask_method = "continuous_sparsification"
@@ -37,7 +38,7 @@ mask_hparams = { mask_unit = "neuron", mask_init_value = 0.1 }
 "#;
 
 /// A folder with a model, 48 sentences about 12 nouns, and a recipe.
-fn sentences(recipe: &str) -> Work {
+pub(crate) fn sentences(recipe: &str) -> Work {
     let work = Work::new(recipe);
     let (_case, model) = copy_of_case("models", "gpt2-base-1layer-1head");
     std::fs::create_dir(work.path("model")).unwrap();
@@ -65,16 +66,16 @@ fn sentences(recipe: &str) -> Work {
     work
 }
 
-fn recipe(kind: &str, probe: &str, rest: &str) -> String {
+pub(crate) fn recipe(kind: &str, probe: &str, rest: &str) -> String {
     format!("kind = \"{kind}\"\n{SENTENCES}[probe]\n{probe}\n{rest}")
 }
 
-fn train<const N: usize>(work: &Work, out: &str, options: [&str; N]) -> Output {
+pub(crate) fn train<const N: usize>(work: &Work, out: &str, options: [&str; N]) -> Output {
     let mut command = command(work.folder.path(), ["train", "recipe.toml", "--out", out]);
     command.args(options).output().unwrap()
 }
 
-fn rows(work: &Work, folder: &str) -> Vec<Row> {
+pub(crate) fn rows(work: &Work, folder: &str) -> Vec<Row> {
     serde_json::from_str(&work.read(&format!("{folder}/results.json"))).unwrap()
 }
 

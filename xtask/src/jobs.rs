@@ -20,30 +20,22 @@ pub(crate) struct JobsOption {
     jobs: NonZeroUsize,
 }
 
-/// The results of several runs.
-pub(crate) struct Runs<T> {
-    /// Results of the finished runs, in the order of the runs.
-    pub(crate) finished: Vec<T>,
-    /// An error that lists the runs that failed or were interrupted, if there are any.
-    pub(crate) outcome: anyhow::Result<()>,
-}
-
 impl JobsOption {
     /// Trains every run with `train` and passes each result to `finish`, on this thread, as soon as it is available. A
     /// run that fails does not stop the others.
-    pub(crate) fn run_all<J: Sync, R: Send, T>(
+    ///
+    /// Returns an error that lists the runs that failed or were interrupted, if there are any.
+    pub(crate) fn run_all<J: Sync, R: Send>(
         self,
         runs: &[J],
         folder: impl Fn(&J) -> PathBuf,
         train: impl Fn(&J, &Interrupt) -> anyhow::Result<Option<R>> + Sync,
-        mut finish: impl FnMut(&J, R) -> anyhow::Result<T>,
-    ) -> anyhow::Result<Runs<T>> {
-        let mut results: Vec<Option<T>> = runs.iter().map(|_| None).collect();
-        let (mut interrupted, mut failed) = (Vec::new(), Vec::new());
+        mut finish: impl FnMut(&J, R) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let (mut finished, mut interrupted, mut failed) = (0, Vec::new(), Vec::new());
         let done = |index: usize, trained: anyhow::Result<Option<R>>| {
-            let finished = trained.and_then(|result| result.map(|result| finish(&runs[index], result)).transpose());
-            match finished {
-                Ok(Some(result)) => results[index] = Some(result),
+            match trained.and_then(|result| result.map(|result| finish(&runs[index], result)).transpose()) {
+                Ok(Some(())) => finished += 1,
                 Ok(None) => interrupted.push(folder(&runs[index]).display().to_string()),
                 Err(error) => failed.push((folder(&runs[index]), error)),
             }
@@ -51,9 +43,7 @@ impl JobsOption {
         };
         let work = |run: &J, interrupt: &Interrupt| anyhow::Ok(train(run, interrupt));
         run_parallel(self.jobs.get(), &Interrupt::on_signals(), runs, work, done)?;
-        let finished: Vec<T> = results.into_iter().flatten().collect();
-        let outcome = outcome([finished.len(), runs.len()], &interrupted, failed);
-        Ok(Runs { finished, outcome })
+        outcome([finished, runs.len()], &interrupted, failed)
     }
 
     /// One job for each of `count` runs.

@@ -4,12 +4,14 @@
 //! are in ns-train.
 
 mod activation_cache;
+mod activations;
 pub mod backend;
 mod bench;
 mod circuit;
 mod demo;
 mod device_memory;
 mod embed;
+mod evaluate;
 mod fetch;
 mod inspect;
 mod jobs;
@@ -48,6 +50,8 @@ subcommands!(Command {
     Demo(demo::Demo),
     Train(train::Train),
     Circuit(circuit::Circuit),
+    Evaluate(evaluate::Evaluate),
+    Activations(activations::ActivationsCommand),
     Inspect(inspect::Inspect),
     Fetch(fetch::Fetch),
     Embed(embed::Embed),

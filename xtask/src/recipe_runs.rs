@@ -66,7 +66,7 @@ impl RecipeRuns {
             say!("{}", text.trim_end());
             Ok(())
         };
-        JobsOption::for_all(1).run_all(&self.jobs, |job| job.folder.clone(), describe, print)?.outcome
+        JobsOption::for_all(1).run_all(&self.jobs, |job| job.folder.clone(), describe, print)
     }
 
     /// Trains all runs, writes the results of each as soon as it ends, and prints a table. A run that fails does not stop
@@ -84,7 +84,7 @@ impl RecipeRuns {
                 None => Ok(()),
             }
         };
-        let outcome = jobs.run_all(&runs, |run| self.jobs[*run].folder.clone(), train, finish)?.outcome;
+        let outcome = jobs.run_all(&runs, |run| self.jobs[*run].folder.clone(), train, finish);
         let drawn = self.draw(&rows);
         self.print(&rows);
         outcome.and(drawn)?;
@@ -98,7 +98,9 @@ impl RecipeRuns {
             return;
         }
         say!("{}", row_table(&all).trim_end());
-        for (job, _) in self.jobs.iter().zip(rows).filter(|(job, rows)| job.recipe.kind == Kind::Model && rows.is_some()) {
+        for (job, _) in
+            self.jobs.iter().zip(rows).filter(|(job, rows)| job.recipe.kind == Kind::Model && rows.is_some())
+        {
             say!("model in {}", job.folder.join("model").display());
         }
         for folder in self.results.iter().collect::<BTreeSet<_>>() {

@@ -71,8 +71,8 @@ pub use attention::{AttentionBias, attend, attend_from, merge_heads, split_heads
 pub use block::Block;
 pub use block_layout::{BlockLayout, Component, HeadPart, HeadSplit, Location, MlpNames};
 pub use checkpoint::{
-    Checkpoint, HfNames, Pretrained, check_base_weights, copy_companions, load_base_weights, load_weights, save_folder,
-    save_pretrained, save_tensors, write_atomically,
+    Checkpoint, HfNames, Pretrained, TensorFile, TensorType, check_base_weights, copy_companions, load_base_weights,
+    load_weights, save_folder, save_pretrained, save_tensors, write_atomically,
 };
 pub use config::{CommonConfig, Head, InitialValue, ProblemType, read_config};
 pub use context::Context;

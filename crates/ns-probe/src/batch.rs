@@ -6,6 +6,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use ns_models::{ModelError, ModelInputs, Observer, Positions, Site, TextBatch, Transformer, VectorCache};
 
 use crate::error::ProbeError;
+use crate::site_reader::SiteReader;
 
 /// Padding label of circuit probes. [`ProbeBatch::selected_labels`] skips it.
 pub const CIRCUIT_LABEL_PADDING: i64 = -1000;
@@ -183,6 +184,22 @@ impl ProbeBatch {
         let [batch, seq, _] = values.dims();
         self.check_mask([batch, seq])?;
         Ok(self.selected(self.positions(&values.device()).select(values)))
+    }
+
+    /// The vectors that probes read from the batch at several sites, in the order of `sites`, from one forward pass, which
+    /// stops at the last of them. With [`means`](Self::means) they are averaged.
+    ///
+    /// # Shapes
+    /// - output: `[selected, hidden]` per site, with means `[means, hidden]`
+    ///
+    /// # Errors
+    /// Returns the errors of [`Self::vectors_at`].
+    pub fn vectors_at_sites<M: Transformer>(&self, model: &M, sites: &[Site]) -> Result<Vec<Tensor<2>>, ProbeError> {
+        let inputs = self.inputs_for(model)?;
+        let positions = self.positions(&model.device());
+        let mut reader = SiteReader::new(sites, |values| self.averaged(self.selected(positions.select(values))));
+        model.walk(&inputs, &mut reader)?;
+        Ok(reader.vectors()?)
     }
 
     /// The positions to compute: the selected positions, with the same number for each sequence.

@@ -39,6 +39,7 @@ mod config;
 mod targets;
 
 mod residual_model;
+mod site_reader;
 
 mod batch;
 mod frozen_activations;

@@ -11,6 +11,7 @@ use burn::store::bridge;
 use burn::tensor::{DType, TensorData};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::Value;
+use tempfile::NamedTempFile;
 
 use super::weights::{parameters, transpose};
 use crate::checkpoint::HfNames;
@@ -137,23 +138,23 @@ pub fn save_tensors(path: impl AsRef<Path>, tensors: &BTreeMap<String, TensorDat
 /// Returns an error of the file system, for example if the folder is not writable.
 pub fn write_atomically(path: impl AsRef<Path>, bytes: &[u8]) -> std::io::Result<()> {
     let path = path.as_ref();
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = temporary_file().tempfile_in(folder)?;
+    let mut file = temporary_file_for(path)?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     file.persist(path)?;
     Ok(())
 }
 
-/// Builder of temporary files with the usual permissions of new files instead of owner-only ones.
-fn temporary_file() -> tempfile::Builder<'static, 'static> {
+/// A temporary file in the folder of `path`, with the usual permissions of new files instead of owner-only ones.
+pub(super) fn temporary_file_for(path: &Path) -> std::io::Result<NamedTempFile> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    builder
+    builder.tempfile_in(folder)
 }
 
 fn io_error(path: &Path, source: std::io::Error) -> ModelError {

@@ -1,7 +1,6 @@
 //! Results of runs as JSON files, Markdown tables, terminal pages and figures. No other module of this crate creates
 //! them.
 
-mod accuracy_size;
 mod behaviour;
 mod circuits;
 mod names;

@@ -64,13 +64,17 @@ impl About {
 
     /// Whether a finished run in a folder was made by the same program with the same inputs.
     pub(crate) fn is_repeated_in(&self, folder: &Path) -> bool {
-        let found = std::fs::read_to_string(folder.join(ABOUT)).ok();
-        let found: Option<Self> = found.and_then(|text| serde_json::from_str(&text).ok());
         let inputs = |about: &Self| {
             let Self { version, commit, model_sha256, data_sha256, .. } = about.clone();
             (version, commit, model_sha256, data_sha256)
         };
-        found.is_some_and(|found| inputs(&found) == inputs(self))
+        Self::of_run(folder).is_some_and(|found| inputs(&found) == inputs(self))
+    }
+
+    /// How the finished run in a folder was made; `None` if the folder does not say it.
+    pub(crate) fn of_run(folder: &Path) -> Option<Self> {
+        let text = std::fs::read_to_string(folder.join(ABOUT)).ok()?;
+        serde_json::from_str(&text).ok()
     }
 }
 

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::TrainError;
 use crate::run::Metrics;
 
-const RECIPE: &str = "recipe.toml";
+/// The recipe in the folder of a run.
+pub(crate) const RECIPE: &str = "recipe.toml";
 const METRICS: &str = "metrics.jsonl";
 const STATE: &str = "state.json";
 const CHECKPOINTS: &str = "checkpoints";

@@ -11,8 +11,8 @@ pub use about::About;
 #[cfg(test)]
 pub(crate) use about::examples_hash;
 pub(crate) use about::{ABOUT, weights_hash};
-pub(crate) use folder::MODEL;
 pub use folder::Run;
+pub(crate) use folder::{MODEL, RECIPE};
 pub use interrupt::Interrupt;
 pub use metrics::Metrics;
 pub use parallel::run_parallel;

@@ -1,5 +1,8 @@
 //! The base model of a recipe: what it can read, its weights and its sites.
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use ns_circuit::expand_layers;
 use ns_models::{AnyTransformer, Site, Transformer, VitConfig, read_config, usable_positions};
 use ns_probe::ActivationCache;
@@ -29,6 +32,14 @@ pub(super) fn model_config(recipe: &Recipe) -> Result<Value, TrainError> {
         ModelSource::Folder(folder) => Ok(read_config(folder)?),
         ModelSource::Config(config) => Ok(config.clone()),
     }
+}
+
+/// What the model in a folder can read.
+///
+/// # Errors
+/// Returns [`TrainError::Model`] if its configuration cannot be read.
+pub(super) fn limits_of_folder(folder: &Path) -> Result<ModelLimits, TrainError> {
+    Ok(limits_of(read_config(folder)?))
 }
 
 fn limits_of(config: Value) -> ModelLimits {
@@ -80,7 +91,7 @@ fn key(recipe: &Recipe, model: impl std::fmt::Display) -> String {
 pub(super) fn site(recipe: &Recipe, model: &AnyTransformer) -> Result<Site, TrainError> {
     let name = recipe.probe.as_ref().map_or("", |probe| &probe.vectors);
     let found = site_names(model).into_iter().find(|known| known == name).and_then(|name| name.parse().ok());
-    found.ok_or_else(|| no_site(name, model))
+    found.ok_or_else(|| no_site("probe.vectors", name, model))
 }
 
 /// The sites that match a pattern, e.g. `attn_update_*`, in the model of a recipe, in the order of a forward pass.
@@ -95,21 +106,44 @@ pub fn sites_of_pattern(
 ) -> Result<Vec<String>, TrainError> {
     let (model, _) = base_model(pool, &recipe.clone().resolve(document.path())?)?;
     let names = site_names(&model);
-    expand_layers(&[pattern.into()], names.iter().map(String::as_str)).map_err(|_| no_site(pattern, &model))
+    expand_layers(&[pattern.into()], names.iter().map(String::as_str))
+        .map_err(|_| no_site("probe.vectors", pattern, &model))
 }
 
 fn site_names(model: &AnyTransformer) -> Vec<String> {
     model.sites().into_iter().filter(|site| *site != Site::Embeddings).map(|site| site.to_string()).collect()
 }
 
-fn no_site(asked: &str, model: &AnyTransformer) -> TrainError {
+/// The sites of a model that have these names or match these patterns, in the order of `asked`, each once. `setting` is
+/// where the names stand.
+///
+/// # Errors
+/// Returns [`TrainError::Setting`] for a name or pattern without a site.
+pub(super) fn named_sites(
+    model: &AnyTransformer,
+    setting: &'static str,
+    asked: &[String],
+) -> Result<Vec<Site>, TrainError> {
+    let known: BTreeMap<String, Site> = model.sites().into_iter().map(|site| (site.to_string(), site)).collect();
+    let mut sites = Vec::new();
+    for pattern in asked {
+        let order: Vec<String> = model.sites().iter().map(Site::to_string).collect();
+        let names = expand_layers(std::slice::from_ref(pattern), order.iter().map(String::as_str)).unwrap_or_default();
+        let found: Option<Vec<Site>> = names.iter().map(|name| known.get(name).copied()).collect();
+        let found = found.filter(|found| !found.is_empty()).ok_or_else(|| no_site(setting, pattern, model))?;
+        sites.extend(found.into_iter().filter(|site| !sites.contains(site)).collect::<Vec<_>>());
+    }
+    Ok(sites)
+}
+
+fn no_site(setting: &'static str, asked: &str, model: &AnyTransformer) -> TrainError {
     let expected = format!(
         "the model has {} blocks; its sites are those of `inspect`, from {} to {}",
         model.n_layers(),
         site_names(model).first().map_or("", String::as_str),
         site_names(model).last().map_or("", String::as_str)
     );
-    TrainError::setting("probe.vectors", format!("`{asked}`"), expected)
+    TrainError::setting(setting, format!("`{asked}`"), expected)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use ns_circuit::LayerL0;
 use super::base_model::limits;
 use super::base_model_pool::BaseModelPool;
 use super::probe_run::ProbeRun;
-use super::probes::ProbeTraining;
+use super::probe_training::ProbeTraining;
 use super::task_run::TaskRun;
 use crate::data::{Dataset, Examples};
 use crate::error::TrainError;
@@ -19,7 +19,7 @@ use crate::recipe::grammar::{Cell, Document, Grid, Kind, Recipe};
 use crate::run::{ABOUT, About, Interrupt, Metrics, Run};
 
 /// Results of a run, one row for each probe with results of its own.
-const RESULTS: &str = "results.json";
+pub(super) const RESULTS: &str = "results.json";
 
 /// A run of a recipe file.
 #[derive(Clone, Debug)]
@@ -127,7 +127,7 @@ impl Job {
     /// a checkpoint; a run that is finished is not repeated.
     ///
     /// The folder holds the resolved recipe, metrics, checkpoints, `probe_config.json`, for circuits
-    /// `masks.safetensors`, and when the run is finished `results.json` and `about.json`. Subfolders hold the controls:
+    /// `masks.safetensors`, for classifiers `classifier.safetensors`, and when the run is finished `results.json` and `about.json`. Subfolders hold the controls:
     /// `shuffled` and `plain`. Returns `None` if the run was interrupted.
     ///
     /// # Errors

@@ -9,9 +9,13 @@ mod objective;
 mod trainer;
 
 mod ablate_run;
+mod activations;
 mod behaviour;
+mod finished_run;
 mod job;
+mod probe_measures;
 mod probe_run;
+mod probe_training;
 mod probes;
 mod task;
 mod task_run;
@@ -19,13 +23,15 @@ mod task_run;
 mod tests;
 
 pub use ablate_run::ablate_run;
+pub use activations::{Activations, WrittenActivations};
 pub use base_model::sites_of_pattern;
 pub use base_model_pool::{BaseModelPool, DEFAULT_ACTIVATION_CACHE_MB};
+pub use finished_run::evaluate_run;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) use initialize::initialize;
 pub use job::{Job, RunReport, TrainingReport};
 pub use learner::{Learner, Outcome, Trainable};
 pub use objective::{Objective, ProbeObjective};
-pub use probes::{ProbeTraining, SubnetworkTraining};
+pub use probe_training::{ProbeTraining, SubnetworkTraining};
 pub use task::{TaskObjective, TaskTraining};
 pub use trainer::Trainer;

@@ -15,6 +15,8 @@ const MOST_CLASSES: usize = 1000;
 
 /// The cells of the label column.
 pub(super) enum LabelCells<'a> {
+    /// There is no label column.
+    None,
     /// A label per row.
     Single(Vec<&'a str>),
     /// A list of labels per row; `None` is no label.
@@ -51,7 +53,7 @@ impl<'a> LabelCells<'a> {
     /// The list of a row; empty for single labels.
     pub(super) fn of(&self, row: usize) -> &[Option<String>] {
         match self {
-            Self::Single(_) => &[],
+            Self::None | Self::Single(_) => &[],
             Self::Lists(lists) => &lists[row],
         }
     }
@@ -62,6 +64,7 @@ impl<'a> LabelCells<'a> {
         let (mut names, mut ends) = (Vec::new(), Vec::new());
         for (row, count) in counts.iter().enumerate() {
             match self {
+                Self::None => names.extend(std::iter::repeat_n("", *count)),
                 Self::Single(cells) => names.extend(std::iter::repeat_n(cells[row], *count)),
                 Self::Lists(lists) => names.extend(lists[row].iter().flatten().map(String::as_str)),
             }
@@ -99,6 +102,25 @@ fn name_of(value: Value) -> Result<Option<String>, String> {
     }
 }
 
+/// Rows without a label column: each label is 0. `counts` holds the number of labels of each row.
+pub(super) fn unlabelled(split: RowSplit, counts: &[usize]) -> LabelledRows {
+    let ends: Vec<usize> = counts
+        .iter()
+        .scan(0, |end, count| {
+            *end += count;
+            Some(*end)
+        })
+        .collect();
+    let labels = vec![0; ends.last().copied().unwrap_or_default()];
+    without_single_ends(LabelledRows { labels, ends, n_answers: 1, split, ..LabelledRows::default() })
+}
+
+/// Drops the ends of the rows' labels if each row has one label, because each is then the number of its row.
+fn without_single_ends(rows: LabelledRows) -> LabelledRows {
+    let single = rows.ends.iter().enumerate().all(|(row, end)| *end == row + 1);
+    LabelledRows { ends: if single { Vec::new() } else { rows.ends }, ..rows }
+}
+
 /// Reads the labels as indices of classes or, if `numeric`, of the distinct numbers, which are returned, too. `counts`
 /// holds the number of labels of each row.
 ///
@@ -119,9 +141,7 @@ pub(super) fn classify(
         false => (by_class(tables, rows, &names)?, Vec::new()),
     };
     check_variety(tables, &rows)?;
-    // The end of each row is its number if all rows have one label.
-    let single = rows.ends.iter().enumerate().all(|(row, end)| *end == row + 1);
-    Ok((LabelledRows { ends: if single { Vec::new() } else { rows.ends }, ..rows }, numbers))
+    Ok((without_single_ends(rows), numbers))
 }
 
 fn by_class(tables: &Tables, rows: LabelledRows, names: &[&str]) -> Result<LabelledRows, TrainError> {

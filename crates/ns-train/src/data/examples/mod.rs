@@ -29,14 +29,14 @@ use burn::tensor::Device;
 use ns_probe::ProbeBatch;
 
 use self::inputs::{Input, read_inputs};
-use self::labels::{LabelCells, classify};
+use self::labels::{LabelCells, classify, unlabelled};
 pub use self::limits::ModelLimits;
 use self::ragged::Ragged;
 use self::read::{Reader, Reading};
 use self::sequences::PaddedBatch;
 use self::tables::Tables;
 use self::tokens::{Tokens, Writer};
-use crate::data::{Dataset, LabelledRows, shuffled};
+use crate::data::{Dataset, LabelledRows, RowSplit, shuffled};
 use crate::error::TrainError;
 use crate::recipe::grammar::{ArithmeticSource, DataSection, Named, Read, Split};
 
@@ -70,16 +70,26 @@ struct Content {
     /// The distinct labels of a numeric variable.
     numbers: Vec<f64>,
     /// Word type of each label, for the control task.
-    types: Option<Vec<String>>,
+    types: WordTypes,
     /// Whether each word of a row has a label of its own.
     labels_words: bool,
+}
+
+/// Word type of each label.
+enum WordTypes {
+    /// Labels have no types.
+    None,
+    Known(Vec<String>),
+    /// Labels have types, but those of the test set, which is a table of its own, are not known.
+    Unknown,
 }
 
 impl Examples {
     /// Reads the examples of a section, whose paths are resolved. Texts need the tokenizer, and image files the image
     /// processor, of the model in `model_folder`.
     ///
-    /// The same input in two sets is a warning.
+    /// The same input in two sets is a warning. Without `data.label` all rows of a table are in the training set, with
+    /// the label 0.
     ///
     /// # Errors
     /// Returns [`TrainError::Setting`] for keys that do not go together or with the model, [`TrainError::Data`], with
@@ -108,7 +118,7 @@ impl Examples {
             input: Input::Tokens(Tokens::new(tokens, Writer::Arithmetic(source.modulus as u32))),
             averages: false,
             numbers: values.map(|value| value as f64).collect(),
-            types: None,
+            types: WordTypes::None,
             labels_words: false,
         };
         Ok(Self { content: Arc::new(content), rows })
@@ -120,18 +130,23 @@ impl Examples {
         model_folder: Option<&Path>,
         limits: ModelLimits,
     ) -> Result<Self, TrainError> {
-        let split = sets::divide(tables, section.split.as_ref())?;
-        let label = section.label.as_deref();
-        let label = label.ok_or_else(|| TrainError::setting("data.label", "missing", "it names the variable"))?;
+        let split = match section.label {
+            Some(_) => sets::divide(tables, section.split.as_ref())?,
+            None => RowSplit { train: (0..tables.len()).collect(), ..RowSplit::default() },
+        };
         let reads_all = matches!(section.read, Some(Read::Named(Named::All)));
-        let cells = LabelCells::read(tables, label, reads_all)?;
+        let cells = section.label.as_deref().map(|label| LabelCells::read(tables, label, reads_all)).transpose()?;
+        let cells = cells.unwrap_or(LabelCells::None);
         let read = section.read.as_ref();
         let reader = read.map(|read| Reader::new(read, tables, &cells, section.text.is_some())).transpose()?;
         let (input, readings) = read_inputs(section, tables, reader.as_ref(), model_folder, limits)?;
         let averages = reader.as_ref().is_some_and(Reader::averages);
         let count = |reading: &Reading| if averages { 1 } else { reading.positions.len() };
         let counts = if reader.is_some() { readings.iter().map(count).collect() } else { vec![1; tables.len()] };
-        let (rows, numbers) = classify(tables, split, &cells, &counts, section.numeric)?;
+        let (rows, numbers) = match &cells {
+            LabelCells::None => (unlabelled(split, &counts), Vec::new()),
+            cells => classify(tables, split, cells, &counts, section.numeric)?,
+        };
         let types = types_of(section, tables, &readings, &counts)?;
         let reads = reader.is_some().then(|| reads_of(&readings)).flatten();
         let content = Content { input, reads, averages, numbers, types, labels_words: cells.are_lists() };
@@ -143,9 +158,9 @@ impl Examples {
     /// set.
     pub fn shuffled(&self, seed: u64) -> Self {
         let rows = match (&self.content.types, self.content.labels_words) {
-            (Some(types), _) => shuffled::by_type(&self.rows, types, seed),
-            (None, true) => shuffled::permuted_labels(&self.rows, seed),
-            (None, false) => shuffled::permuted(&self.rows, seed),
+            (WordTypes::Known(types), _) => shuffled::by_type(&self.rows, types, seed),
+            (_, true) => shuffled::permuted_labels(&self.rows, seed),
+            (_, false) => shuffled::permuted(&self.rows, seed),
         };
         Self { content: self.content.clone(), rows }
     }
@@ -156,6 +171,12 @@ impl Examples {
         let n_answers = labels.iter().max().map_or(0, |largest| largest + 1);
         let rows = LabelledRows { labels: relabelled, n_answers, classes: Vec::new(), ..self.rows.clone() };
         Self { content: self.content.clone(), rows }
+    }
+
+    /// Whether [`Self::shuffled`] gives all rows the labels of the control task. It does not if the test set is a table
+    /// without the column of the groups.
+    pub(crate) fn has_control(&self) -> bool {
+        !matches!(self.content.types, WordTypes::Unknown)
     }
 
     /// The labels of some rows as numbers, in the order of [`Dataset::labels`]; empty for classes.
@@ -212,8 +233,11 @@ impl Examples {
         self.content.input.excerpt(row, self.positions(row))
     }
 
-    /// The positions that are read in a row.
-    fn positions(&self, row: usize) -> &[u32] {
+    /// The positions that are read in a row: numbers of its tokens, with those that the tokenizer adds.
+    ///
+    /// # Panics
+    /// Panics if there is no such row.
+    pub fn positions(&self, row: usize) -> &[u32] {
         self.content.reads.as_ref().map_or(&[], |reads| reads.row(row))
     }
 }
@@ -253,7 +277,7 @@ fn types_of(
     tables: &Tables,
     readings: &[Reading],
     counts: &[usize],
-) -> Result<Option<Vec<String>>, TrainError> {
+) -> Result<WordTypes, TrainError> {
     let of_rows = |names: Vec<&str>| {
         let names = names.into_iter().zip(counts);
         names.flat_map(|(name, count)| std::iter::repeat_n(name.to_lowercase(), *count)).collect()
@@ -266,16 +290,20 @@ fn types_of(
     match (&section.split, &section.text) {
         // A word of its own says more than the group of its row.
         (_, Some(column)) if has_words && labels_words => {
-            Ok(Some(tables.column(column)?.into_iter().enumerate().flat_map(|(row, text)| words(row, text)).collect()))
+            let texts = tables.column(column)?.into_iter().enumerate();
+            Ok(WordTypes::Known(texts.flat_map(|(row, text)| words(row, text)).collect()))
         }
-        (Some(Split::Seeded { group: Some(column), .. }), _) => Ok(Some(of_rows(tables.column(column)?))),
+        // The split has checked that the first table has the column.
+        (Some(Split::Seeded { group: Some(column), .. }), _) => {
+            Ok(tables.column(column).map_or(WordTypes::Unknown, |groups| WordTypes::Known(of_rows(groups))))
+        }
         (_, Some(column)) if has_words => {
             let texts = tables.column(column)?.into_iter().enumerate();
             let types = texts.zip(counts).flat_map(|((row, text), count)| {
                 words(row, text).into_iter().flat_map(move |word| std::iter::repeat_n(word, *count))
             });
-            Ok(Some(types.collect()))
+            Ok(WordTypes::Known(types.collect()))
         }
-        _ => Ok(None),
+        _ => Ok(WordTypes::None),
     }
 }

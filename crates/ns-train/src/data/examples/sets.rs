@@ -6,8 +6,8 @@ use std::path::Path;
 use ns_circuit::rng;
 
 use super::tables::Tables;
-use crate::data::RowSplit;
 use crate::data::table::invalid;
+use crate::data::{RowSplit, Table};
 use crate::error::TrainError;
 use crate::recipe::grammar::Split;
 
@@ -19,28 +19,34 @@ pub(super) struct Shares {
     pub(super) seed: u64,
 }
 
-/// Divides the rows of tables. Without `split` there is a table per set.
+/// Divides the rows of tables. Without `split` there is a table per set; with it there is one table, or the split takes
+/// the training rows out of the first and the test set is a table of its own.
 ///
 /// # Errors
 /// Returns [`TrainError::Data`] for an unknown set in the split column and for a training or test set without rows, and
-/// the errors of [`Tables::column`].
+/// the errors of [`Table::column`].
 pub(super) fn divide(tables: &Tables, split: Option<&Split>) -> Result<RowSplit, TrainError> {
+    let [train, dev, test, ood] = tables.sets().map(Iterator::collect);
     let split = match split {
-        None => {
-            let [train, dev, test, ood] = tables.sets().map(Iterator::collect);
-            RowSplit { train, dev, test, ood }
-        }
-        Some(Split::Column(column)) => by_column(tables, column)?,
-        Some(Split::Seeded { train, dev, seed, group }) => {
-            let shares = Shares { train: *train, dev: *dev, seed: *seed };
-            match group {
-                None => seeded(tables.len(), shares),
-                Some(column) => by_group(&tables.column(column)?, shares),
-            }
-        }
+        None => RowSplit { train, dev, test, ood },
+        Some(split) if train.is_empty() => divide_table(tables.first(), split)?,
+        Some(split) => RowSplit { train: divide_table(tables.first(), split)?.train, test, ..RowSplit::default() },
     };
     check(&split, tables.path())?;
     Ok(split)
+}
+
+fn divide_table(table: &Table, split: &Split) -> Result<RowSplit, TrainError> {
+    match split {
+        Split::Column(column) => by_column(table, column),
+        Split::Seeded { train, dev, seed, group } => {
+            let shares = Shares { train: *train, dev: *dev, seed: *seed };
+            Ok(match group {
+                None => seeded(table.len(), shares),
+                Some(column) => by_group(&table.column(column)?.iter().collect::<Vec<_>>(), shares),
+            })
+        }
+    }
 }
 
 /// Checks that there are training and test rows.
@@ -53,9 +59,9 @@ pub(super) fn check(split: &RowSplit, path: &Path) -> Result<(), TrainError> {
     Ok(())
 }
 
-fn by_column(tables: &Tables, column: &str) -> Result<RowSplit, TrainError> {
+fn by_column(table: &Table, column: &str) -> Result<RowSplit, TrainError> {
     let mut split = RowSplit::default();
-    for (row, name) in tables.column(column)?.into_iter().enumerate() {
+    for (row, name) in table.column(column)?.iter().enumerate() {
         match name {
             "train" => split.train.push(row),
             "dev" => split.dev.push(row),
@@ -63,7 +69,7 @@ fn by_column(tables: &Tables, column: &str) -> Result<RowSplit, TrainError> {
             "ood" => split.ood.push(row),
             _ => {
                 let expected = "it must be `train`, `dev`, `test` or `ood`";
-                return Err(tables.invalid(row, "the split", format!("`{name}`"), expected));
+                return Err(table.invalid(row, "the split", format!("`{name}`"), expected));
             }
         }
     }

@@ -42,6 +42,12 @@ impl Tables {
         &self.tables
     }
 
+    /// The first table, which a split divides.
+    pub(super) fn first(&self) -> &Table {
+        // Only `Tables::read` makes tables, and it reads at least one.
+        &self.tables[0]
+    }
+
     /// Rows of the tables of each set: train, dev, test, ood. Empty for one table.
     pub(super) fn sets(&self) -> [Range<usize>; 4] {
         self.sets.clone()
@@ -54,7 +60,7 @@ impl Tables {
 
     /// Path of the first table, for errors that concern all rows.
     pub(super) fn path(&self) -> &Path {
-        self.tables.first().map_or(Path::new(""), Table::path)
+        self.first().path()
     }
 
     /// The values of a column, one per row.
@@ -75,8 +81,7 @@ impl Tables {
             }
             left -= table.len();
         }
-        // Only `Tables::read` makes tables, and it reads at least one.
-        (&self.tables[0], left)
+        (self.first(), left)
     }
 
     /// The error for an unusable value in a row.

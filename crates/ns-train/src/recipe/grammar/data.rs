@@ -224,6 +224,21 @@ impl DataSection {
         Self { path, ..self }
     }
 
+    /// The same training examples with the table `test` as the test set, in place of the other sets. It has the same
+    /// columns, but none for the split.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::Setting`] if the source is no table.
+    pub(crate) fn with_test(&self, test: &Path) -> Result<Self, TrainError> {
+        let train = match &self.path {
+            Some(Files::One(path)) => path.clone(),
+            Some(Files::Sets(files)) => files.train.clone(),
+            None => return Err(TrainError::setting("data", "no table", "only a table can have another test set")),
+        };
+        let files = SetFiles { train, dev: None, test: test.into(), ood: None };
+        Ok(Self { path: Some(Files::Sets(files)), ..self.clone() })
+    }
+
     /// The source as the recipe writes it, for results.
     pub fn name(&self) -> String {
         match (&self.arithmetic, &self.path) {
@@ -309,7 +324,11 @@ impl DataSection {
 const READ: &str = "it says which token is read: \"last\", { span = [\"start\", \"end\"] }, { word = \"word\" }, …";
 
 impl ReadAt {
-    fn validate(&self) -> Result<(), TrainError> {
+    /// Checks that it is one rule.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::Setting`], named by its key.
+    pub(crate) fn validate(&self) -> Result<(), TrainError> {
         let rules = [self.index.is_some(), self.span.is_some(), self.word.is_some(), self.position.is_some()];
         let given = rules.iter().filter(|given| **given).count();
         let expected = "exactly one of `index`, `span`, `word` and `position` says what is read";

@@ -6,9 +6,10 @@ use serde::de::DeserializeOwned;
 use toml::de::DeTable;
 use toml::{Table, Value};
 
+use super::sections::Recipe;
 use crate::error::TrainError;
 
-/// A recipe file that is parsed but not yet read as a [`Recipe`](super::Recipe).
+/// A recipe file that is parsed but not yet read as a [`Recipe`].
 #[derive(Clone, Debug)]
 pub struct Document {
     path: PathBuf,
@@ -52,6 +53,21 @@ impl Document {
     #[cfg(test)]
     pub(crate) fn text(&self) -> String {
         self.table.to_string()
+    }
+
+    /// Reads the recipe of one run, as its folder holds it: without lists of labels or sites and without a sweep.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::RecipeKey`] with file, line and key for a recipe of an old form, which has no `kind`, and
+    /// for a key or value that is not part of the grammar.
+    pub fn recipe(&self) -> Result<Recipe, TrainError> {
+        if !self.table.contains_key("kind") {
+            let expected = "the run is of an old recipe form; give its recipe a `kind`, and train it again";
+            return Err(self.at("kind", format!("missing; {expected}")));
+        }
+        let recipe: Recipe = self.deserialize(&self.table)?;
+        recipe.validate().map_err(|error| self.locate(error))?;
+        Ok(recipe)
     }
 
     /// Reads a table that was made from this file.

@@ -34,7 +34,9 @@ pub(super) fn charts(rows: &[Labelled<'_>], plain: &[&Row], shown: &Behaviour) -
         ("circuit for shuffled labels", BarRole::Control, &number("knn_shuffled")),
     ];
     let model: [Bar; 3] = [
-        ("whole model", BarRole::Model, &|row| shown.ablated(row, "accuracy").and(with_sd(shown.full(row, "accuracy")))),
+        ("whole model", BarRole::Model, &|row| {
+            shown.ablated(row, "accuracy").and(with_sd(shown.full(row, "accuracy")))
+        }),
         ("circuit ablated", BarRole::Ablated, &|row| with_sd(shown.ablated(row, "accuracy"))),
         ("random masks of the same size ablated (mean ± sd)", BarRole::Control, &|row| {
             let (mean, sd) = shown.controls(row, "accuracy", "random")?;

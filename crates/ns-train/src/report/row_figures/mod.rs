@@ -6,7 +6,6 @@ mod sizes;
 
 use std::path::Path;
 
-use super::accuracy_size::ACCURACY_SIZE;
 use super::behaviour::Behaviour;
 use super::figures::{Panel, bar_charts, curves};
 use super::names::{ALL, Names, PLAIN};
@@ -14,6 +13,8 @@ use crate::error::TrainError;
 use crate::evaluate::Row;
 use crate::recipe::grammar::Kind;
 
+/// Name of the figure of accuracy against circuit size.
+const ACCURACY_SIZE: &str = "accuracy-size";
 /// Largest number of probes in one figure, and of figures. The labels of more probes could not be read.
 const PROBES: usize = 16;
 const FIGURES: usize = 8;

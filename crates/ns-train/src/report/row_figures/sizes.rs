@@ -3,9 +3,8 @@
 use super::{grouped, joined, mean, plain_of};
 use crate::evaluate::Row;
 use crate::recipe::grammar::Kind;
-use crate::report::accuracy_size::size_panel;
 use crate::report::behaviour::Behaviour;
-use crate::report::figures::Panel;
+use crate::report::figures::{Panel, Series};
 use crate::report::names::{Names, Part};
 
 /// The parts of a name that say which question the masks are for.
@@ -75,11 +74,35 @@ fn panel(kind: Kind, name: &str, sizes: &[Vec<&Row>], plain: &[&Row], shown: &Be
         sizes.iter().filter_map(point).collect()
     };
     let level = mean(sizes.iter().flatten().filter_map(|row| reference.1(row)));
-    size_panel(name, curves.iter().map(|(name, value)| (*name, points(*value))), level.map(|level| (reference.0, level)))
+    size_panel(
+        name,
+        curves.iter().map(|(name, value)| (*name, points(*value))),
+        level.map(|level| (reference.0, level)),
+    )
 }
 
 /// Percentage of the masked weights in the circuit.
 fn kept(row: &Row) -> Option<f64> {
     let (l0, max) = row.number("l0").zip(row.number("l0_max"))?;
     (max > 0.0).then(|| 100.0 * l0 / max)
+}
+
+/// Named series of points (percentage of the weights kept, accuracy), in any order, and a named value as a dashed line.
+/// Series without points are left out.
+fn size_panel<'a>(
+    name: &str,
+    series: impl IntoIterator<Item = (&'a str, Vec<(f64, f64)>)>,
+    reference: Option<(&str, f64)>,
+) -> Panel {
+    let sorted = |(name, mut points): (&str, Vec<(f64, f64)>)| {
+        points.sort_by(|left, right| left.0.total_cmp(&right.0));
+        Series { name: name.into(), points, ..Series::default() }
+    };
+    Panel {
+        y_label: name.into(),
+        x_label: Some("weights kept, %".into()),
+        series: series.into_iter().map(sorted).filter(|series| !series.points.is_empty()).collect(),
+        reference: reference.map(|(name, value)| (name.into(), value)),
+        log: false,
+    }
 }

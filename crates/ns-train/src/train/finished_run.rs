@@ -1,0 +1,153 @@
+//! Evaluation of a finished run on other data.
+
+use std::path::{Path, PathBuf};
+
+use ns_circuit::load_masks;
+use ns_probe::Probe;
+
+use super::base_model::limits;
+use super::base_model_pool::BaseModelPool;
+use super::job::RESULTS;
+use super::objective::ProbeObjective;
+use super::probe_measures::MeasuredSets;
+use super::probes::{CLASSIFIER, MASKS, Probes, Variant};
+use super::trainer::Trainer;
+use crate::data::{Dataset, Examples};
+use crate::error::TrainError;
+use crate::evaluate::{Measures, Row};
+use crate::recipe::grammar::{Document, Kind, Recipe};
+use crate::run::{About, RECIPE};
+
+/// Evaluates a finished run on the table `data`, which takes the place of the dev, test and ood sets of its recipe. The
+/// training examples are read as the recipe says: classes, shuffled labels and the support sets of 1-NN come from them.
+///
+/// The table has the columns of the recipe, except those of the split. Returns the rows of the run with what was
+/// measured on the table: one for the probe, and for a subnetwork probe one for the probe without masks, if there is
+/// one. Relative paths are relative to the folder in which the run was trained.
+///
+/// # Errors
+/// Returns [`TrainError::Setting`] for a folder that is no finished run and for a run that cannot be evaluated on a
+/// table, [`TrainError::RecipeKey`] with file, line and key for a recipe of an old form and for what the model or the
+/// table do not have, [`TrainError::Data`] for a class that training did not have, and errors of reading the model and
+/// the trained parameters.
+pub fn evaluate_run(
+    folder: impl AsRef<Path>,
+    data: impl AsRef<Path>,
+    pool: &BaseModelPool,
+) -> Result<Vec<Row>, TrainError> {
+    let run = FinishedRun::open(folder.as_ref())?;
+    run.evaluate(data.as_ref(), pool).map_err(|error| run.document.locate(error))
+}
+
+/// The folder of a finished run.
+struct FinishedRun {
+    folder: PathBuf,
+    document: Document,
+    /// The recipe with resolved paths.
+    recipe: Recipe,
+    /// The results of the training.
+    rows: Vec<Row>,
+}
+
+impl FinishedRun {
+    fn open(folder: &Path) -> Result<Self, TrainError> {
+        let check = |file: &str, expected: &str| {
+            let found = format!("`{}`, a folder without {file}", folder.display());
+            TrainError::check(folder.join(file).is_file(), "the run", found, expected)
+        };
+        check(RECIPE, "it must be the folder of one run, which holds its recipe")?;
+        let document = Document::read(folder.join(RECIPE))?;
+        let recipe = document.recipe()?;
+        check(RESULTS, "only finished runs are evaluated; repeat the command that trains it, which continues it")?;
+        let path = folder.join(RESULTS);
+        let text = std::fs::read_to_string(&path).map_err(TrainError::io("read", &path))?;
+        let rows = serde_json::from_str(&text).map_err(|error| TrainError::io("read", &path)(error.into()))?;
+        Ok(Self { folder: folder.into(), document, recipe, rows })
+    }
+
+    fn evaluate(&self, data: &Path, pool: &BaseModelPool) -> Result<Vec<Row>, TrainError> {
+        match self.recipe.kind {
+            Kind::CircuitProbe | Kind::SubnetworkProbe | Kind::LinearProbe => self.evaluate_probe(data, pool),
+            Kind::Model | Kind::Circuit => {
+                let found = format!("`{}`", self.recipe.kind.name());
+                Err(TrainError::setting("kind", found, "only probes are evaluated on other data"))
+            }
+        }
+    }
+
+    fn evaluate_probe(&self, data: &Path, pool: &BaseModelPool) -> Result<Vec<Row>, TrainError> {
+        let recipe = Recipe { data: self.recipe.data.with_test(data)?, ..self.recipe.clone() };
+        // The paths are resolved already; this checks that the model is still there.
+        let recipe = recipe.resolve(Path::new(RECIPE))?;
+        self.check_weights(&recipe, pool)?;
+        let examples = Examples::read(&recipe.data, recipe.model_folder(), limits(&recipe)?)?;
+        let probes = Probes::new(recipe, examples, pool)?;
+        if self.recipe.kind == Kind::CircuitProbe {
+            return Ok(vec![self.row(data, &probes, 0, self.measure_circuit_probe(&probes)?)?]);
+        }
+        let mut rows = vec![self.row(data, &probes, 0, self.measure_classifier(&probes, false)?)?];
+        if (Variant { plain: true, shuffled: false }).folder(&self.folder).is_dir() {
+            rows.push(self.row(data, &probes, 1, self.measure_classifier(&probes, true)?)?);
+        }
+        Ok(rows)
+    }
+
+    /// Checks that the weights of the base model are those with which the run was trained.
+    fn check_weights(&self, recipe: &Recipe, pool: &BaseModelPool) -> Result<(), TrainError> {
+        let trained = About::of_run(&self.folder).and_then(|about| about.model_sha256);
+        let Some((folder, trained)) = recipe.model_folder().zip(trained) else { return Ok(()) };
+        let same = pool.weights_hash(folder)? == trained;
+        let found = format!("`{}` with other weights", folder.display());
+        TrainError::check(same, "model", found, "the run needs the weights with which it was trained")
+    }
+
+    fn measure_circuit_probe(&self, probes: &Probes<'_>) -> Result<Measures, TrainError> {
+        let restored = |shuffled| {
+            let variant = Variant { plain: false, shuffled };
+            let mut trainer = probes.circuit_trainer(variant)?.0;
+            self.restore_masks(variant, &mut trainer)?;
+            Ok::<_, TrainError>(trainer)
+        };
+        let mut shuffled = self.has_control(probes, false).then(|| restored(true)).transpose()?;
+        probes.measure_circuit_probe(&mut restored(false)?, shuffled.as_mut(), MeasuredSets::Test)
+    }
+
+    fn measure_classifier(&self, probes: &Probes<'_>, plain: bool) -> Result<Measures, TrainError> {
+        let restored = |shuffled| {
+            let variant = Variant { plain, shuffled };
+            let mut trainer = probes.classifier_trainer(variant)?.0;
+            self.restore_masks(variant, &mut trainer)?;
+            trainer.module.load_probe_params(&load_masks(variant.folder(&self.folder).join(CLASSIFIER))?)?;
+            Ok::<_, TrainError>(trainer)
+        };
+        let mut shuffled = self.has_control(probes, plain).then(|| restored(true)).transpose()?;
+        probes.measure_classifier(&mut restored(false)?, shuffled.as_mut(), MeasuredSets::Test)
+    }
+
+    fn restore_masks<P: Probe>(
+        &self,
+        variant: Variant,
+        trainer: &mut Trainer<ProbeObjective<P>>,
+    ) -> Result<(), TrainError> {
+        let circuit = trainer.module.circuit_mut();
+        if !circuit.layers().is_empty() {
+            circuit.load_mask_params(&load_masks(variant.folder(&self.folder).join(MASKS))?)?;
+        }
+        Ok(())
+    }
+
+    /// Whether there is a probe on shuffled labels, and such labels for the table.
+    fn has_control(&self, probes: &Probes<'_>, plain: bool) -> bool {
+        (Variant { plain, shuffled: true }).folder(&self.folder).is_dir() && probes.examples.has_control()
+    }
+
+    /// A row of the training with other measures.
+    fn row(&self, data: &Path, probes: &Probes<'_>, index: usize, measures: Measures) -> Result<Row, TrainError> {
+        let row = self.rows.get(index).cloned().ok_or_else(|| {
+            let found = format!("with {} rows", self.rows.len());
+            TrainError::setting(RESULTS, found, "a finished run has one for each probe; train it again")
+        })?;
+        let n_test = probes.examples.labels(&probes.examples.split().test).len();
+        Ok(Row { data: data.display().to_string(), n_test, measures, ..row })
+    }
+}
