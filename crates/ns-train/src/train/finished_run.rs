@@ -134,7 +134,13 @@ impl FinishedRun {
 
     /// Path of the trained parameters of a probe.
     fn trained(&self, variant: Variant, name: &str) -> Result<PathBuf, TrainError> {
-        file(&variant.folder(&self.folder), name, "it holds the trained parameters; train it again in another folder")
+        let path = variant.folder(&self.folder).join(name);
+        let missing = || {
+            let reason =
+                "no such file; the run is of another version of this program, train it again with another --out";
+            TrainError::io("read", &path)(std::io::Error::new(std::io::ErrorKind::NotFound, reason))
+        };
+        if path.is_file() { Ok(path) } else { Err(missing()) }
     }
 
     /// Whether there is a probe on shuffled labels, and such labels for the table.
