@@ -4,6 +4,8 @@
 #[path = "commands/texts.rs"]
 mod texts;
 
+#[path = "commands/activations.rs"]
+mod activations;
 #[path = "commands/circuit.rs"]
 mod circuit;
 #[cfg(unix)]

@@ -142,6 +142,8 @@ fn what_cannot_be_evaluated_is_refused() {
     refused("run", "with other weights, but the run needs the weights with which it was trained");
     std::fs::write(&weights, bytes).unwrap();
 
+    std::fs::remove_file(work.path("run/masks.safetensors")).unwrap();
+    refused("run", "cannot read `run/masks.safetensors`: no such file; the run is of another version");
     std::fs::remove_file(work.path("run/results.json")).unwrap();
     refused("run", "the run is `run`, a folder without results.json, but only finished runs are evaluated");
     std::fs::write(work.path("run/recipe.toml"), work.read("run/recipe.toml").replacen("kind", "# kind", 1)).unwrap();

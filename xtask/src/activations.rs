@@ -12,22 +12,26 @@ use ns_train::grammar::{DataSection, Files, Read};
 use crate::backend::BackendOption;
 use crate::output::say;
 
+/// How the file is read, for the help text.
+const PYTHON: &str = r#"The file in Python:
+
+    from safetensors.numpy import load_file
+    vectors = load_file("vectors.safetensors")
+    vectors["attn_update_5"]            # [n, hidden]
+    vectors["rows"]                     # [n], e.g. to join the other columns of the table
+"#;
+
 /// Write the vectors at sites of the residual stream to a file for other tools
 ///
-/// For each row of a table the model reads the input, and the vectors at the positions of --read are written: one tensor
-/// [n, hidden] (f32) per site, named by the site. `rows` [n] says from which row of the table, counted from 0, a vector is,
-/// and `positions` [n] at which of its tokens, counted from 0 with the tokens that the tokenizer adds. `inspect` lists the
-/// sites of a model.
+/// The model reads the rows of a table, and the vectors at the positions of --read are written: for each site one tensor
+/// [n, hidden] (f32) with the name of the site. `rows` [n] says from which row of the table a vector is, counted from 0.
+/// `positions` [n] says at which token of the row, counted from 0 with the tokens that the tokenizer adds. `inspect`
+/// lists the sites of a model.
 ///
-/// The file can be read without this program, e.g. in Python:
-///
-///     from safetensors.numpy import load_file
-///     vectors = load_file("vectors.safetensors")["attn_update_5"]
-///
-/// Example: cargo xtask activations models/minilm --data sentences.csv --text sentence --read '{ word = "noun" }' --site
+/// Example: cargo xtask activations models/minilm --data words.csv --text sentence --read '{ word = "noun" }' --site
 /// 'attn_update_*' --out vectors.safetensors
 #[derive(Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_long_help = PYTHON)]
 pub(crate) struct ActivationsCommand {
     /// Folder of the model, or the name of a model in the Hugging Face Hub's cache
     model: String,

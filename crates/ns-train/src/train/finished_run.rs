@@ -51,15 +51,11 @@ struct FinishedRun {
 
 impl FinishedRun {
     fn open(folder: &Path) -> Result<Self, TrainError> {
-        let check = |file: &str, expected: &str| {
-            let found = format!("`{}`, a folder without {file}", folder.display());
-            TrainError::check(folder.join(file).is_file(), "the run", found, expected)
-        };
-        check(RECIPE, "it must be the folder of one run, which holds its recipe")?;
-        let document = Document::read(folder.join(RECIPE))?;
+        let document =
+            Document::read(file(folder, RECIPE, "it must be the folder of one run, which holds its recipe")?)?;
         let recipe = document.recipe()?;
-        check(RESULTS, "only finished runs are evaluated; repeat the command that trains it, which continues it")?;
-        let path = folder.join(RESULTS);
+        let expected = "only finished runs are evaluated; repeat the command that trains it, which continues it";
+        let path = file(folder, RESULTS, expected)?;
         let text = std::fs::read_to_string(&path).map_err(TrainError::io("read", &path))?;
         let rows = serde_json::from_str(&text).map_err(|error| TrainError::io("read", &path)(error.into()))?;
         Ok(Self { folder: folder.into(), document, recipe, rows })
@@ -117,7 +113,7 @@ impl FinishedRun {
             let variant = Variant { plain, shuffled };
             let mut trainer = probes.classifier_trainer(variant)?.0;
             self.restore_masks(variant, &mut trainer)?;
-            trainer.module.load_probe_params(&load_masks(variant.folder(&self.folder).join(CLASSIFIER))?)?;
+            trainer.module.load_probe_params(&load_masks(self.trained(variant, CLASSIFIER)?)?)?;
             Ok::<_, TrainError>(trainer)
         };
         let mut shuffled = self.has_control(probes, plain).then(|| restored(true)).transpose()?;
@@ -131,9 +127,20 @@ impl FinishedRun {
     ) -> Result<(), TrainError> {
         let circuit = trainer.module.circuit_mut();
         if !circuit.layers().is_empty() {
-            circuit.load_mask_params(&load_masks(variant.folder(&self.folder).join(MASKS))?)?;
+            circuit.load_mask_params(&load_masks(self.trained(variant, MASKS)?)?)?;
         }
         Ok(())
+    }
+
+    /// Path of the trained parameters of a probe.
+    fn trained(&self, variant: Variant, name: &str) -> Result<PathBuf, TrainError> {
+        let path = variant.folder(&self.folder).join(name);
+        let missing = || {
+            let reason =
+                "no such file; the run is of another version of this program, train it again with another --out";
+            TrainError::io("read", &path)(std::io::Error::new(std::io::ErrorKind::NotFound, reason))
+        };
+        if path.is_file() { Ok(path) } else { Err(missing()) }
     }
 
     /// Whether there is a probe on shuffled labels, and such labels for the table.
@@ -150,4 +157,12 @@ impl FinishedRun {
         let n_test = probes.examples.labels(&probes.examples.split().test).len();
         Ok(Row { data: data.display().to_string(), n_test, measures, ..row })
     }
+}
+
+/// Path of a file in the folder of a run, which must exist.
+fn file(folder: &Path, name: &str, expected: &str) -> Result<PathBuf, TrainError> {
+    let path = folder.join(name);
+    let found = format!("`{}`, a folder without {name}", folder.display());
+    TrainError::check(path.is_file(), "the run", found, expected)?;
+    Ok(path)
 }

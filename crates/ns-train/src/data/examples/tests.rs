@@ -9,6 +9,7 @@ use ns_models::TextTokenizer;
 use super::*;
 use crate::data::fixtures::{shipped, write_byte_pairs, write_tokenizer, write_word_pieces};
 use crate::data::{Operation, RowSplit, Variable};
+use crate::recipe::grammar::{Files, SetFiles};
 use crate::run::examples_hash;
 
 /// A folder with a tokenizer and the table `a.csv`.
@@ -656,4 +657,74 @@ fn a_section_without_a_source_or_an_input_is_an_error() {
     assert!(read(&none).contains("it needs one of `text`, `tokens`, `image` and `pixels`"));
     let limits = ModelLimits { vocab_size: Some(9), ..ModelLimits::default() };
     Data { limits, ..data }.refuses("line 2: a token id is 9, but the vocabulary of the model has 9 tokens");
+}
+
+mod another_test_set {
+    use super::*;
+
+    /// The examples of `data` with other test rows.
+    fn with_test(data: &Data, rows: &str) -> Result<Examples, TrainError> {
+        let path = data.folder.path().join("new.csv");
+        std::fs::write(&path, rows).unwrap();
+        let section = data.section.with_test(&path)?;
+        Examples::read(&section, Some(data.folder.path()), data.limits)
+    }
+
+    #[test]
+    fn takes_the_place_of_all_sets_but_train() {
+        let data = sentences("{ word = \"word\" }");
+        let examples = with_test(&data, "word,label,text\nsat,adverb,the judge sat.\n").unwrap();
+        assert_eq!(examples.split(), &RowSplit { train: vec![0, 1], test: vec![3], ..RowSplit::default() });
+        assert_eq!((examples.excerpt(3), examples.labels(&[3])), ("the judge [sat].".into(), vec![0]));
+        assert_eq!(examples.classes(), data.read().unwrap().classes());
+        let error = with_test(&data, "word,label,text\nsat,verb,the judge sat.\n").err().unwrap().to_string();
+        assert!(error.contains("new.csv`, line 2: the class is `verb` in the test set"), "{error}");
+    }
+
+    #[test]
+    fn replaces_the_file_of_the_test_set() {
+        let data = sentences("\"last\"");
+        let folder = data.folder.path();
+        std::fs::write(folder.join("train.csv"), "text,label\nthe judge,a\nthere,b\n").unwrap();
+        let files = SetFiles {
+            train: folder.join("train.csv"),
+            dev: Some("no such file".into()),
+            test: "no such file".into(),
+            ood: None,
+        };
+        let section = DataSection { path: Some(Files::Sets(files)), split: None, ..data.section.clone() };
+        let examples = with_test(&Data { section, ..data }, "text,label\nsat,a\n").unwrap();
+        assert_eq!(examples.split(), &RowSplit { train: vec![0, 1], test: vec![2], ..RowSplit::default() });
+    }
+
+    #[test]
+    fn without_groups_has_no_control_labels() {
+        let rows = (0..20).map(|row| format!("a b,{},g{}", row % 2, row / 2)).collect::<Vec<_>>();
+        let table = format!("text,label,group\n{}\n", rows.join("\n"));
+        let data = data(write_tokenizer, &table, "text = \"text\"\nread = \"last\"");
+        let group = Split::Seeded { train: 0.5, dev: 0.0, seed: 0, group: Some("group".into()) };
+        let data = Data { section: DataSection { split: Some(group), ..data.section.clone() }, ..data };
+        let train = data.read().unwrap().split().train.clone();
+        for (rows, known) in [("text,label,group\nb a,1,g0\n", true), ("text,label\nb a,1\n", false)] {
+            let examples = with_test(&data, rows).unwrap();
+            assert_eq!((examples.has_control(), &examples.split().train), (known, &train));
+        }
+        assert!(data.read().unwrap().has_control());
+    }
+}
+
+mod without_labels {
+    use super::*;
+
+    #[test]
+    fn all_rows_are_in_one_set() {
+        for (read, counts) in [("\"all\"", [5, 4, 2]), ("\"last\"", [1, 1, 1])] {
+            let data = sentences(read);
+            let section = DataSection { label: None, split: None, ..data.section.clone() };
+            let examples = Data { section, ..data }.read().unwrap();
+            assert_eq!(examples.split(), &RowSplit { train: vec![0, 1, 2], ..RowSplit::default() });
+            assert_eq!([0, 1, 2].map(|row| examples.labels(&[row])), counts.map(|count| vec![0; count]), "{read}");
+            assert_eq!(examples.positions(2), if read == "\"all\"" { &[1, 2][..] } else { &[2] });
+        }
+    }
 }
