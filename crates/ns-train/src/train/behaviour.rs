@@ -5,6 +5,7 @@ use ns_models::Head;
 use serde_json::Value;
 
 use super::base_model::limits;
+use super::probe_measures::MeasuredSets;
 use crate::data::{Dataset, Examples, label_tensor};
 use crate::error::TrainError;
 use crate::evaluate::{AblationReport, AblationStudy, Answering, Measures, scores_of, set_behaviour, with_answers};
@@ -12,14 +13,18 @@ use crate::recipe::grammar::{BehaviourSection, DataSection, Kind, Metric, Recipe
 
 /// The behaviour that a recipe measures: that of its section, or by default that of a circuit, and of a circuit probe on
 /// arithmetic.
-pub(super) fn section(recipe: &Recipe) -> Option<BehaviourSection> {
+pub(super) fn section(recipe: &Recipe, measured: MeasuredSets) -> Option<BehaviourSection> {
     let by_default = match recipe.kind {
         Kind::Circuit => Some(vec![Metric::Accuracy, Metric::Kl]),
         Kind::CircuitProbe if recipe.data.arithmetic.is_some() => Some(vec![Metric::Accuracy]),
         _ => None,
     };
     let by_default = by_default.map(|metrics| BehaviourSection { metrics, ..BehaviourSection::default() });
-    recipe.behaviour.clone().or(by_default)
+    let mut section = recipe.behaviour.clone().or(by_default)?;
+    if measured == MeasuredSets::Test {
+        section.sets.retain(|set| *set == SetName::Test);
+    }
+    Some(section)
 }
 
 /// The examples of a recipe, labelled with the answers of the model's own head: with the column `behaviour.label`, or for

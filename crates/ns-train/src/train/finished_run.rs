@@ -3,20 +3,26 @@
 use std::path::{Path, PathBuf};
 
 use ns_circuit::load_masks;
+use ns_models::{AnyModel, read_config};
 use ns_probe::Probe;
+use serde_json::Value;
 
 use super::base_model::limits;
 use super::base_model_pool::BaseModelPool;
+use super::behaviour;
 use super::job::RESULTS;
 use super::objective::ProbeObjective;
 use super::probe_measures::MeasuredSets;
 use super::probes::{CLASSIFIER, MASKS, Probes, Variant};
+use super::task::TaskObjective;
+use super::task_measures::{measure_circuit, measure_model};
 use super::trainer::Trainer;
 use crate::data::{Dataset, Examples};
 use crate::error::TrainError;
 use crate::evaluate::{Measures, Row};
+use crate::exchange::CircuitFiles;
 use crate::recipe::grammar::{Document, Kind, Recipe};
-use crate::run::{About, RECIPE};
+use crate::run::{About, MODEL, RECIPE};
 
 /// Evaluates a finished run on the table `data`, which takes the place of the dev, test and ood sets of its recipe. The
 /// training examples are read as the recipe says: classes, shuffled labels and the support sets of 1-NN come from them.
@@ -64,26 +70,53 @@ impl FinishedRun {
     fn evaluate(&self, data: &Path, pool: &BaseModelPool) -> Result<Vec<Row>, TrainError> {
         match self.recipe.kind {
             Kind::CircuitProbe | Kind::SubnetworkProbe | Kind::LinearProbe => self.evaluate_probe(data, pool),
-            Kind::Model | Kind::Circuit => {
-                let found = format!("`{}`", self.recipe.kind.name());
-                Err(TrainError::setting("kind", found, "only probes are evaluated on other data"))
-            }
+            Kind::Model | Kind::Circuit => self.evaluate_task(data, pool),
         }
     }
 
-    fn evaluate_probe(&self, data: &Path, pool: &BaseModelPool) -> Result<Vec<Row>, TrainError> {
+    /// The recipe with a table as its test set.
+    fn recipe_with(&self, data: &Path, pool: &BaseModelPool) -> Result<Recipe, TrainError> {
         let recipe = Recipe { data: self.recipe.data.with_test(data)?, ..self.recipe.clone() };
         // The paths are resolved already; this checks that the model is still there.
         let recipe = recipe.resolve(Path::new(RECIPE))?;
         self.check_weights(&recipe, pool)?;
+        Ok(recipe)
+    }
+
+    fn evaluate_task(&self, data: &Path, pool: &BaseModelPool) -> Result<Vec<Row>, TrainError> {
+        let recipe = self.recipe_with(data, pool)?;
+        let examples = Examples::read(&recipe.data, recipe.model_folder(), limits(&recipe)?)?;
+        let answers = |config: Value, model: &AnyModel| behaviour::answers(&recipe, &examples, model, &config);
+        let (answers, measures) = match recipe.kind {
+            Kind::Model => {
+                let folder = self.folder.join(MODEL);
+                let model = AnyModel::load(&folder, pool.device())?;
+                let answers = answers(read_config(&folder)?, &model)?;
+                let objective = TaskObjective::new(true, recipe.training.micro_batch);
+                let measures = measure_model(&objective, &model, &answers, MeasuredSets::Test)?;
+                (answers, measures)
+            }
+            _ => {
+                let files = CircuitFiles::find(&self.folder, None, None)?;
+                let circuit = files.load(pool.device())?;
+                let answers = answers(read_config(&files.model)?, circuit.base())?;
+                let measures = measure_circuit(&recipe, &circuit, &answers, MeasuredSets::Test)?;
+                (answers, measures)
+            }
+        };
+        Ok(vec![self.row(data, &answers, 0, measures)?])
+    }
+
+    fn evaluate_probe(&self, data: &Path, pool: &BaseModelPool) -> Result<Vec<Row>, TrainError> {
+        let recipe = self.recipe_with(data, pool)?;
         let examples = Examples::read(&recipe.data, recipe.model_folder(), limits(&recipe)?)?;
         let probes = Probes::new(recipe, examples, pool)?;
         if self.recipe.kind == Kind::CircuitProbe {
-            return Ok(vec![self.row(data, &probes, 0, self.measure_circuit_probe(&probes)?)?]);
+            return Ok(vec![self.row(data, &probes.examples, 0, self.measure_circuit_probe(&probes)?)?]);
         }
-        let mut rows = vec![self.row(data, &probes, 0, self.measure_classifier(&probes, false)?)?];
+        let mut rows = vec![self.row(data, &probes.examples, 0, self.measure_classifier(&probes, false)?)?];
         if (Variant { plain: true, shuffled: false }).folder(&self.folder).is_dir() {
-            rows.push(self.row(data, &probes, 1, self.measure_classifier(&probes, true)?)?);
+            rows.push(self.row(data, &probes.examples, 1, self.measure_classifier(&probes, true)?)?);
         }
         Ok(rows)
     }
@@ -149,12 +182,12 @@ impl FinishedRun {
     }
 
     /// A row of the training with other measures.
-    fn row(&self, data: &Path, probes: &Probes<'_>, index: usize, measures: Measures) -> Result<Row, TrainError> {
+    fn row(&self, data: &Path, examples: &Examples, index: usize, measures: Measures) -> Result<Row, TrainError> {
         let row = self.rows.get(index).cloned().ok_or_else(|| {
             let found = format!("with {} rows", self.rows.len());
             TrainError::setting(RESULTS, found, "a finished run has one for each probe; train it again")
         })?;
-        let n_test = probes.examples.labels(&probes.examples.split().test).len();
+        let n_test = examples.labels(&examples.split().test).len();
         Ok(Row { data: data.display().to_string(), n_test, measures, ..row })
     }
 }

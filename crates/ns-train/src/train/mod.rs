@@ -18,6 +18,7 @@ mod probe_run;
 mod probe_training;
 mod probes;
 mod task;
+mod task_measures;
 mod task_run;
 #[cfg(test)]
 mod tests;

@@ -81,10 +81,7 @@ impl Probes<'_> {
         measured: MeasuredSets,
         measures: &mut Measures,
     ) -> Result<(), TrainError> {
-        let Some(mut section) = behaviour::section(&self.recipe) else { return Ok(()) };
-        if measured == MeasuredSets::Test {
-            section.sets.retain(|set| *set == SetName::Test);
-        }
+        let Some(section) = behaviour::section(&self.recipe, measured) else { return Ok(()) };
         let answers = behaviour::answers(&self.recipe, &self.examples, &self.model, &model_config(&self.recipe)?)?;
         let (probe, activations) = (trainer.module.valid(), &mut trainer.objective.activations);
         let study = |rows: &[usize], study: &_| ablation_of_blocks(probe.circuit(), activations, &answers, rows, study);

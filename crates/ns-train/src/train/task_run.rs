@@ -16,12 +16,14 @@ use super::behaviour;
 use super::initialize::initialize;
 use super::job::{Job, TrainingReport};
 use super::learner::Outcome;
+use super::probe_measures::MeasuredSets;
 use super::task::{TaskObjective, TaskTraining};
+use super::task_measures::{measure_circuit, measure_model};
 use super::trainer::Trainer;
 use crate::data::{Dataset, Examples};
 use crate::error::TrainError;
 use crate::evaluate::Row;
-use crate::recipe::grammar::{Kind, Recipe, SetName};
+use crate::recipe::grammar::{Kind, Recipe};
 use crate::run::{Interrupt, MODEL, Metrics, Run};
 
 /// Subfolder of the models that `training.keep` names.
@@ -92,13 +94,13 @@ impl<'a> TaskRun<'a> {
         let run = Run::open_seeded(&self.job.folder, &self.recipe)?;
         let Some(metrics) = self.train_epochs(&run, interrupt)? else { return Ok(None) };
         self.save(&run)?;
-        let mut row = self.row();
-        match self.recipe.kind {
-            Kind::Model => self.measure_model(&mut row)?,
-            _ => self.measure_circuit(&mut row)?,
-        }
-        let layers = self.trainer.circuit().l0().layers;
-        Ok(Some((vec![row], TrainingReport { metrics, layers })))
+        let circuit = self.trainer.circuit().valid();
+        let measures = match self.recipe.kind {
+            Kind::Model => measure_model(&self.trainer.objective, &circuit.model()?, &self.answers, MeasuredSets::All)?,
+            _ => measure_circuit(&self.recipe, &circuit, &self.answers, MeasuredSets::All)?,
+        };
+        let row = Row { measures, ..self.job.row(&self.answers) };
+        Ok(Some((vec![row], TrainingReport { metrics, layers: circuit.l0().layers })))
     }
 
     /// Trains up to the last epoch, and writes the models of the epochs that are kept. Returns `None` if the training was
@@ -147,38 +149,6 @@ impl<'a> TaskRun<'a> {
         if let Some(from) = self.recipe.model_folder() {
             copy_companions(from, to)?;
         }
-        Ok(())
-    }
-
-    fn row(&self) -> Row {
-        let mut row = self.job.row(&self.answers);
-        row.measures.set("majority", self.answers.rows().train_majority());
-        row.measures.set("majority_test", self.answers.rows().majority());
-        row
-    }
-
-    fn measure_model(&self, row: &mut Row) -> Result<(), TrainError> {
-        let model = self.trainer.circuit().valid().model()?;
-        for (set, rows) in self.answers.split().sets().into_iter().filter(|(_, rows)| !rows.is_empty()) {
-            let measured = self.trainer.objective.measure(&model, &self.answers, rows)?;
-            row.measures.set(&format!("loss_{set}"), measured.loss);
-            row.measures.set(&format!("accuracy_{set}"), measured.accuracy);
-        }
-        Ok(())
-    }
-
-    fn measure_circuit(&self, row: &mut Row) -> Result<(), TrainError> {
-        let mut circuit = self.trainer.circuit().valid();
-        circuit.set_seed(self.recipe.seed);
-        let l0 = circuit.l0();
-        row.measures.set("l0", l0.weights as f64);
-        row.measures.set("l0_max", l0.max_weights as f64);
-        row.measures.set("l0_lambda", circuit.config().l0_lambda);
-        let Some(section) = behaviour::section(&self.recipe) else { return Ok(()) };
-        let study = |rows: &[usize], study: &_| behaviour::run_study(&circuit, &self.answers, rows, study);
-        let reports = behaviour::measure(&self.recipe, &section, &self.answers, &mut row.measures, study)?;
-        let of_test = reports.into_iter().find(|(set, _)| *set == SetName::Test);
-        row.measures.set("ablation", of_test.and_then(|(_, report)| serde_json::to_value(report).ok()));
         Ok(())
     }
 }
