@@ -154,3 +154,44 @@ fn the_answers_are_those_of_the_models_own_head() {
     std::fs::write(work.path("trained/model/config.json"), config.to_string()).unwrap();
     assert_ne!(accuracy("reversed"), own);
 }
+
+#[test]
+fn models_and_circuits_have_the_same_numbers_on_a_copy_of_their_test_rows() {
+    let folder = golden().join("../../models/digits/data/digits.csv");
+    let text = std::fs::read_to_string(folder).unwrap();
+    let mut lines = text.lines();
+    let (header, mut table) = (lines.next().unwrap(), String::new());
+    let mut test = format!("{header}\n");
+    for (row, line) in lines.enumerate() {
+        let is_test = row % 5 == 0;
+        table += &format!("{line},{}\n", if is_test { "test" } else { "train" });
+        if is_test {
+            test += &format!("{line}\n");
+        }
+    }
+    let data = data().replace("{ seeded = { train = 0.8, seed = 0 } }", "{ column = \"split\" }");
+    let start = data.find("path = ").unwrap();
+    let end = start + data[start..].find('\n').unwrap();
+    let data = format!("{}path = \"digits.csv\"{}", &data[..start], &data[end..]);
+    let work = Work::new(&format!("{MODEL}{data}"));
+    std::fs::write(work.path("digits.csv"), format!("{header},split\n{table}")).unwrap();
+    std::fs::write(work.path("new.csv"), test).unwrap();
+    std::fs::write(work.path("circuit.toml"), format!("{CIRCUIT}{data}")).unwrap();
+    success(&work.train("trained"));
+    success(&train(&work, "circuit.toml", "circuits"));
+    for run in ["trained", RUN] {
+        let [run_folder, new, out] = [run, "new.csv", "out"].map(|name| work.path(name));
+        let printed = success(&xtask(["evaluate", path(&run_folder), "--data", path(&new), "--out", path(&out)]));
+        assert!(printed.contains("accuracy"), "{printed}");
+        let rows =
+            |folder: &str| -> Vec<Row> { serde_json::from_str(&work.read(&format!("{folder}/results.json"))).unwrap() };
+        let (trained, again) = (rows(run), rows("out"));
+        assert_eq!((trained[0].n_test, &trained[0].run), (again[0].n_test, &again[0].run));
+        let of_test = |row: &Row| {
+            let keys = row.measures.iter().filter(|(name, _)| !name.ends_with("_train"));
+            keys.map(|(name, value)| (name.to_string(), value.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(of_test(&trained[0]), of_test(&again[0]), "{run}");
+        assert!(again[0].number("accuracy_test").is_some() && again[0].number("accuracy_train").is_none());
+    }
+}
