@@ -293,7 +293,7 @@ split = { seeded = { train_fraction = 0.8, seed = 3 } }
             "data.images.size → data.size = [16, 16]",
             "data.images.shape, maximum → data.pixels = { shape = [8, 8], maximum = 16.0 }",
             "data.images.label → data.label = \"label\"",
-            "data.images.split → data.split = { seeded = { train = 0.8, seed = 3 } }",
+            "data.images.split → data.split = { seeded = { seed = 3, train = 0.8 } }",
             "no short last batch → training.drop_last = true",
         ];
         assert_eq!(lines(IMAGES), expected);

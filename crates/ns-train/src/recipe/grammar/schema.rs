@@ -14,13 +14,15 @@ pub fn recipe_schema() -> Value {
     without_line_breaks(&mut schema);
     schema["title"] = "Recipe".into();
     schema["description"] = "A recipe of NeuroSurgeon: which model, on which data, answers which question.".into();
-    let data = &mut schema["properties"]["data"]["properties"];
-    data["labels"] = one_or_more(json!({ "type": "string" }), "Columns with variables: one run for each.");
-    let vectors = &mut schema["properties"]["probe"]["properties"]["vectors"];
-    let expected =
-        "The probed site, e.g. `attn_update_6`; a pattern, e.g. `attn_update_*`, or a list: one run for each.";
-    let list = one_or_more(json!({ "type": "string" }), expected);
-    *vectors = json!({ "description": expected, "anyOf": [{ "type": "string" }, list] });
+    let names = json!({ "type": "array", "items": { "type": "string" }, "minItems": 1 });
+    let labels = &mut schema["properties"]["data"]["properties"]["labels"];
+    *labels = names.clone();
+    labels["description"] = "Columns with variables: one run for each.".into();
+    schema["properties"]["probe"]["properties"]["vectors"] = json!({
+        "description":
+            "The probed site, e.g. `attn_update_6`. A list, or a pattern, e.g. `attn_update_*`, gives a run for each.",
+        "anyOf": [{ "type": "string" }, names],
+    });
     schema["properties"]["sweep"] = json!({
         "description": "Keys, with dots between their parts, and lists of values: one run for each combination.",
         "type": "object",
@@ -30,10 +32,6 @@ pub fn recipe_schema() -> Value {
     schema["if"] = json!({ "not": { "required": ["sweep"] } });
     schema["then"] = json!({ "properties": required });
     schema
-}
-
-fn one_or_more(items: Value, description: &str) -> Value {
-    json!({ "description": description, "type": "array", "items": items, "minItems": 1 })
 }
 
 /// Takes `required` out of the sections `[probe]` and `[training]`, whose keys may be in `[sweep]` instead.
