@@ -5,6 +5,7 @@ mod ablation_study;
 mod accuracy;
 mod circuit_probe;
 mod classifier;
+mod regression;
 mod row;
 mod scores;
 mod subnetwork_probe;
@@ -14,7 +15,8 @@ pub use ablation_study::{AblationReport, AblationRow, AblationStudy, Behaviour, 
 pub(crate) use accuracy::accuracy;
 pub use circuit_probe::ProbeRow;
 pub(crate) use circuit_probe::{ProbeEvaluation, SupportSets, TaskAccuracies, mask_init_value, mask_quantiles};
-pub(crate) use classifier::{Predictions, predict};
+pub(crate) use classifier::{Predictions, outputs, predict};
+pub(crate) use regression::{Fit, LabelScale};
 #[cfg(test)]
 pub(crate) use row::tests::row as some_row;
 pub use row::{Measures, Row};

@@ -18,7 +18,7 @@ use crate::run::Metrics;
 type Column = (&'static str, fn(&Row) -> Option<String>);
 
 /// Columns of the table. Columns that no row has are left out.
-const COLUMNS: [Column; 18] = [
+const COLUMNS: [Column; 21] = [
     ("run", |row| Some(row.run.clone())),
     ("variable", |row| row.variable.clone()),
     ("site", |row| row.site.clone()),
@@ -26,9 +26,12 @@ const COLUMNS: [Column; 18] = [
     ("1-NN test", |row| row.number("knn_test").map(share)),
     ("1-NN dev", |row| row.number("knn_dev").map(share)),
     ("unmasked", |row| row.number("knn_unmasked").map(share)),
-    ("test", |row| row.number("probe_test").map(share)),
-    ("dev", |row| row.number("probe_dev").map(share)),
-    ("train", |row| row.number("probe_train").map(share)),
+    ("test", |row| accuracy(row, "probe_test")),
+    ("dev", |row| accuracy(row, "probe_dev")),
+    ("train", |row| accuracy(row, "probe_train")),
+    ("R² test", |row| row.number("r2_test").map(share)),
+    ("R² train", |row| row.number("r2_train").map(share)),
+    ("Spearman test", |row| row.number("spearman_test").map(share)),
     ("shuffled", |row| row.number("knn_shuffled").or(row.number("probe_shuffled")).map(share)),
     ("F1 test", |row| row.number("f1_macro_test").map(share)),
     ("majority test", |row| row.number("majority_test").map(share)),
@@ -38,6 +41,11 @@ const COLUMNS: [Column; 18] = [
     ("complement ablated", |row| row.number("acc_complement_mean").zip(row.number("acc_complement_sd")).map(mean_sd)),
     ("circuit / max", |row| row.number("l0").zip(row.number("l0_max")).map(|(l0, max)| size(l0, max))),
 ];
+
+/// An accuracy of a classifier. A regression has R² under the same name.
+fn accuracy(row: &Row, name: &str) -> Option<String> {
+    row.number(name).filter(|_| row.measures.get("r2_test").is_none()).map(share)
+}
 
 /// Returns a Markdown table with one line per row. What was not measured is `n/a`.
 pub fn row_table(rows: &[Row]) -> String {

@@ -12,6 +12,7 @@ mod arithmetic_model;
 mod circuit_probe;
 mod job;
 mod probe_run;
+mod regression;
 mod subnetwork_probe;
 mod task;
 

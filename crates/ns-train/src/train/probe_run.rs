@@ -16,11 +16,12 @@ use super::circuit_probe::ProbeTraining;
 use super::job::{Job, TrainingReport};
 use super::learner::Outcome;
 use super::objective::ProbeObjective;
+use super::regression::measure_fit;
 use super::subnetwork_probe::SubnetworkTraining;
 use super::trainer::Trainer;
 use crate::data::{Dataset, Examples, ModelLimits};
 use crate::error::TrainError;
-use crate::evaluate::{Measures, Row, SupportSets, TaskAccuracies, mask_init_value, mask_quantiles};
+use crate::evaluate::{LabelScale, Measures, Row, SupportSets, TaskAccuracies, mask_init_value, mask_quantiles};
 use crate::recipe::grammar::{DataSection, Kind, ProbeSection, Recipe};
 use crate::run::{Interrupt, Metrics, Run};
 
@@ -50,6 +51,15 @@ struct Variant {
 struct Trained<P: Probe> {
     trainer: Trainer<ProbeObjective<P>>,
     metrics: Vec<Metrics>,
+}
+
+/// The configuration of a probe, with the scale of the labels of a regression.
+#[derive(Serialize)]
+struct ScaledConfig {
+    #[serde(flatten)]
+    probe: SubnetworkProbeConfig,
+    #[serde(flatten)]
+    scale: Option<LabelScale>,
 }
 
 /// The recipe of a variant, as its folder holds it.
@@ -201,23 +211,43 @@ impl<'a> ProbeRun<'a> {
         let train = |shuffled| {
             let variant = Variant { plain, shuffled };
             let (trainer, config) = self.classifier_trainer(variant)?;
-            self.train_variant(trainer, variant, interrupt, |probe, circuit| SubnetworkProbeConfig {
-                resid_config: config.resid_config.named_for(probe.base()),
-                circuit_config: circuit,
-                ..config
+            self.train_variant(trainer, variant, interrupt, |probe, circuit| {
+                let resid_config = config.resid_config.named_for(probe.base());
+                let probe = SubnetworkProbeConfig { resid_config, circuit_config: circuit, ..config };
+                ScaledConfig { probe, scale: self.label_scale() }
             })
         };
         let Some((mut real, shuffled)) = self.with_control(train)? else { return Ok(None) };
+        let shuffled = shuffled.map(|shuffled| shuffled.trainer);
         let mut row = self.row(name);
+        match self.label_scale() {
+            Some(scale) => measure_fit(&scale, &mut real.trainer, shuffled, &mut row.measures)?,
+            None => self.measure_classes(&mut real.trainer, shuffled, &mut row.measures)?,
+        }
+        self.measure_sizes(&real.trainer, &mut row.measures);
+        Ok(Some((row, real.report())))
+    }
+
+    /// The scale of the labels of a regression; `None` for classes.
+    fn label_scale(&self) -> Option<LabelScale> {
+        self.recipe.data.numeric.then(|| LabelScale::of(&self.examples))
+    }
+
+    /// Accuracies of a classifier on each set, and of its control on shuffled labels on the test set.
+    fn measure_classes(
+        &self,
+        trainer: &mut SubnetworkTraining,
+        shuffled: Option<SubnetworkTraining>,
+        measures: &mut Measures,
+    ) -> Result<(), TrainError> {
         let split = self.examples.split();
         let mut predictions = |rows: &[usize]| match rows.is_empty() {
             true => Ok::<_, TrainError>(None),
-            false => Ok(Some(real.trainer.predictions(rows)?)),
+            false => Ok(Some(trainer.predictions(rows)?)),
         };
         let [train, dev, test, ood] = [&split.train, &split.dev, &split.test, &split.ood];
         let (test, dev, train, ood) = (predictions(test)?, predictions(dev)?, predictions(train)?, predictions(ood)?);
-        let shuffled = shuffled.map(|mut shuffled| shuffled.trainer.accuracy(&split.test)).transpose()?;
-        let measures = &mut row.measures;
+        let shuffled = shuffled.map(|mut shuffled| shuffled.accuracy(&split.test)).transpose()?;
         measures.set("probe_test", test.as_ref().map(|test| test.accuracy()));
         measures.set("probe_dev", dev.map(|dev| dev.accuracy()));
         measures.set("probe_train", train.map(|train| train.accuracy()));
@@ -227,8 +257,7 @@ impl<'a> ProbeRun<'a> {
         measures.set("probe_shuffled", shuffled);
         measures.set("f1_macro_test", test.map(|test| test.f1_macro()));
         self.measure_majority(measures);
-        self.measure_sizes(&real.trainer, measures);
-        Ok(Some((row, real.report())))
+        Ok(())
     }
 
     fn measure_majority(&self, measures: &mut Measures) {
@@ -318,16 +347,20 @@ impl<'a> ProbeRun<'a> {
     }
 
     fn classifier_trainer(&self, variant: Variant) -> Result<(SubnetworkTraining, SubnetworkProbeConfig), TrainError> {
-        let rows = self.examples.rows();
+        let (rows, scale) = (self.examples.rows(), self.label_scale());
         let config = SubnetworkProbeConfig {
             probe_vectors: self.probe.vectors.clone(),
-            n_classes: rows.n_answers,
+            n_classes: if scale.is_some() { 1 } else { rows.n_answers },
             circuit_config: self.circuit_config(variant),
             resid_config: ResidualUpdateModelConfig::from_site(self.site)?,
             intermediate_size: self.probe.hidden.map_or(-1, |hidden| hidden as i64),
             labeling: if rows.ends.is_empty() { Labeling::Sequence } else { Labeling::Token },
         };
-        let probe = SubnetworkProbe::new(config.clone(), self.model.clone(), self.recipe.seed)?;
+        let (model, seed) = (self.model.clone(), self.recipe.seed);
+        let probe = match scale {
+            Some(scale) => SubnetworkProbe::for_numbers(config.clone(), scale.standardised(), model, seed)?,
+            None => SubnetworkProbe::new(config.clone(), model, seed)?,
+        };
         Ok((self.trainer(probe, variant)?, config))
     }
 

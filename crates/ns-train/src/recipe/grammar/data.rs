@@ -298,7 +298,8 @@ impl DataSection {
             "arithmetic needs { seeded = { train = 0.6, seed = 0 } }",
         )?;
         let others = [&self.text, &self.tokens, &self.image].iter().any(|column| column.is_some());
-        let columns = others || self.pixels.is_some() || self.partner.is_some();
+        let partner = matches!(self.partner, Some(Partner::Column(_)));
+        let columns = others || self.pixels.is_some() || partner;
         TrainError::check(!columns, "data", "arithmetic with columns", "arithmetic has no columns; remove them")?;
         let read = matches!(self.read, None | Some(Read::Named(Named::Last)));
         TrainError::check(read, "data.read", "another position", "arithmetic is read at its last token, `=`")
