@@ -183,7 +183,7 @@ impl Examples {
     }
 
     /// A label as the data write it: the name of its class, or its number.
-    pub fn label_name(&self, label: usize) -> String {
+    pub(crate) fn label_name(&self, label: usize) -> String {
         let number = || self.numbers().get(label).map(f64::to_string);
         self.classes().get(label).cloned().or_else(number).unwrap_or_else(|| label.to_string())
     }
@@ -210,7 +210,7 @@ impl Examples {
     }
 
     /// Like [`Self::key`], for the partner of a row; `None` without partners.
-    pub fn partner_key(&self, row: usize) -> Option<u64> {
+    pub(crate) fn partner_key(&self, row: usize) -> Option<u64> {
         let (partners, partner) = self.content.partners.as_ref()?.of(&self.content.input, row);
         Some(partners.key(partner).finish())
     }
@@ -252,7 +252,7 @@ impl Examples {
     }
 
     /// The partner of a row as a reader sees it; `None` without partners.
-    pub fn partner_excerpt(&self, row: usize) -> Option<String> {
+    pub(crate) fn partner_excerpt(&self, row: usize) -> Option<String> {
         let (partners, partner) = self.content.partners.as_ref()?.of(&self.content.input, row);
         Some(partners.excerpt(partner, &[]))
     }

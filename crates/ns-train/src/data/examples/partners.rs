@@ -69,9 +69,7 @@ impl Partners {
     pub(super) fn batch(&self, input: &Input, rows: &[usize], device: &Device) -> Result<ModelInputs, TrainError> {
         let batch = match self {
             Self::Inputs(partners) => partners.batch(rows, device),
-            Self::Rows(partners) => {
-                input.batch(&rows.iter().map(|row| partners[*row]).collect::<Vec<_>>(), device)
-            }
+            Self::Rows(partners) => input.batch(&rows.iter().map(|row| partners[*row]).collect::<Vec<_>>(), device),
         };
         Ok(batch?.inputs)
     }
@@ -94,10 +92,10 @@ impl Partners {
         let differs = |row: &usize| lengths(*row).0 != lengths(*row).1;
         let first = (0..tables.len()).find(differs)?;
         let (partner, row) = lengths(first);
-        let others = (first + 1..tables.len()).filter(differs).count();
+        let count = (first..tables.len()).filter(differs).count();
         let expected = format!(
-            "its row has {row}, and {others} more partners differ from their row; ablations that take activations from \
-             the partner need equal lengths"
+            "its row has {row}; {count} partners have another length than their row, and ablations that take \
+             activations from the partner need equal lengths"
         );
         Some(tables.invalid(first, "the partner", format!("{partner} tokens long"), expected))
     }

@@ -463,10 +463,10 @@ mod partners {
             let unequal = content.partners.as_ref().unwrap().unequal(&content.input, &tables);
             unequal.map(|warning| warning.to_string()).unwrap_or_default()
         };
-        let expected = "line 2: the partner is 6 tokens long, but its row has 5, and 0 more partners differ";
+        let expected = "line 2: the partner is 6 tokens long, but its row has 5; 1 partners have another length";
         assert!(unequal(&examples).contains(expected), "{}", unequal(&examples));
         let deranged = unequal(&pairs("{ derange = { seed = 0 } }").read().unwrap());
-        assert!(deranged.contains("the partner is 3 tokens long, but its row has 5, and 3 more"), "{deranged}");
+        assert!(deranged.contains("the partner is 3 tokens long, but its row has 5; 4 partners have"), "{deranged}");
         let itself = unequal(&pairs("\"text\"").read().unwrap());
         assert_eq!(itself, "");
     }
@@ -514,7 +514,9 @@ mod partners {
                     split = { seeded = { train = 0.6, seed = 0 } }\npartner = { derange = { seed = 1 } }";
         let examples = Examples::read(&toml::from_str(text).unwrap(), None, ModelLimits::default()).unwrap();
         let shown = |row: usize| examples.partner_excerpt(row).unwrap();
-        assert!((0..25).all(|row| shown(row).ends_with('=') && shown(row) != examples.excerpt(row).replace("[=]", "=")));
+        assert!(
+            (0..25).all(|row| shown(row).ends_with('=') && shown(row) != examples.excerpt(row).replace("[=]", "="))
+        );
     }
 
     #[test]
@@ -533,7 +535,7 @@ mod partners {
         };
         ids("12").refuses("line 3: a token id of the partner is 12, but the vocabulary");
         ids("[]").refuses("line 3: the partner is empty");
-        assert_eq!(ids("[4, 5]").read().unwrap().partner_excerpt(1), Some("4 5".into()));
+        assert_eq!(ids("\"[4, 5]\"").read().unwrap().partner_excerpt(1), Some("4 5".into()));
         let one = PAIRS.replace("judge,sat there,b,test", "judge,sat there,b,dev");
         let section = "text = \"text\"\nread = \"last\"\npartner = { derange = { seed = 0 } }";
         data(write_word_pieces, &one, section)

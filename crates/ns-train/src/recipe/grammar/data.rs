@@ -45,7 +45,7 @@ pub struct DataSection {
     /// The division of one table into sets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<Split>,
-    /// The counterfactual text of each row.
+    /// The counterfactual input of each row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partner: Option<Partner>,
     /// Whether texts longer than the model are cut. Otherwise they are an error.
@@ -186,11 +186,11 @@ pub enum Split {
     },
 }
 
-/// The counterfactual text of each row.
+/// The counterfactual input of each row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Partner {
-    /// A column with the text.
+    /// A column with the text, the token ids or the path of the image file, as the input of the row.
     Column(Column),
     /// Another row of the same set, by a permutation without fixed points.
     Derange {
