@@ -4,12 +4,12 @@ use serde::Serialize;
 
 use crate::data::{Dataset, Examples};
 
-/// The numbers that the labels of a regression are indices of, and their mean and standard deviation in the training
-/// set. It is serialised without the numbers.
+/// Mean and standard deviation of the training labels of a regression, and the numbers that the labels are indices of,
+/// with mean 0 and standard deviation 1. It is serialised without the numbers.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct LabelScale {
     #[serde(skip)]
-    numbers: Vec<f64>,
+    standardised: Vec<f64>,
     label_mean: f64,
     label_sd: f64,
 }
@@ -28,19 +28,23 @@ impl LabelScale {
     pub(crate) fn of(examples: &Examples) -> Self {
         let train = examples.values(&examples.split().train);
         let label_mean = mean(&train);
-        let label_sd = (squares_about(&train, label_mean) / train.len() as f64).sqrt();
-        Self { numbers: examples.numbers().to_vec(), label_mean, label_sd }
+        // Relative to the largest deviation, so that no square overflows or underflows.
+        let largest = train.iter().fold(0.0, |largest: f64, value| largest.max((value - label_mean).abs()));
+        let relative: Vec<f64> = train.iter().map(|value| (value - label_mean) / largest).collect();
+        let label_sd = largest * (squares_about(&relative, 0.0) / train.len() as f64).sqrt();
+        let standardised = examples.numbers().iter().map(|number| (number - label_mean) / label_sd).collect();
+        Self { standardised, label_mean, label_sd }
     }
 
-    /// The numbers with mean 0 and standard deviation 1 over the training set.
+    /// The standardised numbers, which the probe predicts.
     pub(crate) fn standardised(&self) -> Vec<f32> {
-        self.numbers.iter().map(|number| ((number - self.label_mean) / self.label_sd) as f32).collect()
+        self.standardised.iter().map(|number| *number as f32).collect()
     }
 
-    /// Compares standardised predictions, scaled back, with labels.
+    /// Compares standardised predictions with labels. Both measures are the same for predictions that are scaled back.
     pub(crate) fn fit(&self, predicted: &[f32], labels: &[i64]) -> Fit {
-        let predicted: Vec<f64> = predicted.iter().map(|z| self.label_mean + self.label_sd * f64::from(*z)).collect();
-        let values: Vec<f64> = labels.iter().map(|label| self.numbers[*label as usize]).collect();
+        let predicted: Vec<f64> = predicted.iter().map(|number| f64::from(*number)).collect();
+        let values: Vec<f64> = labels.iter().map(|label| self.standardised[*label as usize]).collect();
         Fit { r2: r_squared(&predicted, &values), spearman: spearman(&predicted, &values) }
     }
 }
@@ -134,14 +138,20 @@ mod tests {
         assert_eq!((spearman(&[1.0, 1.0], &[1.0, 2.0]), spearman(&[1.0, 2.0], &[3.0, 3.0])), (None, None));
     }
 
-    #[test]
-    fn labels_are_standardised_by_the_training_set_and_scaled_back() {
+    fn numbers(train: [&str; 2], test: [&str; 2]) -> Examples {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("a.csv"), "ids,y,set\n1,10,train\n2,30,train\n3,50,test\n4,20,test\n").unwrap();
+        let rows = |labels: [&str; 2], set: &str| labels.map(|label| format!("1,{label},{set}\n")).concat();
+        let table = format!("ids,y,set\n{}{}", rows(train, "train"), rows(test, "test"));
+        std::fs::write(folder.path().join("a.csv"), table).unwrap();
         let section = "path = \"a.csv\"\ntokens = \"ids\"\nlabel = \"y\"\nnumeric = true\nsplit.column = \"set\"";
         let section: crate::recipe::grammar::DataSection = toml::from_str(section).unwrap();
         let section = section.resolve(&folder.path().join("recipe.toml"));
-        let examples = Examples::read(&section, None, ModelLimits::default()).unwrap();
+        Examples::read(&section, None, ModelLimits::default()).unwrap()
+    }
+
+    #[test]
+    fn labels_are_standardised_by_the_training_set() {
+        let examples = numbers(["10", "30"], ["50", "20"]);
         let scale = LabelScale::of(&examples);
         assert_eq!((scale.label_mean, scale.label_sd), (20.0, 10.0));
         assert_eq!(scale.standardised(), [-1.0, 0.0, 1.0, 3.0], "the numbers are 10, 20, 30, 50");
@@ -150,5 +160,10 @@ mod tests {
         let fit = scale.fit(&[2.0, 0.5], &examples.labels(&[2, 3]));
         assert_near(fit.r2, 1.0 - 125.0 / 450.0);
         assert_near(fit.spearman, 1.0);
+        for size in ["300", "-300"] {
+            let [low, high] = [format!("1e{size}"), format!("3e{size}")];
+            let found = LabelScale::of(&numbers([&low, &high], [&low, &high])).standardised();
+            assert!((found[0] + 1.0).abs() < 1e-6 && (found[1] - 1.0).abs() < 1e-6, "{found:?}");
+        }
     }
 }

@@ -4,7 +4,6 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 
 use super::subnetwork_probe::SubnetworkTraining;
-use crate::data::Dataset;
 use crate::error::TrainError;
 use crate::evaluate::{Fit, LabelScale, Measures, outputs};
 
