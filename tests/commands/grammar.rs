@@ -55,12 +55,15 @@ pub(crate) fn sentences(recipe: &str) -> Work {
     });
     std::fs::write(work.path("model/tokenizer.json"), tokenizer.to_string()).unwrap();
     std::fs::write(work.path("model/tokenizer_config.json"), r#"{"pad_token": "?"}"#).unwrap();
-    let mut table = String::from("sentence,noun,number,size\n");
+    let mut table = String::from("sentence,noun,number,size,value,partner,set\n");
     for row in 0..48 {
         let (noun, first, last) = (row % 12, row % 5, row % 6);
         let middle = if row % 3 == 0 { "" } else { " word1" };
         let (number, size) = (["singular", "plural"][noun % 2], ["big", "small"][noun / 2 % 2]);
-        table += &format!("word{first}{middle} noun{noun} word{last},noun{noun},{number},{size}\n");
+        let (value, set) = (2.5 * noun as f64 - 7.0, ["train", "train", "test"][row / 2 % 3]);
+        let sentence = |noun: usize| format!("word{first}{middle} noun{noun} word{last}");
+        let (text, partner) = (sentence(noun), sentence((noun + 1) % 12));
+        table += &format!("{text},noun{noun},{number},{size},{value},{partner},{set}\n");
     }
     std::fs::write(work.path("words.csv"), table).unwrap();
     work
@@ -186,6 +189,111 @@ fn a_linear_probe_may_have_a_hidden_layer_and_read_all_tokens() {
     assert!(work.path("run/recipe-0/training.png").is_file());
 }
 
+/// A regression on the number of the noun.
+fn regression(probe: &str, rest: &str) -> String {
+    recipe("linear_probe", probe, rest).replace("label = \"number\"", "label = \"value\"\nnumeric = true")
+}
+
+#[test]
+fn a_regression_has_r2_and_rank_correlations() {
+    let text = regression("vectors = \"attn_stream_0\"", "").replace("epochs = 3", "epochs = 200");
+    let work = sentences(&text.replace("learning_rate = 1e-1", "learning_rate = 5e-2, weight_decay = 0.0"));
+    let printed = success(&train(&work, "run", []));
+    assert!(printed.contains("R² test") && !printed.contains("| test"), "{printed}");
+    let row = rows(&work, "run").remove(0);
+    for set in ["train", "test"] {
+        let [r2, probe, spearman] = [format!("r2_{set}"), format!("probe_{set}"), format!("spearman_{set}")];
+        let found = numbers(&row, &[&r2, &probe, &spearman]);
+        assert!(found[0] == found[1] && found[0] <= 1.0 && found[2].abs() <= 1.0, "{row:?}");
+    }
+    for constant in ["r2_dev", "probe_dev", "spearman_dev"] {
+        assert_eq!(row.measures.get(constant), Some(&Value::Null), "the development set has one noun");
+    }
+    let found = numbers(&row, &["r2_train", "spearman_train", "r2_shuffled", "probe_shuffled", "spearman_shuffled"]);
+    assert!(found[0] > 0.95 && found[1] > 0.95, "the embeddings of 12 nouns can hold 12 numbers: {row:?}");
+    assert!(found[2] == found[3] && found[2] < 0.5, "nouns of the test set have labels of their own: {row:?}");
+    for absent in ["f1_macro_test", "majority", "majority_test", "r2_ood", "probe_ood"] {
+        assert_eq!(row.measures.get(absent), None, "{absent}");
+    }
+    let config: Value = serde_json::from_str(&work.read("run/probe_config.json")).unwrap();
+    assert_eq!(config["n_classes"], 1);
+    assert!(config["label_sd"].as_f64().unwrap() > 0.0, "{config}");
+    let metrics = work.metrics("run");
+    assert!(metrics[199].loss < 0.05, "the loss is relative to the variance: {metrics:?}");
+
+    // Without its results, the run is evaluated again from its last checkpoint.
+    std::fs::remove_file(work.path("run/results.json")).unwrap();
+    success(&train(&work, "run", []));
+    let again = rows(&work, "run").remove(0);
+    for name in ["r2_train", "r2_test", "spearman_train", "r2_shuffled"] {
+        // The cache holds activations of training batches, whose padding is another.
+        assert!((again.number(name).unwrap() - row.number(name).unwrap()).abs() < 1e-6, "{name}: {again:?}");
+    }
+}
+
+#[test]
+fn a_regression_may_have_a_hidden_layer_and_read_all_tokens() {
+    let text = regression("vectors = \"attn_stream_0\"\nhidden = 4", "[evaluation]\nshuffled_labels = false\n");
+    let work = sentences(&text.replace("read = { word = \"noun\" }", "read = \"all\""));
+    success(&train(&work, "run", []));
+    let row = rows(&work, "run").remove(0);
+    assert!(row.n_train > 48 && row.number("r2_test").is_some(), "each token has a label: {row:?}");
+    assert_eq!(row.measures.get("r2_shuffled"), Some(&Value::Null));
+    let printed = success(&train(&work, "dry", ["--dry-run"]));
+    assert!(printed.contains("different numbers") && printed.contains("] → "), "{printed}");
+}
+
+#[test]
+fn arithmetic_labels_may_be_numbers() {
+    let work = trained(PROBE);
+    let without_masks = PROBE.split("[circuit_config]").next().unwrap();
+    let training = PROBE.split("[training]").nth(1).unwrap().replace("[evaluation]\ncontrols = 2", "");
+    let text = format!("{without_masks}[training]{training}").replace("\"a_plus_b\"", "\"a_plus_b\"\nnumeric = true");
+    std::fs::write(work.path("recipe.toml"), text.replace("circuit_probe", "linear_probe")).unwrap();
+    success(&train(&work, "numbers", []));
+    let row = &rows(&work, "numbers")[0];
+    numbers(row, &["r2_train", "r2_test", "r2_shuffled", "spearman_test"]);
+    assert_eq!((row.n_train, row.measures.get("r2_dev"), row.number("acc_full")), (15, None, None));
+}
+
+#[test]
+fn partners_are_shown_and_those_of_another_length_are_warned_of() {
+    let with = |partner: &str| {
+        recipe("circuit_probe", "vectors = \"attn_update_0\"", MASKS)
+            .replace("label = \"number\"", &format!("label = \"number\"\npartner = {partner}"))
+    };
+    let work = sentences(&with("\"partner\""));
+    let output = train(&work, "run", ["--dry-run"]);
+    let (printed, message) = (success(&output), error(&output));
+    assert_eq!(printed.matches("\n    partner: word").count(), 3, "{printed}");
+    assert!(!message.contains("tokens long"), "{message}");
+    let work = sentences(&with("{ derange = { seed = 0 } }"));
+    let output = train(&work, "run", ["--seeds", "2"]);
+    success(&output);
+    let message = error(&output);
+    assert_eq!(message.matches("partners have another length").count(), 1, "once for both runs: {message}");
+    assert!(message.contains("words.csv`, line ") && message.contains("tokens long, but its row has"), "{message}");
+}
+
+#[test]
+fn support_sets_do_not_depend_on_the_order_of_the_rows() {
+    let text = recipe("circuit_probe", "vectors = \"attn_update_0\"", MASKS).replace("epochs = 3", "epochs = 1");
+    let split = "split = { seeded = { train = 0.6, dev = 0.1, seed = 0, group = \"noun\" } }";
+    assert!(text.contains(split));
+    let work = sentences(&text.replace(split, "split = { column = \"set\" }"));
+    let unmasked = |out: &str| -> Vec<Vec<f64>> {
+        success(&train(&work, out, ["--seeds", "4"]));
+        rows(&work, out).iter().map(|row| numbers(row, &["knn_unmasked"])).collect()
+    };
+    let before = unmasked("before");
+    let table = work.read("words.csv");
+    let mut lines: Vec<&str> = table.lines().collect();
+    lines[1..].reverse();
+    std::fs::write(work.path("words.csv"), lines.join("\n") + "\n").unwrap();
+    assert_eq!(before, unmasked("after"));
+    assert!(before.iter().any(|accuracy| accuracy != &before[0]), "the support set matters: {before:?}");
+}
+
 #[test]
 fn a_dry_run_shows_what_is_read() {
     let work = sentences(&recipe("circuit_probe", "vectors = \"attn_update_0\"", MASKS));
@@ -220,9 +328,10 @@ fn mistakes_name_file_line_and_key() {
         ("circuit_probe", "circuit", "probe: given, but a circuit does not"),
         (
             "label = \"number\"",
-            "label = \"number\"\npartner = \"noun\"",
-            "line 10, data.partner: given, but partners are not",
+            "label = \"number\"\npartner = \"partners\"",
+            "no column `partners` (did you mean `partner`?)",
         ),
+        ("label = \"number\"", "label = \"number\"\nnumeric = true", "line 10, data.numeric: true, but only a linear_"),
     ] {
         assert!(right.contains(from), "{from}");
         let work = sentences(&right.replace(from, to));

@@ -1,10 +1,11 @@
 //! The subnetwork probe (Cao et al. 2021): masks and a classifier that are trained together.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::module::{Module, ModuleDisplay, Param, ParamGroup};
 use burn::nn::{Initializer, Linear, LinearConfig};
-use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use burn::tensor::{Device, Tensor, TensorData, activation};
 use ns_circuit::{CircuitModel, Losses, rng};
 use ns_models::{Transformer, cross_entropy};
 
@@ -31,7 +32,17 @@ pub struct SubnetworkProbe<M: Module + ModuleDisplay> {
     plan: ProbePlan,
     #[module(skip)]
     labeling: Labeling,
-    n_classes: usize,
+    #[module(skip)]
+    target: Target,
+}
+
+/// What the labels of a batch stand for.
+#[derive(Clone, Debug)]
+enum Target {
+    /// The classes `0..n`.
+    Classes(usize),
+    /// These numbers; a label is an index.
+    Numbers(Arc<[f32]>),
 }
 
 /// The classifier: `linear`, or `linear → ReLU → linear`.
@@ -46,7 +57,7 @@ struct Classifier {
 pub struct SubnetworkProbeOutput {
     /// Vectors of the selected tokens at the probed site, `[selected, hidden]`.
     pub vectors: Tensor<2>,
-    /// Logits of the classifier, `[selected, classes]`.
+    /// Logits of the classifier, `[selected, classes]`; for numbers the predictions, `[selected, 1]`.
     pub logits: Tensor<2>,
     /// The loss, with and without the L0 term.
     pub losses: Losses,
@@ -64,6 +75,30 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
     /// masks cannot be built, and [`ProbeError::UnreachableSite`] for a masked layer that does not affect the vectors
     /// at the site.
     pub fn new(config: SubnetworkProbeConfig, model: M, seed: u64) -> Result<Self, ProbeError> {
+        let target = Target::Classes(config.n_classes);
+        Self::with_target(config, target, model, seed)
+    }
+
+    /// Like [`Self::new`], but for a regression: the probe predicts one of `numbers`, of which the labels of a batch are
+    /// the indices, with one output and the mean squared error as its loss. The numbers should have mean 0 and standard
+    /// deviation 1.
+    ///
+    /// # Errors
+    /// Returns [`ProbeError::Config`] unless `n_classes` is 1, and the errors of [`Self::new`].
+    pub fn for_numbers(
+        config: SubnetworkProbeConfig,
+        numbers: Vec<f32>,
+        model: M,
+        seed: u64,
+    ) -> Result<Self, ProbeError> {
+        if config.n_classes != 1 {
+            let (found, expected) = (config.n_classes.to_string(), "a regression has one output".into());
+            return Err(ProbeError::Config { field: "n_classes", found, expected });
+        }
+        Self::with_target(config, Target::Numbers(numbers.into()), model, seed)
+    }
+
+    fn with_target(config: SubnetworkProbeConfig, target: Target, model: M, seed: u64) -> Result<Self, ProbeError> {
         let site = check_probe(&config.probe_vectors, &config.circuit_config, &config.resid_config, &model)?;
         let invalid =
             |field, found: String, expected: &str| Err(ProbeError::Config { field, found, expected: expected.into() });
@@ -83,7 +118,7 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
         let targets = mask_targets(&model);
         let circuit = CircuitModel::new(config.circuit_config, model, &targets)?;
         let plan = ProbePlan::for_circuit(&circuit, site)?;
-        Ok(Self { circuit, probe, plan, labeling: config.labeling, n_classes: config.n_classes })
+        Ok(Self { circuit, probe, plan, labeling: config.labeling, target })
     }
 
     /// Computes the vectors of the selected tokens, their logits and the loss.
@@ -109,8 +144,7 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
         let labels = self.check_labels(batch)?;
         let vectors = self.plan.vectors(&self.circuit.model()?, frozen, batch)?;
         let logits = self.probe.forward(vectors.clone());
-        let labels = Tensor::<1, Int>::from_data(TensorData::new(labels.clone(), [labels.len()]), &logits.device());
-        let losses = self.circuit.with_l0(cross_entropy(logits.clone(), labels));
+        let losses = self.circuit.with_l0(self.target.loss(logits.clone(), labels));
         Ok(SubnetworkProbeOutput { vectors, logits, losses })
     }
 
@@ -120,11 +154,12 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
             batch.check_one_token_a_sequence()?;
         }
         let labels = batch.selected_labels(SUBNETWORK_LABEL_PADDING)?;
-        if let Some(label) = labels.iter().find(|label| !(0..self.n_classes as i64).contains(label)) {
+        let n_labels = self.target.n_labels();
+        if let Some(label) = labels.iter().find(|label| !(0..n_labels as i64).contains(label)) {
             return Err(ProbeError::Batch {
                 what: "label",
                 found: label.to_string(),
-                expected: format!("there are {} classes, numbered from 0", self.n_classes),
+                expected: format!("there are {n_labels} classes, numbered from 0"),
             });
         }
         if labels.is_empty() {
@@ -212,6 +247,32 @@ impl<M: Transformer + ModuleDisplay> Probe for SubnetworkProbe<M> {
     /// Mask parameters and classifier.
     fn trained_parameters(&self) -> ParamGroup {
         self.circuit.mask_parameters().fuse(&ParamGroup::from_predicate("probe."))
+    }
+}
+
+impl Target {
+    /// Number of different labels.
+    fn n_labels(&self) -> usize {
+        match self {
+            Self::Classes(n) => *n,
+            Self::Numbers(numbers) => numbers.len(),
+        }
+    }
+
+    /// The loss of some predictions, whose labels must be below [`Self::n_labels`].
+    ///
+    /// # Shapes
+    /// - logits: `[selected, classes]`, or `[selected, 1]` for numbers
+    /// - output: `[1]`
+    fn loss(&self, logits: Tensor<2>, labels: Vec<i64>) -> Tensor<1> {
+        let (n, device) = (labels.len(), logits.device());
+        match self {
+            Self::Classes(_) => cross_entropy(logits, Tensor::from_data(TensorData::new(labels, [n]), &device)),
+            Self::Numbers(numbers) => {
+                let numbers: Vec<f32> = labels.into_iter().map(|label| numbers[label as usize]).collect();
+                (logits - Tensor::from_data(TensorData::new(numbers, [n, 1]), &device)).square().mean()
+            }
+        }
     }
 }
 

@@ -326,6 +326,25 @@ mod batches {
     }
 
     #[test]
+    fn of_numbers_have_the_mean_squared_error() {
+        let config = SubnetworkProbeConfig { n_classes: 1, ..subnetwork_config() };
+        let numbers = [-1.0, 0.25, 2.0];
+        let probe = SubnetworkProbe::for_numbers(config, numbers.to_vec(), model(), 0).unwrap();
+        let output = probe.forward(&batch(&[2, 0, 1])).unwrap();
+        assert_eq!(output.logits.dims(), [3, 1]);
+        let predicted: Vec<f32> = output.logits.to_data().iter().collect();
+        let errors = [predicted[0] - 2.0, predicted[1] + 1.0, predicted[2] - 0.25];
+        let loss: f32 = output.losses.without_l0.clone().into_scalar();
+        assert!((loss - errors.iter().map(|error| error * error).sum::<f32>() / 3.0).abs() < 1e-6, "{loss}");
+        let gradients = probe.probe_gradients(&output.losses.without_l0.backward());
+        let bias: Vec<f32> = gradients["probe.0.bias"].iter().collect();
+        assert!((bias[0] - 2.0 * errors.iter().sum::<f32>() / 3.0).abs() < 1e-6, "{bias:?}");
+        assert!(probe.forward(&batch(&[0, 3, 1])).unwrap_err().to_string().contains("label is 3"));
+        let error = SubnetworkProbe::for_numbers(subnetwork_config(), numbers.to_vec(), model(), 0).unwrap_err();
+        assert!(error.to_string().contains("n_classes is 3, but a regression has one output"), "{error}");
+    }
+
+    #[test]
     fn with_two_tokens_a_sequence_need_labels_by_token() {
         let two = ProbeBatch { token_mask: vec![true, true, false, true, false, true], ..batch(&[0, 1, 2, 0]) };
         let by_sequence = SubnetworkProbe::new(subnetwork_config(), model(), 0).unwrap();

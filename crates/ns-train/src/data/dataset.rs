@@ -33,6 +33,12 @@ pub trait Dataset: Send + Sync {
         &self.rows().classes
     }
 
+    /// A hash of what each label of some examples belongs to, in the order of [`Self::labels`], if neither the sets nor
+    /// the hashes depend on the order of the examples. `None` by default.
+    fn content_keys(&self, _rows: &[usize]) -> Option<Vec<u64>> {
+        None
+    }
+
     /// Labels of some examples, in the order of the vectors that a probe reads from them.
     fn labels(&self, rows: &[usize]) -> Vec<i64> {
         rows.iter().flat_map(|row| self.rows().of(*row)).map(|label| *label as i64).collect()

@@ -51,9 +51,9 @@ impl ProbeEvaluation<'_> {
         let rows = &data.split().train;
         let (train, labels) = (self.vectors(rows, masked)?, data.labels(rows));
         let SupportSets { per_class, draws, seed } = self.support;
-        // A vector is known by its place in the split, which depends on the recipe alone.
-        let keys = Some((0..labels.len() as u64).collect());
-        let config = KnnConfig { keys, draws, ..KnnConfig::per_class(per_class, seed) };
+        // Without a hash, a vector is known by its place in the split, which depends on the recipe alone.
+        let keys = data.content_keys(rows).unwrap_or_else(|| (0..labels.len() as u64).collect());
+        let config = KnnConfig { keys: Some(keys), draws, ..KnnConfig::per_class(per_class, seed) };
         let report = |rows: &&[usize]| {
             let vectors = (self.vectors(rows, masked)?, data.labels(rows));
             Ok(evaluate_knn((train.clone(), &labels), (vectors.0, &vectors.1), &config)?)

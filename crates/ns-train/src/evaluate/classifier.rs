@@ -1,5 +1,6 @@
 //! Predictions of the classifier of a subnetwork or linear probe.
 
+use burn::tensor::Tensor;
 use ns_models::{AnyTransformer, Model};
 use ns_probe::{ActivationCache, Probe, SubnetworkProbe};
 
@@ -25,15 +26,29 @@ pub(crate) fn predict(
     rows: &[usize],
     activations: &mut ActivationCache,
 ) -> Result<Predictions, TrainError> {
+    let best = |logits: Tensor<2>| logits.argmax(1).into_data().iter::<i64>().collect();
+    Ok(Predictions { predicted: outputs(probe, data, rows, activations, best)?, labels: data.labels(rows) })
+}
+
+/// Reads the logits of some rows from a probe in evaluation mode. `read` takes those of a batch, `[labels, classes]`.
+///
+/// # Errors
+/// Returns [`TrainError::Probe`] if a forward pass fails, and errors of the data set.
+pub(crate) fn outputs<T>(
+    probe: &SubnetworkProbe<AnyTransformer>,
+    data: &dyn Dataset,
+    rows: &[usize],
+    activations: &mut ActivationCache,
+    read: impl Fn(Tensor<2>) -> Vec<T>,
+) -> Result<Vec<T>, TrainError> {
     let device = probe.circuit().base().device();
-    let mut predictions = Predictions { predicted: Vec::new(), labels: Vec::new() };
+    let mut outputs = Vec::new();
     for rows in rows.chunks(EVALUATION_BATCH) {
         let batch = data.batch(rows, &device)?;
         let frozen = probe.cached_activations(activations, rows, &batch)?;
-        predictions.predicted.extend(probe.forward_from(&frozen, &batch)?.logits.argmax(1).into_data().iter::<i64>());
-        predictions.labels.extend(batch.labels);
+        outputs.extend(read(probe.forward_from(&frozen, &batch)?.logits));
     }
-    Ok(predictions)
+    Ok(outputs)
 }
 
 impl Predictions {

@@ -7,6 +7,7 @@ mod answers;
 mod behaviour;
 mod circuit_probe;
 mod classifier;
+mod regression;
 mod row;
 mod scores;
 
@@ -16,7 +17,8 @@ pub(crate) use answers::with_answers;
 pub(crate) use behaviour::set_behaviour;
 pub use behaviour::{Behaviour, Controls, Spread};
 pub(crate) use circuit_probe::{ProbeEvaluation, SupportSets, ablation_of_blocks, mask_init_value, mask_quantiles};
-pub(crate) use classifier::{Predictions, predict};
+pub(crate) use classifier::{Predictions, outputs, predict};
+pub(crate) use regression::{Fit, LabelScale};
 #[cfg(test)]
 pub(crate) use row::tests::row as some_row;
 pub use row::{Measures, Row};

@@ -30,7 +30,7 @@ pub struct About {
     pub threads: usize,
     /// SHA-256 of the safetensors files of the model, in alphabetical order; `None` for a fresh model.
     pub model_sha256: Option<String>,
-    /// SHA-256 of the examples: inputs, read positions, labels and sets.
+    /// SHA-256 of the examples: inputs, read positions, labels, partners and sets.
     pub data_sha256: String,
     /// Start of the session that finished the run (RFC 3339, UTC).
     pub started: String,
@@ -105,11 +105,13 @@ pub(crate) fn examples_hash(examples: &Examples) -> String {
         hash.update(bytes);
     };
     examples.classes().iter().for_each(|class| add(class.as_bytes()));
+    examples.numbers().iter().for_each(|number| add(&number.to_le_bytes()));
     for (name, rows) in examples.split().sets() {
         add(name.as_bytes());
         for row in rows {
             add(&examples.key(*row).to_le_bytes());
             examples.rows().of(*row).iter().for_each(|label| add(&label.to_le_bytes()));
+            examples.partner_key(*row).iter().for_each(|partner| add(&partner.to_le_bytes()));
         }
     }
     format!("{:x}", hash.finalize())

@@ -89,7 +89,7 @@ impl Job {
         let training = || {
             let found = format!("`{}`", self.recipe.kind.name());
             TrainError::check(self.recipe.kind == Kind::CircuitProbe, "kind", found, "a circuit_probe is needed here")?;
-            let (recipe, examples) = self.read()?;
+            let (recipe, examples) = self.read(pool)?;
             ProbeRun::new(self, recipe, examples, pool)?.circuit_probe()
         };
         training().map_err(|error| self.document.locate(error))
@@ -105,14 +105,6 @@ impl Job {
         let check = || {
             let head = recipe.head.is_none() || !recipe.kind.is_probe();
             TrainError::check(head, "head", "given", format!("a {kind} reads no head; remove it"))?;
-            TrainError::check(!recipe.data.numeric, "data.numeric", "true", "regressions are not yet in this version")?;
-            let partner = recipe.data.partner.is_none();
-            TrainError::check(
-                partner,
-                "data.partner",
-                "given",
-                "partners are not yet read in this version; remove it",
-            )?;
             let measures = recipe.behaviour.is_none() || recipe.kind != Kind::Model;
             let expected = "a model has loss and accuracy on every set; remove the section";
             TrainError::check(measures, "behaviour", "given", expected)?;
@@ -140,7 +132,7 @@ impl Job {
 
     fn try_train(&self, pool: &BaseModelPool, interrupt: &Interrupt) -> Result<Option<RunReport>, TrainError> {
         let start = Instant::now();
-        let (recipe, examples) = self.read()?;
+        let (recipe, examples) = self.read(pool)?;
         let weights = recipe.model_folder().map(|folder| pool.weights_hash(folder)).transpose()?;
         let about = About::new(weights, &examples, pool.device());
         if let Some(rows) = self.finished_rows(&recipe, &about) {
@@ -165,7 +157,7 @@ impl Job {
     /// Returns the errors of [`Self::train`] before the first step.
     pub fn describe(&self, pool: &BaseModelPool) -> Result<String, TrainError> {
         let describe = || {
-            let (recipe, examples) = self.read()?;
+            let (recipe, examples) = self.read(pool)?;
             let shown = describe_examples(&examples);
             let summary = match recipe.kind.is_probe() {
                 true => ProbeRun::new(self, recipe, examples, pool)?.summary()?,
@@ -197,9 +189,9 @@ impl Job {
     }
 
     /// The recipe with resolved paths, and its examples.
-    pub(super) fn read(&self) -> Result<(Recipe, Examples), TrainError> {
+    pub(super) fn read(&self, pool: &BaseModelPool) -> Result<(Recipe, Examples), TrainError> {
         let recipe = self.recipe.clone().resolve(self.document.path())?;
-        let examples = Examples::read(&recipe.data, recipe.model_folder(), limits(&recipe)?)?;
+        let examples = pool.examples(&recipe.data, recipe.model_folder(), limits(&recipe)?)?;
         recipe.training.check(recipe.kind, examples.split().train.len())?;
         check_controls(recipe.evaluation.controls).map_err(|error| error.within("evaluation"))?;
         Ok((recipe, examples))
@@ -216,12 +208,13 @@ impl Job {
 fn describe_examples(examples: &Examples) -> String {
     let sizes = examples.set_sizes().into_iter().map(|set| {
         let labels = if set.labels == set.rows { String::new() } else { format!(", {} labels", set.labels) };
-        format!("  {}: {} examples{labels}, {} classes\n", set.name, set.rows, set.classes)
+        let classes = if examples.numbers().is_empty() { "classes" } else { "different numbers" };
+        format!("  {}: {} examples{labels}, {} {classes}\n", set.name, set.rows, set.classes)
     });
-    let class = |label: &usize| examples.classes().get(*label).cloned().unwrap_or_else(|| label.to_string());
     let shown = examples.split().train.iter().take(3).map(|row| {
-        let labels: Vec<String> = examples.rows().of(*row).iter().map(class).collect();
-        format!("  {} → {}\n", examples.excerpt(*row), labels.join(" "))
+        let labels: Vec<String> = examples.rows().of(*row).iter().map(|label| examples.label_name(*label)).collect();
+        let partner = examples.partner_excerpt(*row).map(|partner| format!("    partner: {partner}\n"));
+        format!("  {} → {}\n{}", examples.excerpt(*row), labels.join(" "), partner.unwrap_or_default())
     });
     sizes.chain(shown).collect()
 }

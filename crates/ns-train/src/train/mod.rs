@@ -17,6 +17,7 @@ mod probe_measures;
 mod probe_run;
 mod probe_training;
 mod probes;
+mod regression;
 mod task;
 mod task_measures;
 mod task_run;

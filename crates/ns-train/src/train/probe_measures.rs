@@ -8,6 +8,7 @@ use super::behaviour;
 use super::objective::ProbeObjective;
 use super::probe_training::{ProbeTraining, SubnetworkTraining};
 use super::probes::Probes;
+use super::regression::measure_fit;
 use super::trainer::Trainer;
 use crate::data::Dataset;
 use crate::error::TrainError;
@@ -101,6 +102,26 @@ impl Probes<'_> {
         sets: MeasuredSets,
     ) -> Result<Measures, TrainError> {
         let mut measures = Measures::default();
+        match self.label_scale() {
+            Some(scale) => measure_fit(&scale, trainer, shuffled, sets, &mut measures)?,
+            None => self.measure_classes(trainer, shuffled, sets, &mut measures)?,
+        }
+        measure_sizes(trainer, &mut measures);
+        let is_plain = self.recipe.kind.has_masks() && trainer.circuit().layers().is_empty();
+        if !is_plain {
+            self.measure_behaviour(trainer, sets, &mut measures)?;
+        }
+        Ok(measures)
+    }
+
+    /// Accuracies of a classifier on each set, and of its control on shuffled labels on the test set.
+    fn measure_classes(
+        &self,
+        trainer: &mut SubnetworkTraining,
+        shuffled: Option<&mut SubnetworkTraining>,
+        sets: MeasuredSets,
+        measures: &mut Measures,
+    ) -> Result<(), TrainError> {
         let split = self.examples.split();
         let mut predictions = |rows: &[usize]| match rows.is_empty() {
             true => Ok::<_, TrainError>(None),
@@ -119,13 +140,8 @@ impl Probes<'_> {
         let shuffled = shuffled.map(|shuffled| shuffled.accuracy(&split.test)).transpose()?;
         measures.set("probe_shuffled", shuffled);
         measures.set("f1_macro_test", test.map(|test| test.f1_macro()));
-        self.measure_majority(&mut measures);
-        measure_sizes(trainer, &mut measures);
-        let is_plain = self.recipe.kind.has_masks() && trainer.circuit().layers().is_empty();
-        if !is_plain {
-            self.measure_behaviour(trainer, sets, &mut measures)?;
-        }
-        Ok(measures)
+        self.measure_majority(measures);
+        Ok(())
     }
 
     fn measure_majority(&self, measures: &mut Measures) {

@@ -15,7 +15,7 @@ use super::probes::{CLASSIFIER, MASKS, Probes, Variant};
 use super::trainer::Trainer;
 use crate::data::Examples;
 use crate::error::TrainError;
-use crate::evaluate::Row;
+use crate::evaluate::{LabelScale, Row};
 use crate::recipe::grammar::{Kind, Recipe};
 use crate::run::{Interrupt, Metrics, Run};
 
@@ -29,6 +29,15 @@ pub(super) struct ProbeRun<'a> {
 struct Trained<P: Probe> {
     trainer: Trainer<ProbeObjective<P>>,
     metrics: Vec<Metrics>,
+}
+
+/// The configuration of a probe, with the scale of the labels of a regression.
+#[derive(Serialize)]
+struct ScaledConfig {
+    #[serde(flatten)]
+    probe: SubnetworkProbeConfig,
+    #[serde(flatten)]
+    scale: Option<LabelScale>,
 }
 
 /// The recipe of a variant, as its folder holds it.
@@ -131,10 +140,10 @@ impl<'a> ProbeRun<'a> {
         let train = |shuffled| {
             let variant = Variant { plain, shuffled };
             let (trainer, config) = self.probes.classifier_trainer(variant)?;
-            let trained = self.train_variant(trainer, variant, interrupt, |probe, circuit| SubnetworkProbeConfig {
-                resid_config: config.resid_config.named_for(probe.base()),
-                circuit_config: circuit,
-                ..config
+            let trained = self.train_variant(trainer, variant, interrupt, |probe, circuit| {
+                let resid_config = config.resid_config.named_for(probe.base());
+                let probe = SubnetworkProbeConfig { resid_config, circuit_config: circuit, ..config };
+                ScaledConfig { probe, scale: self.probes.label_scale() }
             })?;
             if let Some(trained) = &trained {
                 let path = variant.folder(&self.job.folder).join(CLASSIFIER);

@@ -17,6 +17,7 @@ use super::probe_training::{ProbeTraining, SubnetworkTraining};
 use super::trainer::Trainer;
 use crate::data::{Dataset, Examples};
 use crate::error::TrainError;
+use crate::evaluate::LabelScale;
 use crate::recipe::grammar::{ProbeSection, Recipe};
 
 /// The mask parameters in the folder of a probe.
@@ -90,17 +91,26 @@ impl<'a> Probes<'a> {
         &self,
         variant: Variant,
     ) -> Result<(SubnetworkTraining, SubnetworkProbeConfig), TrainError> {
-        let rows = self.examples.rows();
+        let (rows, scale) = (self.examples.rows(), self.label_scale());
         let config = SubnetworkProbeConfig {
             probe_vectors: self.probe.vectors.clone(),
-            n_classes: rows.n_answers,
+            n_classes: if scale.is_some() { 1 } else { rows.n_answers },
             circuit_config: self.circuit_config(variant),
             resid_config: ResidualUpdateModelConfig::from_site(self.site)?,
             intermediate_size: self.probe.hidden.map_or(-1, |hidden| hidden as i64),
             labeling: if rows.ends.is_empty() { Labeling::Sequence } else { Labeling::Token },
         };
-        let probe = SubnetworkProbe::new(config.clone(), self.model.clone(), self.recipe.seed)?;
+        let (model, seed) = (self.model.clone(), self.recipe.seed);
+        let probe = match scale {
+            Some(scale) => SubnetworkProbe::for_numbers(config.clone(), scale.standardised(), model, seed)?,
+            None => SubnetworkProbe::new(config.clone(), model, seed)?,
+        };
         Ok((self.trainer(probe, variant)?, config))
+    }
+
+    /// The scale of the labels of a regression; `None` for classes.
+    pub(super) fn label_scale(&self) -> Option<LabelScale> {
+        self.recipe.data.numeric.then(|| LabelScale::of(&self.examples))
     }
 
     fn trainer<P: Probe>(&self, probe: P, variant: Variant) -> Result<Trainer<ProbeObjective<P>>, TrainError> {

@@ -43,6 +43,14 @@ impl Input {
         }
     }
 
+    /// Number of tokens of a row, added tokens counted; for images the number of positions.
+    pub(super) fn n_tokens(&self, row: usize) -> usize {
+        match self {
+            Self::Tokens(tokens) => tokens.sequences.ids.row(row).len(),
+            Self::Images { positions, .. } => *positions,
+        }
+    }
+
     /// A hash of the input of a row.
     pub(super) fn key(&self, row: usize) -> Key {
         match self {

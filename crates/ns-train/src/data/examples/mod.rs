@@ -8,6 +8,7 @@ mod inputs;
 mod key;
 mod labels;
 mod limits;
+mod partners;
 mod pictures;
 mod ragged;
 mod read;
@@ -22,15 +23,18 @@ mod token_row;
 mod tokens;
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use ns_models::ModelInputs;
 use ns_probe::ProbeBatch;
 
 use self::inputs::{Input, read_inputs};
 use self::labels::{LabelCells, classify, unlabelled};
 pub use self::limits::ModelLimits;
+use self::partners::Partners;
 use self::ragged::Ragged;
 use self::read::{Reader, Reading};
 use self::sequences::PaddedBatch;
@@ -38,7 +42,7 @@ use self::tables::Tables;
 use self::tokens::{Tokens, Writer};
 use crate::data::{Dataset, LabelledRows, RowSplit, shuffled};
 use crate::error::TrainError;
-use crate::recipe::grammar::{ArithmeticSource, DataSection, Named, Read, Split};
+use crate::recipe::grammar::{ArithmeticSource, DataSection, Named, Partner, Read, Split};
 
 /// Number of rows, labels and classes of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +67,7 @@ pub struct Examples {
 /// What does not change when labels are shuffled.
 struct Content {
     input: Input,
+    partners: Option<Partners>,
     /// Positions that are read in each row; `None` without a rule.
     reads: Option<Ragged<u32>>,
     /// Whether the vectors of a row are averaged.
@@ -73,6 +78,8 @@ struct Content {
     types: WordTypes,
     /// Whether each word of a row has a label of its own.
     labels_words: bool,
+    /// Whether the sets do not depend on the order of the rows.
+    sets_are_given: bool,
 }
 
 /// Word type of each label.
@@ -112,14 +119,22 @@ impl Examples {
 
     fn of_arithmetic(source: ArithmeticSource, section: &DataSection, limits: ModelLimits) -> Result<Self, TrainError> {
         let (tokens, rows) = arithmetic::read(source, section, limits)?;
+        let partners = match &section.partner {
+            Some(Partner::Derange { derange }) => {
+                Some(Partners::deranged(&rows.split, rows.labels.len(), derange.seed)?)
+            }
+            _ => None,
+        };
         let values = 0..if section.numeric { source.modulus } else { 0 };
         let content = Content {
             reads: reads_of(&tokens.readings),
             input: Input::Tokens(Tokens::new(tokens, Writer::Arithmetic(source.modulus as u32))),
+            partners,
             averages: false,
             numbers: values.map(|value| value as f64).collect(),
             types: WordTypes::None,
             labels_words: false,
+            sets_are_given: false,
         };
         Ok(Self { content: Arc::new(content), rows })
     }
@@ -149,7 +164,13 @@ impl Examples {
         };
         let types = types_of(section, tables, &readings, &counts)?;
         let reads = reader.is_some().then(|| reads_of(&readings)).flatten();
-        let content = Content { input, reads, averages, numbers, types, labels_words: cells.are_lists() };
+        let partners = Partners::read(section, tables, &rows.split, model_folder, limits)?;
+        if let Some(unequal) = partners.as_ref().and_then(|partners| partners.unequal(&input, tables)) {
+            tracing::warn!("{unequal}");
+        }
+        let sets_are_given = !matches!(section.split, Some(Split::Seeded { .. }));
+        let labels_words = cells.are_lists();
+        let content = Content { input, partners, reads, averages, numbers, types, labels_words, sets_are_given };
         Ok(Self { content: Arc::new(content), rows })
     }
 
@@ -179,10 +200,21 @@ impl Examples {
         !matches!(self.content.types, WordTypes::Unknown)
     }
 
+    /// The numbers that the labels of a numeric variable are indices of; empty for classes.
+    pub fn numbers(&self) -> &[f64] {
+        &self.content.numbers
+    }
+
     /// The labels of some rows as numbers, in the order of [`Dataset::labels`]; empty for classes.
     pub fn values(&self, rows: &[usize]) -> Vec<f64> {
         let numbers = &self.content.numbers;
         rows.iter().flat_map(|row| self.rows.of(*row)).filter_map(|label| numbers.get(*label)).copied().collect()
+    }
+
+    /// A label as the data write it: the name of its class, or its number.
+    pub(crate) fn label_name(&self, label: usize) -> String {
+        let number = || self.numbers().get(label).map(f64::to_string);
+        self.classes().get(label).cloned().or_else(number).unwrap_or_else(|| label.to_string())
     }
 
     /// A hash of the content of a row: its input and the positions that are read. It depends on nothing else, so it is
@@ -204,6 +236,21 @@ impl Examples {
             }
         };
         rows.iter().flat_map(of_row).collect()
+    }
+
+    /// Like [`Self::key`], for the partner of a row; `None` without partners.
+    pub(crate) fn partner_key(&self, row: usize) -> Option<u64> {
+        let (partners, partner) = self.content.partners.as_ref()?.of(&self.content.input, row);
+        Some(partners.key(partner).finish())
+    }
+
+    /// The partners of some rows as model inputs, padded to the longest of them; `None` without partners.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Dataset::batch`].
+    pub fn partner_batch(&self, rows: &[usize], device: &Device) -> Result<Option<ModelInputs>, TrainError> {
+        let batch = |partners: &Partners| partners.batch(&self.content.input, rows, device);
+        self.content.partners.as_ref().map(batch).transpose()
     }
 
     /// Number of rows, labels and classes of the sets that have rows.
@@ -231,6 +278,12 @@ impl Examples {
     /// The row as a reader sees it, with the tokens that are read in brackets: `the judge sat [there] solemnly`.
     pub fn excerpt(&self, row: usize) -> String {
         self.content.input.excerpt(row, self.positions(row))
+    }
+
+    /// The partner of a row as a reader sees it; `None` without partners.
+    pub(crate) fn partner_excerpt(&self, row: usize) -> Option<String> {
+        let (partners, partner) = self.content.partners.as_ref()?.of(&self.content.input, row);
+        Some(partners.excerpt(partner, &[]))
     }
 
     /// The positions that are read in a row: numbers of its tokens, with those that the tokenizer adds.
@@ -262,6 +315,16 @@ impl Dataset for Examples {
             false => Vec::new(),
         };
         Ok(ProbeBatch { inputs, token_mask, labels: self.labels(rows), means })
+    }
+
+    fn content_keys(&self, rows: &[usize]) -> Option<Vec<u64>> {
+        self.content.sets_are_given.then(|| self.keys(rows))
+    }
+}
+
+impl fmt::Debug for Examples {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Examples").field("sets", &self.set_sizes()).finish_non_exhaustive()
     }
 }
 

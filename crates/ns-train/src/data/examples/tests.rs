@@ -397,6 +397,16 @@ mod keys {
     }
 
     #[test]
+    fn sample_support_sets_unless_the_sets_depend_on_the_order_of_rows() {
+        let given = sentences("\"all\"").read().unwrap();
+        assert_eq!(given.content_keys(&[1, 0]), Some(given.keys(&[1, 0])));
+        let data = sentences("\"last\"");
+        let split = Some(Split::Seeded { train: 0.7, dev: 0.0, seed: 0, group: None });
+        let seeded = Data { section: DataSection { split, ..data.section.clone() }, ..data };
+        assert_eq!(seeded.read().unwrap().content_keys(&[1, 0]), None);
+    }
+
+    #[test]
     fn of_several_vectors_differ() {
         let examples = sentences("\"all\"").read().unwrap();
         let keys = examples.keys(&[0, 1]);
@@ -410,6 +420,128 @@ mod keys {
         let examples = data(write_word_pieces, table, "text = \"text\"\nread = \"last\"").read().unwrap();
         assert_eq!(examples.shared_inputs(), 1);
         assert_eq!(sentences("\"last\"").read().unwrap().shared_inputs(), 0);
+    }
+}
+
+mod partners {
+    use super::*;
+
+    const PAIRS: &str = "text,other,label,split\n\
+        the judge sat,the judge sat there,a,train\n\
+        there,the,b,train\n\
+        sat,judge,a,test\n\
+        the judge,sat there,b,test\n";
+
+    fn pairs(partner: &str) -> Data {
+        data(write_word_pieces, PAIRS, &format!("text = \"text\"\nread = \"last\"\npartner = {partner}"))
+    }
+
+    #[test]
+    fn of_a_column_are_inputs_of_their_own() {
+        let (data, device) = (pairs("\"other\""), Device::default());
+        let examples = data.read().unwrap();
+        let tokenizer = TextTokenizer::from_folder(data.folder.path()).unwrap();
+        let expected = tokenizer.encode(&["the judge sat there", "judge"], &device).unwrap().inputs;
+        let found = examples.partner_batch(&[0, 2], &device).unwrap().unwrap();
+        assert_eq!(ids(found.tokens().unwrap()), ids(expected.tokens().unwrap()));
+        assert_eq!(found.attention_mask.as_ref().map(ids), expected.attention_mask.as_ref().map(ids));
+        assert_eq!(examples.partner_excerpt(3), Some("sat there".into()));
+        let without = Data { section: DataSection { partner: None, ..data.section.clone() }, ..data };
+        let without = without.read().unwrap();
+        assert_eq!([0, 1, 2, 3].map(|row| without.key(row)), [0, 1, 2, 3].map(|row| examples.key(row)));
+        assert_eq!(without.shared_inputs(), examples.shared_inputs());
+        assert_eq!((without.partner_key(0), without.partner_excerpt(0)), (None, None));
+        assert!(without.partner_batch(&[0], &device).unwrap().is_none());
+        assert_ne!(examples.partner_key(0), examples.partner_key(1));
+    }
+
+    #[test]
+    fn of_another_length_are_warned_of() {
+        let data = pairs("\"other\"");
+        let examples = data.read().unwrap();
+        let tables = Tables::read(data.section.path.as_ref().unwrap()).unwrap();
+        let unequal = |examples: &Examples| {
+            let content = &examples.content;
+            let unequal = content.partners.as_ref().unwrap().unequal(&content.input, &tables);
+            unequal.map(|warning| warning.to_string()).unwrap_or_default()
+        };
+        let expected = "line 2: the partner is 6 tokens long, but its row has 5; 1 partners have another length";
+        assert!(unequal(&examples).contains(expected), "{}", unequal(&examples));
+        let deranged = unequal(&pairs("{ derange = { seed = 0 } }").read().unwrap());
+        assert!(deranged.contains("the partner is 3 tokens long, but its row has 5; 4 partners have"), "{deranged}");
+        let itself = unequal(&pairs("\"text\"").read().unwrap());
+        assert_eq!(itself, "");
+    }
+
+    #[test]
+    fn that_are_deranged_are_other_rows_of_the_set() {
+        let rows = |row: usize| format!("{row},{},{}", row % 2, ["train", "test", "dev", "ood"][row % 7 / 2]);
+        let table = format!("ids,label,split\n{}\n", (0..70).map(rows).collect::<Vec<_>>().join("\n"));
+        let partners = |seed: u64| {
+            let section = format!("tokens = \"ids\"\nread = \"last\"\npartner = {{ derange = {{ seed = {seed} }} }}");
+            let examples = data(|_| (), &table, &section).read().unwrap();
+            let batch = examples.partner_batch(&(0..70).collect::<Vec<_>>(), &Device::default()).unwrap().unwrap();
+            let partners: Vec<usize> = ids(batch.tokens().unwrap()).iter().map(|ids| ids[0] as usize).collect();
+            (examples, partners)
+        };
+        let (examples, found) = partners(3);
+        assert!((0..70).all(|row| found[row] != row));
+        for (set, rows) in examples.split().sets() {
+            let partners: BTreeSet<usize> = rows.iter().map(|row| found[*row]).collect();
+            assert_eq!(partners, rows.iter().copied().collect(), "{set}");
+        }
+        assert_eq!(found, partners(3).1);
+        assert_ne!(found, partners(4).1);
+        let row = 5;
+        assert_eq!(examples.partner_excerpt(row), Some(found[row].to_string()));
+        assert_eq!(examples.partner_key(row), Some(examples.content.input.key(found[row]).finish()));
+    }
+
+    #[test]
+    fn are_deranged_uniformly() {
+        let split = RowSplit { train: vec![0, 1, 2, 3], ..RowSplit::default() };
+        let mut counts = std::collections::BTreeMap::new();
+        for seed in 0..1800 {
+            let Partners::Rows(rows) = Partners::deranged(&split, 4, seed).unwrap() else { unreachable!() };
+            *counts.entry(rows).or_insert(0) += 1;
+        }
+        // Of 4 rows there are 9 derangements, so each is expected 200 times, with a standard deviation of 13.
+        assert_eq!(counts.len(), 9);
+        assert!(counts.values().all(|count| (145..255).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn of_arithmetic_are_deranged() {
+        let text = "arithmetic = { task = \"sum\", modulus = 5 }\nlabel = \"answer\"\n\
+                    split = { seeded = { train = 0.6, seed = 0 } }\npartner = { derange = { seed = 1 } }";
+        let examples = Examples::read(&toml::from_str(text).unwrap(), None, ModelLimits::default()).unwrap();
+        let shown = |row: usize| examples.partner_excerpt(row).unwrap();
+        assert!(
+            (0..25).all(|row| shown(row).ends_with('=') && shown(row) != examples.excerpt(row).replace("[=]", "="))
+        );
+    }
+
+    #[test]
+    fn that_cannot_be_read_are_errors() {
+        pairs("\"others\"").refuses("no column `others`");
+        let table = PAIRS.replace("sat,judge", "sat, ");
+        let section = "text = \"text\"\nread = \"last\"\npartner = \"other\"";
+        data(write_word_pieces, &table, section).refuses("line 4: the partner is empty, but each row needs one");
+        let limits = ModelLimits { max_length: Some(5), ..ModelLimits::default() };
+        Data { limits, ..pairs("\"other\"") }
+            .refuses("line 2: the partner is 6 tokens long, but the model reads at most 5");
+        let ids = |other: &str| {
+            let table = format!("ids,other,label,split\n1,2,a,train\n2,{other},b,train\n3,1,a,test\n");
+            let data = data(|_| (), &table, "tokens = \"ids\"\nread = \"last\"\npartner = \"other\"");
+            Data { limits: ModelLimits { vocab_size: Some(10), ..ModelLimits::default() }, ..data }
+        };
+        ids("12").refuses("line 3: a token id of the partner is 12, but the vocabulary");
+        ids("[]").refuses("line 3: the partner is empty");
+        assert_eq!(ids("\"[4, 5]\"").read().unwrap().partner_excerpt(1), Some("4 5".into()));
+        let one = PAIRS.replace("judge,sat there,b,test", "judge,sat there,b,dev");
+        let section = "text = \"text\"\nread = \"last\"\npartner = { derange = { seed = 0 } }";
+        data(write_word_pieces, &one, section)
+            .refuses("data.partner.derange is on a dev set of one row, but a partner is another row of the same set");
     }
 }
 
@@ -574,6 +706,18 @@ mod images {
     }
 
     #[test]
+    fn of_pixels_have_other_rows_as_partners() {
+        let read = |partner| Examples::read(&digits(partner), None, ModelLimits::default());
+        let error = read("partner = \"p0\"").unwrap_err_text();
+        assert!(error.contains("data.partner is `p0`, but `pixels` are in one column each"), "{error}");
+        let (examples, device) = (read("partner = { derange = { seed = 0 } }").unwrap(), Device::default());
+        let Some(Partners::Rows(rows)) = &examples.content.partners else { unreachable!() };
+        let found = examples.partner_batch(&[7], &device).unwrap().unwrap();
+        let expected = examples.batch(&[rows[7]], &device).unwrap().inputs;
+        assert_eq!(found.pixels().unwrap().to_data(), expected.pixels().unwrap().to_data());
+    }
+
+    #[test]
     fn of_another_size_than_the_models_are_errors() {
         let limits = ModelLimits { image_shape: Some([1, 8, 8]), ..ModelLimits::default() };
         let refused = |extra: &str| Examples::read(&digits(extra), None, limits).unwrap_err_text();
@@ -582,8 +726,12 @@ mod images {
         assert!(refused("read = \"first\"").contains("a model without positions"));
     }
 
-    /// Image files of the golden data.
     fn files(rows: &str, extra: &str) -> Data {
+        files_of(&format!("file,label,split\n{rows}"), extra)
+    }
+
+    /// Image files of the golden data.
+    fn files_of(table: &str, extra: &str) -> Data {
         let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/images");
         let write = |folder: &Path| {
             for (from, to) in [
@@ -594,7 +742,7 @@ mod images {
                 std::fs::copy(golden.join(from), folder.join(to)).unwrap();
             }
         };
-        data(write, &format!("file,label,split\n{rows}"), &format!("image = \"file\"\n{extra}"))
+        data(write, table, &format!("image = \"file\"\n{extra}"))
     }
 
     #[test]
@@ -607,6 +755,15 @@ mod images {
         let batch = examples.batch(&[1, 0], &Device::default()).unwrap();
         assert_eq!(batch.inputs.pixels().unwrap().to_data(), expected.to_data());
         assert_eq!((examples.key(0) == examples.key(2), examples.key(0) == examples.key(1)), (true, false));
+    }
+
+    #[test]
+    fn of_files_have_files_as_partners() {
+        let table = "file,other,label,split\nx.png,y.png,a,train\ny.png,y.png,b,train\nx.png,x.png,a,test\n";
+        let examples = files_of(table, "partner = \"other\"").read().unwrap();
+        let keys = [0, 1, 2].map(|row| examples.partner_key(row).unwrap());
+        let expected = [1, 1, 0].map(|row| examples.content.input.key(row).finish());
+        assert_eq!(keys, expected);
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub struct DataSection {
     /// The division of one table into sets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub split: Option<Split>,
-    /// The counterfactual text of each row.
+    /// The counterfactual input of each row.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub partner: Option<Partner>,
     /// Whether texts longer than the model are cut. Otherwise they are an error.
@@ -187,11 +187,11 @@ pub enum Split {
     },
 }
 
-/// The counterfactual text of each row.
+/// The counterfactual input of each row.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Partner {
-    /// A column with the text.
+    /// A column with the text, the token ids or the path of the image file, as the input of the row.
     Column(Column),
     /// Another row of the same set, by a permutation without fixed points.
     Derange {
@@ -314,7 +314,8 @@ impl DataSection {
             "arithmetic needs { seeded = { train = 0.6, seed = 0 } }",
         )?;
         let others = [&self.text, &self.tokens, &self.image].iter().any(|column| column.is_some());
-        let columns = others || self.pixels.is_some() || self.partner.is_some();
+        let partner = matches!(self.partner, Some(Partner::Column(_)));
+        let columns = others || self.pixels.is_some() || partner;
         TrainError::check(!columns, "data", "arithmetic with columns", "arithmetic has no columns; remove them")?;
         let read = matches!(self.read, None | Some(Read::Named(Named::Last)));
         TrainError::check(read, "data.read", "another position", "arithmetic is read at its last token, `=`")

@@ -44,8 +44,9 @@ const CIRCUIT: &str = r#"
 fn training(text: &str) -> TaskTraining {
     let folder = tempfile::tempdir().unwrap();
     let job = job(folder.path(), text).unwrap();
-    let (recipe, examples) = job.read().unwrap();
-    TaskRun::new(&job, recipe, examples, &BaseModelPool::new(&Device::default(), 1)).unwrap().into_trainer()
+    let pool = BaseModelPool::new(&Device::default(), 1);
+    let (recipe, examples) = job.read(&pool).unwrap();
+    TaskRun::new(&job, recipe, examples, &pool).unwrap().into_trainer()
 }
 
 fn scores(training: &TaskTraining, model: &AnyModel) -> TensorData {
