@@ -28,7 +28,8 @@ impl Behaviour {
     /// What is shown, if it is not the zero ablation on the test set: ` (ood)`, ` (mean)`, or both.
     pub(super) fn note(&self) -> String {
         let parts = [(self.set, SETS[0]), (self.ablation, ABLATIONS[0])];
-        let parts: Vec<&str> = parts.into_iter().filter(|(shown, usual)| shown != usual).map(|(shown, _)| shown).collect();
+        let parts: Vec<&str> =
+            parts.into_iter().filter(|(shown, usual)| shown != usual).map(|(shown, _)| shown).collect();
         if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) }
     }
 
@@ -93,10 +94,8 @@ mod tests {
 
     #[test]
     fn arithmetic_has_accuracies_by_other_names() {
-        let row = some_row(
-            "a",
-            &[("acc_full", 1.0.into()), ("acc_ablated", 0.1.into()), ("acc_random_mean", 0.7.into())],
-        );
+        let row =
+            some_row("a", &[("acc_full", 1.0.into()), ("acc_ablated", 0.1.into()), ("acc_random_mean", 0.7.into())]);
         assert_eq!((TEST.full(&row, "accuracy"), TEST.ablated(&row, "accuracy")), (Some(1.0), Some(0.1)));
         let (mean, sd) = TEST.controls(&row, "accuracy", "random").unwrap();
         assert!(mean == 0.7 && sd.is_nan());

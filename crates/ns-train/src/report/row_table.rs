@@ -126,12 +126,12 @@ fn controls((mean, sd): (f64, f64)) -> String {
     if sd.is_finite() { mean_sd((mean, sd)) } else { share(mean) }
 }
 
-/// A circuit that is larger than its complement has no complement masks of its size.
+/// The controls outside the circuit. A circuit that is larger than its complement has none.
 fn complement(row: &Row, shown: &Behaviour) -> Option<String> {
     let random = shown.controls(row, "accuracy", "random");
-    let is_larger = random.is_some() && circuit(row).is_some_and(|(l0, max)| 2.0 * l0 > max);
-    let reason = || is_larger.then(|| "n/a (circuit larger than its complement)".to_owned());
-    shown.controls(row, "accuracy", "complement").map(controls).or_else(reason)
+    let is_large = circuit(row).is_some_and(|(l0, max)| 2.0 * l0 >= max);
+    let reason = random.filter(|_| is_large).map(|_| "n/a (circuit larger than its complement)".to_owned());
+    shown.controls(row, "accuracy", "complement").map(controls).or(reason)
 }
 
 #[cfg(test)]
@@ -163,15 +163,37 @@ mod tests {
     #[test]
     fn arithmetic_has_the_columns_of_the_demo() {
         let names = [
-            "knn_test", "knn_dev", "knn_unmasked", "majority", "majority_test", "acc_full", "acc_ablated",
-            "acc_random_mean", "acc_random_sd", "l0", "l0_max", "mask_init_value",
+            "knn_test",
+            "knn_dev",
+            "knn_unmasked",
+            "majority",
+            "majority_test",
+            "acc_full",
+            "acc_ablated",
+            "acc_random_mean",
+            "acc_random_sd",
+            "l0",
+            "l0_max",
+            "mask_init_value",
         ];
         let mut row = Row { variable: Some("a2".into()), ..some_row("probe-a2-attn-0", &numbers(&names)) };
         row.measures.set("l0", 3.0);
         row.measures.set("l0_max", 4.0);
         let expected = [
-            "run", "variable", "block", "seed", "1-NN test", "1-NN dev", "unmasked", "majority", "accuracy", "ablated",
-            "random ablated", "complement ablated", "circuit / max", "mask init",
+            "run",
+            "variable",
+            "block",
+            "seed",
+            "1-NN test",
+            "1-NN dev",
+            "unmasked",
+            "majority",
+            "accuracy",
+            "ablated",
+            "random ablated",
+            "complement ablated",
+            "circuit / max",
+            "mask init",
         ];
         assert_eq!(header(&[row.clone()]), expected);
         let text = row_table(&[row]);
@@ -194,8 +216,14 @@ mod tests {
     fn a_wide_table_keeps_the_accuracies_of_a_circuit() {
         let mut names = vec!["l0", "l0_max", "majority_test", "logit_difference_test", "logit_difference_test_circuit"];
         let behaviour = [
-            "", "_circuit", "_zero", "_zero_random_mean", "_zero_random_sd", "_zero_complement_mean",
-            "_zero_complement_sd", "_zero_p",
+            "",
+            "_circuit",
+            "_zero",
+            "_zero_random_mean",
+            "_zero_random_sd",
+            "_zero_complement_mean",
+            "_zero_complement_sd",
+            "_zero_p",
         ];
         let accuracy: Vec<String> = behaviour.iter().map(|suffix| format!("accuracy_test{suffix}")).collect();
         names.extend(accuracy.iter().map(String::as_str));
@@ -203,9 +231,20 @@ mod tests {
         let row = Row { kind: Kind::Circuit, variable: None, site: None, ..some_row("c-0", &numbers(&names)) };
         let columns = header(&[row]);
         let expected = [
-            "run", "seed", "majority test", "accuracy", "circuit alone", "ablated", "random ablated",
-            "complement ablated", "p", "KL circuit alone", "logit difference", "logit difference ablated",
-            "circuit / max", "kept",
+            "run",
+            "seed",
+            "majority test",
+            "accuracy",
+            "circuit alone",
+            "ablated",
+            "random ablated",
+            "complement ablated",
+            "p",
+            "KL circuit alone",
+            "logit difference",
+            "logit difference ablated",
+            "circuit / max",
+            "kept",
         ];
         assert_eq!(columns, expected);
         let ood = Row { kind: Kind::Circuit, ..some_row("c-0", &numbers(&["accuracy_ood", "accuracy_ood_mean"])) };

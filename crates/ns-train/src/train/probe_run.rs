@@ -15,6 +15,7 @@ use super::base_model_pool::BaseModelPool;
 use super::circuit_probe::ProbeTraining;
 use super::job::{Job, TrainingReport};
 use super::learner::Outcome;
+use super::memory::Memory;
 use super::objective::ProbeObjective;
 use super::subnetwork_probe::SubnetworkTraining;
 use super::trainer::Trainer;
@@ -81,14 +82,14 @@ impl<'a> ProbeRun<'a> {
         &self.recipe
     }
 
-    /// What is trained, in one line.
+    /// What is trained and the memory that it needs, in two lines.
     pub(super) fn summary(&self) -> Result<String, TrainError> {
-        let (steps, weights) = match self.recipe.kind {
-            Kind::CircuitProbe => size(&self.circuit_trainer(Variant::default())?.0),
-            _ => size(&self.classifier_trainer(Variant::default())?.0),
+        let ((steps, weights), memory) = match self.recipe.kind {
+            Kind::CircuitProbe => self.size(&self.circuit_trainer(Variant::default())?.0)?,
+            _ => self.size(&self.classifier_trainer(Variant::default())?.0)?,
         };
         Ok(format!(
-            "{} of {} at {} in {}, {} epochs of {steps} steps, {weights} maskable weights",
+            "{} of {} at {} in {}, {} epochs of {steps} steps, {weights} maskable weights\n  memory: {memory}",
             self.recipe.kind.name(),
             self.recipe.data.label.as_deref().unwrap_or_default(),
             self.probe.vectors,
@@ -306,6 +307,12 @@ impl<'a> ProbeRun<'a> {
         }
     }
 
+    /// Steps of an epoch, number of maskable weights, and the memory of training.
+    fn size<P: Probe>(&self, trainer: &Trainer<ProbeObjective<P>>) -> Result<((usize, usize), Memory), TrainError> {
+        let sizes = (trainer.steps_per_epoch(), trainer.circuit().l0().max_weights);
+        Ok((sizes, Memory::of_probe(trainer, self.site)?))
+    }
+
     fn circuit_trainer(&self, variant: Variant) -> Result<(ProbeTraining, CircuitProbeConfig), TrainError> {
         let config = CircuitProbeConfig {
             probe_vectors: self.probe.vectors.clone(),
@@ -355,9 +362,4 @@ impl<P: Probe> Trained<P> {
     fn report(self) -> TrainingReport {
         TrainingReport { metrics: self.metrics, layers: self.trainer.circuit().l0().layers }
     }
-}
-
-/// Steps of an epoch and number of maskable weights.
-fn size<P: Probe>(trainer: &Trainer<ProbeObjective<P>>) -> (usize, usize) {
-    (trainer.steps_per_epoch(), trainer.circuit().l0().max_weights)
 }

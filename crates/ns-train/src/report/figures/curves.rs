@@ -117,12 +117,16 @@ mod tests {
     #[test]
     fn a_control_has_the_colour_of_its_curve_and_one_entry_in_the_legend() -> Result<(), FigureError> {
         let folder = TestFolder::new("curves-control");
-        let mut panel = panel(&[("first", &[1.0, 2.0]), ("same", &[0.5, 0.6]), ("second", &[3.0, 1.0]), ("same", &[0.1])]);
+        let mut panel =
+            panel(&[("first", &[1.0, 2.0]), ("same", &[0.5, 0.6]), ("second", &[3.0, 1.0]), ("same", &[0.1])]);
         panel.series[1].control = true;
         panel.series[3].control = true;
         curves(folder.path(), "control", "title", &[panel])?;
         let svg = folder.svg("control");
-        assert_eq!((svg.matches(">same<").count() + svg.matches(">\nsame\n<").count(), svg.contains("second")), (1, true));
+        assert_eq!(
+            (svg.matches(">same<").count() + svg.matches(">\nsame\n<").count(), svg.contains("second")),
+            (1, true)
+        );
         let strokes: Vec<&str> =
             svg.split("<polyline").skip(1).filter_map(|line| line.split("stroke=\"").nth(1)?.get(..7)).collect();
         assert_eq!(strokes, ["#0072B2", "#0072B2", "#D55E00"]);

@@ -34,7 +34,9 @@ pub(super) fn charts(rows: &[Labelled<'_>], plain: &[&Row], shown: &Behaviour) -
         ("circuit for shuffled labels", BarRole::Control, &number("knn_shuffled")),
     ];
     let model: [Bar; 3] = [
-        ("whole model", BarRole::Model, &|row| shown.ablated(row, "accuracy").and(with_sd(shown.full(row, "accuracy")))),
+        ("whole model", BarRole::Model, &|row| {
+            shown.ablated(row, "accuracy").and(with_sd(shown.full(row, "accuracy")))
+        }),
         ("circuit ablated", BarRole::Ablated, &|row| with_sd(shown.ablated(row, "accuracy"))),
         ("random masks of the same size ablated (mean ± sd)", BarRole::Control, &|row| {
             let (mean, sd) = shown.controls(row, "accuracy", "random")?;
@@ -56,7 +58,7 @@ pub(super) fn charts(rows: &[Labelled<'_>], plain: &[&Row], shown: &Behaviour) -
         chart("1-NN test accuracy", rows, &knn, true),
         chart(&format!("model accuracy{note}"), rows, &model, false),
         chart("test accuracy of the probe", rows, &probe, true),
-        chart("test set", rows, &r2, false),
+        chart("R² and correlation, test set", rows, &r2, false),
     ];
     charts.into_iter().flatten().collect()
 }

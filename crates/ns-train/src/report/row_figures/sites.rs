@@ -24,8 +24,7 @@ pub(super) fn panels(rows: &[&Row]) -> Vec<Panel> {
 }
 
 fn panel(rows: &[&Row], (name, key, control): (&str, &str, &str)) -> Option<Panel> {
-    let rows: Vec<&Row> =
-        rows.iter().copied().filter(|row| row.layer.is_some() && row.number(key).is_some()).collect();
+    let rows: Vec<&Row> = rows.iter().copied().filter(|row| row.layer.is_some() && row.number(key).is_some()).collect();
     if rows.iter().map(|row| row.layer).collect::<BTreeSet<_>>().len() < 2 {
         return None;
     }

@@ -75,7 +75,11 @@ fn panel(kind: Kind, name: &str, sizes: &[Vec<&Row>], plain: &[&Row], shown: &Be
         sizes.iter().filter_map(point).collect()
     };
     let level = mean(sizes.iter().flatten().filter_map(|row| reference.1(row)));
-    size_panel(name, curves.iter().map(|(name, value)| (*name, points(*value))), level.map(|level| (reference.0, level)))
+    size_panel(
+        name,
+        curves.iter().map(|(name, value)| (*name, points(*value))),
+        level.map(|level| (reference.0, level)),
+    )
 }
 
 /// Percentage of the masked weights in the circuit.

@@ -7,7 +7,12 @@ use crate::report::figures::TestFolder;
 fn row(kind: Kind, run: &str, site: (&str, usize), measures: &[(&str, f64)]) -> Row {
     let measures: Vec<(&str, Value)> = measures.iter().map(|(name, value)| (*name, Value::from(*value))).collect();
     let site = Some(format!("{}_update_{}", site.0, site.1));
-    Row { kind, layer: site.as_ref().and_then(|site| site.rsplit('_').next()?.parse().ok()), site, ..some_row(run, &measures) }
+    Row {
+        kind,
+        layer: site.as_ref().and_then(|site| site.rsplit('_').next()?.parse().ok()),
+        site,
+        ..some_row(run, &measures)
+    }
 }
 
 fn probe(run: &str, measures: &[(&str, f64)]) -> Row {
@@ -25,7 +30,8 @@ fn circuit_probes_have_a_chart_of_1nn_and_of_the_ablated_model() {
     }
     assert!(!svg.contains("shuffled") && !svg.contains("model accuracy"));
     assert_eq!(folder.png_size("probes"), (1600, 545));
-    let behaviour = [("accuracy_test", 0.999), ("accuracy_test_zero", 0.111), ("accuracy_test_zero_random_mean", 0.777)];
+    let behaviour =
+        [("accuracy_test", 0.999), ("accuracy_test_zero", 0.111), ("accuracy_test_zero_random_mean", 0.777)];
     let shuffled = [("knn_shuffled", 0.345)];
     draw_rows(folder.path(), &[probe("r-0", &[&knn[..], &behaviour, &shuffled].concat())]).unwrap();
     let svg = folder.svg("probes");
@@ -72,12 +78,21 @@ fn many_probes_are_divided_among_figures() {
 fn a_sweep_over_lambda_has_a_curve_of_sizes_with_averaged_seeds() {
     let run = |lambda: &str, seed: u64| format!("r-circuit_config.l0_lambda={lambda}-{seed}");
     let circuit = |lambda: &str, seed: u64, kept: f64, alone: f64| {
-        let measures =
-            [("l0", kept), ("l0_max", 200.0), ("accuracy_test", 0.9), ("accuracy_test_circuit", alone), ("accuracy_test_zero", 0.2)];
+        let measures = [
+            ("l0", kept),
+            ("l0_max", 200.0),
+            ("accuracy_test", 0.9),
+            ("accuracy_test_circuit", alone),
+            ("accuracy_test_zero", 0.2),
+        ];
         row(Kind::Circuit, &run(lambda, seed), ("attn", 1), &measures)
     };
-    let rows =
-        [circuit("1e-7", 0, 100.0, 0.8), circuit("1e-7", 1, 140.0, 0.6), circuit("1e-6", 0, 20.0, 0.4), circuit("1e-6", 1, 20.0, 0.2)];
+    let rows = [
+        circuit("1e-7", 0, 100.0, 0.8),
+        circuit("1e-7", 1, 140.0, 0.6),
+        circuit("1e-6", 0, 20.0, 0.4),
+        circuit("1e-6", 1, 20.0, 0.2),
+    ];
     let panels = sizes::panels(&rows.iter().collect::<Vec<_>>(), &[]);
     assert_eq!((panels.len(), panels[0].y_label.as_str()), (1, "accuracy"));
     assert_eq!(panels[0].reference, Some(("full model".into(), 0.9)));
@@ -103,8 +118,12 @@ fn layers_make_a_curve_for_each_sublayer() {
     };
     let rows = [at("attn", 0, 0, 0.5), at("attn", 1, 0, 0.6), at("attn", 1, 1, 0.8), at("mlp", 0, 0, 0.9)];
     let panels = sites::panels(&rows.iter().collect::<Vec<_>>());
-    let names: Vec<(&str, bool)> = panels[0].series.iter().map(|series| (series.name.as_str(), series.control)).collect();
-    assert_eq!(names, [("attn_update", false), ("shuffled labels", true), ("mlp_update", false), ("shuffled labels", true)]);
+    let names: Vec<(&str, bool)> =
+        panels[0].series.iter().map(|series| (series.name.as_str(), series.control)).collect();
+    assert_eq!(
+        names,
+        [("attn_update", false), ("shuffled labels", true), ("mlp_update", false), ("shuffled labels", true)]
+    );
     assert_eq!(panels[0].series[0].points, [(0.0, 0.5), (1.0, 0.7)]);
     assert_eq!(panels[0].reference, Some(("majority class".into(), 0.3)));
     let folder = TestFolder::new("rows-sites");
