@@ -124,6 +124,11 @@ fn labels_and_sites_make_a_grid_whose_results_do_not_depend_on_jobs() {
     assert!(csv.starts_with("run,kind,model,data,variable,site,layer,block,seed,n_train,n_test,knn_test"), "{csv}");
     assert_eq!(csv.lines().count(), 5);
 
+    for figure in ["probes.svg", "probes.png"] {
+        assert!(work.path("one").join(figure).is_file(), "{figure}");
+    }
+    assert!(work.read("one/probes.svg").contains("number · attn_update_0"));
+
     let before = work.read("one/recipe-data.label=size-probe.vectors=mlp_update_0-0/about.json");
     assert_eq!(success(&train(&work, "one", [])), printed);
     let after = work.read("one/recipe-data.label=size-probe.vectors=mlp_update_0-0/about.json");
@@ -299,7 +304,7 @@ fn a_dry_run_shows_what_is_read() {
     let work = sentences(&recipe("circuit_probe", "vectors = \"attn_update_0\"", MASKS));
     let printed = success(&train(&work, "run", ["--dry-run"]));
     for part in
-        ["recipe-0: circuit_probe of number at attn_update_0", "train: ", "2 classes", "[noun", "maskable weights"]
+        ["recipe-0: circuit_probe of number at attn_update_0", "memory: about ", "train: ", "2 classes", "[noun"]
     {
         assert!(printed.contains(part), "{part}: {printed}");
     }

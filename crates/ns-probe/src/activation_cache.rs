@@ -90,6 +90,11 @@ impl ActivationCache {
         }
     }
 
+    /// Upper bound on the memory, in bytes; 0 if the cache is off.
+    pub fn bound(&self) -> usize {
+        self.bound
+    }
+
     /// Number of bytes in use, by all caches that share the entries.
     pub fn used(&self) -> usize {
         self.store().used()

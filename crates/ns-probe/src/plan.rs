@@ -97,8 +97,9 @@ impl ProbePlan {
         !self.fed_layers.is_empty()
     }
 
-    /// The layers with neuron masks (Hugging Face names) whose only input is the frozen activations.
-    pub(crate) fn fed_layers(&self) -> Arc<[String]> {
+    /// The layers with neuron masks (Hugging Face names) whose only input is the frozen activations. An
+    /// [`ActivationCache`](crate::ActivationCache) keeps their products, too.
+    pub fn fed_layers(&self) -> Arc<[String]> {
         self.fed_layers.clone()
     }
 

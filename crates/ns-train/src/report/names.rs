@@ -111,10 +111,14 @@ fn swept(run: &str) -> Vec<(&str, &str)> {
 /// End of the name of the probe without masks.
 pub(super) const PLAIN: &str = "-plain";
 
-/// Weight of the L0 term, if the row or the name of its run has it.
+/// Weight of the L0 term, if the row or the name of its run has it; `None` for a probe without masks.
 pub(super) fn lambda(row: &Row) -> Option<f64> {
-    let swept = || swept(&row.run).into_iter().find(|(key, _)| *key == LAMBDA)?.1.parse().ok();
+    let swept = || Some(&*row.run).filter(|run| !run.ends_with(PLAIN)).and_then(swept_lambda);
     row.number("l0_lambda").or_else(swept)
+}
+
+fn swept_lambda(run: &str) -> Option<f64> {
+    swept(run).into_iter().find(|(key, _)| *key == LAMBDA)?.1.parse().ok()
 }
 
 /// Whether the row is of a task of arithmetic.

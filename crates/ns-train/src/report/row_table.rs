@@ -126,12 +126,12 @@ fn controls((mean, sd): (f64, f64)) -> String {
     if sd.is_finite() { mean_sd((mean, sd)) } else { share(mean) }
 }
 
-/// A circuit that is larger than its complement has no complement masks of its size.
+/// The controls outside the circuit. A circuit that is larger than its complement has none.
 fn complement(row: &Row, shown: &Behaviour) -> Option<String> {
     let random = shown.controls(row, "accuracy", "random");
-    let is_larger = random.is_some() && circuit(row).is_some_and(|(l0, max)| 2.0 * l0 > max);
-    let reason = || is_larger.then(|| "n/a (circuit larger than its complement)".to_owned());
-    shown.controls(row, "accuracy", "complement").map(controls).or_else(reason)
+    let is_large = circuit(row).is_some_and(|(l0, max)| 2.0 * l0 >= max);
+    let reason = random.filter(|_| is_large).map(|_| "n/a (circuit larger than its complement)".to_owned());
+    shown.controls(row, "accuracy", "complement").map(controls).or(reason)
 }
 
 #[cfg(test)]

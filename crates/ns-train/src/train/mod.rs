@@ -5,6 +5,7 @@ mod base_model;
 mod base_model_pool;
 mod initialize;
 mod learner;
+mod memory;
 mod objective;
 mod trainer;
 

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::base_model_pool::BaseModelPool;
 use super::job::{Job, TrainingReport};
 use super::learner::Outcome;
+use super::memory::Memory;
 use super::objective::ProbeObjective;
 use super::probe_measures::MeasuredSets;
 use super::probe_training::ProbeTraining;
@@ -65,14 +66,14 @@ impl<'a> ProbeRun<'a> {
         Ok(self.probes.circuit_trainer(Variant::default())?.0)
     }
 
-    /// What is trained, in one line.
+    /// What is trained and the memory that it needs, in two lines.
     pub(super) fn summary(&self) -> Result<String, TrainError> {
-        let (steps, weights) = match self.probes.recipe.kind {
-            Kind::CircuitProbe => size(&self.probes.circuit_trainer(Variant::default())?.0),
-            _ => size(&self.probes.classifier_trainer(Variant::default())?.0),
+        let ((steps, weights), memory) = match self.probes.recipe.kind {
+            Kind::CircuitProbe => self.size(&self.probes.circuit_trainer(Variant::default())?.0)?,
+            _ => self.size(&self.probes.classifier_trainer(Variant::default())?.0)?,
         };
         Ok(format!(
-            "{} of {} at {} in {}, {} epochs of {steps} steps, {weights} maskable weights",
+            "{} of {} at {} in {}, {} epochs of {steps} steps, {weights} maskable weights\n  memory: {memory}",
             self.probes.recipe.kind.name(),
             self.probes.recipe.data.label.as_deref().unwrap_or_default(),
             self.probes.probe.vectors,
@@ -208,15 +209,16 @@ impl<'a> ProbeRun<'a> {
             false => self.probes.recipe.clone(),
         }
     }
+
+    /// Steps of an epoch, number of maskable weights, and the memory of training.
+    fn size<P: Probe>(&self, trainer: &Trainer<ProbeObjective<P>>) -> Result<((usize, usize), Memory), TrainError> {
+        let sizes = (trainer.steps_per_epoch(), trainer.circuit().l0().max_weights);
+        Ok((sizes, Memory::of_probe(trainer, self.probes.site)?))
+    }
 }
 
 impl<P: Probe> Trained<P> {
     fn report(self) -> TrainingReport {
         TrainingReport { metrics: self.metrics, layers: self.trainer.circuit().l0().layers }
     }
-}
-
-/// Steps of an epoch and number of maskable weights.
-fn size<P: Probe>(trainer: &Trainer<ProbeObjective<P>>) -> (usize, usize) {
-    (trainer.steps_per_epoch(), trainer.circuit().l0().max_weights)
 }

@@ -11,19 +11,21 @@ use super::error::{FigureError, check_number};
 use super::frame::{draw_no_data, room_left};
 use super::legend::{Entry, Symbol};
 use super::output::save;
-use super::text::{widest, wrapped};
+use super::text::{widest, width, wrapped};
 use super::theme::{BLUE, CONTROL, INK, ORANGE, TICK, TITLE_STRIP, VERMILION, WIDTH};
 
 /// Largest number of charts, and of groups in a chart, of a legible figure.
 const MAX_CHARTS: usize = 6;
 const MAX_GROUPS: usize = 32;
 /// Smallest and largest width of a group, in pixels.
-const GROUP_WIDTH: (i32, i32) = (176, 320);
+const GROUP_WIDTH: (i32, i32) = (176, 220);
 const MARGIN: i32 = 36;
 /// Height of a chart whose groups have names of one line, in pixels.
 const CHART_HEIGHT: i32 = 455;
 /// Space between charts, in pixels.
 const GAP: i32 = 12;
+/// What separates the parts of a label.
+const SEPARATOR: &str = " · ";
 /// The vertical axis of shares, with space above 1 for values and whiskers.
 const SHARES: Axis = Axis::new(0.0, 1.12);
 
@@ -43,7 +45,7 @@ pub enum BarRole {
 /// Values of one item, such as a probe.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct BarGroup {
-    /// Name of the item, such as `number · attn_update_1`. A long name is broken at its spaces.
+    /// Name of the item, such as `number · attn_update_1`. A long name is broken at ` · `.
     pub label: String,
     /// The value of each bar, and its standard deviation if it has one.
     pub values: Vec<Option<(f64, Option<f64>)>>,
@@ -80,15 +82,15 @@ pub fn bar_charts(folder: impl AsRef<Path>, stem: &str, title: &str, charts: &[B
     }
     let panels: Vec<BarPanel> = charts.iter().map(panel).collect();
     let heights: Vec<i32> = panels.iter().map(|panel| CHART_HEIGHT + room_below(panel) - room_below(&EMPTY)).collect();
-    let width = charts.iter().map(chart_width).max().unwrap_or(WIDTH);
+    let figure_width = charts.iter().map(chart_width).max().unwrap_or(WIDTH);
     let height = TITLE_STRIP + heights.iter().sum::<i32>().max(CHART_HEIGHT);
-    save(folder, stem, title, (width, height), |canvas| {
+    save(folder, stem, title, (figure_width, height), |canvas| {
         if panels.is_empty() {
-            return draw_no_data(canvas, Area::new((0, TITLE_STRIP), (width, height)));
+            return draw_no_data(canvas, Area::new((0, TITLE_STRIP), (figure_width, height)));
         }
         let mut top = TITLE_STRIP;
         for (panel, height) in panels.iter().zip(&heights) {
-            draw_bars(canvas, panel, Area::new((MARGIN, top), (width - MARGIN, top + height - GAP)))?;
+            draw_bars(canvas, panel, Area::new((MARGIN, top), (figure_width - MARGIN, top + height - GAP)))?;
             top += height;
         }
         Ok(())
@@ -100,7 +102,8 @@ const EMPTY: BarPanel = BarPanel { name: "", axis: SHARES, legend: Vec::new(), g
 
 /// The width of a figure with a chart, in pixels. Many or long labels widen it.
 fn chart_width(chart: &BarChart) -> i32 {
-    let lines: Vec<String> = chart.groups.iter().flat_map(|group| lines(&group.label)).collect();
+    let room = line_width(chart.groups.len());
+    let lines: Vec<String> = chart.groups.iter().flat_map(|group| lines(&group.label, room)).collect();
     let label = widest(lines.iter().map(String::as_str), TICK) + 24;
     let bars = label.clamp(GROUP_WIDTH.0, GROUP_WIDTH.1) * chart.groups.len() as i32;
     WIDTH.max(bars + room_left(&SHARES) + 2 * MARGIN)
@@ -113,7 +116,7 @@ fn panel(chart: &BarChart) -> BarPanel<'_> {
         colour: colour(*role),
     };
     let group = |group: &BarGroup| Group {
-        label: lines(&group.label),
+        label: lines(&group.label, line_width(chart.groups.len())),
         bars: group.values.iter().zip(&chart.bars).map(bar).collect(),
         mark: group.mark,
     };
@@ -127,10 +130,23 @@ fn panel(chart: &BarChart) -> BarPanel<'_> {
     }
 }
 
-/// The lines of a label.
-fn lines(label: &str) -> Vec<String> {
-    let lines = wrapped(label, TICK, f64::from(GROUP_WIDTH.1 - 24));
-    lines.iter().map(|line| line.trim().trim_end_matches('·').trim_end().to_owned()).collect()
+/// Width of a line of a label in a chart of this many groups, in pixels.
+fn line_width(groups: usize) -> f64 {
+    let bars = WIDTH - room_left(&SHARES) - 2 * MARGIN;
+    f64::from((bars / groups.max(1) as i32).max(GROUP_WIDTH.1) - 24)
+}
+
+/// The lines of a label, which is broken between its parts. A part that is wider than `room` is broken as a name.
+fn lines(label: &str, room: f64) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for part in label.split(SEPARATOR) {
+        let longer = lines.last().map(|line| format!("{line}{SEPARATOR}{part}"));
+        match longer.filter(|line| width(line, TICK) <= room).zip(lines.last_mut()) {
+            Some((longer, line)) => *line = longer,
+            None => lines.extend(wrapped(part, TICK, room)),
+        }
+    }
+    lines
 }
 
 fn colour(role: BarRole) -> RGBColor {
@@ -201,8 +217,11 @@ mod tests {
         bar_charts(folder.path(), "wide", "Probes", &[chart(&["row"; 12])])?;
         let (width, height) = folder.png_size("wide");
         assert!(width > 1900 && height == 545);
-        assert_eq!(lines("number · attn_update_1 · λ 1e-7"), ["number · attn_update_1", "λ 1e-7"]);
-        bar_charts(folder.path(), "long", "Probes", &[chart(&["number · attn_update_1 · λ 1e-7"])])?;
+        let lines = |label| lines(label, line_width(8));
+        assert_eq!(lines("number · λ 1e-7 · attn_update_1"), ["number · λ 1e-7", "attn_update_1"]);
+        assert_eq!(lines("attn_update_1 · λ 1e-7"), ["attn_update_1", "λ 1e-7"]);
+        assert_eq!(lines("a"), ["a"]);
+        bar_charts(folder.path(), "long", "Probes", &[chart(&["number · attn_update_1 · λ 1e-7"; 8])])?;
         assert!(folder.png_size("long").1 > 545 && folder.svg("long").contains("λ 1e-7"));
         Ok(())
     }

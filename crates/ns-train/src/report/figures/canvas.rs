@@ -95,6 +95,10 @@ pub(super) struct Canvas<'a> {
 impl Canvas<'_> {
     /// Fills a rectangle.
     pub(super) fn fill(&mut self, area: Area, colour: RGBColor) -> Drawn {
+        // An SVG rectangle without width or height is invalid.
+        if area.left == area.right || area.top == area.bottom {
+            return Ok(());
+        }
         let (from, to) = (scaled((area.left, area.top)), scaled((area.right, area.bottom)));
         let style = ShapeStyle::from(colour).filled();
         self.backend.draw_rect(from, to, &style, true).map_err(DrawingAreaErrorKind::BackendError)

@@ -58,7 +58,7 @@ pub(super) fn charts(rows: &[Labelled<'_>], plain: &[&Row], shown: &Behaviour) -
         chart("1-NN test accuracy", rows, &knn, true),
         chart(&format!("model accuracy{note}"), rows, &model, false),
         chart("test accuracy of the probe", rows, &probe, true),
-        chart("test set", rows, &r2, false),
+        chart("R² and correlation, test set", rows, &r2, false),
     ];
     charts.into_iter().flatten().collect()
 }

@@ -16,7 +16,7 @@ use crate::recipe::grammar::Kind;
 /// Name of the figure of accuracy against circuit size.
 const ACCURACY_SIZE: &str = "accuracy-size";
 /// Largest number of probes in one figure, and of figures. The labels of more probes could not be read.
-const PROBES: usize = 16;
+const PROBES: usize = 12;
 const FIGURES: usize = 8;
 /// Largest number of panels of curves.
 const PANELS: usize = 12;
@@ -25,7 +25,7 @@ const CURVES: usize = 32;
 
 /// Draws what the rows of a folder show together, each figure as SVG and PNG:
 ///
-/// - `probes`: the accuracies of each probe with its controls, and the model with the circuit ablated. More than 16
+/// - `probes`: the accuracies of each probe with its controls, and the model with the circuit ablated. More than 12
 ///   probes are divided among `probes`, `probes-2` and so on.
 /// - `accuracy-size`, if circuits for the same question have different sizes, as in a sweep over `l0_lambda`: accuracy
 ///   against the percentage of weights kept. Seeds are averaged.
@@ -43,7 +43,7 @@ pub fn draw_rows(folder: impl AsRef<Path>, rows: &[Row]) -> Result<(), TrainErro
     let all: Vec<&Row> = rows.iter().filter(|row| row.kind == Kind::Circuit).chain(probes.iter().copied()).collect();
     let title = |name: &str, rows: &[&Row]| joined(&[name, &Names::new(rows, &ALL).common]);
     draw_panels(folder, ACCURACY_SIZE, &title("Accuracy by size of the circuit", &all), sizes::panels(&all, &plain))?;
-    draw_panels(folder, "sites", &title("Accuracy by layer", &probes), sites::panels(&probes))
+    draw_panels(folder, "sites", &title("Probes by layer", &probes), sites::panels(&probes))
 }
 
 /// The probes of a folder, and the rows of the probes without masks that are their controls.
