@@ -131,7 +131,7 @@ fn what_cannot_be_evaluated_is_refused() {
     std::fs::write(work.path("new.csv"), table.replacen("singular", "dual", 1)).unwrap();
     refused("run", "the class is `dual` in the test set, but the training set has only `plural`, `singular`");
     std::fs::write(work.path("new.csv"), table.replacen("sentence", "sentences", 1)).unwrap();
-    refused("run", "data.text: `new.csv` has no column `sentence` (did you mean `sentences`?)");
+    refused("run", "data.text: `new.csv` has no column `sentence` (did you mean `sentences`");
     std::fs::write(work.path("new.csv"), table).unwrap();
 
     let weights = work.path("model/model.safetensors");

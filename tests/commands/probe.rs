@@ -48,7 +48,7 @@ fn run(work: &Work, out: &str) -> Output {
 fn leaves_a_row_of_results_masks_and_figures() {
     let work = trained(PROBE);
     let printed = success(&run(&work, "probe"));
-    assert!(printed.contains("a_plus_b") && printed.contains("ablated"), "{printed}");
+    assert!(printed.contains("a+b") && printed.contains("ablated"), "{printed}");
     let rows: Vec<BTreeMap<String, Value>> = serde_json::from_str(&work.read("probe/results.json")).unwrap();
     assert_eq!(rows.len(), 1);
     for key in [

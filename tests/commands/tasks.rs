@@ -119,7 +119,10 @@ fn what_cannot_work_says_why_and_leaves_nothing() {
         &["vit.encoder.layer.2", "nearest"],
     );
     refused(&|recipe| recipe.replace("trained/model", "elsewhere"), &["elsewhere"]);
-    refused(&|recipe| recipe.replace("shape = [8, 8]", "shape = [9, 9]"), &["no column `p64`"]);
+    refused(
+        &|recipe| recipe.replace("shape = [8, 8]", "shape = [9, 9]"),
+        &["data.size: [8, 8]", "at least `data.pixels.shape`"],
+    );
     refused(&|recipe| recipe.replace("epochs = 2", "epochs = 0"), &["training.epochs: 0"]);
     refused(&|recipe| recipe.replace("[circuit_config]", "[circuit]"), &["circuit"]);
     let message = failure(&ablate(&work, "trained"));

@@ -23,9 +23,9 @@ const COLUMNS: [Column; 25] = [
     ("1-NN test", |row, _| row.number("knn_test").map(share)),
     ("1-NN dev", |row, _| row.number("knn_dev").map(share)),
     ("unmasked", |row, _| row.number("knn_unmasked").map(share)),
-    ("test", |row, _| row.number("probe_test").map(share)),
-    ("dev", |row, _| row.number("probe_dev").map(share)),
-    ("train", |row, _| row.number("probe_train").map(share)),
+    ("test", |row, _| classified(row, "probe_test")),
+    ("dev", |row, _| classified(row, "probe_dev")),
+    ("train", |row, _| classified(row, "probe_train")),
     ("R² test", |row, _| row.number("r2_test").map(share)),
     ("R² dev", |row, _| row.number("r2_dev").map(share)),
     ("R² train", |row, _| row.number("r2_train").map(share)),
@@ -109,6 +109,11 @@ fn is_shown((header, cell): &Column, rows: &[Row], shown: &Behaviour) -> bool {
         LAMBDA => rows.windows(2).any(|pair| cell(&pair[0], shown) != cell(&pair[1], shown)),
         _ => rows.iter().any(|row| cell(row, shown).is_some()),
     }
+}
+
+/// An accuracy of a classifier. A regression has R² under the same name.
+fn classified(row: &Row, name: &str) -> Option<String> {
+    row.number(name).filter(|_| row.measures.get("r2_test").is_none()).map(share)
 }
 
 /// The measure of the control on shuffled labels.
