@@ -161,7 +161,7 @@ impl Job {
             let shown = describe_examples(&examples);
             let summary = match recipe.kind.is_probe() {
                 true => ProbeRun::new(self, recipe, examples, pool)?.summary()?,
-                false => TaskRun::new(self, recipe, examples, pool)?.summary(),
+                false => TaskRun::new(self, recipe, examples, pool)?.summary()?,
             };
             Ok(format!("{}: {summary}\n{shown}", self.name))
         };

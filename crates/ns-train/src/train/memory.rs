@@ -8,10 +8,11 @@ use std::fmt;
 
 use burn::module::Module;
 use ns_circuit::MaskedLayer;
-use ns_models::{Model, Site, Sublayer, Transformer, Vector};
+use ns_models::{AnyModel, Model, Site, Sublayer, Transformer, Vector};
 use ns_probe::{FrozenTokens, Probe};
 
 use super::objective::ProbeObjective;
+use super::task::TaskTraining;
 use super::trainer::Trainer;
 use crate::error::TrainError;
 
@@ -77,6 +78,29 @@ impl Memory {
             activations: (kept * examples / batch.rows.max(1)).min(cache.bound()),
             batch: kept + batch.computed(plan.tokens(), &computed_sublayers(base, plan.start(), site)),
         })
+    }
+
+    /// The memory of training a model or a circuit with `rows` rows in a forward pass. What a ResNet computes for them is
+    /// not counted.
+    ///
+    /// # Errors
+    /// Returns the errors of the data set, and [`TrainError::Model`] if the model cannot read the rows.
+    pub(super) fn of_task(trainer: &TaskTraining, rows: usize) -> Result<Self, TrainError> {
+        let (circuit, base) = (trainer.circuit(), trainer.circuit().base());
+        let frozen = if circuit.config().freeze_base { base.num_params() } else { 0 };
+        let batch = match base {
+            AnyModel::ResNet(_) => 0,
+            AnyModel::Transformer(model) => {
+                let first: Vec<usize> = trainer.batches(0).into_iter().next().unwrap_or_default();
+                let inputs = trainer.data().batch(&first[..rows.min(first.len())], &model.device())?.inputs;
+                let [rows, seq] = model.stream_dims(&inputs)?;
+                let last = model.sites().into_iter().max().unwrap_or(Site::Embeddings);
+                let batch = Batch { rows, seq, vectors: 0, hidden: model.hidden_size() };
+                batch.computed(FrozenTokens::All, &computed_sublayers(model, None, last))
+            }
+        };
+        let trained = trained(circuit.num_params().saturating_sub(frozen), &circuit.layers());
+        Ok(Self { model: base.num_params() * NUMBER, trained, activations: 0, batch })
     }
 
     /// All parts, and the program itself.

@@ -16,6 +16,7 @@ use super::behaviour;
 use super::initialize::initialize;
 use super::job::{Job, TrainingReport};
 use super::learner::Outcome;
+use super::memory::Memory;
 use super::probe_measures::MeasuredSets;
 use super::task::{TaskObjective, TaskTraining};
 use super::task_measures::{measure_circuit, measure_model};
@@ -73,20 +74,22 @@ impl<'a> TaskRun<'a> {
         self.trainer
     }
 
-    /// What is trained, in one line.
-    pub(super) fn summary(&self) -> String {
+    /// What is trained and the memory that it needs, in two lines.
+    pub(super) fn summary(&self) -> Result<String, TrainError> {
         let weights = match self.recipe.kind {
             Kind::Model => format!("{} weights", self.trainer.circuit().base().num_params()),
             _ => format!("{} maskable weights", self.trainer.circuit().l0().max_weights),
         };
-        format!(
-            "{} of {} in {}, {} epochs of {} steps, {weights}",
+        let training = &self.recipe.training;
+        let memory = Memory::of_task(&self.trainer, training.micro_batch.unwrap_or(training.batch_size))?;
+        Ok(format!(
+            "{} of {} in {}, {} epochs of {} steps, {weights}\n  memory: {memory}",
             self.recipe.kind.name(),
             self.recipe.data.label.as_deref().unwrap_or_default(),
             self.job.recipe.model_name(),
             self.recipe.training.epochs,
             self.trainer.steps_per_epoch(),
-        )
+        ))
     }
 
     /// Trains and evaluates the model or the circuit. Returns `None` if the run was interrupted.
