@@ -9,7 +9,7 @@ use std::{
 };
 
 use boon::{Compiler, SchemaIndex, Schemas};
-use ns_train::grammar::{Document, Grid, recipe_schema};
+use ns_train::recipe::{Document, Grid, recipe_schema};
 use serde_json::Value;
 
 const UPDATE: &str = "NS_UPDATE=1 cargo test --test recipes";

@@ -1,6 +1,6 @@
 //! Tests of `evaluate`: a finished run on other data.
 
-use ns_train::grammar::Document;
+use ns_train::recipe::Document;
 use ns_train::{Dataset, Examples, ModelLimits, Row};
 use serde_json::Value;
 

@@ -198,3 +198,47 @@ fn models_and_circuits_have_the_same_numbers_on_a_copy_of_their_test_rows() {
         assert!(again[0].number("accuracy_test").is_some() && again[0].number("accuracy_train").is_none());
     }
 }
+
+#[test]
+fn words_are_classified_and_a_circuit_of_the_tagger_is_found() {
+    let model = golden().join("../fixtures/words");
+    let sentences =
+        ["we saw the dog", "the dog ran", "we ran", "the birds saw the dog", "birds ran", "the dog saw birds"];
+    let label = |word: &str| match word {
+        "dog" | "birds" => "noun",
+        "saw" | "ran" => "verb",
+        _ => "_",
+    };
+    let mut table = String::from("sentence,tags,split\n");
+    for (row, sentence) in sentences.iter().cycle().take(24).enumerate() {
+        let tags: Vec<&str> = sentence.split(' ').map(label).collect();
+        table += &format!("{sentence},{},{}\n", tags.join(" "), if row < 18 { "train" } else { "test" });
+    }
+    let data = "[data]\npath = \"tags.csv\"\ntext = \"sentence\"\nread = \"all\"\nlabel = \"tags\"\nsplit = { column = \"split\" }\n";
+    let tagger = format!(
+        "kind = \"model\"\nmodel = {:?}\nhead = \"BertForTokenClassification\"\n{data}[training]\nepochs = 30\nbatch_size = 5\n\
+         optimizer = {{ learning_rate = 1e-2 }}\n",
+        path(&model)
+    );
+    let work = Work::new(&tagger);
+    std::fs::write(work.path("tags.csv"), table).unwrap();
+    success(&work.train("tagger"));
+    let rows =
+        |folder: &str| -> Vec<Row> { serde_json::from_str(&work.read(&format!("{folder}/results.json"))).unwrap() };
+    let row = &rows("tagger")[0];
+    assert_eq!((row.n_train, row.n_test), (39, 13), "words without a label are not counted");
+    assert!(row.number("accuracy_test") > Some(0.9), "{row:?}");
+    let circuit = format!(
+        "kind = \"circuit\"\nmodel = \"tagger/model\"\n{data}[circuit_config]\ntarget_layers = [\"bert.encoder.layer.*\"]\n\
+         mask_hparams = {{ mask_init_value = 0.1 }}\n[behaviour]\nmetrics = [\"accuracy\", \"logit_difference\"]\n\
+         [training]\nepochs = 2\nbatch_size = 6\n[evaluation]\nablations = [\"zero\", \"reinitialise\"]\n"
+    );
+    std::fs::write(work.path("circuit.toml"), circuit).unwrap();
+    success(&train(&work, "circuit.toml", "circuit"));
+    let row = &rows("circuit")[0];
+    assert_eq!(row.number("accuracy_test"), rows("tagger")[0].number("accuracy_test"));
+    for key in ["logit_difference_test", "accuracy_test_reinitialise", "logit_difference_test_zero_random_mean"] {
+        assert!(row.number(key).is_some(), "{key}: {row:?}");
+    }
+    assert!(row.number("kl_test").is_none(), "only what [behaviour] names is measured");
+}

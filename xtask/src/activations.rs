@@ -7,7 +7,7 @@ use clap::Args;
 use ns_models::{Site, resolve_model};
 use ns_train::Activations;
 use ns_train::figures::count;
-use ns_train::grammar::{DataSection, Files, Read};
+use ns_train::recipe::{DataSection, Files, Read};
 
 use crate::backend::BackendOption;
 use crate::output::say;

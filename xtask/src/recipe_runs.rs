@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ns_train::grammar::{Document, Grid, Kind};
+use ns_train::recipe::{Document, Grid, Kind};
 use ns_train::{
     BaseModelPool, Interrupt, Job, Row, RunReport, draw_rows, draw_run, row_table, sites_of_pattern, write_results,
 };

@@ -21,12 +21,12 @@
 //!
 //! # Modules
 //!
-//! Everything is exported at the root of the crate, except the items of [`figures`], [`grammar`] and `verify`.
+//! Everything is exported at the root of the crate, except the items of [`figures`], [`recipe`] and `verify`.
 //!
 //! - `data`: the examples ([`Examples`]) of modular arithmetic, or of texts, tokens and images in tables ([`Table`]);
 //!   their splits and batches ([`Dataset`]).
-//! - `recipe`: the [`grammar`] of recipes. A [`Document`](grammar::Document) is a recipe file, a [`Grid`](grammar::Grid)
-//!   its runs, a [`Recipe`](grammar::Recipe) one run.
+//! - [`recipe`]: the grammar of recipes. A [`Document`](recipe::Document) is a recipe file, a [`Grid`](recipe::Grid) its
+//!   runs, a [`Recipe`](recipe::Recipe) one run.
 //! - `train`: the [`Trainer`], which trains any [`Objective`] on any [`Dataset`], and the [`Job`], a run of a recipe in a
 //!   folder.
 //! - `evaluate`: the measurements ([`Row`]): 1-nearest-neighbour accuracy, classifiers, and ablations with random controls
@@ -44,7 +44,7 @@
 mod error;
 
 mod data;
-mod recipe;
+pub mod recipe;
 
 mod evaluate;
 mod run;
@@ -65,7 +65,7 @@ pub use data::*;
 pub use error::TrainError;
 pub use evaluate::*;
 pub use exchange::*;
-pub use recipe::*;
+pub use recipe::{OptimizerRecipe, Schedule, read_toml};
 pub use report::*;
 pub use run::*;
 pub use train::*;

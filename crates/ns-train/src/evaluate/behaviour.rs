@@ -4,7 +4,7 @@ use burn::tensor::{Tensor, TensorData, activation::log_softmax};
 use serde::{Deserialize, Serialize};
 
 use super::{AblationReport, AblationRow, Measures};
-use crate::recipe::grammar::{AblationName, Metric};
+use crate::recipe::{AblationName, Metric};
 
 /// Measurements of one model on the examples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -144,7 +144,7 @@ mod tests {
         let table = format!("ids,y,set\n{}{}", rows(train, "train"), rows(test, "test"));
         std::fs::write(folder.path().join("a.csv"), table).unwrap();
         let section = "path = \"a.csv\"\ntokens = \"ids\"\nlabel = \"y\"\nnumeric = true\nsplit.column = \"set\"";
-        let section: crate::recipe::grammar::DataSection = toml::from_str(section).unwrap();
+        let section: crate::recipe::DataSection = toml::from_str(section).unwrap();
         let section = section.resolve(&folder.path().join("recipe.toml"));
         Examples::read(&section, None, ModelLimits::default()).unwrap()
     }

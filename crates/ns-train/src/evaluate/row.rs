@@ -6,7 +6,7 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
-use crate::recipe::grammar::Kind;
+use crate::recipe::Kind;
 
 /// Results of one run: what was run, and what was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

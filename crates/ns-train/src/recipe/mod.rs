@@ -1,9 +1,16 @@
-//! Recipes: TOML files that describe runs.
+//! Recipes: TOML files that say which model, on which data, answers which question, with which masks, judged how.
 
-pub mod grammar;
+mod behaviour;
+mod circuit_schema;
+mod data;
+mod document;
+mod grid;
 mod model_source;
+mod old_form;
 mod optimizer;
 mod schedule;
+mod schema;
+mod sections;
 
 use std::path::Path;
 
@@ -11,11 +18,18 @@ use serde::de::DeserializeOwned;
 
 use crate::error::TrainError;
 
+pub use behaviour::{Answer, BehaviourSection, Metric, SetName};
+pub use data::{
+    ArithmeticSource, Column, DataSection, Files, Named, Partner, Pixels, Read, ReadAt, SetFiles, Split, Token,
+};
+pub use document::Document;
+pub use grid::{Cell, Grid};
 pub use model_source::ModelSource;
-pub(crate) use model_source::resolve_model_folder;
 pub use optimizer::OptimizerRecipe;
 pub use schedule::Schedule;
 pub(crate) use schedule::check_controls;
+pub use schema::recipe_schema;
+pub use sections::{AblationName, EvaluationSection, Kind, ProbeSection, Recipe, TrainingSection};
 
 /// Reads a value from a TOML file.
 ///

@@ -4,7 +4,7 @@ use super::behaviour::Behaviour;
 use super::names::{is_arithmetic, lambda, variable};
 use super::table::{markdown, mean_sd, percent, share, size};
 use crate::evaluate::Row;
-use crate::recipe::grammar::Kind;
+use crate::recipe::Kind;
 
 /// Largest number of columns.
 const MAX_COLUMNS: usize = 14;

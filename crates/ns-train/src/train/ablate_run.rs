@@ -11,7 +11,7 @@ use crate::data::{Dataset, Examples};
 use crate::error::TrainError;
 use crate::evaluate::{AblationReport, AblationStudy};
 use crate::exchange::CircuitFiles;
-use crate::recipe::grammar::Recipe;
+use crate::recipe::Recipe;
 use crate::recipe::read_toml;
 
 /// Runs an ablation study on the circuit of a finished run, with the test examples of the run's recipe and the answers of

@@ -10,7 +10,7 @@ use ns_models::{AnyTransformer, Site, TensorFile, TensorType, Transformer};
 use super::base_model::{limits_of_folder, named_sites};
 use crate::data::{Dataset, Examples};
 use crate::error::TrainError;
-use crate::recipe::grammar::{DataSection, Read};
+use crate::recipe::{DataSection, Read};
 use crate::run::Progress;
 
 /// Tensor with the row of each vector.

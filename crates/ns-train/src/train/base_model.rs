@@ -13,7 +13,7 @@ use super::initialize::initialize;
 use crate::data::ModelLimits;
 use crate::error::TrainError;
 use crate::recipe::ModelSource;
-use crate::recipe::grammar::{DataSection, Document, Named, Read, Recipe};
+use crate::recipe::{DataSection, Document, Named, Read, Recipe};
 
 /// What the model of a resolved recipe can read.
 ///

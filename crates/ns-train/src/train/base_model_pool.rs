@@ -10,7 +10,7 @@ use ns_probe::ActivationCache;
 
 use crate::data::{Examples, ModelLimits};
 use crate::error::TrainError;
-use crate::recipe::grammar::DataSection;
+use crate::recipe::DataSection;
 use crate::run::weights_hash;
 
 /// Default size of the activation cache per base model, in megabytes of 2²⁰ bytes.

@@ -9,7 +9,7 @@ use super::probe_measures::MeasuredSets;
 use crate::data::{Dataset, Examples, label_tensor};
 use crate::error::TrainError;
 use crate::evaluate::{AblationReport, AblationStudy, Answering, Measures, scores_of, set_behaviour, with_answers};
-use crate::recipe::grammar::{BehaviourSection, DataSection, Kind, Metric, Recipe, SetName};
+use crate::recipe::{BehaviourSection, DataSection, Kind, Metric, Recipe, SetName};
 
 /// The behaviour that a recipe measures: that of its section, or by default that of a circuit, and of a circuit probe on
 /// arithmetic.

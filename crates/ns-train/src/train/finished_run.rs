@@ -21,7 +21,7 @@ use crate::data::{Dataset, Examples};
 use crate::error::TrainError;
 use crate::evaluate::{Measures, Row};
 use crate::exchange::CircuitFiles;
-use crate::recipe::grammar::{Document, Kind, Recipe};
+use crate::recipe::{Document, Kind, Recipe};
 use crate::run::{About, MODEL, RECIPE};
 
 /// Evaluates a finished run on the table `data`, which takes the place of the dev, test and ood sets of its recipe. The

@@ -15,7 +15,7 @@ use crate::data::{Dataset, Examples};
 use crate::error::TrainError;
 use crate::evaluate::{Measures, Row};
 use crate::recipe::check_controls;
-use crate::recipe::grammar::{Cell, Document, Grid, Kind, Recipe};
+use crate::recipe::{Cell, Document, Grid, Kind, Recipe};
 use crate::run::{ABOUT, About, Interrupt, Metrics, Run};
 
 /// Results of a run, one row for each probe with results of its own.

@@ -13,7 +13,7 @@ use super::trainer::Trainer;
 use crate::data::Dataset;
 use crate::error::TrainError;
 use crate::evaluate::{Measures, SupportSets, ablation_of_blocks, mask_init_value, mask_quantiles};
-use crate::recipe::grammar::{ProbeSection, SetName};
+use crate::recipe::{ProbeSection, SetName};
 
 /// On which sets a probe is measured.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use super::trainer::Trainer;
 use crate::data::Examples;
 use crate::error::TrainError;
 use crate::evaluate::{LabelScale, Row};
-use crate::recipe::grammar::{Kind, Recipe};
+use crate::recipe::{Kind, Recipe};
 use crate::run::{Interrupt, Metrics, Run};
 
 /// A run whose examples and model are loaded.

@@ -18,7 +18,7 @@ use super::trainer::Trainer;
 use crate::data::{Dataset, Examples};
 use crate::error::TrainError;
 use crate::evaluate::LabelScale;
-use crate::recipe::grammar::{ProbeSection, Recipe};
+use crate::recipe::{ProbeSection, Recipe};
 
 /// The mask parameters in the folder of a probe.
 pub(super) const MASKS: &str = "masks.safetensors";

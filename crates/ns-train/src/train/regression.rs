@@ -7,7 +7,7 @@ use super::probe_measures::MeasuredSets;
 use super::probe_training::SubnetworkTraining;
 use crate::error::TrainError;
 use crate::evaluate::{Fit, LabelScale, Measures, outputs};
-use crate::recipe::grammar::SetName;
+use crate::recipe::SetName;
 
 /// Measures R² and Spearman's correlation of a regression probe on each set that has rows, and on the test set those of
 /// its control on shuffled labels. R² is in the columns of accuracies, too.

@@ -9,7 +9,7 @@ use super::task::TaskObjective;
 use crate::data::{Dataset, Examples};
 use crate::error::TrainError;
 use crate::evaluate::Measures;
-use crate::recipe::grammar::{Recipe, SetName};
+use crate::recipe::{Recipe, SetName};
 
 /// Loss and accuracy of a model on the sets that have rows. `answers` are the examples with the answers of its head.
 pub(super) fn measure_model(

@@ -24,7 +24,7 @@ use super::trainer::Trainer;
 use crate::data::{Dataset, Examples};
 use crate::error::TrainError;
 use crate::evaluate::Row;
-use crate::recipe::grammar::{Kind, Recipe};
+use crate::recipe::{Kind, Recipe};
 use crate::run::{Interrupt, MODEL, Metrics, Run};
 
 /// Subfolder of the models that `training.keep` names.

@@ -7,7 +7,7 @@ use super::sets::{Shares, seeded};
 use super::texts::TokenizedRows;
 use crate::data::{LabelledRows, Variable};
 use crate::error::TrainError;
-use crate::recipe::grammar::{ArithmeticSource, DataSection, Split};
+use crate::recipe::{ArithmeticSource, DataSection, Split};
 
 /// Number of tokens of an example: `a`, `b`, `=`.
 const CONTEXT: usize = 3;

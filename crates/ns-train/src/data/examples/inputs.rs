@@ -16,7 +16,7 @@ use super::token_ids::read_ids;
 use super::token_row::TokenRow;
 use super::tokens::{Tokens, Writer};
 use crate::error::TrainError;
-use crate::recipe::grammar::DataSection;
+use crate::recipe::DataSection;
 
 /// The inputs of all rows.
 pub(super) enum Input {

@@ -209,7 +209,7 @@ fn first(classes: &[String]) -> String {
 mod tests {
     use super::*;
     use crate::data::fixtures::file;
-    use crate::recipe::grammar::{Files, Split};
+    use crate::recipe::{Files, Split};
 
     /// Labels from rows of `label,split`.
     fn read(rows: &str, numeric: bool) -> Result<(LabelledRows, Vec<f64>), TrainError> {

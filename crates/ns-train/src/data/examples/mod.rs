@@ -42,7 +42,7 @@ use self::tables::Tables;
 use self::tokens::{Tokens, Writer};
 use crate::data::{Dataset, LabelledRows, RowSplit, shuffled};
 use crate::error::TrainError;
-use crate::recipe::grammar::{ArithmeticSource, DataSection, Named, Partner, Read, Split};
+use crate::recipe::{ArithmeticSource, DataSection, Named, Partner, Read, Split};
 
 /// Number of rows, labels and classes of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

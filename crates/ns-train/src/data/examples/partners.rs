@@ -11,7 +11,7 @@ use super::limits::ModelLimits;
 use super::tables::Tables;
 use crate::data::RowSplit;
 use crate::error::TrainError;
-use crate::recipe::grammar::{DataSection, Partner};
+use crate::recipe::{DataSection, Partner};
 
 /// The partner of each row.
 pub(super) enum Partners {

@@ -10,7 +10,7 @@ use super::limits::ModelLimits;
 use super::tables::Tables;
 use crate::data::pixels::{GreyImages, check_sizes, read_grey};
 use crate::error::TrainError;
-use crate::recipe::grammar::Pixels;
+use crate::recipe::Pixels;
 
 /// Image files that are decoded together.
 const CHUNK: usize = 64;

@@ -6,7 +6,7 @@ use super::labels::LabelCells;
 use super::tables::Tables;
 use super::token_row::TokenRow;
 use crate::error::TrainError;
-use crate::recipe::grammar::{Named, Read, ReadAt, Token};
+use crate::recipe::{Named, Read, ReadAt, Token};
 
 /// The rule of `data.read`, with the columns that it needs.
 pub(super) struct Reader<'a> {

@@ -9,7 +9,7 @@ use super::tables::Tables;
 use crate::data::table::invalid;
 use crate::data::{RowSplit, Table};
 use crate::error::TrainError;
-use crate::recipe::grammar::Split;
+use crate::recipe::Split;
 
 /// Shares of the training and the development set, and the seed of the sample.
 #[derive(Clone, Copy)]
@@ -116,7 +116,7 @@ mod tests {
 
     use super::*;
     use crate::data::fixtures::file;
-    use crate::recipe::grammar::{Files, SetFiles};
+    use crate::recipe::{Files, SetFiles};
 
     fn tables(contents: &str) -> Tables {
         let (_folder, path) = file("a.csv", contents);

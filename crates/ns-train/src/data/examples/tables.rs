@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::data::Table;
 use crate::error::TrainError;
-use crate::recipe::grammar::Files;
+use crate::recipe::Files;
 
 /// Tables whose rows follow each other.
 pub(super) struct Tables {

@@ -9,7 +9,7 @@ use ns_models::TextTokenizer;
 use super::*;
 use crate::data::fixtures::{shipped, write_byte_pairs, write_tokenizer, write_word_pieces};
 use crate::data::{Operation, RowSplit, Variable};
-use crate::recipe::grammar::{Files, SetFiles};
+use crate::recipe::{Files, SetFiles};
 use crate::run::examples_hash;
 
 /// A folder with a tokenizer and the table `a.csv`.
@@ -636,7 +636,7 @@ mod arithmetic {
             let RowSplit { train, test, .. } = examples.split();
             assert_eq!((train.len(), test.len()), (7661, 5108));
             let batch = examples.batch(&[&train[..3], test].concat(), &Device::default()).unwrap();
-            let ids = ids(&batch.inputs.tokens().unwrap());
+            let ids = ids(batch.inputs.tokens().unwrap());
             for (tokens, label) in ids.iter().zip(&batch.labels) {
                 let pair = (tokens[0] as usize, tokens[1] as usize);
                 let value = variable.map_or_else(

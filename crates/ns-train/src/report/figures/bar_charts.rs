@@ -110,14 +110,14 @@ fn chart_width(chart: &BarChart) -> i32 {
 }
 
 fn panel(chart: &BarChart) -> BarPanel<'_> {
-    let bar = |(value, (_, role)): (&Option<(f64, Option<f64>)>, &(String, BarRole))| Bar {
+    let bar = |value: Option<(f64, Option<f64>)>, role: BarRole| Bar {
         mean: value.map(|(mean, _)| mean),
         deviation: value.and_then(|(_, deviation)| deviation),
-        colour: colour(*role),
+        colour: colour(role),
     };
     let group = |group: &BarGroup| Group {
         label: lines(&group.label, line_width(chart.groups.len())),
-        bars: group.values.iter().zip(&chart.bars).map(bar).collect(),
+        bars: group.values.iter().zip(&chart.bars).map(|(value, (_, role))| bar(*value, *role)).collect(),
         mark: group.mark,
     };
     let bars = chart.bars.iter().map(|(name, role)| Entry::new(name, Symbol::Bar, colour(*role)));

@@ -2,7 +2,7 @@
 
 use super::plain_of;
 use crate::evaluate::Row;
-use crate::recipe::grammar::Kind;
+use crate::recipe::Kind;
 use crate::report::behaviour::Behaviour;
 use crate::report::figures::{BarChart, BarGroup, BarRole};
 use crate::report::names::is_arithmetic;

@@ -11,7 +11,7 @@ use super::figures::{Panel, bar_charts, curves};
 use super::names::{ALL, Names, PLAIN};
 use crate::error::TrainError;
 use crate::evaluate::Row;
-use crate::recipe::grammar::Kind;
+use crate::recipe::Kind;
 
 /// Name of the figure of accuracy against circuit size.
 const ACCURACY_SIZE: &str = "accuracy-size";

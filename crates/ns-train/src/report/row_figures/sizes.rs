@@ -2,7 +2,7 @@
 
 use super::{grouped, joined, mean, plain_of};
 use crate::evaluate::Row;
-use crate::recipe::grammar::Kind;
+use crate::recipe::Kind;
 use crate::report::behaviour::Behaviour;
 use crate::report::figures::{Panel, Series};
 use crate::report::names::{Names, Part};

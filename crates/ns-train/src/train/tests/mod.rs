@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::{Job, ProbeTraining};
 use crate::error::TrainError;
-use crate::recipe::grammar::Document;
+use crate::recipe::Document;
 
 /// The run of a recipe that stands in `folder`.
 fn job(folder: &Path, text: &str) -> Result<Job, TrainError> {

@@ -191,7 +191,7 @@ fn the_loss_of_a_subnetwork_probe_has_no_l0_term() {
         mask_hparams = { mask_unit = "neuron", mask_init_percentage = 0.7 }
     "#;
     let train = |lambda: &str| {
-        let recipe = with(&recipe, &[&format!("circuit_config.l0_lambda={lambda}")]);
+        let recipe = with(recipe, &[&format!("circuit_config.l0_lambda={lambda}")]);
         let pool = BaseModelPool::new(&Device::default(), 1);
         let job = job(folder.path(), &recipe).unwrap().in_folder(folder.path().join(lambda));
         let report = job.train(&pool, &Interrupt::default()).unwrap().unwrap();

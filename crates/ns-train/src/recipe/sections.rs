@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 use super::behaviour::BehaviourSection;
 use super::circuit_schema::{circuit_config, probe_loss};
 use super::data::DataSection;
+use super::model_source::{ModelSource, resolve_model_folder};
+use super::optimizer::OptimizerRecipe;
+use super::schedule::Schedule;
 use crate::error::TrainError;
-use crate::recipe::{ModelSource, OptimizerRecipe, Schedule, resolve_model_folder};
 
 /// A recipe for one run: no lists of labels or sites and no sweep, which a [`Grid`](super::Grid) takes apart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
