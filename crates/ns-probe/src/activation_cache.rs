@@ -37,7 +37,7 @@ const PIECE: usize = 2048;
 /// are such layers, a second entry holds their products.
 ///
 /// The key of an entry consists of the site, the tokens (all or selected), the layers if the entry holds products, the
-/// index of the example, and the length to which its sequence is padded. Probes whose plans have the same start share
+/// index of the example, the length to which its sequence is padded, and whether the device has autodiff. Probes whose plans have the same start share
 /// entries. Missing vectors are computed from the nearest lower site whose vectors are cached for all tokens, or else
 /// from the embeddings.
 ///
@@ -49,7 +49,8 @@ const PIECE: usize = 2048;
 ///
 /// # Exactness
 /// The cache does not change results. A vector depends on its own sequence and its padded length, not on the other
-/// sequences of the batch, and the cache copies its values unchanged. Cached and computed activations are therefore
+/// sequences of the batch, and the cache copies its values unchanged. Training and evaluation have entries of their own,
+/// because a backend may fuse operations, as flex does a LayerNorm, only without autodiff. Cached and computed activations are therefore
 /// bit-identical on every backend whose matrix products compute a row with the same bits in batches of any size. The
 /// default backend, flex on the CPU, does so for linear layers with more than 64 outputs or at most 512 inputs, and so
 /// for all pretrained models in use.
@@ -148,8 +149,9 @@ impl ActivationCache {
             });
         }
         batch.check_mask([sequences, seq])?;
-        let request =
-            Request { plan, start, model, examples: examples.iter().map(|example| (*example, seq)).collect(), batch };
+        let autodiff = model.device().is_autodiff();
+        let examples = examples.iter().map(|index| Example { index: *index, seq, autodiff }).collect();
+        let request = Request { plan, start, model, examples, batch };
         let frozen = match plan.is_worth_keeping() {
             true => self.hidden(&request)?,
             false => plan.frozen_activations(model, batch)?,
@@ -325,7 +327,7 @@ impl<M: Transformer> Request<'_, M> {
 /// Splits a batch into ranges of sequences with at most [`PIECE`] tokens each, rounded up to whole sequences.
 fn pieces(examples: &[Example]) -> impl Iterator<Item = Range<usize>> {
     let count = examples.len();
-    let sequences = examples.first().map_or(1, |(_, seq)| PIECE.div_ceil(*seq).max(1));
+    let sequences = examples.first().map_or(1, |example| PIECE.div_ceil(example.seq).max(1));
     (0..count).step_by(sequences).map(move |start| start..(start + sequences).min(count))
 }
 

@@ -16,9 +16,17 @@ use crate::products::{ProductKey, Rows};
 /// Bytes per value.
 pub(crate) const VALUE: usize = size_of::<f32>();
 
-/// Index of an example in its data set, and the padded length of its sequence. Vectors depend on the length, so an
-/// example has one entry per length.
-pub(crate) type Example = (usize, usize);
+/// An example as a model reads it. Its vectors depend on all fields, so it has an entry for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Example {
+    /// Index in the data set.
+    pub(crate) index: usize,
+    /// Padded length of the sequence.
+    pub(crate) seq: usize,
+    /// Whether the device of the model has autodiff. Backends fuse some operations only without it, which rounds
+    /// differently: what an evaluation computed would change the last bits of a training.
+    pub(crate) autodiff: bool,
+}
 
 /// What is cached. Keys are ordered as they are evicted: products first, then by site from the embeddings upwards.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -197,14 +205,19 @@ mod tests {
         CacheKey::Products(name.parse().unwrap(), FrozenTokens::All, Arc::default())
     }
 
+    fn example(index: usize) -> Example {
+        Example { index, seq: 1, autodiff: false }
+    }
+
     /// Inserts an entry of one value for each example.
     fn insert(store: &mut CacheStore, key: &CacheKey, examples: std::ops::Range<usize>) {
-        examples.for_each(|example| store.insert(key, &[], (example, 1), Arc::new(vec![vec![example as f32]])));
+        examples
+            .for_each(|example| store.insert(key, &[], self::example(example), Arc::new(vec![vec![example as f32]])));
     }
 
     /// Number of entries of a key.
     fn count(store: &CacheStore, key: &CacheKey) -> usize {
-        (0..100).filter(|example| store.get(key, (*example, 1)).is_some()).count()
+        (0..100).filter(|example| store.get(key, self::example(*example)).is_some()).count()
     }
 
     #[test]
@@ -213,7 +226,7 @@ mod tests {
         store.acquire(&key);
         insert(&mut store, &key, 0..5);
         assert_eq!((count(&store, &key), store.used()), (3, 3 * VALUE));
-        assert_eq!(*store.get(&key, (1, 1)).unwrap(), [[1.0]]);
+        assert_eq!(*store.get(&key, example(1)).unwrap(), [[1.0]]);
         let other = frozen("mlp_stream_1");
         store.acquire(&other);
         insert(&mut store, &other, 0..1);
@@ -257,12 +270,15 @@ mod tests {
         let mut store = CacheStore::with_bytes(100);
         insert(&mut store, &frozen("mlp_stream_0"), 0..3);
         insert(&mut store, &frozen("mlp_stream_1"), 0..2);
-        let below = |site: &str, examples: &[Example]| {
-            store.highest_below(site.parse().unwrap(), examples).map(|(site, _)| site.to_string())
+        let below = |site: &str, examples: &[usize]| {
+            let examples: Vec<Example> = examples.iter().map(|index| example(*index)).collect();
+            store.highest_below(site.parse().unwrap(), &examples).map(|(site, _)| site.to_string())
         };
-        assert_eq!(below("mlp_stream_5", &[(0, 1), (1, 1)]).unwrap(), "mlp_stream_1");
-        assert_eq!(below("mlp_stream_5", &[(0, 1), (2, 1)]).unwrap(), "mlp_stream_0");
-        assert_eq!(below("mlp_stream_1", &[(0, 1)]).unwrap(), "mlp_stream_0");
-        assert_eq!(below("mlp_stream_5", &[(9, 1)]), None);
+        assert_eq!(below("mlp_stream_5", &[0, 1]).unwrap(), "mlp_stream_1");
+        assert_eq!(below("mlp_stream_5", &[0, 2]).unwrap(), "mlp_stream_0");
+        assert_eq!(below("mlp_stream_1", &[0]).unwrap(), "mlp_stream_0");
+        assert_eq!(below("mlp_stream_5", &[9]), None);
+        let with_autodiff = Example { autodiff: true, ..example(0) };
+        assert!(store.get(&frozen("mlp_stream_0"), with_autodiff).is_none(), "training has entries of its own");
     }
 }
