@@ -21,7 +21,7 @@ fn model() -> PathBuf {
     golden().join("../../models/arithmetic")
 }
 
-/// Two run folders as `probe` writes them: `squares` masks the attention, `sums` the attention and the MLP.
+/// Two run folders as `train` writes them: `squares` masks the attention, `sums` the attention and the MLP.
 fn runs() -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     run(folder.path(), "squares", &ATTENTION, |entry| entry % 4 == 0);

@@ -230,7 +230,7 @@ mod found {
 
     const CASE: &str = "gpt2-lm";
 
-    /// A run folder with the files that `cargo xtask probe` writes.
+    /// A run folder with the files that `cargo xtask train` writes.
     fn run() -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         let circuit = circuit(CASE, "c_fc", MaskUnit::Neuron, true);
