@@ -46,27 +46,37 @@ impl Sequences {
             }
             (_, id) => id.unwrap_or_default(),
         };
-        let fill = |value: u32, row: &[u32]| -> Vec<i64> {
-            let padding = std::iter::repeat_n(value, seq - row.len());
-            let values: Vec<u32> = match self.format.pads_left {
-                true => padding.chain(row.iter().copied()).collect(),
-                false => row.iter().copied().chain(padding).collect(),
-            };
-            values.into_iter().map(i64::from).collect()
-        };
+        let left = self.format.pads_left;
         let tensor = |values: Vec<i64>| -> Tensor<2, Int> {
             Tensor::from_data(TensorData::new(values, [rows.len(), seq]), device)
         };
-        let ids = rows.iter().flat_map(|row| fill(pad_id, self.ids.row(*row))).collect();
-        let mut inputs = ModelInputs::new(tensor(ids));
+        let rows_of = |ragged: &Ragged<u32>, value| padded(rows.iter().map(|row| ragged.row(*row)), seq, value, left);
+        let mut inputs = ModelInputs::new(tensor(rows_of(&self.ids, pad_id)));
         if is_padded || self.always_masked {
-            let mask = lengths.iter().flat_map(|length| fill(0, &vec![1; *length])).collect();
+            let ones = vec![1; seq];
+            let mask = padded(lengths.iter().map(|length| &ones[..*length]), seq, 0, left);
             inputs = inputs.with_attention_mask(tensor(mask));
         }
         if let Some(types) = &self.types {
-            inputs = inputs.with_token_type_ids(tensor(rows.iter().flat_map(|row| fill(0, types.row(*row))).collect()));
+            inputs = inputs.with_token_type_ids(tensor(rows_of(types, 0)));
         }
-        let offsets = lengths.iter().map(|length| if self.format.pads_left { seq - length } else { 0 }).collect();
+        let offsets = lengths.iter().map(|length| if left { seq - length } else { 0 }).collect();
         Ok(PaddedBatch { inputs, seq, offsets })
     }
+}
+
+/// Rows that are filled up with `value` to `seq` values each, row by row.
+fn padded<'a>(rows: impl ExactSizeIterator<Item = &'a [u32]>, seq: usize, value: u32, left: bool) -> Vec<i64> {
+    let mut values = Vec::with_capacity(rows.len() * seq);
+    for row in rows {
+        let padding = std::iter::repeat_n(i64::from(value), seq - row.len());
+        if left {
+            values.extend(padding.clone());
+        }
+        values.extend(row.iter().map(|id| i64::from(*id)));
+        if !left {
+            values.extend(padding);
+        }
+    }
+    values
 }
