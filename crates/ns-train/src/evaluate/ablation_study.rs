@@ -92,7 +92,7 @@ impl AblationStudy {
         check_controls(self.controls)?;
         let full = scores(&circuit.model_as(ModelVariant::WholeModel)?)?;
         self.check_answers(full.dims()[1])?;
-        let reference = Reference { labels: labels.to_data().iter::<i64>().collect(), full: full.clone() };
+        let reference = Reference::new(labels.to_data().iter::<i64>().collect(), full.clone());
         let measurement = Measurement { study: self, labels, scores, reference };
         let all: Vec<String> = circuit.layers().into_iter().map(|layer| layer.name).collect();
         let mut sets = vec![("all".to_string(), all.clone())];

@@ -57,9 +57,16 @@ pub struct Spread {
 /// The scores of the intact model, and the right answers.
 pub(super) struct Reference {
     /// Index of the right answer of each example.
-    pub(super) labels: Vec<i64>,
-    /// Scores of the full model, `[n, answers]`.
-    pub(super) full: Tensor<2>,
+    labels: Vec<i64>,
+    /// Logarithms of the probabilities of the full model, `[n, answers]`.
+    full: Tensor<2>,
+}
+
+impl Reference {
+    /// `full` are the scores of the full model, `[n, answers]`.
+    pub(super) fn new(labels: Vec<i64>, full: Tensor<2>) -> Self {
+        Self { labels, full: log_softmax(full, 1) }
+    }
 }
 
 /// Which answers a logit difference compares.
@@ -76,7 +83,7 @@ pub(super) enum Margin {
 impl Behaviour {
     /// Measures scores, `[n, answers]`, with their accuracy.
     pub(super) fn new(scores: Tensor<2>, accuracy: f64, reference: &Reference, margin: Margin) -> Self {
-        let (full, other) = (log_softmax(reference.full.clone(), 1), log_softmax(scores.clone(), 1));
+        let (full, other) = (reference.full.clone(), log_softmax(scores.clone(), 1));
         let [n, _] = scores.dims();
         let divergence: f64 = (full.clone().exp() * (full - other)).sum().into_scalar();
         let margins = margin.of(&scores, &reference.labels);

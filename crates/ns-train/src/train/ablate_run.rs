@@ -5,9 +5,9 @@ use std::path::Path;
 use burn::tensor::Device;
 use ns_models::read_config;
 
-use super::base_model::limits;
+use super::base_model_pool::BaseModelPool;
 use super::behaviour;
-use crate::data::{Dataset, Examples};
+use crate::data::Dataset;
 use crate::error::TrainError;
 use crate::evaluate::{AblationReport, AblationStudy};
 use crate::exchange::CircuitFiles;
@@ -31,7 +31,7 @@ pub fn ablate_run(
     let recipe: Recipe = read_toml(folder.join("recipe.toml"))?;
     let mut circuit = files.load(device)?;
     circuit.set_seed(recipe.seed);
-    let examples = Examples::read(&recipe.data, recipe.model_folder(), limits(&recipe)?)?;
-    let answers = behaviour::answers(&recipe, &examples, circuit.base(), &read_config(&files.model)?)?;
+    let pool = BaseModelPool::new(device, 0);
+    let answers = behaviour::answers(&pool, &recipe, circuit.base(), &read_config(&files.model)?)?;
     behaviour::run_study(&circuit, &answers, &answers.split().test, study)
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::base_model_pool::BaseModelPool;
 use super::initialize::initialize;
-use crate::data::ModelLimits;
+use crate::data::{Examples, ModelLimits};
 use crate::error::TrainError;
 use crate::recipe::ModelSource;
 use crate::recipe::{DataSection, Document, Named, Read, Recipe};
@@ -19,8 +19,16 @@ use crate::recipe::{DataSection, Document, Named, Read, Recipe};
 ///
 /// # Errors
 /// Returns [`TrainError::Model`] if its configuration cannot be read.
-pub(super) fn limits(recipe: &Recipe) -> Result<ModelLimits, TrainError> {
+fn limits(recipe: &Recipe) -> Result<ModelLimits, TrainError> {
     Ok(limits_of(model_config(recipe)?))
+}
+
+/// The examples of a data section, as the model of a resolved recipe reads them.
+///
+/// # Errors
+/// Returns the errors of [`limits`] and of [`Examples::read`].
+pub(super) fn read_examples(pool: &BaseModelPool, recipe: &Recipe, data: &DataSection) -> Result<Examples, TrainError> {
+    pool.examples(data, recipe.model_folder(), limits(recipe)?)
 }
 
 /// The `config.json` of the model of a resolved recipe.

@@ -4,7 +4,8 @@ use ns_circuit::CircuitModel;
 use ns_models::Head;
 use serde_json::Value;
 
-use super::base_model::limits;
+use super::base_model::read_examples;
+use super::base_model_pool::BaseModelPool;
 use super::probe_measures::MeasuredSets;
 use crate::data::{Dataset, Examples, label_tensor};
 use crate::error::TrainError;
@@ -33,8 +34,8 @@ pub(super) fn section(recipe: &Recipe, measured: MeasuredSets) -> Option<Behavio
 /// # Errors
 /// Returns errors of reading the data, and [`TrainError::Setting`] if the head does not have the classes.
 pub(super) fn answers<M: Answering>(
+    pool: &BaseModelPool,
     recipe: &Recipe,
-    examples: &Examples,
     model: &M,
     config: &Value,
 ) -> Result<Examples, TrainError> {
@@ -47,11 +48,7 @@ pub(super) fn answers<M: Answering>(
     // A head that predicts one label for a sequence reads no position.
     let read = recipe.data.read.clone().filter(|_| matches!(model.head(), Head::TokenClassification | Head::Lm));
     let data = DataSection { label, read, numeric: false, ..recipe.data.clone() };
-    let labelled = match data == recipe.data {
-        true => examples.clone(),
-        false => Examples::read(&data, recipe.model_folder(), limits(recipe)?)?,
-    };
-    with_answers(labelled, model, config, key)
+    with_answers(read_examples(pool, recipe, &data)?, model, config, key)
 }
 
 /// The rows of the sets of a section that have rows.
@@ -59,17 +56,12 @@ pub(super) fn answers<M: Answering>(
 /// # Errors
 /// Returns [`TrainError::Setting`] if a set is empty.
 fn sets<'a>(section: &BehaviourSection, data: &'a dyn Dataset) -> Result<Vec<(SetName, &'a [usize])>, TrainError> {
-    let split = data.split();
+    let all = data.split().sets();
     let rows = |set: &SetName| {
-        let rows = match set {
-            SetName::Train => &split.train,
-            SetName::Dev => &split.dev,
-            SetName::Test => &split.test,
-            SetName::Ood => &split.ood,
-        };
+        let rows = all.iter().find(|(name, _)| *name == set.name()).map_or(&[][..], |(_, rows)| *rows);
         let expected = "data.split leaves no example in it; name other sets";
         TrainError::check(!rows.is_empty(), "behaviour.sets", format!("`{}`", set.name()), expected)?;
-        Ok((*set, &rows[..]))
+        Ok((*set, rows))
     };
     section.sets.iter().map(rows).collect()
 }

@@ -7,7 +7,7 @@ use ns_models::{AnyModel, read_config};
 use ns_probe::Probe;
 use serde_json::Value;
 
-use super::base_model::limits;
+use super::base_model::read_examples;
 use super::base_model_pool::BaseModelPool;
 use super::behaviour;
 use super::job::RESULTS;
@@ -85,8 +85,7 @@ impl FinishedRun {
 
     fn evaluate_task(&self, data: &Path, pool: &BaseModelPool) -> Result<Vec<Row>, TrainError> {
         let recipe = self.recipe_with(data, pool)?;
-        let examples = Examples::read(&recipe.data, recipe.model_folder(), limits(&recipe)?)?;
-        let answers = |config: Value, model: &AnyModel| behaviour::answers(&recipe, &examples, model, &config);
+        let answers = |config: Value, model: &AnyModel| behaviour::answers(pool, &recipe, model, &config);
         let (answers, measures) = match recipe.kind {
             Kind::Model => {
                 let folder = self.folder.join(MODEL);
@@ -98,7 +97,8 @@ impl FinishedRun {
             }
             _ => {
                 let files = CircuitFiles::find(&self.folder, None, None)?;
-                let circuit = files.load(pool.device())?;
+                let mut circuit = files.load(pool.device())?;
+                circuit.set_seed(recipe.seed);
                 let answers = answers(read_config(&files.model)?, circuit.base())?;
                 let measures = measure_circuit(&recipe, &circuit, &answers, MeasuredSets::Test)?;
                 (answers, measures)
@@ -109,7 +109,7 @@ impl FinishedRun {
 
     fn evaluate_probe(&self, data: &Path, pool: &BaseModelPool) -> Result<Vec<Row>, TrainError> {
         let recipe = self.recipe_with(data, pool)?;
-        let examples = Examples::read(&recipe.data, recipe.model_folder(), limits(&recipe)?)?;
+        let examples = read_examples(pool, &recipe, &recipe.data)?;
         let probes = Probes::new(recipe, examples, pool)?;
         if self.recipe.kind == Kind::CircuitProbe {
             return Ok(vec![self.row(data, &probes.examples, 0, self.measure_circuit_probe(&probes)?)?]);

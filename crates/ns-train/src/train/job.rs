@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use ns_circuit::LayerL0;
 
-use super::base_model::limits;
+use super::base_model::read_examples;
 use super::base_model_pool::BaseModelPool;
 use super::probe_run::ProbeRun;
 use super::probe_training::ProbeTraining;
@@ -191,7 +191,7 @@ impl Job {
     /// The recipe with resolved paths, and its examples.
     pub(super) fn read(&self, pool: &BaseModelPool) -> Result<(Recipe, Examples), TrainError> {
         let recipe = self.recipe.clone().resolve(self.document.path())?;
-        let examples = pool.examples(&recipe.data, recipe.model_folder(), limits(&recipe)?)?;
+        let examples = read_examples(pool, &recipe, &recipe.data)?;
         recipe.training.check(recipe.kind, examples.split().train.len())?;
         check_controls(recipe.evaluation.controls).map_err(|error| error.within("evaluation"))?;
         Ok((recipe, examples))

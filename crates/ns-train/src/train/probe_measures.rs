@@ -10,7 +10,7 @@ use super::probe_training::{ProbeTraining, SubnetworkTraining};
 use super::probes::Probes;
 use super::regression::measure_fit;
 use super::trainer::Trainer;
-use crate::data::Dataset;
+use crate::data::{Dataset, RowSplit};
 use crate::error::TrainError;
 use crate::evaluate::{Measures, SupportSets, ablation_of_blocks, mask_init_value, mask_quantiles};
 use crate::recipe::{ProbeSection, SetName};
@@ -22,6 +22,14 @@ pub(super) enum MeasuredSets {
     All,
     /// On the test set alone.
     Test,
+}
+
+impl MeasuredSets {
+    /// The sets that are measured and have rows, with their names.
+    pub(super) fn of(self, split: &RowSplit) -> impl Iterator<Item = (&'static str, &[usize])> {
+        let is_measured = move |set: &str| self == Self::All || set == SetName::Test.name();
+        split.sets().into_iter().filter(move |(set, rows)| is_measured(set) && !rows.is_empty())
+    }
 }
 
 impl Probes<'_> {
@@ -83,7 +91,7 @@ impl Probes<'_> {
         measures: &mut Measures,
     ) -> Result<(), TrainError> {
         let Some(section) = behaviour::section(&self.recipe, measured) else { return Ok(()) };
-        let answers = behaviour::answers(&self.recipe, &self.examples, &self.model, &model_config(&self.recipe)?)?;
+        let answers = behaviour::answers(self.pool, &self.recipe, &self.model, &model_config(&self.recipe)?)?;
         let (probe, activations) = (trainer.module.valid(), &mut trainer.objective.activations);
         let study = |rows: &[usize], study: &_| ablation_of_blocks(probe.circuit(), activations, &answers, rows, study);
         let reports = behaviour::measure(&self.recipe, &section, &answers, measures, study)?;

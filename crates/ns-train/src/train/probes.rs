@@ -32,7 +32,7 @@ pub(super) struct Probes<'a> {
     pub(super) probe: ProbeSection,
     pub(super) site: Site,
     pub(super) examples: Examples,
-    pool: &'a BaseModelPool,
+    pub(super) pool: &'a BaseModelPool,
     pub(super) model: AnyTransformer,
     activations: ActivationCache,
 }

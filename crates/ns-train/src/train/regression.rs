@@ -7,7 +7,6 @@ use super::probe_measures::MeasuredSets;
 use super::probe_training::SubnetworkTraining;
 use crate::error::TrainError;
 use crate::evaluate::{Fit, LabelScale, Measures, outputs};
-use crate::recipe::SetName;
 
 /// Measures R² and Spearman's correlation of a regression probe on each set that has rows, and on the test set those of
 /// its control on shuffled labels. R² is in the columns of accuracies, too.
@@ -21,10 +20,7 @@ pub(super) fn measure_fit(
     let data = trainer.data.clone();
     let split = data.split();
     let mut fits = Vec::new();
-    for (set, rows) in split.sets().into_iter().filter(|(_, rows)| !rows.is_empty()) {
-        if measured == MeasuredSets::Test && set != SetName::Test.name() {
-            continue;
-        }
+    for (set, rows) in measured.of(split) {
         fits.push((set, trainer.fit(scale, rows)?));
     }
     let control = shuffled.map(|shuffled| shuffled.fit(scale, &split.test)).transpose()?;

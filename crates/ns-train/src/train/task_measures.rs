@@ -19,10 +19,7 @@ pub(super) fn measure_model(
     measured: MeasuredSets,
 ) -> Result<Measures, TrainError> {
     let mut measures = majorities(answers);
-    for (set, rows) in answers.split().sets().into_iter().filter(|(_, rows)| !rows.is_empty()) {
-        if measured == MeasuredSets::Test && set != SetName::Test.name() {
-            continue;
-        }
+    for (set, rows) in measured.of(answers.split()) {
         let found = objective.measure(model, answers, rows)?;
         measures.set(&format!("loss_{set}"), found.loss);
         measures.set(&format!("accuracy_{set}"), found.accuracy);
@@ -30,21 +27,20 @@ pub(super) fn measure_model(
     Ok(measures)
 }
 
-/// Size of a circuit, and the behaviour of its model with and without it. `circuit` is in evaluation mode.
+/// Size of a circuit, and the behaviour of its model with and without it. `circuit` is in evaluation mode and has the
+/// seed of the run.
 pub(super) fn measure_circuit(
     recipe: &Recipe,
     circuit: &CircuitModel<AnyModel>,
     answers: &Examples,
     measured: MeasuredSets,
 ) -> Result<Measures, TrainError> {
-    let mut circuit = circuit.clone();
-    circuit.set_seed(recipe.seed);
     let (mut measures, l0) = (majorities(answers), circuit.l0());
     measures.set("l0", l0.weights as f64);
     measures.set("l0_max", l0.max_weights as f64);
     measures.set("l0_lambda", circuit.config().l0_lambda);
     let Some(section) = behaviour::section(recipe, measured) else { return Ok(measures) };
-    let study = |rows: &[usize], study: &_| behaviour::run_study(&circuit, answers, rows, study);
+    let study = |rows: &[usize], study: &_| behaviour::run_study(circuit, answers, rows, study);
     let reports = behaviour::measure(recipe, &section, answers, &mut measures, study)?;
     let of_test = reports.into_iter().find(|(set, _)| *set == SetName::Test);
     measures.set("ablation", of_test.and_then(|(_, report)| serde_json::to_value(report).ok()));

@@ -52,7 +52,7 @@ impl<'a> TaskRun<'a> {
         let trains_model = recipe.kind == Kind::Model;
         let model_config = config_of(&recipe, examples.classes())?;
         let model = read_model(&recipe, &model_config, &device)?;
-        let answers = behaviour::answers(&recipe, &examples, &model, &model_config)?;
+        let answers = behaviour::answers(pool, &recipe, &model, &model_config)?;
         let config = recipe.circuit_config.clone().unwrap_or(whole_model());
         // In a trained model, batch norms use the statistics of the batch; in a frozen one, their running statistics.
         let model = if config.freeze_base { model } else { model.unfreeze() };
