@@ -219,12 +219,25 @@ impl ProbeBatch {
         Positions::chosen(sequences.iter().flat_map(padded).collect(), sequences.len(), device)
     }
 
-    /// The vectors of the selected tokens, given the vectors at [`Self::positions`].
+    /// The positions to which the last block of a forward pass can be narrowed ([`Context::only`](ns_models::Context::only))
+    /// if only the selected tokens are read; [`Self::selected`] takes the vectors at these positions. `None` if they
+    /// would be as many as all tokens.
+    ///
+    /// # Errors
+    /// Returns [`ProbeError::Batch`] unless the token mask has one entry per token of `dims`, `[batch, seq]`.
+    pub fn narrowed_positions(&self, dims: [usize; 2], device: &Device) -> Result<Option<Positions>, ProbeError> {
+        self.check_mask(dims)?;
+        let positions = self.positions(device);
+        Ok((positions.count() < dims[1]).then_some(positions))
+    }
+
+    /// The vectors of the selected tokens, given the vectors at the positions that were computed: those of
+    /// [`Self::narrowed_positions`].
     ///
     /// # Shapes
     /// - vectors: `[batch, positions, hidden]`
     /// - output: `[selected, hidden]`
-    pub(crate) fn selected(&self, vectors: Tensor<3>) -> Tensor<2> {
+    pub fn selected(&self, vectors: Tensor<3>) -> Tensor<2> {
         let [batch, positions, hidden] = vectors.dims();
         let rows = self.selected_rows(positions);
         let vectors = vectors.reshape([batch * positions, hidden]);

@@ -10,7 +10,8 @@ use crate::{backend::BackendOption, output::say, report::write_report};
 
 /// Ablate a trained circuit as a whole, by layer or by sets of layers, next to random controls
 ///
-/// The command reads a run folder of `train` and evaluates on the test examples of its recipe. The table has
+/// The command reads a run folder of `train` and evaluates on the test examples of its recipe, with the answers of its
+/// [behaviour] or, without one, the classes of the model's head. The table has
 /// one row per set of masked layers, with the accuracy of the circuit alone, of the model with the circuit set to zero,
 /// with the circuit replaced by newly initialised weights, and with random masks of the same size set to zero. Random
 /// masks are sampled from all weights of the layers and from outside the circuit (complement); p is the exact p-value
@@ -31,13 +32,9 @@ pub(crate) struct Ablate {
     /// Also ablate these layers together, e.g. attention=*.attention.*; may be repeated
     #[arg(long, value_name = "NAME=LAYER,LAYER")]
     subset: Vec<String>,
-    /// Compare the scores of two answers, e.g. two token ids
-    ///
-    /// Only examples whose right answer is one of the two count. Agreement is the share of them whose right answer
-    /// scores higher than the other. The logit difference is the mean difference between the two scores, right minus
-    /// wrong.
-    #[arg(long, value_name = "A,B", value_delimiter = ',', num_args = 2)]
-    answers: Vec<usize>,
+    /// Also measure the logit difference: the right answer minus the best other one
+    #[arg(long)]
+    logit_difference: bool,
     /// Also write the report to this file (JSON)
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -51,8 +48,8 @@ impl Ablate {
             controls: self.controls,
             per_layer: self.per_layer,
             subsets: self.subset.iter().map(|subset| parse_subset(subset)).collect::<anyhow::Result<_>>()?,
-            answers: <[usize; 2]>::try_from(self.answers).ok(),
-            logit_difference: false,
+            logit_difference: self.logit_difference,
+            ..AblationStudy::default()
         };
         let report = ablate_run(&self.run, &study, &self.backend.device()?)?;
         write_report(self.json.as_deref(), &report)?;
@@ -72,11 +69,8 @@ fn parse_subset(text: &str) -> anyhow::Result<(String, Vec<String>)> {
     Ok((name.to_string(), layers))
 }
 
-/// Formats the accuracy and, if measured, the agreement and the logit difference.
+/// Formats the accuracy and, if measured, the logit difference.
 fn behaviour(measured: &Behaviour) -> String {
-    let mut text = format!("accuracy {:.3}", measured.accuracy);
-    if let (Some(agreement), Some(difference)) = (measured.agreement, measured.logit_difference) {
-        text += &format!(", agreement {agreement:.3}, logit difference {difference:.2}");
-    }
-    text
+    let difference = measured.logit_difference.map(|difference| format!(", logit difference {difference:.2}"));
+    format!("accuracy {:.3}{}", measured.accuracy, difference.unwrap_or_default())
 }

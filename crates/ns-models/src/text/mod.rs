@@ -139,6 +139,25 @@ impl TextTokenizer {
         Ok(encodings.iter().map(EncodedText::new).collect())
     }
 
+    /// Encodes a text without special tokens, for example the answer of a language model.
+    ///
+    /// # Errors
+    /// Returns [`ModelError::Tokenizer`] if the text cannot be tokenized.
+    pub fn encode_plain(&self, text: &str) -> Result<Vec<u32>, ModelError> {
+        let encoding = self.tokenizer.encode(text, false);
+        Ok(encoding.map_err(|error| self.error(format!("encoding failed: {error}")))?.get_ids().to_vec())
+    }
+
+    /// Id of the token that hides others from a masked language model (`mask_token`); `None` if the folder names none.
+    pub fn mask_id(&self) -> Option<u32> {
+        self.settings.mask_id
+    }
+
+    /// Id of the token that stands for unknown words; `None` if the tokenizer has none.
+    pub fn unknown_id(&self) -> Option<u32> {
+        self.settings.unknown_id
+    }
+
     /// How rows are padded and truncated.
     pub fn row_format(&self) -> RowFormat {
         RowFormat {

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use tokenizers::{PaddingDirection, Tokenizer, TruncationDirection};
+use tokenizers::{ModelWrapper, PaddingDirection, Tokenizer, TruncationDirection};
 
 use crate::error::ModelError;
 use crate::json::read_optional;
@@ -24,6 +24,10 @@ const NO_LIMIT: f64 = 1e20;
 pub(super) struct Settings {
     /// Id of the padding token.
     pub(super) pad_id: Option<u32>,
+    /// Id of the token that hides others from a masked language model.
+    pub(super) mask_id: Option<u32>,
+    /// Id of the token that stands for unknown words.
+    pub(super) unknown_id: Option<u32>,
     /// Side on which rows are padded.
     pub(super) padding: PaddingDirection,
     /// Side on which rows are truncated.
@@ -45,6 +49,8 @@ impl Settings {
         let model = read_optional(&folder.join("config.json"))?;
         Ok(Self {
             pad_id: pad_id(&config, &special, &model, tokenizer),
+            mask_id: named_token(&config, &special, tokenizer, "mask_token"),
+            unknown_id: unknown_id(tokenizer),
             padding: padding_side(&config, tokenizer),
             truncation: truncation_side(&config, tokenizer),
             max_length: [model_max_length(&config), usable_positions(&model)].into_iter().flatten().min(),
@@ -56,8 +62,7 @@ impl Settings {
 /// Id of the padding token: by name, from `tokenizer.json`, or from `config.json`, in this order. Without one (GPT-2)
 /// it is the end-of-text token, which is safe because the attention mask hides padding.
 fn pad_id(config: &Value, special: &Value, model: &Value, tokenizer: &Tokenizer) -> Option<u32> {
-    let id_of = |token: &Value| tokenizer.token_to_id(token.as_str().or_else(|| token["content"].as_str())?);
-    let by_name = |key: &str| id_of(&config[key]).or_else(|| id_of(&special[key]));
+    let by_name = |key: &str| named_token(config, special, tokenizer, key);
     by_name("pad_token")
         .or_else(|| tokenizer.get_padding().map(|padding| padding.pad_id))
         .or_else(|| token_id(&model["pad_token_id"]))
@@ -65,10 +70,26 @@ fn pad_id(config: &Value, special: &Value, model: &Value, tokenizer: &Tokenizer)
         .or_else(|| token_id(&model["eos_token_id"]))
 }
 
+/// Id of the token that `tokenizer_config.json` or `special_tokens_map.json` names, e.g. as `pad_token`.
+fn named_token(config: &Value, special: &Value, tokenizer: &Tokenizer, key: &str) -> Option<u32> {
+    let id_of = |token: &Value| tokenizer.token_to_id(token.as_str().or_else(|| token["content"].as_str())?);
+    id_of(&config[key]).or_else(|| id_of(&special[key]))
+}
+
 /// A token id in `config.json`, or the first of a list of ids.
 fn token_id(value: &Value) -> Option<u32> {
     let first = value.as_array().map_or(value, |ids| ids.first().unwrap_or(&Value::Null));
     u32::try_from(first.as_u64()?).ok()
+}
+
+/// Id of the token that the model of the tokenizer puts in place of unknown words.
+fn unknown_id(tokenizer: &Tokenizer) -> Option<u32> {
+    match tokenizer.get_model() {
+        ModelWrapper::WordLevel(model) => tokenizer.token_to_id(&model.unk_token),
+        ModelWrapper::WordPiece(model) => tokenizer.token_to_id(&model.unk_token),
+        ModelWrapper::BPE(model) => tokenizer.token_to_id(model.unk_token.as_deref()?),
+        _ => None,
+    }
 }
 
 /// Padding side of `tokenizer_config.json`, or else of `tokenizer.json`, or else the right.

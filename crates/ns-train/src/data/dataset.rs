@@ -23,6 +23,24 @@ pub trait Dataset: Send + Sync {
     /// Panics if a row is out of range.
     fn batch(&self, rows: &[usize], device: &Device) -> Result<ProbeBatch, TrainError>;
 
+    /// Like [`Self::batch`], for training in an epoch, counted from 0: the tokens that a masked language model predicts
+    /// differ between epochs. By default the batch does not depend on the epoch.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Self::batch`].
+    ///
+    /// # Panics
+    /// Panics if a row is out of range.
+    fn training_batch(&self, rows: &[usize], _epoch: usize, device: &Device) -> Result<ProbeBatch, TrainError> {
+        self.batch(rows, device)
+    }
+
+    /// Number of tokens of an example, if batches should hold examples of similar length. A language model reads every
+    /// token, so padding costs as much as text. `None` by default.
+    fn batching_length(&self, _row: usize) -> Option<usize> {
+        None
+    }
+
     /// Rows of the examples of each set.
     fn split(&self) -> &RowSplit {
         &self.rows().split

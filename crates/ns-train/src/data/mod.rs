@@ -13,6 +13,7 @@ mod table;
 pub use arithmetic::{Operation, Variable};
 pub use dataset::Dataset;
 pub(crate) use dataset::label_tensor;
+pub(crate) use examples::Masking;
 pub use examples::{Examples, ModelLimits, SetSize};
 pub use labelled_rows::LabelledRows;
 pub use split::RowSplit;

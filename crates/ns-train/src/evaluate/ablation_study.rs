@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleDisplay};
-use burn::tensor::{Int, Tensor};
+use burn::tensor::{Int, Tensor, activation::log_softmax};
 use ns_circuit::{Ablation, CircuitError, CircuitModel, ModelVariant, expand_layers};
 use serde::{Deserialize, Serialize};
 
-use super::accuracy;
-use super::behaviour::{Behaviour, Controls, Margin, Reference};
+use super::behaviour::{Behaviour, Controls};
+use super::candidates::AnswerBatch;
+use super::subject::Subject;
 use crate::error::TrainError;
 use crate::recipe::check_controls;
 
@@ -22,17 +23,24 @@ pub struct AblationStudy {
     pub per_layer: bool,
     /// Named sets of masked layers that are ablated together. Layers are given by name or pattern.
     pub subsets: BTreeMap<String, Vec<String>>,
-    /// Indices of two answers to compare with each other, e.g. the singular and the plural form of a verb. Adds
-    /// [`Behaviour::agreement`] and [`Behaviour::logit_difference`] to the report.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub answers: Option<[usize; 2]>,
-    /// Whether [`Behaviour::logit_difference`] is measured among all answers.
+    /// Whether [`Behaviour::logit_difference`] is measured.
     pub logit_difference: bool,
+    /// Whether [`Behaviour::kl_to_full`] is measured.
+    pub kl: bool,
+    /// Whether the circuit is also replaced by freshly initialised weights.
+    pub reinitialise: bool,
 }
 
 impl Default for AblationStudy {
     fn default() -> Self {
-        Self { controls: 5, per_layer: false, subsets: BTreeMap::new(), answers: None, logit_difference: false }
+        Self {
+            controls: 5,
+            per_layer: false,
+            subsets: BTreeMap::new(),
+            logit_difference: false,
+            kl: true,
+            reinitialise: true,
+        }
     }
 }
 
@@ -49,8 +57,10 @@ pub struct AblationRow {
     pub circuit_only: Behaviour,
     /// The circuit's weights are zero.
     pub zero_ablate: Behaviour,
-    /// The circuit's weights are replaced by freshly initialised ones.
-    pub random_ablate: Behaviour,
+    /// The circuit's weights are replaced by freshly initialised ones. `None` without
+    /// [`reinitialise`](AblationStudy::reinitialise).
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub random_ablate: Option<Behaviour>,
     /// As many randomly sampled weights (or neurons) of these layers are zero. `None` without controls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub randomly_sampled: Option<Controls>,
@@ -72,6 +82,26 @@ pub struct AblationReport {
 /// Computes the scores of a model on the examples, `[n, answers]`.
 type Scores<'a, M> = dyn Fn(&M) -> Result<Tensor<2>, TrainError> + 'a;
 
+/// A subject with one batch, whose scores a function computes.
+struct OneBatch<'a, M> {
+    answers: [AnswerBatch; 1],
+    scores: &'a Scores<'a, M>,
+}
+
+impl<M> Subject<M> for OneBatch<'_, M> {
+    fn answers(&self) -> &[AnswerBatch] {
+        &self.answers
+    }
+
+    fn hidden(&self, model: &M, _batch: usize) -> Result<Tensor<2>, TrainError> {
+        (self.scores)(model)
+    }
+
+    fn scores(&self, _model: &M, hidden: Tensor<2>) -> Result<Tensor<2>, TrainError> {
+        Ok(hidden)
+    }
+}
+
 impl AblationStudy {
     /// Runs the study on `circuit`, which must be in evaluation mode.
     ///
@@ -80,20 +110,29 @@ impl AblationStudy {
     /// - scores: returns `[n, answers]` for a model
     ///
     /// # Errors
-    /// Returns [`TrainError::Circuit`] if a subset names a layer that is not masked, [`TrainError::Setting`] if
-    /// [`answers`](Self::answers) contains an index without a score or there are too many
-    /// [`controls`](Self::controls), and errors of `scores`.
+    /// Returns [`TrainError::Circuit`] if a subset names a layer that is not masked, [`TrainError::Setting`] if there are
+    /// too many [`controls`](Self::controls), and errors of `scores`.
     pub fn run<M: Module + ModuleDisplay>(
         &self,
         circuit: &CircuitModel<M>,
         labels: &Tensor<1, Int>,
         scores: &Scores<'_, M>,
     ) -> Result<AblationReport, TrainError> {
+        let answers = [AnswerBatch::among_all(labels.to_data().iter::<i64>().collect())];
+        self.run_on(circuit, &OneBatch { answers, scores })
+    }
+
+    /// Runs the study on a subject. `circuit` must be in evaluation mode.
+    ///
+    /// # Errors
+    /// Returns those of [`Self::run`], and errors of the subject.
+    pub(crate) fn run_on<M: Module + ModuleDisplay>(
+        &self,
+        circuit: &CircuitModel<M>,
+        subject: &dyn Subject<M>,
+    ) -> Result<AblationReport, TrainError> {
         check_controls(self.controls)?;
-        let full = scores(&circuit.model_as(ModelVariant::WholeModel)?)?;
-        self.check_answers(full.dims()[1])?;
-        let reference = Reference::new(labels.to_data().iter::<i64>().collect(), full.clone());
-        let measurement = Measurement { study: self, labels, scores, reference };
+        let model = circuit.model_as(ModelVariant::WholeModel)?;
         let all: Vec<String> = circuit.layers().into_iter().map(|layer| layer.name).collect();
         let mut sets = vec![("all".to_string(), all.clone())];
         for (name, layers) in &self.subsets {
@@ -102,24 +141,35 @@ impl AblationStudy {
         if self.per_layer && all.len() > 1 {
             sets.extend(all.iter().map(|layer| (layer.clone(), vec![layer.clone()])));
         }
+        let hidden = (0..subject.answers().len()).map(|batch| subject.hidden(&model, batch));
+        let hidden = if self.kl { hidden.collect::<Result<_, _>>()? } else { Vec::new() };
+        let measurement = Measurement { study: self, subject, intact: Intact { model, hidden } };
+        let full = measurement.behaviour(&measurement.intact.model)?;
         let mut circuit = circuit.clone();
-        let rows = sets.into_iter().map(|(name, layers)| measurement.row(&mut circuit, name, &layers));
-        Ok(AblationReport { rows: rows.collect::<Result<_, _>>()?, full: measurement.behaviour(full) })
-    }
-
-    fn check_answers(&self, n_answers: usize) -> Result<(), TrainError> {
-        let expected = format!("the model has {n_answers} answers, counted from 0");
-        let mut answers = self.answers.iter().flatten();
-        answers.try_for_each(|answer| TrainError::check(*answer < n_answers, "answers", answer, expected.as_str()))
+        let rows = match all.is_empty() {
+            true => Vec::new(),
+            false => {
+                let row = |(name, layers): (String, Vec<String>)| measurement.row(&mut circuit, name, &layers);
+                sets.into_iter().map(row).collect::<Result<_, _>>()?
+            }
+        };
+        Ok(AblationReport { rows, full })
     }
 }
 
 /// The inputs that all rows of a study share.
 struct Measurement<'a, M> {
     study: &'a AblationStudy,
-    labels: &'a Tensor<1, Int>,
-    scores: &'a Scores<'a, M>,
-    reference: Reference,
+    subject: &'a dyn Subject<M>,
+    intact: Intact<M>,
+}
+
+/// The model without masks.
+struct Intact<M> {
+    model: M,
+    /// What its head reads of each batch, if divergences from it are measured. The logits of a language model would need
+    /// fifty times the memory.
+    hidden: Vec<Tensor<2>>,
 }
 
 impl<M: Module + ModuleDisplay> Measurement<'_, M> {
@@ -129,11 +179,10 @@ impl<M: Module + ModuleDisplay> Measurement<'_, M> {
             circuit.use_masks_of(false, &[&layer.name])?;
         }
         circuit.use_masks_of(true, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
-        let of = |variant| -> Result<Behaviour, TrainError> {
-            Ok(self.behaviour((self.scores)(&circuit.model_as(variant)?)?))
-        };
+        let of = |variant| self.behaviour(&circuit.model_as(variant)?);
         let circuit_only = of(ModelVariant::CircuitOnly)?;
-        let random_ablate = of(ModelVariant::Ablated(Ablation::RandomAblate))?;
+        let reinitialised = || of(ModelVariant::Ablated(Ablation::RandomAblate));
+        let random_ablate = self.study.reinitialise.then(reinitialised).transpose()?;
         let zero_ablate = of(ModelVariant::Ablated(Ablation::ZeroAblate))?;
         let mut controls = |ablation| self.controls(circuit, ablation, &zero_ablate);
         let (randomly_sampled, complement_sampled) =
@@ -167,19 +216,51 @@ impl<M: Module + ModuleDisplay> Measurement<'_, M> {
         let mut controls = Vec::new();
         for sample in 0..self.study.controls {
             circuit.set_sample(sample as u64)?;
-            controls.push(self.behaviour((self.scores)(&circuit.model()?)?));
+            controls.push(self.behaviour(&circuit.model()?)?);
         }
         Ok(Controls::new(&controls, circuit_ablated))
     }
 
-    fn behaviour(&self, scores: Tensor<2>) -> Behaviour {
-        let margin = match (self.study.answers, self.study.logit_difference) {
-            (Some(answers), _) => Margin::Pair(answers),
-            (None, true) => Margin::All,
-            (None, false) => Margin::Off,
-        };
-        Behaviour::new(scores.clone(), accuracy(scores, self.labels.clone()), &self.reference, margin)
+    /// Measures a model on all batches.
+    fn behaviour(&self, model: &M) -> Result<Behaviour, TrainError> {
+        let mut sums = Sums::default();
+        for (batch, answers) in self.subject.answers().iter().enumerate() {
+            let scores = self.subject.scores(model, self.subject.hidden(model, batch)?)?;
+            let compared = answers.compare(scores.clone());
+            sums.examples += scores.dims()[0];
+            sums.right += compared.count_right();
+            if self.study.logit_difference {
+                sums.margins += compared.margins().into_iter().sum::<f64>();
+            }
+            if let Some(hidden) = self.intact.hidden.get(batch) {
+                sums.divergence += divergence(self.subject.scores(&self.intact.model, hidden.clone())?, scores);
+            }
+        }
+        let mean = |sum: f64| sum / sums.examples as f64;
+        Ok(Behaviour {
+            accuracy: mean(sums.right as f64),
+            kl_to_full: self.study.kl.then(|| mean(sums.divergence)),
+            logit_difference: self.study.logit_difference.then(|| mean(sums.margins)),
+        })
     }
+}
+
+/// Sums over examples.
+#[derive(Default)]
+struct Sums {
+    examples: usize,
+    right: i64,
+    margins: f64,
+    divergence: f64,
+}
+
+/// Sum of the divergences of answer distributions, `KL(full ‖ other)`, in nats.
+///
+/// # Shapes
+/// - full, other: scores, `[n, answers]`
+fn divergence(full: Tensor<2>, other: Tensor<2>) -> f64 {
+    let (full, other) = (log_softmax(full, 1), log_softmax(other, 1));
+    (full.clone().exp() * (full - other)).sum().into_scalar()
 }
 
 #[cfg(test)]
@@ -224,22 +305,27 @@ mod tests {
 
     #[test]
     fn circuit_alone_and_ablated_match_values_computed_by_hand() {
-        let report = study(&AblationStudy { answers: Some([0, 1]), ..Default::default() }).unwrap();
+        let report = study(&AblationStudy { logit_difference: true, ..Default::default() }).unwrap();
         let full = report.full;
-        assert_eq!(
-            (full.accuracy, full.kl_to_full, full.agreement, full.logit_difference),
-            (1.0, 0.0, Some(1.0), Some(2.0))
-        );
+        assert_eq!((full.accuracy, full.kl_to_full, full.logit_difference), (1.0, Some(0.0), Some(2.0)));
         let row = &report.rows[0];
         assert_eq!((row.layers.as_str(), row.l0, row.l0_max), ("all", 1.0, 4.0));
-        // In the circuit alone the second example scores [0, 0]: a difference of 0 does not count as agreement, and a
-        // tie goes to the lowest class.
+        // In the circuit alone the second example scores [0, 0]: a tie is wrong.
         assert_eq!((row.circuit_only.accuracy, row.circuit_only.logit_difference), (0.5, Some(1.0)));
-        assert_eq!((row.zero_ablate.agreement, row.zero_ablate.logit_difference), (Some(0.5), Some(1.0)));
+        assert_eq!((row.zero_ablate.accuracy, row.zero_ablate.logit_difference), (0.5, Some(1.0)));
         // KL from softmax [2, 0] to the uniform distribution, for one of two examples.
         let p = 1.0 / (1.0 + (-2.0_f64).exp());
         let divergence = (p * p.ln() + (1.0 - p) * (1.0 - p).ln() + 2.0_f64.ln()) / 2.0;
-        assert!((row.zero_ablate.kl_to_full - divergence).abs() < 1e-6, "{}", row.zero_ablate.kl_to_full);
+        let found = row.zero_ablate.kl_to_full.unwrap();
+        assert!((found - divergence).abs() < 1e-6, "{found}");
+    }
+
+    #[test]
+    fn what_is_not_asked_for_is_not_measured() {
+        let report = study(&AblationStudy { kl: false, reinitialise: false, ..Default::default() }).unwrap();
+        let row = &report.rows[0];
+        assert_eq!((report.full.kl_to_full, row.random_ablate, row.zero_ablate.kl_to_full), (None, None, None));
+        assert_eq!(row.randomly_sampled.unwrap().kl_to_full, None);
     }
 
     #[test]
@@ -251,12 +337,6 @@ mod tests {
         let subsets = BTreeMap::from([("bad".to_string(), vec!["lair".to_string()])]);
         let error = study(&AblationStudy { subsets, ..Default::default() }).unwrap_err();
         assert!(error.to_string().contains("lair") && error.to_string().contains("layer"), "{error}");
-    }
-
-    #[test]
-    fn answers_without_a_score_are_refused() {
-        let error = study(&AblationStudy { answers: Some([0, 2]), ..Default::default() }).unwrap_err();
-        assert!(error.to_string().contains("answers is 2"), "{error}");
     }
 
     #[test]

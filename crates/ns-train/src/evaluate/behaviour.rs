@@ -1,6 +1,5 @@
 //! What a model does on its own task, and the same under random masks of the circuit's size.
 
-use burn::tensor::{Tensor, TensorData, activation::log_softmax};
 use serde::{Deserialize, Serialize};
 
 use super::{AblationReport, AblationRow, Measures};
@@ -9,17 +8,15 @@ use crate::recipe::{AblationName, Metric};
 /// Measurements of one model on the examples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Behaviour {
-    /// Fraction of the examples whose right answer has the highest score.
+    /// Fraction of the examples whose right answer has the highest score of those that are compared. A tie is wrong.
     pub accuracy: f64,
-    /// Mean Kullback–Leibler divergence `KL(full model ‖ this model)` of the answer distributions, in nats.
-    pub kl_to_full: f64,
-    /// Fraction of the examples where the right one of [`AblationStudy::answers`](super::AblationStudy::answers) scores
-    /// higher than the other. Examples with any other answer are not counted.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub agreement: Option<f64>,
-    /// Mean difference between the logit of the right answer and the best other one; with
-    /// [`AblationStudy::answers`](super::AblationStudy::answers) among these two.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Mean Kullback–Leibler divergence `KL(full model ‖ this model)` of the distributions over all answers, in nats, if it
+    /// is measured.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub kl_to_full: Option<f64>,
+    /// Mean difference between the logit of the right answer and the best other one of those that are compared, if it is
+    /// measured.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub logit_difference: Option<f64>,
 }
 
@@ -54,84 +51,13 @@ pub struct Spread {
     pub p_value: f64,
 }
 
-/// The scores of the intact model, and the right answers.
-pub(super) struct Reference {
-    /// Index of the right answer of each example.
-    labels: Vec<i64>,
-    /// Logarithms of the probabilities of the full model, `[n, answers]`.
-    full: Tensor<2>,
-}
-
-impl Reference {
-    /// `full` are the scores of the full model, `[n, answers]`.
-    pub(super) fn new(labels: Vec<i64>, full: Tensor<2>) -> Self {
-        Self { labels, full: log_softmax(full, 1) }
-    }
-}
-
-/// Which answers a logit difference compares.
-#[derive(Clone, Copy)]
-pub(super) enum Margin {
-    /// None: it is not measured.
-    Off,
-    /// The right answer with the best other one.
-    All,
-    /// The right one of two answers with the other.
-    Pair([usize; 2]),
-}
-
 impl Behaviour {
-    /// Measures scores, `[n, answers]`, with their accuracy.
-    pub(super) fn new(scores: Tensor<2>, accuracy: f64, reference: &Reference, margin: Margin) -> Self {
-        let (full, other) = (reference.full.clone(), log_softmax(scores.clone(), 1));
-        let [n, _] = scores.dims();
-        let divergence: f64 = (full.clone().exp() * (full - other)).sum().into_scalar();
-        let margins = margin.of(&scores, &reference.labels);
-        let count = margins.len() as f64;
-        let mean = (!margins.is_empty()).then(|| margins.iter().sum::<f64>() / count);
-        let agreeing = margins.iter().filter(|margin| **margin > 0.0).count() as f64;
-        Self {
-            accuracy,
-            kl_to_full: divergence / n as f64,
-            agreement: mean.filter(|_| matches!(margin, Margin::Pair(_))).map(|_| agreeing / count),
-            logit_difference: mean,
-        }
-    }
-
     fn get(&self, metric: Metric) -> Option<f64> {
         match metric {
             Metric::Accuracy => Some(self.accuracy),
-            Metric::Kl => Some(self.kl_to_full),
+            Metric::Kl => self.kl_to_full,
             Metric::LogitDifference => self.logit_difference,
         }
-    }
-}
-
-impl Margin {
-    /// Differences between the scores of the right and the best other answer, of the examples whose right answer is
-    /// compared.
-    fn of(self, scores: &Tensor<2>, labels: &[i64]) -> Vec<f64> {
-        if matches!(self, Self::Off) {
-            return Vec::new();
-        }
-        let [_, width] = scores.dims();
-        let scores: TensorData = scores.to_data();
-        let scores: Vec<f64> = scores.iter().collect();
-        let best_other = |row: &[f64], right: usize| {
-            let others = row.iter().enumerate().filter(|(answer, _)| *answer != right).map(|(_, score)| *score);
-            others.fold(f64::NEG_INFINITY, f64::max)
-        };
-        let difference = |(row, label): (&[f64], &i64)| match self {
-            Self::Pair(answers) => {
-                let right = answers.iter().position(|answer| *answer as i64 == *label)?;
-                Some(row[answers[right]] - row[answers[1 - right]])
-            }
-            _ => {
-                let right = usize::try_from(*label).ok()?;
-                Some(row.get(right)? - best_other(row, right))
-            }
-        };
-        scores.chunks(width).zip(labels).filter_map(difference).collect()
     }
 }
 
@@ -190,7 +116,7 @@ pub(crate) fn set_behaviour(
         measures.set(&format!("{name}_circuit"), all.circuit_only.get(*metric));
         for ablation in ablations {
             let name = format!("{name}_{}", ablation.name());
-            measures.set(&name, ablated(all, *ablation).get(*metric));
+            measures.set(&name, ablated(all, *ablation).and_then(|ablated| ablated.get(*metric)));
             if *ablation == AblationName::Zero {
                 set_controls(measures, &name, all, *metric);
             }
@@ -198,10 +124,10 @@ pub(crate) fn set_behaviour(
     }
 }
 
-fn ablated(row: &AblationRow, ablation: AblationName) -> &Behaviour {
+fn ablated(row: &AblationRow, ablation: AblationName) -> Option<&Behaviour> {
     match ablation {
-        AblationName::Zero => &row.zero_ablate,
-        AblationName::Reinitialise => &row.random_ablate,
+        AblationName::Zero => Some(&row.zero_ablate),
+        AblationName::Reinitialise => row.random_ablate.as_ref(),
     }
 }
 
@@ -229,10 +155,9 @@ fn mean_and_sd(values: &[f64]) -> Option<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use burn::tensor::Device;
 
     fn with_accuracy(accuracy: f64) -> Behaviour {
-        Behaviour { accuracy, kl_to_full: 1.0 - accuracy, agreement: None, logit_difference: None }
+        Behaviour { accuracy, kl_to_full: Some(1.0 - accuracy), logit_difference: None }
     }
 
     fn controls(accuracies: &[f64], circuit: f64) -> Option<Controls> {
@@ -252,14 +177,6 @@ mod tests {
     }
 
     #[test]
-    fn a_margin_is_the_right_answer_minus_the_best_other() {
-        let scores = Tensor::<2>::from_floats([[3.0, 1.0, 2.5], [0.0, 4.0, 5.0]], &Device::default());
-        assert_eq!(Margin::All.of(&scores, &[0, 1]), [0.5, -1.0]);
-        assert_eq!(Margin::Pair([0, 1]).of(&scores, &[0, 2]), [2.0], "other answers do not count");
-        assert!(Margin::Off.of(&scores, &[0, 1]).is_empty());
-    }
-
-    #[test]
     fn keys_name_metric_set_and_ablation() {
         let row = AblationRow {
             layers: "all".into(),
@@ -267,7 +184,7 @@ mod tests {
             l0_max: 2.0,
             circuit_only: with_accuracy(0.75),
             zero_ablate: with_accuracy(0.25),
-            random_ablate: with_accuracy(0.5),
+            random_ablate: Some(with_accuracy(0.5)),
             randomly_sampled: controls(&[0.5, 1.0], 0.25),
             complement_sampled: None,
         };

@@ -1,22 +1,16 @@
 //! Evaluation of a trained circuit probe: 1-nearest-neighbour accuracy of the probed vectors, which shows whether the
-//! circuit represents the variable, and ablations, which show whether the model needs the circuit.
-
-use std::cell::RefCell;
+//! circuit represents the variable.
 
 use burn::tensor::Tensor;
 use ns_circuit::{CircuitConfig, CircuitModel, MaskMethod};
-use ns_models::{AnyTransformer, Ignore, Model};
-use ns_probe::{ActivationCache, CircuitProbe, KnnConfig, KnnReport, Probe, ProbeBatch, ProbePlan, evaluate_knn};
+use ns_models::{AnyTransformer, Model};
+use ns_probe::{ActivationCache, CircuitProbe, KnnConfig, KnnReport, Probe, evaluate_knn};
 
-use super::scores::answer_scores_after;
-use super::{AblationReport, AblationStudy};
-use crate::data::{Dataset, label_tensor};
+use crate::data::Dataset;
 use crate::error::TrainError;
 
 /// Most examples per forward pass.
 const EVALUATION_BATCH: usize = 1024;
-/// Positions per forward pass of whole sequences, if they are long.
-const EVALUATION_POSITIONS: usize = 4096;
 /// The reported quantiles of the mask parameters.
 const QUANTILES: [f64; 5] = [0.0, 0.25, 0.5, 0.75, 1.0];
 
@@ -82,40 +76,6 @@ impl ProbeEvaluation<'_> {
         }
         Ok(Tensor::cat(vectors, 0))
     }
-}
-
-/// Runs an ablation study of what a model itself predicts for some examples, which are labelled with the answers of its
-/// head. `circuit` is in evaluation mode. The frozen activations are cached, because no mask changes them.
-///
-/// # Errors
-/// Returns [`TrainError::Probe`] if a forward pass fails, and errors of the ablation study.
-pub(crate) fn ablation_of_blocks(
-    circuit: &CircuitModel<AnyTransformer>,
-    activations: &mut ActivationCache,
-    answers: &dyn Dataset,
-    rows: &[usize],
-    study: &AblationStudy,
-) -> Result<AblationReport, TrainError> {
-    let device = circuit.base().device();
-    let layers: Vec<String> = circuit.layers().into_iter().map(|layer| layer.name).collect();
-    let plan = ProbePlan::all_blocks(circuit.base(), &layers);
-    activations.release();
-    let activations = RefCell::new(activations.another());
-    let scores_of = |model: &AnyTransformer, rows: &[usize]| {
-        let batch = answers.batch(rows, &model.device())?;
-        // The plan holds the activations of all tokens.
-        let all = ProbeBatch { token_mask: vec![true; batch.token_mask.len()], means: Vec::new(), ..batch.clone() };
-        let frozen = activations.borrow_mut().frozen_activations(&plan, model, rows, &all)?;
-        answer_scores_after(model, &batch, |context| {
-            Ok(plan.walk_blocks(model, &frozen, &batch.inputs, context, &mut Ignore)?)
-        })
-    };
-    let positions = answers.batch(&rows[..rows.len().min(1)], &device)?.token_mask.len();
-    let size = (EVALUATION_POSITIONS / positions.max(1)).clamp(1, EVALUATION_BATCH);
-    study.run(circuit, &label_tensor(answers.labels(rows), &device), &|model| {
-        let scores = rows.chunks(size).map(|rows| scores_of(model, rows));
-        Ok(Tensor::cat(scores.collect::<Result<_, _>>()?, 0))
-    })
 }
 
 /// Initial mask value as the recipe writes it: 0.1 and not the nearest `f32`, 0.10000000149011612.

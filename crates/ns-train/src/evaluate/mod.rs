@@ -5,21 +5,25 @@ mod ablation_study;
 mod accuracy;
 mod answers;
 mod behaviour;
+mod candidates;
 mod circuit_probe;
 mod classifier;
 mod regression;
 mod row;
 mod scores;
+mod subject;
 
 pub use ablation_study::{AblationReport, AblationRow, AblationStudy};
-pub(crate) use accuracy::{accuracy, count_right};
+pub(crate) use accuracy::count_right;
 pub(crate) use answers::with_answers;
 pub(crate) use behaviour::set_behaviour;
 pub use behaviour::{Behaviour, Controls, Spread};
-pub(crate) use circuit_probe::{ProbeEvaluation, SupportSets, ablation_of_blocks, mask_init_value, mask_quantiles};
+pub(crate) use candidates::{Answers, Candidates};
+pub(crate) use circuit_probe::{ProbeEvaluation, SupportSets, mask_init_value, mask_quantiles};
 pub(crate) use classifier::{Predictions, outputs, predict};
 pub(crate) use regression::{Fit, LabelScale};
 #[cfg(test)]
 pub(crate) use row::tests::row as some_row;
 pub use row::{Measures, Row};
-pub(crate) use scores::{Answering, answer_scores, label_scores, scores_of};
+pub(crate) use scores::{Answering, answer_scores, label_scores};
+pub(crate) use subject::{FrozenModel, WholeModel};

@@ -5,16 +5,11 @@ use std::ops::ControlFlow;
 use burn::module::ModuleDisplay;
 use burn::tensor::Tensor;
 use ns_models::{
-    AnyModel, AnyTransformer, Context, Flow, Head, Ignore, Logits, Model, ModelError, ModelInputs, Products, Site,
-    Transformer,
+    AnyModel, AnyTransformer, Context, Flow, Head, Ignore, Logits, Model, ModelError, Products, Site, Transformer,
 };
 use ns_probe::ProbeBatch;
 
-use crate::data::Dataset;
 use crate::error::TrainError;
-
-/// Examples per forward pass of [`scores_of`].
-const EVALUATION_BATCH: usize = 128;
 
 /// A model whose head may predict answers.
 pub(crate) trait Answering: Model + ModuleDisplay {
@@ -37,23 +32,11 @@ impl Answering for AnyTransformer {
     }
 }
 
-/// Runs a model without autodiff on some rows of the data.
+/// Computes the logits of the answers: those of a classification head, or those of a language model at the selected
+/// tokens. The linear layers in the blocks first ask `products` for their matrix products.
 ///
 /// # Shapes
-/// - output: `[labels, answers]`
-///
-/// # Errors
-/// Returns errors of the data set and of [`answer_scores`].
-pub(crate) fn scores_of<M: Answering>(data: &dyn Dataset, rows: &[usize], model: &M) -> Result<Tensor<2>, TrainError> {
-    let scores = |rows| answer_scores(model, &data.batch(rows, &model.device())?, None);
-    Ok(Tensor::cat(rows.chunks(EVALUATION_BATCH).map(scores).collect::<Result<_, _>>()?, 0))
-}
-
-/// Computes the logits of the answers: those of a classification head, or those of a language model after the last
-/// token. The linear layers in the blocks first ask `products` for their matrix products.
-///
-/// # Shapes
-/// - output: `[labels, classes]`, or `[batch, vocab]` for a language model
+/// - output: `[labels, classes]`, or `[labels, vocab]` for a language model
 ///
 /// # Errors
 /// Returns the errors of [`label_scores`], and [`TrainError::Model`] for inputs that do not fit the model.
@@ -62,10 +45,45 @@ pub(crate) fn answer_scores<M: Answering>(
     batch: &ProbeBatch,
     products: Products,
 ) -> Result<Tensor<2>, TrainError> {
-    if let (Head::Lm, Some(model)) = (model.head(), model.transformer()) {
-        return last_logits(model, &batch.inputs, products);
+    scores_of_hidden(model, answer_hidden(model, batch, products)?)
+}
+
+/// What the head of a model reads for the answers: for a language model the vectors of the selected tokens, otherwise
+/// the logits themselves. [`scores_of_hidden`] makes the logits.
+///
+/// # Shapes
+/// - output: `[labels, hidden]` for a language model, otherwise `[labels, classes]`
+///
+/// # Errors
+/// Returns the errors of [`answer_scores`].
+pub(crate) fn answer_hidden<M: Answering>(
+    model: &M,
+    batch: &ProbeBatch,
+    products: Products,
+) -> Result<Tensor<2>, TrainError> {
+    if let (Head::Lm | Head::MaskedLm, Some(model)) = (model.head(), model.transformer()) {
+        let inputs = &batch.inputs;
+        model.check_inputs(inputs)?;
+        return selected_hidden_after(model, batch, model.context(inputs)?.with_products(products), |context| {
+            Ok(model.walk_blocks(Site::Embeddings, model.embed(inputs)?, context, &mut Ignore)?)
+        });
     }
     label_scores(model, model.logits_with(&batch.inputs, products)?, batch)
+}
+
+/// The logits of the answers, from the result of [`answer_hidden`].
+///
+/// # Shapes
+/// - output: `[labels, vocab]` for a language model, otherwise `hidden`
+///
+/// # Errors
+/// Returns [`TrainError::Setting`] if the model has no language-model head.
+pub(crate) fn scores_of_hidden<M: Answering>(model: &M, hidden: Tensor<2>) -> Result<Tensor<2>, TrainError> {
+    let (Head::Lm | Head::MaskedLm, Some(model)) = (model.head(), model.transformer()) else { return Ok(hidden) };
+    let (found, expected) =
+        ("a model without a language-model head", "the task needs one, because its answer is a token");
+    let logits = model.token_logits(hidden.unsqueeze_dim(0));
+    Ok(logits.ok_or_else(|| TrainError::setting("model", found, expected))?.squeeze_dim(0))
 }
 
 /// The logits for each label of a batch: those of its sequences, or of the tokens that it selects.
@@ -92,52 +110,39 @@ pub(crate) fn label_scores<M: Model>(
     }
 }
 
-/// Computes the logits after the last token of each sequence, `[batch, vocab]`. The last block computes only this
-/// position. The linear layers in the blocks first ask `products` for their matrix products.
+/// Like [`answer_hidden`], but `blocks` runs the blocks of the model, for example from cached activations.
+///
+/// The context that `blocks` receives narrows the last block to the selected tokens if only these are read.
 ///
 /// # Errors
-/// Returns [`TrainError::Model`] for inputs that do not fit the model, and [`TrainError::Setting`] if the model has no
-/// language-model head.
-fn last_logits<M: Transformer>(model: &M, inputs: &ModelInputs, products: Products) -> Result<Tensor<2>, TrainError> {
-    model.check_inputs(inputs)?;
-    last_logits_after(model, model.context(inputs)?.with_products(products), |context| {
-        Ok(model.walk_blocks(Site::Embeddings, model.embed(inputs)?, context, &mut Ignore)?)
-    })
-}
-
-/// Like [`answer_scores`], but `blocks` runs the blocks of the model, for example from cached activations.
-///
-/// The context that `blocks` receives narrows the last block to the last position if no other is read.
-///
-/// # Errors
-/// Returns the errors of `blocks` and of [`answer_scores`], and [`ModelError::StoppedEarly`] if an observer stops the
+/// Returns the errors of `blocks` and of [`answer_hidden`], and [`ModelError::StoppedEarly`] if an observer stops the
 /// forward pass.
-pub(crate) fn answer_scores_after<M: Transformer>(
+pub(crate) fn answer_hidden_after<M: Transformer>(
     model: &M,
     batch: &ProbeBatch,
     blocks: impl FnOnce(&Context) -> Result<Flow, TrainError>,
 ) -> Result<Tensor<2>, TrainError> {
     let context = model.context(&batch.inputs)?;
-    if model.head() == Head::Lm {
-        return last_logits_after(model, context, blocks);
+    if let Head::Lm | Head::MaskedLm = model.head() {
+        return selected_hidden_after(model, batch, context, blocks);
     }
     let last_hidden_state = model.finish(finished(blocks(&context)?)?);
     label_scores(model, model.apply_head(last_hidden_state, &batch.inputs)?.logits, batch)
 }
 
-fn last_logits_after<M: Transformer>(
+/// The vectors of the selected tokens that a language-model head reads, `[selected, hidden]`. The last block computes
+/// only these.
+fn selected_hidden_after<M: Transformer>(
     model: &M,
+    batch: &ProbeBatch,
     context: Context,
     blocks: impl FnOnce(&Context) -> Result<Flow, TrainError>,
 ) -> Result<Tensor<2>, TrainError> {
-    let [batch, seq] = context.dims;
-    let hidden = finished(blocks(&context.only(model.n_layers() - 1, seq - 1..seq))?)?;
-    let (found, expected) =
-        ("a model without a language-model head", "the task needs one, because its answer is the next token");
-    let logits = model.token_logits(model.finish(hidden));
-    let logits = logits.ok_or_else(|| TrainError::setting("model", found, expected))?;
-    let [_, _, vocab] = logits.dims();
-    Ok(logits.reshape([batch, vocab]))
+    let hidden = match batch.narrowed_positions(context.dims, &model.device())? {
+        Some(positions) => batch.selected(finished(blocks(&context.only(model.n_layers() - 1, positions))?)?),
+        None => batch.select_tokens(finished(blocks(&context)?)?)?,
+    };
+    Ok(model.finish(hidden.unsqueeze_dim(0)).squeeze_dim(0))
 }
 
 /// The hidden state after the last block.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::behaviour::AnswerColumns;
 use super::sections::Kind;
 use crate::data::Operation;
 use crate::error::TrainError;
@@ -55,6 +56,10 @@ pub struct DataSection {
     /// Height and width of the images. By default those of the model.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<[usize; 2]>,
+    /// Columns with the answers of a language model, from `[behaviour]`.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub answers: Option<AnswerColumns>,
 }
 
 /// One table, or one per set.
@@ -268,7 +273,6 @@ impl DataSection {
             (Some(files), None) => self.validate_table(files)?,
             (None, Some(_)) => self.validate_arithmetic()?,
         }
-        TrainError::check(self.label.is_some(), "data.label", "missing", "it names the variable that is predicted")?;
         TrainError::check(
             !kind.is_probe() || self.read.is_some() || self.arithmetic.is_some(),
             "data.read",
@@ -278,7 +282,7 @@ impl DataSection {
         let numeric = !self.numeric || kind == Kind::LinearProbe;
         TrainError::check(numeric, "data.numeric", "true", "only a linear_probe predicts numbers")?;
         if let Some(Read::At(at)) = &self.read {
-            at.validate()?;
+            at.validate("data.read")?;
         }
         self.split.as_ref().map_or(Ok(()), Split::validate)
     }
@@ -325,18 +329,18 @@ impl DataSection {
 const READ: &str = "it says which token is read: \"last\", { span = [\"start\", \"end\"] }, { word = \"word\" }, …";
 
 impl ReadAt {
-    /// Checks that it is one rule.
+    /// Checks that it is one rule. `key` is where it stands.
     ///
     /// # Errors
     /// Returns [`TrainError::Setting`], named by its key.
-    pub(crate) fn validate(&self) -> Result<(), TrainError> {
+    pub(crate) fn validate(&self, key: &'static str) -> Result<(), TrainError> {
         let rules = [self.index.is_some(), self.span.is_some(), self.word.is_some(), self.position.is_some()];
         let given = rules.iter().filter(|given| **given).count();
         let expected = "exactly one of `index`, `span`, `word` and `position` says what is read";
-        TrainError::check(given == 1, "data.read", format!("a table of {given} rules"), expected)?;
+        TrainError::check(given == 1, key, format!("a table of {given} rules"), expected)?;
         let has_tokens = self.span.is_some() || self.word.is_some();
         let expected = "only a `span` or a `word` has several tokens";
-        TrainError::check(has_tokens || self.token.is_none(), "data.read.token", "given", expected)
+        TrainError::check(has_tokens || self.token.is_none(), format!("{key}.token"), "given", expected)
     }
 }
 

@@ -18,17 +18,19 @@ use serde::de::DeserializeOwned;
 
 use crate::error::TrainError;
 
-pub use behaviour::{Answer, BehaviourSection, Metric, SetName};
+pub use behaviour::{Answer, AnswerClasses, AnswerColumns, BehaviourSection, Metric, OwnAnswer, SetName};
 pub use data::{
     ArithmeticSource, Column, DataSection, Files, Named, Partner, Pixels, Read, ReadAt, SetFiles, Split, Token,
 };
 pub use document::Document;
 pub use grid::{Cell, Grid};
 pub use model_source::ModelSource;
+pub(crate) use model_source::fresh_config;
 pub use optimizer::OptimizerRecipe;
 pub use schedule::Schedule;
 pub(crate) use schedule::check_controls;
 pub use schema::recipe_schema;
+pub(crate) use sections::MASK_PROBABILITY;
 pub use sections::{AblationName, EvaluationSection, Kind, ProbeSection, Recipe, TrainingSection};
 
 /// Reads a value from a TOML file.

@@ -8,13 +8,16 @@ use ns_probe::ProbeLoss;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::behaviour::BehaviourSection;
+use super::behaviour::{Answer, BehaviourSection};
 use super::circuit_schema::{circuit_config, probe_loss};
 use super::data::DataSection;
-use super::model_source::{ModelSource, resolve_model_folder};
+use super::model_source::{ModelSource, TOKENIZER, resolve_model_folder, resolve_tokenizer};
 use super::optimizer::OptimizerRecipe;
 use super::schedule::Schedule;
 use crate::error::TrainError;
+
+/// Share of the tokens that a masked language model predicts (Devlin et al. 2019).
+pub(crate) const MASK_PROBABILITY: f64 = 0.15;
 
 /// A recipe for one run: no lists of labels or sites and no sweep, which a [`Grid`](super::Grid) takes apart.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -22,7 +25,8 @@ use crate::error::TrainError;
 pub struct Recipe {
     /// What is trained.
     pub kind: Kind,
-    /// The model: a folder, a name in the Hugging Face cache, or the configuration of a fresh model.
+    /// The model: a folder, a name in the Hugging Face cache, or the configuration of a fresh model, in which `tokenizer`
+    /// may name the folder of its tokenizer.
     pub model: ModelSource,
     /// Hugging Face class of a fresh head, e.g. `BertForTokenClassification`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -143,6 +147,9 @@ pub struct TrainingSection {
     /// Epochs after which the model is kept as a folder of its own. Kind `model` only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keep: Vec<usize>,
+    /// Share of the tokens of a text that a masked language model predicts; 0.15 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask_probability: Option<f64>,
 }
 
 /// `[evaluation]`: how a finished run is judged.
@@ -214,7 +221,10 @@ impl TrainingSection {
         let expected = format!("it lists epochs from 1 to {}", self.epochs);
         TrainError::check(beyond.is_none(), "training.keep", format!("{:?}", self.keep), expected)?;
         let kept = self.keep.is_empty() || kind == Kind::Model;
-        TrainError::check(kept, "training.keep", "given", format!("a {} trains no model; remove it", kind.name()))
+        TrainError::check(kept, "training.keep", "given", format!("a {} trains no model; remove it", kind.name()))?;
+        let share = self.mask_probability.unwrap_or(MASK_PROBABILITY);
+        let expected = "it must be above 0 and at most 1";
+        TrainError::check(share > 0.0 && share <= 1.0, "training.mask_probability", share, expected)
     }
 }
 
@@ -227,7 +237,7 @@ impl Recipe {
     pub fn resolve(self, file: &Path) -> Result<Self, TrainError> {
         let model = match self.model {
             ModelSource::Folder(name) => ModelSource::Folder(resolve_model_folder(file, &name).map_err(not_found)?),
-            config => config,
+            ModelSource::Config(config) => ModelSource::Config(resolve_tokenizer(file, config)?),
         };
         Ok(Self { model, data: self.data.resolve(file), ..self })
     }
@@ -246,6 +256,31 @@ impl Recipe {
             ModelSource::Folder(folder) => Some(folder),
             ModelSource::Config(_) => None,
         }
+    }
+
+    /// Folder of the tokenizer: that of the model, or for a fresh model the one that its table names as `tokenizer`.
+    pub fn tokenizer_folder(&self) -> Option<&Path> {
+        match &self.model {
+            ModelSource::Folder(folder) => Some(folder),
+            ModelSource::Config(config) => config[TOKENIZER].as_str().map(Path::new),
+        }
+    }
+
+    /// Whether a language model is trained to predict the tokens of its texts: there is no label, and `[behaviour]` names
+    /// no answers.
+    pub fn is_language_model(&self) -> bool {
+        let answers = self.behaviour.as_ref().is_some_and(|behaviour| !matches!(behaviour.answer, Answer::Own(_)));
+        !self.kind.is_probe() && self.data.label.is_none() && self.data.arithmetic.is_none() && !answers
+    }
+
+    /// Checks that there is a label if one is needed.
+    fn validate_label(&self) -> Result<(), TrainError> {
+        let is_language_model = self.is_language_model();
+        let answers = matches!(&self.behaviour, Some(behaviour) if matches!(behaviour.answer, Answer::Columns(_)));
+        let holds = self.data.label.is_some() || is_language_model || (self.kind == Kind::Circuit && answers);
+        TrainError::check(holds, "data.label", "missing", "it names the variable that is predicted")?;
+        let expected = "without a `label` all tokens of the texts are predicted; name the label, or remove the key";
+        TrainError::check(!is_language_model || self.data.read.is_none(), "data.read", "given", expected)
     }
 
     /// Checks which sections belong to the kind, and the values that deserialisation does not check.
@@ -278,7 +313,14 @@ impl Recipe {
             TrainError::check(probe.support_per_class > 0, "probe.support_per_class", "0", "it must be at least 1")?;
             TrainError::check(probe.support_draws > 0, "probe.support_draws", "0", "it must be at least 1")?;
         }
-        self.data.validate(kind)
+        let masks_tokens = self.training.mask_probability.is_none() || self.is_language_model();
+        let expected = "only a masked language model hides tokens; remove the key, or `data.label`";
+        TrainError::check(masks_tokens, "training.mask_probability", "given", expected)?;
+        if let Some(behaviour) = &self.behaviour {
+            behaviour.validate()?;
+        }
+        self.data.validate(kind)?;
+        self.validate_label()
     }
 
     /// Whether the probe is trained again on shuffled labels.

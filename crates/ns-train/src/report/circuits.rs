@@ -9,17 +9,17 @@ pub fn ablation_table(report: &AblationReport) -> String {
         ("layers", |row| row.layers.clone()),
         ("circuit / max", |row| size(row.l0, row.l0_max)),
         ("circuit alone", |row| share(row.circuit_only.accuracy)),
-        ("KL", |row| share(row.circuit_only.kl_to_full)),
+        ("KL", |row| or_na(row.circuit_only.kl_to_full, share)),
         ("zero ablated", |row| share(row.zero_ablate.accuracy)),
-        ("KL", |row| share(row.zero_ablate.kl_to_full)),
-        ("random weights", |row| share(row.random_ablate.accuracy)),
+        ("KL", |row| or_na(row.zero_ablate.kl_to_full, share)),
+        ("random weights", |row| or_na(row.random_ablate, |random| share(random.accuracy))),
         ("random masks", |row| accuracy(row.randomly_sampled)),
         ("p", |row| p_value(row.randomly_sampled)),
         ("complement masks", |row| accuracy(row.complement_sampled)),
         ("p", |row| p_value(row.complement_sampled)),
     ];
-    if report.full.agreement.is_some() {
-        columns.push(("agreement ablated", |row| or_na(row.zero_ablate.agreement, share)));
+    if report.full.logit_difference.is_some() {
+        columns.push(("logit difference alone", |row| or_na(row.circuit_only.logit_difference, share)));
         columns.push(("logit difference ablated", |row| or_na(row.zero_ablate.logit_difference, share)));
     }
     table_of(&columns, &report.rows)

@@ -65,7 +65,7 @@ impl Activations {
     ) -> Result<WrittenActivations, TrainError> {
         TrainError::check(self.batch > 0, "--batch", "0", "it must be at least 1")?;
         if let Some(Read::At(at)) = &self.data.read {
-            at.validate()?;
+            at.validate("--read")?;
         }
         let data = DataSection { label: None, split: None, ..self.data.clone() };
         let model = AnyTransformer::load(&self.model, device)?;

@@ -13,7 +13,7 @@ use super::initialize::initialize;
 use crate::data::{Examples, ModelLimits};
 use crate::error::TrainError;
 use crate::recipe::ModelSource;
-use crate::recipe::{DataSection, Document, Named, Read, Recipe};
+use crate::recipe::{DataSection, Document, Named, Read, Recipe, fresh_config};
 
 /// What the model of a resolved recipe can read.
 ///
@@ -28,7 +28,7 @@ fn limits(recipe: &Recipe) -> Result<ModelLimits, TrainError> {
 /// # Errors
 /// Returns the errors of [`limits`] and of [`Examples::read`].
 pub(super) fn read_examples(pool: &BaseModelPool, recipe: &Recipe, data: &DataSection) -> Result<Examples, TrainError> {
-    pool.examples(data, recipe.model_folder(), limits(recipe)?)
+    pool.examples(data, recipe.tokenizer_folder(), limits(recipe)?)
 }
 
 /// The `config.json` of the model of a resolved recipe.
@@ -38,7 +38,7 @@ pub(super) fn read_examples(pool: &BaseModelPool, recipe: &Recipe, data: &DataSe
 pub(super) fn model_config(recipe: &Recipe) -> Result<Value, TrainError> {
     match &recipe.model {
         ModelSource::Folder(folder) => Ok(read_config(folder)?),
-        ModelSource::Config(config) => Ok(config.clone()),
+        ModelSource::Config(config) => Ok(fresh_config(config)),
     }
 }
 
@@ -78,7 +78,7 @@ pub(super) fn base_model(
             pool.get(key(recipe, folder.display()), || Ok(AnyTransformer::load(folder, &device)?))
         }
         ModelSource::Config(config) => {
-            let init = || Ok(initialize(AnyTransformer::init(config, &device)?, recipe.seed));
+            let init = || Ok(initialize(AnyTransformer::init(&fresh_config(config), &device)?, recipe.seed));
             pool.get(key(recipe, format_args!("{config} {}", recipe.seed)), init)
         }
     }

@@ -4,13 +4,17 @@ use ns_circuit::CircuitModel;
 use ns_models::Head;
 use serde_json::Value;
 
-use super::base_model::read_examples;
+use super::base_model::{model_config, read_examples};
 use super::base_model_pool::BaseModelPool;
 use super::probe_measures::MeasuredSets;
-use crate::data::{Dataset, Examples, label_tensor};
+use crate::data::{Dataset, Examples, Masking};
 use crate::error::TrainError;
-use crate::evaluate::{AblationReport, AblationStudy, Answering, Measures, scores_of, set_behaviour, with_answers};
-use crate::recipe::{BehaviourSection, DataSection, Kind, Metric, Recipe, SetName};
+use crate::evaluate::{
+    AblationReport, AblationStudy, Answering, Answers, Candidates, Measures, WholeModel, set_behaviour, with_answers,
+};
+use crate::recipe::{
+    AblationName, Answer, BehaviourSection, DataSection, Kind, MASK_PROBABILITY, Metric, Recipe, SetName,
+};
 
 /// The behaviour that a recipe measures: that of its section, or by default that of a circuit, and of a circuit probe on
 /// arithmetic.
@@ -28,27 +32,61 @@ pub(super) fn section(recipe: &Recipe, measured: MeasuredSets) -> Option<Behavio
     Some(section)
 }
 
-/// The examples of a recipe, labelled with the answers of the model's own head: with the column `behaviour.label`, or for
-/// arithmetic with the answers of the task. `recipe` has resolved paths; `config` is the `config.json` of the model.
+/// The examples of a recipe, labelled with the answers of the model: as `[behaviour]` says, by default the classes of its
+/// own head that the label names; for arithmetic the answers of the task. `recipe` has resolved paths; `config` is the
+/// `config.json` of the model.
 ///
 /// # Errors
-/// Returns errors of reading the data, and [`TrainError::Setting`] if the head does not have the classes.
+/// Returns errors of reading the data, and [`TrainError::Setting`] if the head does not have the answers.
 pub(super) fn answers<M: Answering>(
     pool: &BaseModelPool,
     recipe: &Recipe,
     model: &M,
     config: &Value,
-) -> Result<Examples, TrainError> {
-    let of_behaviour = recipe.behaviour.as_ref().and_then(|behaviour| behaviour.label.clone());
-    let key = if of_behaviour.is_some() { "behaviour.label" } else { "data.label" };
-    let label = match recipe.data.arithmetic {
-        Some(_) => Some("answer".into()),
-        None => of_behaviour.or(recipe.data.label.clone()),
+) -> Result<Answers, TrainError> {
+    if recipe.is_language_model() {
+        let examples = predicted_tokens(pool, recipe, model)?;
+        return Ok(Answers { examples, candidates: Candidates::All });
+    }
+    let behaviour = recipe.behaviour.clone().unwrap_or_default();
+    let key = if behaviour.label.is_some() { "behaviour.label" } else { "data.label" };
+    let columns = match &behaviour.answer {
+        Answer::Columns(columns) => Some(columns.clone()),
+        _ => None,
+    };
+    let label = match (&recipe.data.arithmetic, &columns) {
+        (Some(_), _) => Some("answer".into()),
+        (None, Some(_)) => None,
+        (None, None) => behaviour.label.clone().or(recipe.data.label.clone()),
     };
     // A head that predicts one label for a sequence reads no position.
-    let read = recipe.data.read.clone().filter(|_| matches!(model.head(), Head::TokenClassification | Head::Lm));
-    let data = DataSection { label, read, numeric: false, ..recipe.data.clone() };
-    with_answers(read_examples(pool, recipe, &data)?, model, config, key)
+    let reads = matches!(model.head(), Head::TokenClassification | Head::Lm | Head::MaskedLm);
+    let read = behaviour.at.clone().or(recipe.data.read.clone()).filter(|_| reads);
+    let data = DataSection { label, read, answers: columns, numeric: false, partner: None, ..recipe.data.clone() };
+    with_answers(read_examples(pool, recipe, &data)?, model, config, &behaviour, key)
+}
+
+/// The texts of a recipe without a label: a language model predicts their tokens.
+///
+/// # Errors
+/// Returns [`TrainError::Setting`] if the model has no language-model head, and errors of reading the data.
+fn predicted_tokens<M: Answering>(pool: &BaseModelPool, recipe: &Recipe, model: &M) -> Result<Examples, TrainError> {
+    let texts = read_examples(pool, recipe, &recipe.data)?;
+    match model.head() {
+        Head::Lm => texts.next_tokens(),
+        Head::MaskedLm => {
+            let probability = recipe.training.mask_probability.unwrap_or(MASK_PROBABILITY);
+            let vocab_size = model_config(recipe)?["vocab_size"].as_u64().map(|size| size as usize);
+            texts.masked_tokens(Masking { probability, vocab_size, seed: recipe.seed })
+        }
+        head => {
+            let expected = format!(
+                "a {} predicts a variable; name it, or choose a language-model head (GPT2LMHeadModel, BertForMaskedLM)",
+                head.name()
+            );
+            Err(TrainError::setting("data.label", "missing", expected))
+        }
+    }
 }
 
 /// The rows of the sets of a section that have rows.
@@ -74,7 +112,7 @@ fn sets<'a>(section: &BehaviourSection, data: &'a dyn Dataset) -> Result<Vec<(Se
 pub(super) fn measure(
     recipe: &Recipe,
     section: &BehaviourSection,
-    answers: &Examples,
+    answers: &Answers,
     measures: &mut Measures,
     mut run_study: impl FnMut(&[usize], &AblationStudy) -> Result<AblationReport, TrainError>,
 ) -> Result<Vec<(SetName, AblationReport)>, TrainError> {
@@ -86,10 +124,12 @@ pub(super) fn measure(
     let study = AblationStudy {
         controls,
         logit_difference: section.metrics.contains(&Metric::LogitDifference),
+        kl: section.metrics.contains(&Metric::Kl),
+        reinitialise: ablations.is_some_and(|ablations| ablations.contains(&AblationName::Reinitialise)),
         ..AblationStudy::default()
     };
     let mut reports = Vec::new();
-    for (set, rows) in sets(section, answers)? {
+    for (set, rows) in sets(section, &answers.examples)? {
         let report = run_study(rows, &study)?;
         set_behaviour(measures, set.name(), &report, &section.metrics, ablations);
         reports.push((set, report));
@@ -103,12 +143,11 @@ pub(super) fn measure(
 /// Returns the errors of the forward passes and of the study.
 pub(super) fn run_study<M: Answering>(
     circuit: &CircuitModel<M>,
-    answers: &Examples,
+    answers: &Answers,
     rows: &[usize],
     study: &AblationStudy,
 ) -> Result<AblationReport, TrainError> {
-    let labels = label_tensor(answers.labels(rows), &circuit.base().device());
-    study.run(circuit, &labels, &|model| scores_of(answers, rows, model))
+    study.run_on(circuit, &WholeModel::new(answers, rows, circuit.base().head()))
 }
 
 /// Adds the accuracies of a study under the names of the published results on arithmetic.

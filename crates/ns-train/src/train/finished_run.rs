@@ -91,8 +91,8 @@ impl FinishedRun {
                 let folder = self.folder.join(MODEL);
                 let model = AnyModel::load(&folder, pool.device())?;
                 let answers = answers(read_config(&folder)?, &model)?;
-                let objective = TaskObjective::new(true, recipe.training.micro_batch);
-                let measures = measure_model(&objective, &model, &answers, MeasuredSets::Test)?;
+                let objective = TaskObjective::new(true, recipe.is_language_model(), recipe.training.micro_batch);
+                let measures = measure_model(&objective, &model, &answers.examples, MeasuredSets::Test)?;
                 (answers, measures)
             }
             _ => {
@@ -104,7 +104,7 @@ impl FinishedRun {
                 (answers, measures)
             }
         };
-        Ok(vec![self.row(data, &answers, 0, measures)?])
+        Ok(vec![self.row(data, &answers.examples, 0, measures)?])
     }
 
     fn evaluate_probe(&self, data: &Path, pool: &BaseModelPool) -> Result<Vec<Row>, TrainError> {

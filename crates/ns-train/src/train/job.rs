@@ -158,7 +158,7 @@ impl Job {
     pub fn describe(&self, pool: &BaseModelPool) -> Result<String, TrainError> {
         let describe = || {
             let (recipe, examples) = self.read(pool)?;
-            let shown = describe_examples(&examples);
+            let shown = describe_examples(&examples, recipe.is_language_model());
             let summary = match recipe.kind.is_probe() {
                 true => ProbeRun::new(self, recipe, examples, pool)?.summary()?,
                 false => TaskRun::new(self, recipe, examples, pool)?.summary()?,
@@ -205,16 +205,22 @@ impl Job {
     }
 }
 
-fn describe_examples(examples: &Examples) -> String {
+/// The sizes of the sets and three examples. The labels of a language model are the texts themselves.
+fn describe_examples(examples: &Examples, is_language_model: bool) -> String {
     let sizes = examples.set_sizes().into_iter().map(|set| {
-        let labels = if set.labels == set.rows { String::new() } else { format!(", {} labels", set.labels) };
         let classes = if examples.numbers().is_empty() { "classes" } else { "different numbers" };
-        format!("  {}: {} examples{labels}, {} {classes}\n", set.name, set.rows, set.classes)
+        let labels = match set.labels == set.rows {
+            true => format!(", {} {classes}", set.classes),
+            false => format!(", {} labels, {} {classes}", set.labels, set.classes),
+        };
+        let labels = if is_language_model { String::new() } else { labels };
+        format!("  {}: {} examples{labels}\n", set.name, set.rows)
     });
     let shown = examples.split().train.iter().take(3).map(|row| {
         let labels: Vec<String> = examples.rows().of(*row).iter().map(|label| examples.label_name(*label)).collect();
+        let labels = if is_language_model { String::new() } else { format!(" → {}", labels.join(" ")) };
         let partner = examples.partner_excerpt(*row).map(|partner| format!("    partner: {partner}\n"));
-        format!("  {} → {}\n{}", examples.excerpt(*row), labels.join(" "), partner.unwrap_or_default())
+        format!("  {}{labels}\n{}", examples.excerpt(*row), partner.unwrap_or_default())
     });
     sizes.chain(shown).collect()
 }

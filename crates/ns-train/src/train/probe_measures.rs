@@ -12,7 +12,7 @@ use super::regression::measure_fit;
 use super::trainer::Trainer;
 use crate::data::{Dataset, RowSplit};
 use crate::error::TrainError;
-use crate::evaluate::{Measures, SupportSets, ablation_of_blocks, mask_init_value, mask_quantiles};
+use crate::evaluate::{AblationStudy, FrozenModel, Measures, SupportSets, mask_init_value, mask_quantiles};
 use crate::recipe::{ProbeSection, SetName};
 
 /// On which sets a probe is measured.
@@ -93,7 +93,10 @@ impl Probes<'_> {
         let Some(section) = behaviour::section(&self.recipe, measured) else { return Ok(()) };
         let answers = behaviour::answers(self.pool, &self.recipe, &self.model, &model_config(&self.recipe)?)?;
         let (probe, activations) = (trainer.module.valid(), &mut trainer.objective.activations);
-        let study = |rows: &[usize], study: &_| ablation_of_blocks(probe.circuit(), activations, &answers, rows, study);
+        let circuit = probe.circuit();
+        let study = |rows: &[usize], study: &AblationStudy| {
+            study.run_on(circuit, &FrozenModel::new(circuit, activations, &answers, rows))
+        };
         let reports = behaviour::measure(&self.recipe, &section, &answers, measures, study)?;
         let of_test = reports.iter().find(|(set, _)| *set == SetName::Test);
         if let Some((_, report)) = of_test.filter(|_| self.recipe.data.arithmetic.is_some()) {

@@ -14,12 +14,17 @@ use crate::evaluate::{answer_scores, count_right, label_scores};
 
 /// Examples per forward pass of an evaluation, if the recipe sets no micro-batch.
 const EVALUATION_BATCH: usize = 128;
+/// Most texts per forward pass of an evaluation that predicts their tokens: each token has logits of the whole
+/// vocabulary.
+const TOKEN_BATCH: usize = 32;
 
-/// Minimises the loss of the model's head, or for a language model the cross-entropy after the last token.
+/// Minimises the loss of the model's head, or for a language model the cross-entropy of the predicted tokens.
 pub struct TaskObjective {
     /// Whether the cross-entropy of a language model is in f64: close to a loss of zero, f32 gradients are mostly
     /// rounding noise.
     precise: bool,
+    /// Whether the tokens of texts are predicted.
+    predicts_tokens: bool,
     /// Examples per forward pass of an evaluation.
     evaluation_batch: usize,
 }
@@ -48,6 +53,9 @@ impl Objective for TaskObjective {
         let model = circuit.model()?;
         let test = self.measure(&model, data, &data.split().test)?;
         let mut measured = vec![("test_loss", test.loss), ("test_accuracy", test.accuracy)];
+        if self.predicts_tokens {
+            measured.push(("test_perplexity", test.loss.exp()));
+        }
         if self.precise {
             measured.insert(0, ("train_accuracy", self.measure(&model, data, &data.split().train)?.accuracy));
         }
@@ -63,9 +71,14 @@ pub(super) struct LossAndAccuracy {
 }
 
 impl TaskObjective {
-    /// `trains_model` says whether the weights of the model are trained.
-    pub(super) fn new(trains_model: bool, micro_batch: Option<usize>) -> Self {
-        Self { precise: trains_model, evaluation_batch: micro_batch.unwrap_or(EVALUATION_BATCH) }
+    /// `predicts_tokens` says whether a language model predicts the tokens of texts; otherwise `trains_model` says
+    /// whether the weights of the model are trained.
+    pub(super) fn new(trains_model: bool, predicts_tokens: bool, micro_batch: Option<usize>) -> Self {
+        Self {
+            precise: trains_model && !predicts_tokens,
+            predicts_tokens,
+            evaluation_batch: micro_batch.unwrap_or(EVALUATION_BATCH),
+        }
     }
 
     /// Measures a model without autodiff on some rows.
@@ -76,7 +89,10 @@ impl TaskObjective {
         rows: &[usize],
     ) -> Result<LossAndAccuracy, TrainError> {
         let (mut total, mut right, mut count) = (0.0, 0, 0);
-        for rows in rows.chunks(self.evaluation_batch) {
+        let size = if self.predicts_tokens { self.evaluation_batch.min(TOKEN_BATCH) } else { self.evaluation_batch };
+        let mut rows = rows.to_vec();
+        rows.sort_by_key(|row| data.batching_length(*row));
+        for rows in rows.chunks(size) {
             let batch = data.batch(rows, &model.device())?;
             let (scores, loss) = self.scores_and_loss(model, &batch)?;
             total += loss.into_scalar::<f64>() * batch.labels.len() as f64;
@@ -89,7 +105,7 @@ impl TaskObjective {
     /// The scores for the labels of a batch, `[labels, answers]`, and their mean loss, `[1]`. Neuron masks scale outputs.
     fn scores_and_loss(&self, model: &AnyModel, batch: &ProbeBatch) -> Result<(Tensor<2>, Tensor<1>), TrainError> {
         let labels = label_tensor(batch.labels.clone(), &model.device());
-        if let Head::Lm | Head::TokenClassification = model.head() {
+        if let Head::Lm | Head::MaskedLm | Head::TokenClassification = model.head() {
             let scores = answer_scores(model, batch, output_masks())?;
             let precise = self.precise && model.head() == Head::Lm && model.device().supports_dtype(DType::F64);
             let loss = cross_entropy(if precise { scores.clone().cast(DType::F64) } else { scores.clone() }, labels);

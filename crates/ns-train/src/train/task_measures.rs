@@ -1,14 +1,14 @@
 //! What is measured on models and circuits, when they are trained and again on other data.
 
 use ns_circuit::CircuitModel;
-use ns_models::AnyModel;
+use ns_models::{AnyModel, Head, Model};
 
 use super::behaviour;
 use super::probe_measures::MeasuredSets;
 use super::task::TaskObjective;
 use crate::data::{Dataset, Examples};
 use crate::error::TrainError;
-use crate::evaluate::Measures;
+use crate::evaluate::{Answers, Measures};
 use crate::recipe::{Recipe, SetName};
 
 /// Loss and accuracy of a model on the sets that have rows. `answers` are the examples with the answers of its head.
@@ -23,6 +23,9 @@ pub(super) fn measure_model(
         let found = objective.measure(model, answers, rows)?;
         measures.set(&format!("loss_{set}"), found.loss);
         measures.set(&format!("accuracy_{set}"), found.accuracy);
+        if matches!(model.head(), Head::Lm | Head::MaskedLm) && !answers.rows().ends.is_empty() {
+            measures.set(&format!("perplexity_{set}"), found.loss.exp());
+        }
     }
     Ok(measures)
 }
@@ -32,10 +35,10 @@ pub(super) fn measure_model(
 pub(super) fn measure_circuit(
     recipe: &Recipe,
     circuit: &CircuitModel<AnyModel>,
-    answers: &Examples,
+    answers: &Answers,
     measured: MeasuredSets,
 ) -> Result<Measures, TrainError> {
-    let (mut measures, l0) = (majorities(answers), circuit.l0());
+    let (mut measures, l0) = (majorities(&answers.examples), circuit.l0());
     measures.set("l0", l0.weights as f64);
     measures.set("l0_max", l0.max_weights as f64);
     measures.set("l0_lambda", circuit.config().l0_lambda);

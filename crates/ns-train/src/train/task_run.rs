@@ -23,7 +23,7 @@ use super::task_measures::{measure_circuit, measure_model};
 use super::trainer::Trainer;
 use crate::data::{Dataset, Examples};
 use crate::error::TrainError;
-use crate::evaluate::Row;
+use crate::evaluate::{Answers, Row};
 use crate::recipe::{Kind, Recipe};
 use crate::run::{Interrupt, MODEL, Metrics, Run};
 
@@ -36,7 +36,7 @@ pub(super) struct TaskRun<'a> {
     /// The recipe with resolved paths.
     recipe: Recipe,
     /// The examples, labelled with the answers of the head.
-    answers: Examples,
+    answers: Answers,
     trainer: TaskTraining,
 }
 
@@ -61,10 +61,11 @@ impl<'a> TaskRun<'a> {
         }
         let targets = mask_targets(&model);
         let circuit = CircuitModel::new(config, model, &targets)?;
-        let objective = TaskObjective::new(trains_model, recipe.training.micro_batch);
+        let predicts_tokens = recipe.is_language_model();
+        let objective = TaskObjective::new(trains_model, predicts_tokens, recipe.training.micro_batch);
         let schedule = recipe.training.schedule(recipe.kind);
         let trainer =
-            Trainer::new(objective, circuit, Arc::new(answers.clone()), schedule, recipe.seed, device.clone())?;
+            Trainer::new(objective, circuit, Arc::new(answers.examples.clone()), schedule, recipe.seed, device.clone())?;
         Ok(Self { job, recipe, answers, trainer })
     }
 
@@ -82,10 +83,13 @@ impl<'a> TaskRun<'a> {
         };
         let training = &self.recipe.training;
         let memory = Memory::of_task(&self.trainer, training.micro_batch.unwrap_or(training.batch_size))?;
+        let predicted = match self.recipe.is_language_model() {
+            true => format!("the tokens of the texts ({} in training)", self.job.row(&self.answers.examples).n_train),
+            false => self.recipe.data.label.clone().unwrap_or_default(),
+        };
         Ok(format!(
-            "{} of {} in {}, {} epochs of {} steps, {weights}\n  memory: {memory}",
+            "{} of {predicted} in {}, {} epochs of {} steps, {weights}\n  memory: {memory}",
             self.recipe.kind.name(),
-            self.recipe.data.label.as_deref().unwrap_or_default(),
             self.job.recipe.model_name(),
             self.recipe.training.epochs,
             self.trainer.steps_per_epoch(),
@@ -99,10 +103,13 @@ impl<'a> TaskRun<'a> {
         self.save(&run)?;
         let circuit = self.trainer.circuit().valid();
         let measures = match self.recipe.kind {
-            Kind::Model => measure_model(&self.trainer.objective, &circuit.model()?, &self.answers, MeasuredSets::All)?,
+            Kind::Model => {
+                let model = circuit.model()?;
+                measure_model(&self.trainer.objective, &model, &self.answers.examples, MeasuredSets::All)?
+            },
             _ => measure_circuit(&self.recipe, &circuit, &self.answers, MeasuredSets::All)?,
         };
-        let row = Row { measures, ..self.job.row(&self.answers) };
+        let row = Row { measures, ..self.job.row(&self.answers.examples) };
         Ok(Some((vec![row], TrainingReport { metrics, layers: circuit.l0().layers })))
     }
 
@@ -149,7 +156,7 @@ impl<'a> TaskRun<'a> {
             AnyModel::Transformer(model) => model.save(to)?,
             AnyModel::ResNet(model) => model.save(to)?,
         }
-        if let Some(from) = self.recipe.model_folder() {
+        if let Some(from) = self.recipe.tokenizer_folder() {
             copy_companions(from, to)?;
         }
         Ok(())

@@ -91,11 +91,26 @@ impl<O: Objective> Trainer<O> {
             return vec![train.clone()];
         }
         let order = rng::permutation(&mut rng::stream(self.seed, "shuffle", epoch as u64, 0), train.len());
-        let rows = |indices: &[usize]| indices.iter().map(|index| train[*index]).collect();
-        match self.schedule.drop_last {
-            true => order.chunks_exact(batch_size).map(rows).collect(),
-            false => order.chunks(batch_size).map(rows).collect(),
+        let rows: Vec<usize> = order.into_iter().map(|index| train[index]).collect();
+        let count = self.steps_per_epoch();
+        match self.data.batching_length(rows[0]) {
+            None => rows.chunks(batch_size).take(count).map(<[usize]>::to_vec).collect(),
+            Some(_) => self.by_length(rows, epoch).into_iter().take(count).collect(),
         }
+    }
+
+    /// Batches of rows of similar length, in random order: rows are sorted by length in groups of 32 batches.
+    fn by_length(&self, mut rows: Vec<usize>, epoch: usize) -> Vec<Vec<usize>> {
+        const GROUP: usize = 32;
+        let batch_size = self.schedule.batch_size;
+        let whole = rows.len() - rows.len() % batch_size;
+        for group in rows[..whole].chunks_mut(GROUP * batch_size) {
+            group.sort_by_key(|row| self.data.batching_length(*row));
+        }
+        let mut batches: Vec<Vec<usize>> = rows.chunks(batch_size).map(<[usize]>::to_vec).collect();
+        // A smaller last batch stays the last one, which may be left out.
+        rng::shuffle(&mut rng::stream(self.seed, "batches", epoch as u64, 0), &mut batches[..whole / batch_size]);
+        batches
     }
 
     /// Trains one step and returns the loss without its L0 term. Epochs and steps are counted from 0. Without a
@@ -108,7 +123,7 @@ impl<O: Objective> Trainer<O> {
         O::circuit_mut(&mut self.module).begin_step(epoch as u64, step as u64);
         let (mut gradients, mut losses) = (GradientsAccumulator::new(), Vec::new());
         for part in rows.chunks(self.schedule.micro_batch.unwrap_or(rows.len())) {
-            let batch = self.data.batch(part, &self.device)?;
+            let batch = self.data.training_batch(part, epoch, &self.device)?;
             let Losses { mut total, mut without_l0 } = self.objective.loss(&self.module, part, &batch)?;
             if part.len() < rows.len() {
                 // A loss is a mean over labels, and a row may have several.

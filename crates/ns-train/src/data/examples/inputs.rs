@@ -87,10 +87,11 @@ pub(super) fn read_inputs(
         return Ok(tokens(rows, Writer::Text(Box::new(tokenizer))));
     }
     if let Some(column) = &section.tokens {
-        let format = token_format(model_folder)?;
+        let tokenizer = tokenizer_of(model_folder)?;
+        let format = tokenizer.as_ref().map_or(RowFormat::default(), |tokenizer| tokenizer.row_format());
         let limit = Limit::new(limits, None, section.truncate);
         let rows = read_ids(tables, &tables.column(column)?, format, limit, reader)?;
-        return Ok(tokens(rows, Writer::Ids));
+        return Ok(tokens(rows, Writer::Ids(tokenizer)));
     }
     let images = match (&section.image, section.pixels) {
         (Some(column), _) => {
@@ -124,12 +125,10 @@ fn tokens(mut rows: TokenizedRows, writer: Writer) -> (Input, Vec<Reading>) {
     (Input::Tokens(Tokens::new(rows, writer)), readings)
 }
 
-/// The padding of token ids: that of the model's tokenizer, if it has one.
-fn token_format(model_folder: Option<&Path>) -> Result<RowFormat, TrainError> {
-    match model_folder.filter(|folder| folder.join("tokenizer.json").exists()) {
-        Some(folder) => Ok(TextTokenizer::from_folder(folder)?.row_format()),
-        None => Ok(RowFormat::default()),
-    }
+/// The tokenizer of a model whose data are token ids, if it has one.
+fn tokenizer_of(model_folder: Option<&Path>) -> Result<Option<Box<TextTokenizer>>, TrainError> {
+    let folder = model_folder.filter(|folder| folder.join("tokenizer.json").exists());
+    Ok(folder.map(|folder| TextTokenizer::from_folder(folder).map(Box::new)).transpose()?)
 }
 
 /// Number of an image and the positions that are read.

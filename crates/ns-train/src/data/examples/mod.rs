@@ -3,10 +3,12 @@
 //! Texts are tokenised once; batches are padded when they are built. [`Examples`] knows which tokens of each row are
 //! read and the label of each of them.
 
+mod answers;
 mod arithmetic;
 mod inputs;
 mod key;
 mod labels;
+mod language;
 mod limits;
 mod partners;
 mod pictures;
@@ -31,8 +33,11 @@ use burn::tensor::Device;
 use ns_models::ModelInputs;
 use ns_probe::ProbeBatch;
 
+use self::answers::AnswerIds;
 use self::inputs::{Input, read_inputs};
 use self::labels::{LabelCells, classify, unlabelled};
+pub(crate) use self::language::Masking;
+use self::language::{TokenMasker, masked_rows};
 pub use self::limits::ModelLimits;
 use self::partners::Partners;
 use self::ragged::Ragged;
@@ -42,7 +47,7 @@ use self::tables::Tables;
 use self::tokens::{Tokens, Writer};
 use crate::data::{Dataset, LabelledRows, RowSplit, shuffled};
 use crate::error::TrainError;
-use crate::recipe::{ArithmeticSource, DataSection, Named, Partner, Read, Split};
+use crate::recipe::{ArithmeticSource, DataSection, Files, Named, Partner, Read, Split};
 
 /// Number of rows, labels and classes of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +71,7 @@ pub struct Examples {
 
 /// What does not change when labels are shuffled.
 struct Content {
-    input: Input,
+    input: Arc<Input>,
     partners: Option<Partners>,
     /// Positions that are read in each row; `None` without a rule.
     reads: Option<Ragged<u32>>,
@@ -80,6 +85,12 @@ struct Content {
     labels_words: bool,
     /// Whether the sets do not depend on the order of the rows.
     sets_are_given: bool,
+    /// The answers of a language model, if columns hold them.
+    answers: Option<AnswerIds>,
+    /// Whether the labels are tokens of the texts.
+    predicts_tokens: bool,
+    /// Hides the predicted tokens of a masked language model.
+    masker: Option<TokenMasker>,
 }
 
 /// Word type of each label.
@@ -95,8 +106,8 @@ impl Examples {
     /// Reads the examples of a section, whose paths are resolved. Texts need the tokenizer, and image files the image
     /// processor, of the model in `model_folder`.
     ///
-    /// The same input in two sets is a warning. Without `data.label` all rows of a table are in the training set, with
-    /// the label 0.
+    /// The same input in two sets is a warning. Without `data.label` each row has the label 0; without `data.split`, too,
+    /// all rows of a table are in the training set.
     ///
     /// # Errors
     /// Returns [`TrainError::Setting`] for keys that do not go together or with the model, [`TrainError::Data`], with
@@ -128,13 +139,16 @@ impl Examples {
         let values = 0..if section.numeric { source.modulus } else { 0 };
         let content = Content {
             reads: reads_of(&tokens.readings),
-            input: Input::Tokens(Tokens::new(tokens, Writer::Arithmetic(source.modulus as u32))),
+            input: Arc::new(Input::Tokens(Tokens::new(tokens, Writer::Arithmetic(source.modulus as u32)))),
             partners,
             averages: false,
             numbers: values.map(|value| value as f64).collect(),
             types: WordTypes::None,
             labels_words: false,
             sets_are_given: false,
+            answers: None,
+            predicts_tokens: false,
+            masker: None,
         };
         Ok(Self { content: Arc::new(content), rows })
     }
@@ -145,9 +159,10 @@ impl Examples {
         model_folder: Option<&Path>,
         limits: ModelLimits,
     ) -> Result<Self, TrainError> {
-        let split = match section.label {
-            Some(_) => sets::divide(tables, section.split.as_ref())?,
-            None => RowSplit { train: (0..tables.len()).collect(), ..RowSplit::default() },
+        let undivided = section.label.is_none() && section.split.is_none() && matches!(section.path, Some(Files::One(_)));
+        let split = match undivided {
+            false => sets::divide(tables, section.split.as_ref())?,
+            true => RowSplit { train: (0..tables.len()).collect(), ..RowSplit::default() },
         };
         let reads_all = matches!(section.read, Some(Read::Named(Named::All)));
         let cells = section.label.as_deref().map(|label| LabelCells::read(tables, label, reads_all)).transpose()?;
@@ -168,9 +183,22 @@ impl Examples {
         if let Some(unequal) = partners.as_ref().and_then(|partners| partners.unequal(&input, tables)) {
             tracing::warn!("{unequal}");
         }
+        let answers = section.answers.as_ref().map(|columns| answers::read(columns, tables, &input)).transpose()?;
         let sets_are_given = !matches!(section.split, Some(Split::Seeded { .. }));
         let labels_words = cells.are_lists();
-        let content = Content { input, partners, reads, averages, numbers, types, labels_words, sets_are_given };
+        let content = Content {
+            input: Arc::new(input),
+            partners,
+            reads,
+            averages,
+            numbers,
+            types,
+            labels_words,
+            sets_are_given,
+            answers,
+            predicts_tokens: false,
+            masker: None,
+        };
         Ok(Self { content: Arc::new(content), rows })
     }
 
@@ -192,6 +220,26 @@ impl Examples {
         let n_answers = labels.iter().max().map_or(0, |largest| largest + 1);
         let rows = LabelledRows { labels: relabelled, n_answers, classes: Vec::new(), ..self.rows.clone() };
         Self { content: self.content.clone(), rows }
+    }
+
+    /// The examples with the right answers of a language model as their labels, and the wrong answer of each row; `None`
+    /// unless they were read from columns.
+    pub(crate) fn with_answer_columns(&self) -> Option<(Self, Vec<usize>)> {
+        let AnswerIds { right, wrong } = self.content.answers.as_ref()?;
+        let label = |row: usize| self.rows.of(row).iter().map(move |_| right[row]);
+        let labels: Vec<usize> = (0..right.len()).flat_map(label).collect();
+        let n_answers = right.iter().chain(wrong).max().map_or(0, |largest| largest + 1);
+        let rows = LabelledRows { labels, n_answers, classes: Vec::new(), ..self.rows.clone() };
+        Some((Self { content: self.content.clone(), rows }, wrong.clone()))
+    }
+
+    /// The token that an answer is.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::Setting`], named by `key`, if it is not one token, with the tokens that it is.
+    pub(crate) fn answer_token(&self, key: &'static str, answer: &str) -> Result<usize, TrainError> {
+        let token = answers::token(&self.content.input, answer);
+        token.map_err(|(found, expected)| TrainError::setting(key, found, expected))
     }
 
     /// Whether [`Self::shuffled`] gives all rows the labels of the control task. It does not if the test set is a table
@@ -275,6 +323,11 @@ impl Examples {
         sets.values().filter(|sets| sets.len() > 1).count()
     }
 
+    /// Number of tokens of a row, with those that the tokenizer adds; for images the number of positions.
+    pub(crate) fn n_tokens(&self, row: usize) -> usize {
+        self.content.input.n_tokens(row)
+    }
+
     /// The row as a reader sees it, with the tokens that are read in brackets: `the judge sat [there] solemnly`.
     pub fn excerpt(&self, row: usize) -> String {
         self.content.input.excerpt(row, self.positions(row))
@@ -303,23 +356,56 @@ impl Dataset for Examples {
     /// The rows, padded to the longest of them. Without a rule for reading no token is selected; for images without
     /// positions the token mask is empty.
     fn batch(&self, rows: &[usize], device: &Device) -> Result<ProbeBatch, TrainError> {
-        let PaddedBatch { inputs, seq, offsets } = self.content.input.batch(rows, device)?;
-        let mut token_mask = vec![false; rows.len() * seq];
-        for (sequence, (row, offset)) in rows.iter().zip(offsets).enumerate() {
-            for position in self.positions(*row) {
-                token_mask[sequence * seq + offset + *position as usize] = true;
-            }
+        self.batch_of_epoch(rows, None, device)
+    }
+
+    fn batching_length(&self, row: usize) -> Option<usize> {
+        self.content.predicts_tokens.then(|| self.n_tokens(row))
+    }
+
+    fn training_batch(&self, rows: &[usize], epoch: usize, device: &Device) -> Result<ProbeBatch, TrainError> {
+        self.batch_of_epoch(rows, Some(epoch), device)
+    }
+
+    fn content_keys(&self, rows: &[usize]) -> Option<Vec<u64>> {
+        self.content.sets_are_given.then(|| self.keys(rows))
+    }
+}
+
+impl Examples {
+    /// The rows as a batch: for training in an epoch, or for evaluation.
+    fn batch_of_epoch(&self, rows: &[usize], epoch: Option<usize>, device: &Device) -> Result<ProbeBatch, TrainError> {
+        if let (Some(masker), Input::Tokens(tokens)) = (&self.content.masker, &*self.content.input) {
+            let (ids, positions) = masked_rows(masker, tokens, rows, epoch);
+            let padded = tokens.sequences.batch_of(rows, &ids, device)?;
+            let original = |(row, at): (&usize, &Vec<u32>)| {
+                let ids = tokens.sequences.ids.row(*row);
+                at.iter().map(|at| i64::from(ids[*at as usize])).collect::<Vec<_>>()
+            };
+            let labels = rows.iter().zip(&positions).flat_map(original).collect();
+            let token_mask = token_mask(&padded, positions.iter().map(Vec::as_slice));
+            return Ok(ProbeBatch { inputs: padded.inputs, token_mask, labels, means: Vec::new() });
         }
+        let padded = self.content.input.batch(rows, device)?;
+        let token_mask = token_mask(&padded, rows.iter().map(|row| self.positions(*row)));
+        let inputs = padded.inputs;
         let means = match self.content.averages {
             true => rows.iter().map(|row| self.positions(*row).len()).collect(),
             false => Vec::new(),
         };
         Ok(ProbeBatch { inputs, token_mask, labels: self.labels(rows), means })
     }
+}
 
-    fn content_keys(&self, rows: &[usize]) -> Option<Vec<u64>> {
-        self.content.sets_are_given.then(|| self.keys(rows))
+/// Which tokens of a batch are read. `positions` are those of each row without padding.
+fn token_mask<'a>(batch: &PaddedBatch, positions: impl Iterator<Item = &'a [u32]>) -> Vec<bool> {
+    let mut mask = vec![false; batch.offsets.len() * batch.seq];
+    for (sequence, (positions, offset)) in positions.zip(&batch.offsets).enumerate() {
+        for position in positions {
+            mask[sequence * batch.seq + offset + *position as usize] = true;
+        }
     }
+    mask
 }
 
 impl fmt::Debug for Examples {

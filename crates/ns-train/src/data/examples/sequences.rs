@@ -1,5 +1,7 @@
 //! Token ids of all rows, and batches of them.
 
+use std::borrow::Cow;
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ns_models::{ModelInputs, RowFormat};
 
@@ -36,7 +38,21 @@ impl Sequences {
     /// # Errors
     /// Returns [`TrainError::Setting`] if the rows need padding and there is no padding token.
     pub(super) fn batch(&self, rows: &[usize], device: &Device) -> Result<PaddedBatch, TrainError> {
-        let lengths: Vec<usize> = rows.iter().map(|row| self.ids.row(*row).len()).collect();
+        let ids: Vec<Cow<'_, [u32]>> = rows.iter().map(|row| Cow::Borrowed(self.ids.row(*row))).collect();
+        self.batch_of(rows, &ids, device)
+    }
+
+    /// Like [`Self::batch`], with other token ids, one list per row.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Self::batch`].
+    pub(super) fn batch_of(
+        &self,
+        rows: &[usize],
+        ids: &[Cow<'_, [u32]>],
+        device: &Device,
+    ) -> Result<PaddedBatch, TrainError> {
+        let lengths: Vec<usize> = ids.iter().map(|ids| ids.len()).collect();
         let seq = lengths.iter().copied().max().unwrap_or_default();
         let is_padded = lengths.iter().any(|length| *length < seq);
         let pad_id = match (is_padded, self.format.pad_id) {
@@ -50,15 +66,15 @@ impl Sequences {
         let tensor = |values: Vec<i64>| -> Tensor<2, Int> {
             Tensor::from_data(TensorData::new(values, [rows.len(), seq]), device)
         };
-        let rows_of = |ragged: &Ragged<u32>, value| padded(rows.iter().map(|row| ragged.row(*row)), seq, value, left);
-        let mut inputs = ModelInputs::new(tensor(rows_of(&self.ids, pad_id)));
+        let mut inputs = ModelInputs::new(tensor(padded(ids.iter().map(|ids| &**ids), seq, pad_id, left)));
         if is_padded || self.always_masked {
             let ones = vec![1; seq];
             let mask = padded(lengths.iter().map(|length| &ones[..*length]), seq, 0, left);
             inputs = inputs.with_attention_mask(tensor(mask));
         }
         if let Some(types) = &self.types {
-            inputs = inputs.with_token_type_ids(tensor(rows_of(types, 0)));
+            let types = rows.iter().map(|row| types.row(*row));
+            inputs = inputs.with_token_type_ids(tensor(padded(types, seq, 0, left)));
         }
         let offsets = lengths.iter().map(|length| if left { seq - length } else { 0 }).collect();
         Ok(PaddedBatch { inputs, seq, offsets })

@@ -1,5 +1,7 @@
 //! The token ids of all rows as model inputs, and as a reader sees them.
 
+use std::ops::Range;
+
 use ns_models::TextTokenizer;
 
 use super::sequences::Sequences;
@@ -10,15 +12,15 @@ pub(super) struct Tokens {
     pub(super) sequences: Sequences,
     /// Number of tokens that the tokenizer adds before and after a text.
     added: [usize; 2],
-    writer: Writer,
+    pub(super) writer: Writer,
 }
 
 /// How token ids are written.
 pub(super) enum Writer {
     /// As text.
     Text(Box<TextTokenizer>),
-    /// As numbers.
-    Ids,
+    /// As numbers. The tokenizer of the model, if there is one, says what pads and hides tokens.
+    Ids(Option<Box<TextTokenizer>>),
     /// As numbers, this one as `=`.
     Arithmetic(u32),
 }
@@ -26,6 +28,20 @@ pub(super) enum Writer {
 impl Tokens {
     pub(super) fn new(rows: TokenizedRows, writer: Writer) -> Self {
         Self { sequences: rows.sequences, added: rows.added, writer }
+    }
+
+    /// The tokens of a row that the tokenizer did not add.
+    pub(super) fn own(&self, row: usize) -> Range<usize> {
+        self.added[0]..self.sequences.ids.row(row).len() - self.added[1]
+    }
+
+    /// Id of the token that hides others from a masked language model; `None` if the tokenizer has none.
+    pub(super) fn mask_id(&self) -> Option<u32> {
+        match &self.writer {
+            Writer::Text(tokenizer) => tokenizer.mask_id(),
+            Writer::Ids(tokenizer) => tokenizer.as_ref()?.mask_id(),
+            Writer::Arithmetic(_) => None,
+        }
     }
 
     /// The tokens of a row; those that are read are in brackets. Tokens that the tokenizer adds are left out unless
@@ -37,9 +53,9 @@ impl Tokens {
             Writer::Arithmetic(equals) => {
                 ids.iter().map(|id| if id == equals { " =".into() } else { format!(" {id}") }).collect()
             }
-            Writer::Ids => ids.iter().map(|id| format!(" {id}")).collect(),
+            Writer::Ids(_) => ids.iter().map(|id| format!(" {id}")).collect(),
         };
-        let own = self.added[0]..ids.len() - self.added[1];
+        let own = self.own(row);
         let is_read = |at: usize| read.contains(&(at as u32));
         let shown = |at: &usize| own.contains(at) || is_read(*at);
         let mut text = String::new();

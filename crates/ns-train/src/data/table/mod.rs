@@ -1,10 +1,11 @@
-//! Tables of strings, read from CSV, TSV, JSON-lines and Parquet files.
+//! Tables of strings, read from CSV, TSV, JSON-lines, Parquet and plain text files.
 
 mod column;
 mod contents;
 mod csv;
 mod json_lines;
 mod parquet;
+mod text;
 
 use std::path::{Path, PathBuf};
 
@@ -28,6 +29,7 @@ impl Table {
     /// - `.jsonl`: one object per line. The keys of the first object are the columns.
     /// - `.parquet`: uncompressed or compressed with Snappy, gzip or zstd. Columns hold text (or binary data that is
     ///   UTF-8), numbers, booleans, or lists of them.
+    /// - `.txt`: one row per line, in the column `text`. Blank lines are skipped.
     ///
     /// Numbers and booleans are kept as text: those of JSON lines as the file writes them, floating-point numbers of
     /// Parquet in the shortest form that is exact. Lists are kept in JSON syntax without spaces.
@@ -55,9 +57,10 @@ impl Table {
             Some("tsv") => csv::read(path, b'\t', asked)?,
             Some("jsonl") => json_lines::read(path, asked)?,
             Some("parquet") => parquet::read(path, asked)?,
+            Some("txt") => text::read(path, asked)?,
             extension => {
                 let found = extension.map_or_else(|| "missing".into(), |extension| format!(".{extension}"));
-                let expected = "it must be .csv, .tsv, .jsonl or .parquet";
+                let expected = "it must be .csv, .tsv, .jsonl, .parquet or .txt";
                 return Err(invalid(path, None, "the file extension", found, expected));
             }
         };
@@ -361,9 +364,9 @@ mod tests {
             let error = error(name, contents);
             assert!(matches!(&error, TrainError::DataFormat { reason, .. } if reason.contains(expected)), "{error}");
         }
-        let error = error("a.txt", "a");
+        let error = error("a.xml", "a");
         assert!(matches!(error, TrainError::Data { what: "the file extension", .. }));
-        assert!(error.to_string().ends_with("is .txt, but it must be .csv, .tsv, .jsonl or .parquet"), "{error}");
+        assert!(error.to_string().ends_with("is .xml, but it must be .csv, .tsv, .jsonl, .parquet or .txt"), "{error}");
         for name in ["absent.csv", "absent.tsv", "absent.jsonl", "absent.parquet"] {
             assert!(matches!(Table::read(name), Err(TrainError::Io { .. })));
         }

@@ -3,7 +3,7 @@ use burn::tensor::{Device, TensorData};
 use ns_models::AnyModel;
 
 use super::*;
-use crate::evaluate::scores_of;
+use crate::evaluate::answer_scores;
 use crate::run::{Interrupt, Run};
 use crate::train::task_run::TaskRun;
 use crate::train::{BaseModelPool, Learner, Outcome, TaskTraining, Trainable};
@@ -50,7 +50,8 @@ fn training(text: &str) -> TaskTraining {
 }
 
 fn scores(training: &TaskTraining, model: &AnyModel) -> TensorData {
-    scores_of(training.data(), &[0, 1, 2], model).unwrap().into_data()
+    let batch = training.data().batch(&[0, 1, 2], &model.device()).unwrap();
+    answer_scores(model, &batch, None).unwrap().into_data()
 }
 
 #[test]
