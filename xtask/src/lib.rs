@@ -8,6 +8,7 @@ mod activations;
 pub mod backend;
 mod bench;
 mod circuit;
+mod data;
 mod demo;
 mod device_memory;
 mod embed;
@@ -54,6 +55,7 @@ subcommands!(Command {
     Activations(activations::ActivationsCommand),
     Inspect(inspect::Inspect),
     Fetch(fetch::Fetch),
+    Data(data::Data),
     Embed(embed::Embed),
     Verify(verify::Verify),
     Bench(bench::Bench),

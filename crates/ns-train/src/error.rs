@@ -34,7 +34,7 @@ pub enum TrainError {
         reason: String,
     },
     /// A key of a recipe is missing, unknown, of another type, or has an unusable value.
-    #[error("`{}`{}{}: {reason}", path.display(), line_suffix(path, *line), key_suffix(key))]
+    #[error("`{}`{}{}: {reason}", path.display(), line_suffix(*line), key_suffix(key))]
     RecipeKey {
         /// Path of the recipe.
         path: PathBuf,
@@ -77,11 +77,11 @@ pub enum TrainError {
         found: Vec<String>,
     },
     /// A data file contains an unusable value.
-    #[error("`{}`{}: {what} is {found}, but {expected}", path.display(), line_suffix(path, *line))]
+    #[error("`{}`{}: {what} is {found}, but {expected}", path.display(), row_suffix(path, *line))]
     Data {
         /// Path of the data file.
         path: PathBuf,
-        /// Line of the value, for Parquet the row, counted from 1; `None` if the error concerns the whole file.
+        /// Line of the value, for Parquet the row, for a grammar the sentence, counted from 1; `None` if the error concerns the whole file.
         line: Option<usize>,
         /// Kind of value: "a row", "a pixel", …
         what: &'static str,
@@ -182,8 +182,8 @@ fn quoted_first(names: &[String]) -> String {
     }
 }
 
-/// The names that are most like a name that does not exist.
-fn did_you_mean(name: &str, known: &[String]) -> String {
+/// The names that are most like a name that does not exist, in brackets after a space; empty if none is.
+pub(crate) fn did_you_mean(name: &str, known: &[String]) -> String {
     const ALIKE: f64 = 0.8;
     let score = |known: &String| strsim::jaro_winkler(&name.to_lowercase(), &known.to_lowercase());
     let mut alike: Vec<(f64, &String)> = known.iter().map(|known| (score(known), known)).collect();
@@ -195,9 +195,18 @@ fn did_you_mean(name: &str, known: &[String]) -> String {
     }
 }
 
-fn line_suffix(path: &Path, line: Option<usize>) -> String {
-    let unit = if path.extension().is_some_and(|extension| extension == "parquet") { "row" } else { "line" };
-    line.map(|line| format!(", {unit} {line}")).unwrap_or_default()
+fn line_suffix(line: Option<usize>) -> String {
+    line.map(|line| format!(", line {line}")).unwrap_or_default()
+}
+
+/// The place of a row: a line of a text file, a row of Parquet, or a sentence that a grammar generated.
+fn row_suffix(path: &Path, row: Option<usize>) -> String {
+    let unit = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("parquet") => "row",
+        Some("toml") => "sentence",
+        _ => "line",
+    };
+    row.map(|row| format!(", {unit} {row}")).unwrap_or_default()
 }
 
 impl TrainError {

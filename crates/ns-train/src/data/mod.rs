@@ -1,9 +1,10 @@
 //! The data that models and probes are trained on: [`Examples`] of modular arithmetic, or of texts, tokens and images in
-//! tables. Data sets are in host memory; only batches are on the device.
+//! tables, which a [`Grammar`] can generate. Data sets are in host memory; only batches are on the device.
 
 mod arithmetic;
 mod dataset;
 mod examples;
+mod grammar;
 mod labelled_rows;
 mod pixels;
 mod shuffled;
@@ -15,6 +16,7 @@ pub use dataset::Dataset;
 pub(crate) use dataset::label_tensor;
 pub(crate) use examples::Masking;
 pub use examples::{Examples, ModelLimits, SetSize};
+pub use grammar::{Grammar, Selection, write_word_tokenizer};
 pub use labelled_rows::LabelledRows;
 pub use split::RowSplit;
 pub use table::{Column, Table};

@@ -13,7 +13,7 @@ use crate::error::TrainError;
 /// Name of a column of the table.
 pub type Column = String;
 
-/// `[data]`: one source (`path` or `arithmetic`), how its rows become inputs, and what is read and predicted.
+/// `[data]`: one source (`path`, `arithmetic` or `grammar`), how its rows become inputs, and what is read and predicted.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataSection {
@@ -23,6 +23,13 @@ pub struct DataSection {
     /// Modular arithmetic: all pairs `a b =`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arithmetic: Option<ArithmeticSource>,
+    /// A grammar (TOML) that generates sentences, relative to the recipe.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grammar: Option<PathBuf>,
+    /// A table in place of the dev, test and ood sets of a grammar. Recipes do not have it; `evaluate` sets it.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub other_test: Option<PathBuf>,
     /// Column with the text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<Column>,
@@ -226,15 +233,19 @@ impl DataSection {
                 ood: ood.map(resolve),
             }),
         });
-        Self { path, ..self }
+        let grammar = self.grammar.map(resolve);
+        Self { path, grammar, ..self }
     }
 
     /// The same training examples with the table `test` as the test set, in place of the other sets. It has the same
     /// columns, but none for the split.
     ///
     /// # Errors
-    /// Returns [`TrainError::Setting`] if the source is no table.
+    /// Returns [`TrainError::Setting`] if the source is neither a table nor a grammar.
     pub(crate) fn with_test(&self, test: &Path) -> Result<Self, TrainError> {
+        if self.grammar.is_some() {
+            return Ok(Self { other_test: Some(test.into()), ..self.clone() });
+        }
         let train = match &self.path {
             Some(Files::One(path)) => path.clone(),
             Some(Files::Sets(files)) => files.train.clone(),
@@ -256,7 +267,7 @@ impl DataSection {
                 let paths = [Some(&files.train), files.dev.as_ref(), Some(&files.test), files.ood.as_ref()];
                 paths.into_iter().flatten().map(|path| path.display().to_string()).collect::<Vec<_>>().join(" ")
             }
-            (None, None) => String::new(),
+            (None, None) => self.grammar.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
         }
     }
 
@@ -265,13 +276,17 @@ impl DataSection {
     /// # Errors
     /// Returns [`TrainError::Setting`], named by its key.
     pub(crate) fn validate(&self, kind: Kind) -> Result<(), TrainError> {
-        match (&self.path, &self.arithmetic) {
-            (Some(_), Some(_)) => {
-                TrainError::check(false, "data", "two sources", "`path` and `arithmetic` exclude each other")?
-            }
-            (None, None) => TrainError::check(false, "data", "without a source", "it needs `path` or `arithmetic`")?,
-            (Some(files), None) => self.validate_table(files)?,
-            (None, Some(_)) => self.validate_arithmetic()?,
+        match (&self.path, &self.arithmetic, &self.grammar) {
+            (None, None, None) => return Err(no_source()),
+            (Some(files), None, None) => self.validate_table(files)?,
+            (None, Some(_), None) => self.validate_arithmetic()?,
+            (None, None, Some(_)) => self.validate_grammar()?,
+            _ => TrainError::check(
+                false,
+                "data",
+                "several sources",
+                "`path`, `arithmetic` and `grammar` exclude each other",
+            )?,
         }
         TrainError::check(
             !kind.is_probe() || self.read.is_some() || self.arithmetic.is_some(),
@@ -309,6 +324,17 @@ impl DataSection {
         }
     }
 
+    fn validate_grammar(&self) -> Result<(), TrainError> {
+        let others = [
+            ("data.tokens", self.tokens.is_some()),
+            ("data.image", self.image.is_some()),
+            ("data.pixels", self.pixels.is_some()),
+        ];
+        others.into_iter().try_for_each(|(key, given)| {
+            TrainError::check(!given, key, "given", "a grammar makes texts; remove it, or read a table with `path`")
+        })
+    }
+
     fn validate_arithmetic(&self) -> Result<(), TrainError> {
         let seeded = matches!(self.split, Some(Split::Seeded { group: None, .. }));
         TrainError::check(
@@ -324,6 +350,11 @@ impl DataSection {
         let read = matches!(self.read, None | Some(Read::Named(Named::Last)));
         TrainError::check(read, "data.read", "another position", "arithmetic is read at its last token, `=`")
     }
+}
+
+/// The error for a section without a source.
+pub(crate) fn no_source() -> TrainError {
+    TrainError::setting("data", "without a source", "it needs `path`, `arithmetic` or `grammar`")
 }
 
 const READ: &str = "it says which token is read: \"last\", { span = [\"start\", \"end\"] }, { word = \"word\" }, …";

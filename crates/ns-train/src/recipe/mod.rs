@@ -19,6 +19,7 @@ use serde::de::DeserializeOwned;
 use crate::error::TrainError;
 
 pub use behaviour::{Answer, AnswerClasses, AnswerColumns, BehaviourSection, Metric, OwnAnswer, SetName};
+pub(crate) use data::no_source;
 pub use data::{
     ArithmeticSource, Column, DataSection, Files, Named, Partner, Pixels, Read, ReadAt, SetFiles, Split, Token,
 };

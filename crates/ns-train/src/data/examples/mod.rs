@@ -114,17 +114,17 @@ impl Examples {
     /// the row, for what the rows do not have, [`TrainError::DataColumn`] for a missing column, and
     /// [`TrainError::Model`] if the tokenizer or the image processor cannot be read.
     pub fn read(section: &DataSection, model_folder: Option<&Path>, limits: ModelLimits) -> Result<Self, TrainError> {
-        match (&section.arithmetic, &section.path) {
-            (Some(source), _) => Self::of_arithmetic(*source, section, limits),
-            (None, Some(files)) => {
-                let examples = Self::from_tables(section, &Tables::read(files)?, model_folder, limits)?;
+        match section.arithmetic {
+            Some(source) => Self::of_arithmetic(source, section, limits),
+            None => {
+                let (tables, section) = Tables::of(section)?;
+                let examples = Self::from_tables(&section, &tables, model_folder, limits)?;
                 let shared = examples.shared_inputs();
                 if shared > 0 {
                     tracing::warn!("{shared} inputs are in two sets; on them a probe may only show what it memorised");
                 }
                 Ok(examples)
             }
-            (None, None) => Err(TrainError::setting("data", "without a source", "it needs `path` or `arithmetic`")),
         }
     }
 

@@ -1,11 +1,12 @@
 //! One table, or one per set, as one list of rows.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
 
-use crate::data::Table;
+use crate::data::{Grammar, Selection, Table};
 use crate::error::TrainError;
-use crate::recipe::Files;
+use crate::recipe::{DataSection, Files, Split, no_source};
 
 /// Tables whose rows follow each other.
 pub(super) struct Tables {
@@ -15,6 +16,36 @@ pub(super) struct Tables {
 }
 
 impl Tables {
+    /// Reads the tables of a section, or generates the table of its grammar. Also returns the section with the keys that
+    /// the grammar implies.
+    ///
+    /// # Errors
+    /// Returns the errors of [`Table::read`] and of [`Grammar::generate`], and [`TrainError::Setting`] for a section
+    /// without a source and a grammar that is not divided into sets.
+    pub(super) fn of(section: &DataSection) -> Result<(Self, Cow<'_, DataSection>), TrainError> {
+        match (&section.path, &section.grammar) {
+            (Some(files), _) => Ok((Self::read(files)?, Cow::Borrowed(section))),
+            (None, Some(grammar)) => {
+                let grammar = Grammar::read(grammar)?;
+                let section = with_defaults(section, grammar.has_sets())?;
+                Ok((Self::generate(&grammar, section.other_test.as_deref())?, Cow::Owned(section)))
+            }
+            (None, None) => Err(no_source()),
+        }
+    }
+
+    /// The sentences of a grammar, and a table in place of its test set.
+    fn generate(grammar: &Grammar, test: Option<&Path>) -> Result<Self, TrainError> {
+        let (mut tables, mut sets) =
+            (vec![grammar.generate(&Selection::default(), &mut |_, _| ())?], [const { 0..0 }; 4]);
+        if let Some(test) = test {
+            let (test, start) = (Table::read(test)?, tables[0].len());
+            sets = [0..start, 0..0, start..start + test.len(), 0..0];
+            tables.push(test);
+        }
+        Ok(Self { tables, sets })
+    }
+
     /// Reads the tables.
     ///
     /// # Errors
@@ -44,7 +75,7 @@ impl Tables {
 
     /// The first table, which a split divides.
     pub(super) fn first(&self) -> &Table {
-        // Only `Tables::read` makes tables, and it reads at least one.
+        // `Tables::read` and `Tables::generate` make at least one table.
         &self.tables[0]
     }
 
@@ -95,4 +126,16 @@ impl Tables {
         let (table, row) = self.place(row);
         table.invalid(row, what, found, expected)
     }
+}
+
+/// The keys that a grammar implies: its sentences are the text, and its sets divide them.
+fn with_defaults(section: &DataSection, has_sets: bool) -> Result<DataSection, TrainError> {
+    let mut section = section.clone();
+    section.text.get_or_insert_with(|| "sentence".into());
+    if section.split.is_none() && section.label.is_some() {
+        let expected = "the grammar has no [sets]; divide its sentences: { seeded = { train = 0.6, seed = 0 } }";
+        TrainError::check(has_sets, "data.split", "missing", expected)?;
+        section.split = Some(Split::Column("set".into()));
+    }
+    Ok(section)
 }

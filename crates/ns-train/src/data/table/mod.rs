@@ -6,6 +6,7 @@ mod csv;
 mod json_lines;
 mod parquet;
 mod text;
+mod write;
 
 use std::path::{Path, PathBuf};
 
@@ -69,6 +70,18 @@ impl Table {
         }
         contents.cells.iter_mut().for_each(column::Cells::shrink);
         Ok(Self { path: path.into(), contents })
+    }
+
+    /// A table without rows. `path` is the file that the rows come from.
+    pub(super) fn new(path: &Path, columns: Vec<String>) -> Self {
+        let cells = vec![column::Cells::default(); columns.len()];
+        Self { path: path.into(), contents: Contents { columns, cells, lines: Vec::new() } }
+    }
+
+    /// Adds a row of one cell per column. Its line is the number of the row, from 1.
+    pub(super) fn push(&mut self, row: &[&str]) {
+        self.contents.cells.iter_mut().zip(row).for_each(|(cells, cell)| cells.push(cell));
+        self.contents.lines.push(self.len() + 1);
     }
 
     /// Path of the file.
