@@ -8,6 +8,8 @@ mod texts;
 mod activations;
 #[path = "commands/circuit.rs"]
 mod circuit;
+#[path = "commands/data.rs"]
+mod data;
 #[cfg(unix)]
 #[path = "commands/docs.rs"]
 mod docs;

@@ -128,7 +128,8 @@ fn describe(path: &Path, table: &Table) -> anyhow::Result<()> {
     }
     let columns = table.columns().iter().skip(1).map(|name| Ok((name, table.column(name)?)));
     let columns = columns.collect::<anyhow::Result<Vec<_>>>()?;
-    for row in (0..EXAMPLES).map(|example| example * table.len() / EXAMPLES).take(table.len()) {
+    let examples = EXAMPLES.min(table.len());
+    for row in (0..examples).map(|example| example * table.len() / examples) {
         say!("  {}", table.column("sentence")?.get(row).unwrap_or_default());
         let cells = columns.iter().map(|(name, column)| (name, column.get(row).unwrap_or_default()));
         let cells: Vec<String> =

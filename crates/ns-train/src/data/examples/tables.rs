@@ -132,10 +132,10 @@ impl Tables {
 fn with_defaults(section: &DataSection, has_sets: bool) -> Result<DataSection, TrainError> {
     let mut section = section.clone();
     section.text.get_or_insert_with(|| "sentence".into());
-    if section.split.is_none() && section.label.is_some() {
-        let expected = "the grammar has no [sets]; divide its sentences: { seeded = { train = 0.6, seed = 0 } }";
-        TrainError::check(has_sets, "data.split", "missing", expected)?;
+    if section.split.is_none() && has_sets {
         section.split = Some(Split::Column("set".into()));
     }
+    let expected = "the grammar has no [sets]; divide its sentences: { seeded = { train = 0.6, seed = 0 } }";
+    TrainError::check(section.split.is_some() || section.label.is_none(), "data.split", "missing", expected)?;
     Ok(section)
 }

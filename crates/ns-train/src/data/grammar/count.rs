@@ -33,7 +33,7 @@ pub(super) struct Phrase {
     pub(super) ways: Ways,
 }
 
-/// More than 2^128 ways.
+/// 2^128 ways or more.
 #[derive(Debug)]
 pub(super) struct TooMany;
 

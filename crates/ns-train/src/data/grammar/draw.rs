@@ -22,7 +22,7 @@ pub(super) struct Space<'g> {
 }
 
 impl<'g> Space<'g> {
-    /// The space; `None` if it has more than 2^128 sentences.
+    /// The space; `None` if it has 2^128 sentences or more.
     pub(super) fn new(model: &'g Model, groups: &[usize], fixed: Vec<(usize, usize)>) -> Option<Self> {
         let in_groups = |template: &usize| groups.contains(&model.templates[*template].group);
         let templates: Vec<usize> = (0..model.templates.len()).filter(in_groups).collect();

@@ -10,6 +10,8 @@ mod sample;
 mod sentence;
 mod source;
 mod template;
+#[cfg(test)]
+mod tests;
 mod vocabulary;
 mod words;
 
@@ -56,7 +58,7 @@ impl Grammar {
     /// # Errors
     /// Returns [`TrainError::Io`] if the file cannot be read, and [`TrainError::RecipeKey`] with line and key for
     /// everything that is wrong with it: no TOML, unknown keys and names, slots that select no or several forms,
-    /// phrases that contain themselves, and more than 2^128 sentences.
+    /// phrases that contain themselves, and 2^128 sentences or more.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, TrainError> {
         let source = Source::read(path.as_ref())?;
         let mut file: GrammarFile = source.parse()?;
@@ -76,8 +78,8 @@ impl Grammar {
         self.sets.is_some()
     }
 
-    /// Names of the groups of templates, in the order of the file, and the number of their sentences. A number above
-    /// 2^128 is 2^128 - 1.
+    /// Names of the groups of templates, in the order of the file, and the number of their sentences. A number of
+    /// 2^128 or more is given as 2^128 - 1.
     pub fn counts(&self) -> Vec<(&str, u128)> {
         let count = |group: usize| {
             let templates = self.model.templates.iter().filter(|template| template.group == group);

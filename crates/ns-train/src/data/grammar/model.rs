@@ -108,7 +108,7 @@ impl Model {
     }
 }
 
-const TOO_MANY: &str = "more than 2^128 sentences, which cannot be counted; use fewer or shorter phrases";
+const TOO_MANY: &str = "2^128 sentences or more, which cannot be counted; use fewer or shorter phrases";
 
 impl Template {
     fn new(group: usize, text: Counted, in_columns: u64, features: &[Feature]) -> Result<Self, TooMany> {

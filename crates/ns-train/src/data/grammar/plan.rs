@@ -137,7 +137,7 @@ fn drawn(
     (seed, label, step): (u64, String, u64),
     rows: usize,
 ) -> Result<Vec<Derivation>, String> {
-    let space = space.ok_or("there are more than 2^128 sentences; name fewer groups")?;
+    let space = space.ok_or("there are 2^128 sentences or more; name fewer groups")?;
     let left = space.left(taken);
     if left == 0 {
         return Err("there is no sentence for it; other values or templates have some".into());
