@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use ns_circuit::rng;
 use rand::Rng;
 
 use super::model::Model;
@@ -24,8 +25,11 @@ pub(super) struct Space<'g> {
 impl<'g> Space<'g> {
     /// The space; `None` if it has 2^128 sentences or more.
     pub(super) fn new(model: &'g Model, groups: &[usize], fixed: Vec<(usize, usize)>) -> Option<Self> {
-        let in_groups = |template: &usize| groups.contains(&model.templates[*template].group);
-        let templates: Vec<usize> = (0..model.templates.len()).filter(in_groups).collect();
+        Self::of_templates(model, templates(model, groups), fixed)
+    }
+
+    /// Like [`Space::new`], for templates by their index.
+    fn of_templates(model: &'g Model, templates: Vec<usize>, fixed: Vec<(usize, usize)>) -> Option<Self> {
         let (mut blocks, mut end) = (Vec::new(), 0_u128);
         for template in &templates {
             for (index, part) in model.templates[*template].parts.iter().enumerate() {
@@ -96,6 +100,28 @@ impl<'g> Space<'g> {
         derivations.filter(|derivation| !taken.contains(derivation)).take(count).collect()
     }
 
+    /// Like [`Space::sample`], with the same number from each template. What a template lacks, the others give.
+    pub(super) fn balanced(
+        &self,
+        count: usize,
+        taken: &HashSet<Derivation>,
+        mut rng: impl Rng,
+    ) -> Vec<Derivation> {
+        let of_template = |template: &usize| Self::of_templates(self.model, vec![*template], self.fixed.clone());
+        let spaces: Vec<Self> = self.templates.iter().filter_map(of_template).collect();
+        let left: Vec<u128> = spaces.iter().map(|space| space.left(taken)).collect();
+        let mut order: Vec<usize> = (0..spaces.len()).collect();
+        order.sort_by_key(|space| left[*space]);
+        let (mut derivations, mut missing) = (Vec::new(), count);
+        for (done, space) in order.iter().enumerate() {
+            let share = missing.div_ceil(order.len() - done).min(usize::try_from(left[*space]).unwrap_or(usize::MAX));
+            derivations.extend(spaces[*space].sample(share, taken, &mut rng));
+            missing -= share;
+        }
+        rng::shuffle(&mut rng, &mut derivations);
+        derivations
+    }
+
     /// All sentences that are not taken, in order.
     pub(super) fn all(&self, taken: &HashSet<Derivation>) -> Vec<Derivation> {
         let mut derivations = Vec::new();
@@ -109,4 +135,9 @@ impl<'g> Space<'g> {
         }
         derivations
     }
+}
+
+/// The templates of some groups.
+fn templates(model: &Model, groups: &[usize]) -> Vec<usize> {
+    (0..model.templates.len()).filter(|template| groups.contains(&model.templates[*template].group)).collect()
 }

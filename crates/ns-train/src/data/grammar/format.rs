@@ -81,6 +81,9 @@ pub(super) struct Draw {
     pub(super) templates: Option<Names>,
     /// Number of sentences; all that are left without the key.
     pub(super) sample: Option<usize>,
+    /// Whether each template gives the same number of sentences, as far as it has them. Otherwise each sentence is as
+    /// likely as any other, and most are of the templates with the most sentences.
+    pub(super) balanced: bool,
     /// Values of features.
     #[serde(rename = "where")]
     pub(super) values: Entries<String>,

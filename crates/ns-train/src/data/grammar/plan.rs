@@ -31,6 +31,7 @@ struct CheckedDraw {
     place: Place,
     groups: Vec<usize>,
     sample: Option<usize>,
+    balanced: bool,
     fixed: Vec<(usize, usize)>,
 }
 
@@ -79,7 +80,7 @@ impl Sets {
                 let fixed = kept.chain(fixed).copied().collect();
                 let space = Space::new(model, &draw.groups, fixed);
                 let stream = (seed, format!("grammar/{set}"), index as u64);
-                let drawn = drawn(space, draw.sample, &taken, stream, rows);
+                let drawn = drawn(space, (draw.sample, draw.balanced), &taken, stream, rows);
                 let drawn = drawn.map_err(|reason| source.error(&draw.place, reason))?;
                 rows += drawn.len();
                 taken.extend(drawn.iter().copied());
@@ -104,7 +105,7 @@ pub(super) fn selected(
     let groups = groups(model, Some(&selection.templates).filter(|names| !names.is_empty()))
         .map_err(|(name, expected)| TrainError::setting("--templates", format!("`{name}`"), expected))?;
     let stream = (seed, "grammar".to_owned(), 0);
-    let drawn = drawn(Space::new(model, &groups, fixed), selection.sample, &HashSet::new(), stream, 0);
+    let drawn = drawn(Space::new(model, &groups, fixed), (selection.sample, false), &HashSet::new(), stream, 0);
     let asked = selection.sample.map_or("all sentences".to_owned(), |sample| count(sample as f64));
     let derivations = drawn.map_err(|reason| TrainError::setting("--sample", asked, reason))?;
     Ok(vec![Planned { set: None, derivations }])
@@ -132,7 +133,7 @@ pub(super) fn fixed<'a>(
 /// The draw of a stream: its seed, label and step.
 fn drawn(
     space: Option<Space<'_>>,
-    sample: Option<usize>,
+    (sample, balanced): (Option<usize>, bool),
     taken: &HashSet<Derivation>,
     (seed, label, step): (u64, String, u64),
     rows: usize,
@@ -153,6 +154,7 @@ fn drawn(
         ));
     }
     Ok(match sample {
+        Some(sample) if balanced => space.balanced(sample, taken, rng::stream(seed, &label, 0, step)),
         Some(sample) => space.sample(sample, taken, rng::stream(seed, &label, 0, step)),
         None => space.all(taken),
     })
@@ -170,7 +172,7 @@ fn checked(model: &Model, place: Place, draw: Draw) -> Result<CheckedDraw, Strin
     let groups =
         groups(model, names.as_ref()).map_err(|(name, expected)| format!("the group `{name}`, but {expected}"))?;
     let values = draw.values.0.iter().map(|entry| (entry.name.as_str(), entry.value.as_str()));
-    Ok(CheckedDraw { place, groups, sample: draw.sample, fixed: fixed(&model.features, values)? })
+    Ok(CheckedDraw { place, groups, sample: draw.sample, balanced: draw.balanced, fixed: fixed(&model.features, values)? })
 }
 
 /// Indices of groups; of all of them without names.

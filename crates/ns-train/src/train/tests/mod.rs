@@ -1,5 +1,6 @@
 //! Tests of trainings that recipes describe.
 
+mod language;
 mod probes;
 mod tasks;
 

@@ -1,6 +1,6 @@
 use burn::module::Module;
 use burn::tensor::{Device, TensorData};
-use ns_models::AnyModel;
+use ns_models::{AnyModel, Model};
 
 use super::*;
 use crate::evaluate::answer_scores;
