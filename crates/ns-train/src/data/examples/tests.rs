@@ -807,7 +807,7 @@ fn the_shipped_examples_keep_their_order() {
 #[test]
 fn a_section_without_a_source_or_an_input_is_an_error() {
     let read = |section: &DataSection| Examples::read(section, None, ModelLimits::default()).unwrap_err_text();
-    assert!(read(&DataSection::default()).contains("it needs `path` or `arithmetic`"));
+    assert!(read(&DataSection::default()).contains("it needs `path`, `arithmetic` or `grammar`"));
     let data = sentences("\"last\"");
     assert!(read(&data.section).contains("texts need the tokenizer of a model folder"));
     let none = DataSection { text: None, read: None, ..data.section.clone() };

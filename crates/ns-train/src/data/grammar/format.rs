@@ -154,17 +154,35 @@ impl<'de, T: OneOf<'de>> Visitor<'de> for AnyOf<T> {
     }
 }
 
-macro_rules! one_of {
-    ($($type:ty),*) => {
-        $(impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_any(AnyOf(PhantomData))
-            }
-        })*
-    };
+impl<'de> Deserialize<'de> for Names {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyOf(PhantomData))
+    }
 }
 
-one_of!(Names, Forms, Change, Draws);
+impl<'de> Deserialize<'de> for Forms {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyOf(PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for Change {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyOf(PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for Draws {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyOf(PhantomData))
+    }
+}
+
+impl<'de> Deserialize<'de> for Alternatives {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyOf(PhantomData))
+    }
+}
 
 fn list<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(list: A) -> Result<Vec<T>, A::Error> {
     Vec::deserialize(SeqAccessDeserializer::new(list))
@@ -247,8 +265,6 @@ enum Alternatives {
     One(String),
     List(Vec<Spanned<String>>),
 }
-
-one_of!(Alternatives);
 
 impl<'de> OneOf<'de> for Alternatives {
     const EXPECTED: &'static str = "a text or a list of texts";

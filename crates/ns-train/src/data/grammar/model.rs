@@ -71,12 +71,12 @@ impl Model {
         };
         let columns: Vec<(Place, String, Text)> =
             file.columns.0.iter().map(column).collect::<Result<_, TrainError>>()?;
-        for (place, text) in &templates {
-            has_words(&symbols, place, &phrases.certain_of(&text.1), &columns)?;
+        for template in &templates {
+            has_words(&symbols, &template.place, &phrases.certain_of(&template.text), &columns)?;
         }
         let in_columns = columns.iter().fold(0, |used, (_, _, text)| used | features_of(text));
         let mut counted = Vec::new();
-        for (place, (group, text)) in templates {
+        for Parsed { place, group, text } in templates {
             let template = Counted::new(text, &features, &classes, &phrases.ways)
                 .and_then(|text| Template::new(group, text, in_columns, &features));
             counted.push((place.clone(), template.map_err(|TooMany| source.error(&place, TOO_MANY))?));
@@ -127,6 +127,14 @@ impl Template {
     pub(super) fn part(&self, index: u128) -> Option<&Part> {
         self.parts.get(self.parts.partition_point(|part| part.start <= index).checked_sub(1)?)
     }
+}
+
+/// A template before its sentences are counted.
+struct Parsed {
+    place: Place,
+    /// Index of its group.
+    group: usize,
+    text: Text,
 }
 
 /// The phrases, with what depends on their alternatives.
@@ -189,8 +197,8 @@ fn texts(symbols: &Symbols<'_>, section: &str, name: &str, texts: &Texts) -> Res
     texts.0.iter().map(parse).collect()
 }
 
-/// The templates of all groups, with the index of their group.
-fn groups(symbols: &Symbols<'_>, entries: &Entries<Texts>) -> Result<Vec<(Place, (usize, Text))>, TrainError> {
+/// The templates of all groups.
+fn groups(symbols: &Symbols<'_>, entries: &Entries<Texts>) -> Result<Vec<Parsed>, TrainError> {
     let mut templates = Vec::new();
     for (group, Entry { name, start, value }) in entries.0.iter().enumerate() {
         let texts = texts(symbols, "templates", name, value)?;
@@ -198,7 +206,7 @@ fn groups(symbols: &Symbols<'_>, entries: &Entries<Texts>) -> Result<Vec<(Place,
             let place = Place::new("templates", name, *start);
             return Err(symbols.source.error(&place, "no templates, but a group needs at least one"));
         }
-        templates.extend(texts.into_iter().map(|(place, text)| (place, (group, text))));
+        templates.extend(texts.into_iter().map(|(place, text)| Parsed { place, group, text }));
     }
     match templates.is_empty() {
         true => Err(symbols.source.error_of_file("no templates, but [templates] needs at least one group of them")),

@@ -275,21 +275,21 @@ fn a_tokenizer_knows_every_word() {
 
 #[test]
 fn unknown_names_come_with_the_nearest_ones() {
-    let expected = "line 14, phrases.MOD: `{PQ}`: `PQ` is no word class and no phrase";
-    assert_eq!(changed("\"{PP}\"", "\"{PQ}\""), expected.replace("`PQ` is", "`PQ` (did you mean `PP`?) is"));
+    let expected = "line 14, phrases.MOD: `{prn}`: `prn` (did you mean `pron`?) is no word class and no phrase";
+    assert_eq!(changed("\"{PP}\"", "\"{prn}\""), expected);
     let expected = "line 19, templates.far: `{pron nmber}`: `nmber` (did you mean `number`?) is no feature";
     assert_eq!(changed("{pron number gender}", "{pron nmber}"), expected);
     let expected = "line 11, words.pron: the form `feminin` (did you mean `feminine`?) is no value of a feature";
     assert_eq!(changed("singular feminine", "singular feminin"), expected);
     let expected =
-        "line 33, sets.ood: the group `fare`, but the groups of templates are plain, far (did you mean `far`?)";
+        "line 34, sets.ood: the group `fare`, but the groups of templates are plain, far (did you mean `far`?)";
     assert_eq!(changed("[\"far\"]", "[\"fare\"]"), expected);
-    let expected = "line 33, sets.ood: `gendr` (did you mean `gender`?) is no feature";
+    let expected = "line 34, sets.ood: `gendr` (did you mean `gender`?) is no feature";
     assert_eq!(changed("where = { gender", "where = { gendr"), expected);
-    let expected = "line 33, sets.ood: `neuter` is no value of `gender`, whose values are masculine, feminine";
+    let expected = "line 34, sets.ood: `neuter` is no value of `gender`, whose values are masculine, feminine";
     assert_eq!(changed("gender = \"masculine\" }", "gender = \"neuter\" }"), expected);
-    assert_eq!(changed("test = {", "valid = {"), "line 31, sets.valid: no set; the sets are train, dev, test and ood");
-    let expected = "line 28, partners.ungrammatical: `prn` (did you mean `pron`?) is no word class";
+    assert_eq!(changed("test = {", "valid = {"), "line 32, sets.valid: no set; the sets are train, dev, test and ood");
+    let expected = "line 29, partners.ungrammatical: `prn` (did you mean `pron`?) is no word class";
     assert_eq!(changed("[\"pron\"]", "[\"prn\"]"), expected);
 }
 
@@ -317,9 +317,9 @@ fn the_other_value_is_of_two() {
         .replace("plural = \"them", "dual = \"x\", plural = \"them");
     assert_eq!(error(&text), expected);
     let text = text.replace("{BE !number}", "");
-    let expected = "line 27, partners.partner: `number` has 3 values, but only one of two values has another";
+    let expected = "line 28, partners.partner: `number` has 3 values, but only one of two values has another";
     assert_eq!(error(&text), expected);
-    let expected = "line 27, partners.partner: `gender` does not occur in all sentences of `templates.plain`, so they have \
+    let expected = "line 28, partners.partner: `gender` does not occur in all sentences of `templates.plain`, so they have \
                     no partner";
     assert_eq!(changed("partner = \"number\"", "partner = \"gender\""), expected);
 }
@@ -375,20 +375,20 @@ fn names_are_unique_and_usable() {
 
 #[test]
 fn samples_are_not_larger_than_what_is_left() {
-    let expected = "line 31, sets.test: there are only 48 sentences for the sample of 49";
+    let expected = "line 32, sets.test: there are only 48 sentences for the sample of 49";
     assert_eq!(changed("sample = 6", "sample = 49"), expected);
     let nothing = changed("templates = [\"far\"], sample = 3", "templates = \"plain\"");
-    assert!(nothing.starts_with("line 33, sets.ood: there is no sentence for it"), "{nothing}");
+    assert!(nothing.starts_with("line 34, sets.ood: there is no sentence for it"), "{nothing}");
 }
 
 #[test]
 fn files_of_another_shape_are_named_with_their_line() {
     assert_eq!(error("seed = 1\n"), ": no templates, but [templates] needs at least one group of them");
-    assert!(changed("[partners]", "[partner]").starts_with("line 26: unknown field `partner`, expected one of `seed`"));
+    assert!(changed("[partners]", "[partner]").starts_with("line 27: unknown field `partner`, expected one of `seed`"));
     assert!(error("[words]\nP = 3\n").starts_with("line 2: invalid type: integer `3`, expected a list of words, or"));
     assert!(error("[words\n").starts_with("line 1: "), "{}", error("[words\n"));
     assert!(error("[templates]\nt = []\n").starts_with("line 2, templates.t: no templates, but a group needs"));
-    assert!(changed("sample = 4", "samples = 4").starts_with("line 32: unknown field `samples`, expected one of"));
+    assert!(changed("sample = 4", "samples = 4").starts_with("line 33: unknown field `samples`, expected one of"));
     let error = Grammar::read("nowhere/g.toml").unwrap_err().to_string();
     assert!(error.starts_with("cannot read `nowhere/g.toml`: "), "{error}");
 }
