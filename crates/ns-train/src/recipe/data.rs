@@ -17,7 +17,8 @@ pub type Column = String;
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DataSection {
-    /// A table: `.csv`, `.tsv`, `.jsonl` or `.parquet`, relative to the recipe; or one table per set.
+    /// A table: `.csv`, `.tsv`, `.jsonl` or `.parquet`, relative to the recipe; a plain text file, `.txt`, with one text per
+    /// line; or one table per set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<Files>,
     /// Modular arithmetic: all pairs `a b =`.
@@ -30,7 +31,7 @@ pub struct DataSection {
     #[serde(skip)]
     #[schemars(skip)]
     pub other_test: Option<PathBuf>,
-    /// Column with the text.
+    /// Column with the text. By default `text` for a plain text file and `sentence` for a grammar.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<Column>,
     /// Column with token ids: separated by spaces, or a JSON list.
@@ -45,7 +46,8 @@ pub struct DataSection {
     /// The positions that are read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub read: Option<Read>,
-    /// Column with the variable; for arithmetic its name: `a2`, `minus_b2`, `a_plus_b`, `a_minus_b` or `answer`.
+    /// Column with the variable. Without it, the kinds `model` and `circuit` predict the tokens of the texts. For arithmetic
+    /// its name: `a2`, `minus_b2`, `a_plus_b`, `a_minus_b` or `answer`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<Column>,
     /// Whether the label is a number to predict instead of a class. Linear probes only.
@@ -255,6 +257,19 @@ impl DataSection {
         Ok(Self { path: Some(Files::Sets(files)), ..self.clone() })
     }
 
+    /// The column of the text if the source has no other: plain text files have one column.
+    pub(crate) fn implied_text(&self) -> Option<&'static str> {
+        let others = self.tokens.is_some() || self.image.is_some() || self.pixels.is_some();
+        let is_plain = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "txt");
+        let plain = match self.path.as_ref()? {
+            Files::One(path) => is_plain(path),
+            Files::Sets(SetFiles { train, dev, test, ood }) => {
+                [Some(train), dev.as_ref(), Some(test), ood.as_ref()].into_iter().flatten().all(is_plain)
+            }
+        };
+        (plain && !others).then_some("text")
+    }
+
     /// The source as the recipe writes it, for results.
     pub fn name(&self) -> String {
         match (&self.arithmetic, &self.path) {
@@ -311,7 +326,8 @@ impl DataSection {
         ];
         let given: Vec<&str> = inputs.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
         let found = if given.is_empty() { "without an input".into() } else { format!("given {}", given.join(" and ")) };
-        TrainError::check(given.len() == 1, "data", found, "it needs one of `text`, `tokens`, `image` and `pixels`")?;
+        let holds = given.len() == 1 || self.implied_text().is_some();
+        TrainError::check(holds, "data", found, "it needs one of `text`, `tokens`, `image` and `pixels`")?;
         match (files, &self.split) {
             (Files::One(_), None) => {
                 let expected = "one file needs it: { column = \"split\" } or { seeded = { train = 0.6, seed = 0 } }";

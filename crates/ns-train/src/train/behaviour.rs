@@ -104,6 +104,14 @@ fn sets<'a>(section: &BehaviourSection, data: &'a dyn Dataset) -> Result<Vec<(Se
     section.sets.iter().map(rows).collect()
 }
 
+/// Checks that the sets of a section have examples.
+///
+/// # Errors
+/// Returns [`TrainError::Setting`] if a set is empty.
+pub(super) fn check_sets(section: &BehaviourSection, answers: &Answers) -> Result<(), TrainError> {
+    sets(section, &answers.examples).map(drop)
+}
+
 /// Measures the behaviour of a recipe and adds it to a row. `run_study` runs a study on some rows of `answers`. Returns
 /// the reports by set.
 ///

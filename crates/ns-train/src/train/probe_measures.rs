@@ -3,7 +3,6 @@
 use ns_models::AnyTransformer;
 use ns_probe::Probe;
 
-use super::base_model::model_config;
 use super::behaviour;
 use super::objective::ProbeObjective;
 use super::probe_training::{ProbeTraining, SubnetworkTraining};
@@ -90,8 +89,7 @@ impl Probes<'_> {
         measured: MeasuredSets,
         measures: &mut Measures,
     ) -> Result<(), TrainError> {
-        let Some(section) = behaviour::section(&self.recipe, measured) else { return Ok(()) };
-        let answers = behaviour::answers(self.pool, &self.recipe, &self.model, &model_config(&self.recipe)?)?;
+        let Some((section, answers)) = self.answers(measured)? else { return Ok(()) };
         let (probe, activations) = (trainer.module.valid(), &mut trainer.objective.activations);
         let circuit = probe.circuit();
         let study = |rows: &[usize], study: &AblationStudy| {

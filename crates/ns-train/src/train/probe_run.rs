@@ -58,7 +58,10 @@ impl<'a> ProbeRun<'a> {
         examples: Examples,
         pool: &'a BaseModelPool,
     ) -> Result<Self, TrainError> {
-        Ok(Self { job, probes: Probes::new(recipe, examples, pool)? })
+        let probes = Probes::new(recipe, examples, pool)?;
+        // Answers that the model does not have are an error before training starts.
+        probes.answers(MeasuredSets::All)?;
+        Ok(Self { job, probes })
     }
 
     /// The circuit probe of the run before its first step, without its controls.

@@ -10,15 +10,17 @@ use ns_probe::{
     SubnetworkProbeConfig,
 };
 
-use super::base_model::{base_model, site};
+use super::base_model::{base_model, model_config, site};
 use super::base_model_pool::BaseModelPool;
+use super::behaviour;
 use super::objective::ProbeObjective;
+use super::probe_measures::MeasuredSets;
 use super::probe_training::{ProbeTraining, SubnetworkTraining};
 use super::trainer::Trainer;
 use crate::data::{Dataset, Examples};
 use crate::error::TrainError;
-use crate::evaluate::LabelScale;
-use crate::recipe::{ProbeSection, Recipe};
+use crate::evaluate::{Answers, LabelScale};
+use crate::recipe::{BehaviourSection, ProbeSection, Recipe};
 
 /// The mask parameters in the folder of a probe.
 pub(super) const MASKS: &str = "masks.safetensors";
@@ -66,6 +68,20 @@ impl<'a> Probes<'a> {
         let probe = recipe.probe.clone();
         let probe = probe.ok_or_else(|| TrainError::setting("probe", "missing", "a probe needs it"))?;
         Ok(Self { recipe, probe, site, examples, pool, model, activations })
+    }
+
+    /// What the behaviour is measured on; `None` if the recipe measures none.
+    ///
+    /// # Errors
+    /// Returns the errors of [`behaviour::answers`].
+    pub(super) fn answers(
+        &self,
+        measured: MeasuredSets,
+    ) -> Result<Option<(BehaviourSection, Answers)>, TrainError> {
+        let Some(section) = behaviour::section(&self.recipe, measured) else { return Ok(None) };
+        let answers = behaviour::answers(self.pool, &self.recipe, &self.model, &model_config(&self.recipe)?)?;
+        behaviour::check_sets(&section, &answers)?;
+        Ok(Some((section, answers)))
     }
 
     /// A circuit probe that is not trained yet, and its configuration.

@@ -17,14 +17,17 @@ pub(super) struct Tables {
 
 impl Tables {
     /// Reads the tables of a section, or generates the table of its grammar. Also returns the section with the keys that
-    /// the grammar implies.
+    /// the source implies.
     ///
     /// # Errors
     /// Returns the errors of [`Table::read`] and of [`Grammar::generate`], and [`TrainError::Setting`] for a section
     /// without a source and a grammar that is not divided into sets.
     pub(super) fn of(section: &DataSection) -> Result<(Self, Cow<'_, DataSection>), TrainError> {
         match (&section.path, &section.grammar) {
-            (Some(files), _) => Ok((Self::read(files)?, Cow::Borrowed(section))),
+            (Some(files), _) => {
+                let text = section.text.clone().or_else(|| section.implied_text().map(Into::into));
+                Ok((Self::read(files)?, Cow::Owned(DataSection { text, ..section.clone() })))
+            }
             (None, Some(grammar)) => {
                 let grammar = Grammar::read(grammar)?;
                 let section = with_defaults(section, grammar.has_sets())?;

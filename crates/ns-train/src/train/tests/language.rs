@@ -241,6 +241,7 @@ fn another_position_is_read_and_logits_are_restricted() {
     std::fs::write(folder.path().join("a.csv"), table).unwrap();
     let ids = at(&behaviour("answer = \"label\", among = [2, 4]"));
     assert!((ids - last).abs() < 1e-9, "logits 2 and 3 alone: {ids} {last}");
+    std::fs::remove_dir_all(folder.path().join("run")).unwrap();
     let error = rows(folder.path(), &behaviour("answer = \"label\", among = [2, 3]")).unwrap_err().to_string();
     assert!(error.contains("behaviour.among: [2, 3], but it holds the first logit"), "{error}");
     let error = rows(folder.path(), &behaviour("answer = \"label\", among = [3, 5]")).unwrap_err().to_string();
@@ -274,7 +275,7 @@ fn answers_that_are_no_token_are_refused_with_their_row() {
         std::fs::write(folder.path().join("a.csv"), table).unwrap();
         let error = rows(folder.path(), &behaviour(answer)).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
-        assert!(!folder.path().join("run/results.json").exists());
+        assert!(!folder.path().join("run").exists());
     };
     let columns = "answer = { right = \"right\", wrong = \"wrong\" }";
     let two = TABLE.replace("b d,two,b,a", "b d,two,b c,a");
