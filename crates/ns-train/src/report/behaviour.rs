@@ -25,6 +25,18 @@ impl Behaviour {
         all.into_iter().find(has).unwrap_or(Self { set: SETS[0], ablation: ABLATIONS[0] })
     }
 
+    /// The sets on which rows have an accuracy without the circuit, under the ablation that [`Self::of`] shows.
+    pub(super) fn by_set(rows: &[&Row]) -> Vec<Self> {
+        let ablation = Self::of(rows.iter().copied()).ablation;
+        let shown = SETS.into_iter().map(|set| Self { set, ablation });
+        shown.filter(|shown| rows.iter().any(|row| shown.ablated(row, METRICS[0]).is_some())).collect()
+    }
+
+    /// Name of the set.
+    pub(super) fn set(&self) -> &'static str {
+        self.set
+    }
+
     /// What is shown, if it is not the zero ablation on the test set: ` (ood)`, ` (mean)`, or both.
     pub(super) fn note(&self) -> String {
         let parts = [(self.set, SETS[0]), (self.ablation, ABLATIONS[0])];

@@ -74,10 +74,7 @@ impl<'a> Probes<'a> {
     ///
     /// # Errors
     /// Returns the errors of [`behaviour::answers`].
-    pub(super) fn answers(
-        &self,
-        measured: MeasuredSets,
-    ) -> Result<Option<(BehaviourSection, Answers)>, TrainError> {
+    pub(super) fn answers(&self, measured: MeasuredSets) -> Result<Option<(BehaviourSection, Answers)>, TrainError> {
         let Some(section) = behaviour::section(&self.recipe, measured) else { return Ok(None) };
         let answers = behaviour::answers(self.pool, &self.recipe, &self.model, &model_config(&self.recipe)?)?;
         behaviour::check_sets(&section, &answers)?;

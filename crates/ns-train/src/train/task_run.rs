@@ -64,8 +64,14 @@ impl<'a> TaskRun<'a> {
         let predicts_tokens = recipe.is_language_model();
         let objective = TaskObjective::new(trains_model, predicts_tokens, recipe.training.micro_batch);
         let schedule = recipe.training.schedule(recipe.kind);
-        let trainer =
-            Trainer::new(objective, circuit, Arc::new(answers.examples.clone()), schedule, recipe.seed, device.clone())?;
+        let trainer = Trainer::new(
+            objective,
+            circuit,
+            Arc::new(answers.examples.clone()),
+            schedule,
+            recipe.seed,
+            device.clone(),
+        )?;
         Ok(Self { job, recipe, answers, trainer })
     }
 
@@ -106,7 +112,7 @@ impl<'a> TaskRun<'a> {
             Kind::Model => {
                 let model = circuit.model()?;
                 measure_model(&self.trainer.objective, &model, &self.answers.examples, MeasuredSets::All)?
-            },
+            }
             _ => measure_circuit(&self.recipe, &circuit, &self.answers, MeasuredSets::All)?,
         };
         let row = Row { measures, ..self.job.row(&self.answers.examples) };

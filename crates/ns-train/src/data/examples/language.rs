@@ -72,7 +72,8 @@ impl Examples {
     pub(crate) fn masked_tokens(&self, masking: Masking) -> Result<Self, TrainError> {
         let tokens = self.tokens()?;
         let expected = "a masked language model needs `mask_token` in tokenizer_config.json";
-        let mask_id = tokens.mask_id().ok_or_else(|| TrainError::setting("the tokenizer", "without a mask", expected))?;
+        let mask_id =
+            tokens.mask_id().ok_or_else(|| TrainError::setting("the tokenizer", "without a mask", expected))?;
         let largest = || (0..tokens.sequences.ids.len()).flat_map(|row| tokens.sequences.ids.row(row)).max().copied();
         let vocab_size = masking.vocab_size.unwrap_or_else(|| largest().map_or(0, |id| id as usize + 1));
         let masker = TokenMasker { masking, vocab_size, mask_id };

@@ -159,7 +159,8 @@ impl Examples {
         model_folder: Option<&Path>,
         limits: ModelLimits,
     ) -> Result<Self, TrainError> {
-        let undivided = section.label.is_none() && section.split.is_none() && matches!(section.path, Some(Files::One(_)));
+        let undivided =
+            section.label.is_none() && section.split.is_none() && matches!(section.path, Some(Files::One(_)));
         let split = match undivided {
             false => sets::divide(tables, section.split.as_ref())?,
             true => RowSplit { train: (0..tables.len()).collect(), ..RowSplit::default() },

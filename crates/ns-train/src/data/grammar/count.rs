@@ -17,11 +17,11 @@ pub(super) type Ways = BTreeMap<u64, u128>;
 pub(super) struct Counted {
     pub(super) text: Text,
     /// Features of its own slots.
-    own: u64,
+    pub(super) own: u64,
     /// Number of values of each value of its own, and of lemmas of each slot.
-    choices: Vec<usize>,
+    pub(super) choices: Vec<usize>,
     /// For each of its phrases, the ways of this phrase and those after it; at last the way of none.
-    rest: Vec<Ways>,
+    pub(super) rest: Vec<Ways>,
     /// The ways of the whole text, but for the values of features.
     pub(super) ways: Ways,
 }
@@ -160,6 +160,6 @@ pub(super) fn add(ways: &mut Ways, features: u64, count: u128) -> Result<(), Too
 }
 
 /// The number of ways that use, with the features `used`, exactly the features `target`.
-fn with(ways: &Ways, used: u64, target: u64) -> u128 {
+pub(super) fn with(ways: &Ways, used: u64, target: u64) -> u128 {
     ways.iter().filter(|(features, _)| *features | used == target).map(|(_, count)| count).sum()
 }

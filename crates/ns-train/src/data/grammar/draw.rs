@@ -100,13 +100,9 @@ impl<'g> Space<'g> {
         derivations.filter(|derivation| !taken.contains(derivation)).take(count).collect()
     }
 
-    /// Like [`Space::sample`], with the same number from each template. What a template lacks, the others give.
-    pub(super) fn balanced(
-        &self,
-        count: usize,
-        taken: &HashSet<Derivation>,
-        mut rng: impl Rng,
-    ) -> Vec<Derivation> {
+    /// Like [`Space::sample`], with the same number from each template and equally likely alternatives of each phrase. What
+    /// a template lacks, the others give.
+    pub(super) fn balanced(&self, count: usize, taken: &HashSet<Derivation>, mut rng: impl Rng) -> Vec<Derivation> {
         let of_template = |template: &usize| Self::of_templates(self.model, vec![*template], self.fixed.clone());
         let spaces: Vec<Self> = self.templates.iter().filter_map(of_template).collect();
         let left: Vec<u128> = spaces.iter().map(|space| space.left(taken)).collect();
@@ -115,11 +111,47 @@ impl<'g> Space<'g> {
         let (mut derivations, mut missing) = (Vec::new(), count);
         for (done, space) in order.iter().enumerate() {
             let share = missing.div_ceil(order.len() - done).min(usize::try_from(left[*space]).unwrap_or(usize::MAX));
-            derivations.extend(spaces[*space].sample(share, taken, &mut rng));
+            derivations.extend(spaces[*space].fair(share, taken, &mut rng));
             missing -= share;
         }
         rng::shuffle(&mut rng, &mut derivations);
         derivations
+    }
+
+    /// Sentences with equally likely alternatives, without repetition. When most of these are drawn, the others are
+    /// uniform.
+    fn fair(&self, count: usize, taken: &HashSet<Derivation>, rng: &mut impl Rng) -> Vec<Derivation> {
+        const TRIES: usize = 20;
+        let (mut drawn, mut all) = (Vec::new(), taken.clone());
+        for _ in 0..TRIES * count {
+            if drawn.len() == count {
+                break;
+            }
+            let template = self.templates[rng::below(rng, self.templates.len())];
+            if let Some(derivation) = self.fair_derivation(template, rng)
+                && all.insert(derivation)
+            {
+                drawn.push(derivation);
+            }
+        }
+        let missing = count - drawn.len();
+        drawn.extend(self.sample(missing, &all, rng));
+        drawn
+    }
+
+    /// A sentence of a template with equally likely alternatives; `None` if it does not have the fixed features.
+    fn fair_derivation(&self, template: usize, rng: &mut impl Rng) -> Option<Derivation> {
+        let text = &self.model.templates[template];
+        let (used, way) = text.text.fair(&self.model.phrases, rng);
+        let part = text.parts.iter().find(|part| part.used == used)?;
+        let mut combination = 0;
+        for (feature, n_values) in &part.features {
+            let fixed = self.fixed.iter().find(|(fixed, _)| fixed == feature);
+            let value = fixed.map_or_else(|| rng::below(rng, *n_values), |(_, value)| *value);
+            combination = combination * *n_values as u128 + value as u128;
+        }
+        let derivation = (template, part.start + combination * part.ways + way);
+        self.contains(derivation).then_some(derivation)
     }
 
     /// All sentences that are not taken, in order.

@@ -81,8 +81,8 @@ pub(super) struct Draw {
     pub(super) templates: Option<Names>,
     /// Number of sentences; all that are left without the key.
     pub(super) sample: Option<usize>,
-    /// Whether each template gives the same number of sentences, as far as it has them. Otherwise each sentence is as
-    /// likely as any other, and most are of the templates with the most sentences.
+    /// Whether each template gives the same number of sentences and each alternative of a phrase is equally likely.
+    /// Otherwise each sentence is, and most have the alternatives with the most words.
     pub(super) balanced: bool,
     /// Values of features.
     #[serde(rename = "where")]

@@ -2,6 +2,7 @@
 
 mod count;
 mod draw;
+mod fair;
 mod format;
 mod model;
 mod order;

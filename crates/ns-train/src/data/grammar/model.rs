@@ -42,7 +42,7 @@ pub(super) struct Template {
 #[derive(Clone, Debug)]
 pub(super) struct Part {
     /// The features of the text.
-    used: u64,
+    pub(super) used: u64,
     /// The features of the text and of the columns, with the number of their values.
     pub(super) features: Vec<(usize, usize)>,
     /// Number of ways to expand the text.

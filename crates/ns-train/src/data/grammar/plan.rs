@@ -172,7 +172,13 @@ fn checked(model: &Model, place: Place, draw: Draw) -> Result<CheckedDraw, Strin
     let groups =
         groups(model, names.as_ref()).map_err(|(name, expected)| format!("the group `{name}`, but {expected}"))?;
     let values = draw.values.0.iter().map(|entry| (entry.name.as_str(), entry.value.as_str()));
-    Ok(CheckedDraw { place, groups, sample: draw.sample, balanced: draw.balanced, fixed: fixed(&model.features, values)? })
+    Ok(CheckedDraw {
+        place,
+        groups,
+        sample: draw.sample,
+        balanced: draw.balanced,
+        fixed: fixed(&model.features, values)?,
+    })
 }
 
 /// Indices of groups; of all of them without names.

@@ -162,6 +162,46 @@ fn samples_are_frozen() {
     assert_eq!(column(&sets(&format!("seed = 1\n{SMALL}")), "sentence"), column(&other, "sentence"));
 }
 
+const UNEQUAL: &str = r#"
+[features]
+number = ["singular", "plural"]
+[words]
+N = { singular = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"], plural = "+s" }
+ADV = ["v", "w", "x", "y", "z"]
+BE = { singular = "is", plural = "are" }
+[phrases]
+MAY = ["", "{ADV} {ADV}"]
+PP = ["of {N ?number}", "near {N ?number} {MAY}"]
+[templates]
+few = "{N number} {BE number}"
+many = ["{MAY} {N number} {PP} {BE number}", "{N number} {PP} {PP} {BE number}"]
+[sets]
+train = { sample = 1200, balanced = true }
+test = { sample = 90 }
+"#;
+
+#[test]
+fn a_balanced_sample_has_equal_shares_of_templates_and_alternatives() {
+    let table = sets(UNEQUAL);
+    let (sentences, sets) = (column(&table, "sentence"), column(&table, "set"));
+    let of_train = sentences.iter().zip(&sets).filter(|(_, set)| **set == "train");
+    let train: Vec<&str> = of_train.map(|(text, _)| *text).collect();
+    let distinct: std::collections::BTreeSet<&str> = train.iter().copied().collect();
+    assert_eq!((train.len(), sentences.len()), (1200, 1290));
+    let words = |text: &str| text.split(' ').count();
+    // There are only 20 short sentences; the other templates share the rest.
+    assert_eq!(train.iter().filter(|text| words(text) == 2).count(), 20);
+    let one = train.iter().filter(|text| text.matches("of ").count() + text.matches("near ").count() == 1).count();
+    assert_eq!(one, 590);
+    let adverbs = |text: &&&str| ["v ", "w ", "x ", "y ", "z "].iter().any(|adverb| text.starts_with(adverb));
+    let begin = train.iter().filter(adverbs).count();
+    assert!((240..350).contains(&begin), "{begin} of 590 where a uniform sample has 567");
+    assert!(distinct.len() > 1190, "ways are not repeated: {}", distinct.len());
+    let of_seed = |seed: u64| self::sets(&format!("seed = {seed}\n{UNEQUAL}"));
+    assert_eq!(column(&of_seed(0), "sentence"), sentences);
+    assert_ne!(column(&of_seed(1), "sentence"), sentences);
+}
+
 #[test]
 fn samples_of_two_values_are_pairs() {
     let text = SMALL.split("[sets]").next().unwrap().to_owned()

@@ -153,7 +153,9 @@ fn a_masked_model_predicts_a_share_of_the_tokens() {
                  intermediate_size = 8\nmax_position_embeddings = 12\n";
     let mut training = training(folder.path(), &text.replace("[model]\n", fresh)).unwrap();
     let (device, rows) = (Device::default(), training.data().split().train.clone());
-    let ids = |batch: &ns_probe::ProbeBatch| -> Vec<i64> { batch.inputs.input_ids.as_ref().unwrap().to_data().iter().collect() };
+    let ids = |batch: &ns_probe::ProbeBatch| -> Vec<i64> {
+        batch.inputs.input_ids.as_ref().unwrap().to_data().iter().collect()
+    };
     let whole = [2, 4, 5, 6, 7, 4, 5, 6, 7, 3];
     let first = training.data().training_batch(&rows, 0, &device).unwrap();
     assert_eq!(first.labels.len(), 2 * rows.len(), "a quarter of 8 tokens");
@@ -174,7 +176,10 @@ fn a_masked_model_predicts_a_share_of_the_tokens() {
         }
     }
     // Of 600 tokens 80%, 10% and 10%, where a random token may be the mask or the token itself.
-    assert!((450..=520).contains(&masked) && (35..=100).contains(&kept) && (30..=85).contains(&others), "{masked} {kept} {others}");
+    assert!(
+        (450..=520).contains(&masked) && (35..=100).contains(&kept) && (30..=85).contains(&others),
+        "{masked} {kept} {others}"
+    );
     let again = training.data().training_batch(&rows, 0, &device).unwrap();
     let next = training.data().training_batch(&rows, 1, &device).unwrap();
     assert_eq!((ids(&again), &again.token_mask), (ids(&first), &first.token_mask));
@@ -261,7 +266,8 @@ fn a_circuit_is_trained_on_the_answers() {
         ],
     );
     let circuit = circuit.split("[probe]").collect::<Vec<_>>();
-    let text = format!("{}{}", circuit[0], circuit[1].split_once('[').map_or(String::new(), |(_, rest)| format!("[{rest}")));
+    let text =
+        format!("{}{}", circuit[0], circuit[1].split_once('[').map_or(String::new(), |(_, rest)| format!("[{rest}")));
     let mut training = training(folder.path(), &text).unwrap();
     let rows = training.data().split().train.clone();
     assert_eq!(training.data().labels(&rows), [2, 3, 4, 5]);
@@ -279,14 +285,22 @@ fn answers_that_are_no_token_are_refused_with_their_row() {
     };
     let columns = "answer = { right = \"right\", wrong = \"wrong\" }";
     let two = TABLE.replace("b d,two,b,a", "b d,two,b c,a");
-    refused(&two, columns, "a.csv`, line 7: the answer is `b c`, but an answer is one token, and this one splits into `b` `c`");
+    refused(
+        &two,
+        columns,
+        "a.csv`, line 7: the answer is `b c`, but an answer is one token, and this one splits into `b` `c`",
+    );
     let unknown = TABLE.replace("d a,two,b,a", "d a,two,b,x");
     refused(&unknown, columns, "line 3: the answer is `x`, but it is not in the vocabulary of the tokenizer");
     let same = TABLE.replace("d a,two,b,a", "d a,two,b,b");
     refused(&same, columns, "line 3: the right answer is the wrong answer, too");
     refused(TABLE, "answer = { right = \"good\", wrong = \"wrong\" }", "has no column `good`");
     let classes = |classes: &str| format!("answer = {{ classes = {{ {classes} }} }}");
-    refused(TABLE, &classes("one = \"a\", two = \"a b\""), "behaviour.answer.classes: `a b`, but an answer is one token");
+    refused(
+        TABLE,
+        &classes("one = \"a\", two = \"a b\""),
+        "behaviour.answer.classes: `a b`, but an answer is one token",
+    );
     refused(TABLE, &classes("one = \"a\", three = \"b\""), "with `three`, but the classes of the label are one, two");
     refused(TABLE, &classes("one = \"a\", two = \" a\""), "the same for two classes");
     refused(TABLE, &classes("one = \"a\""), "it needs the answers of at least two classes");
@@ -300,7 +314,10 @@ fn what_a_language_model_needs_is_said() {
         assert!(error.contains(expected), "{error}");
     };
     refused(&["data.read=last"], "data.read: given, but without a `label` all tokens of the texts are predicted");
-    refused(&["head=GPT2ForSequenceClassification"], "data.label: missing, but a sequence classification predicts a variable");
+    refused(
+        &["head=GPT2ForSequenceClassification"],
+        "data.label: missing, but a sequence classification predicts a variable",
+    );
     refused(&["training.mask_probability=0.0"], "training.mask_probability: 0, but it must be above 0 and at most 1");
     std::fs::write(folder.path().join("a.csv"), "text,split\na,train\nb,train\na b,test\n").unwrap();
     refused(&[], "2 texts without a token to predict in the train set");
