@@ -43,7 +43,7 @@ fn ablated_panel(rows: &[&Row], shown: &Behaviour) -> Option<Panel> {
     let rows: Vec<&Row> = rows.iter().copied().filter(|row| row.layer.is_some() && ablated(row).is_some()).collect();
     let levels: BTreeSet<Option<u64>> = rows.iter().map(|row| shown.full(row, "accuracy").map(f64::to_bits)).collect();
     let level = rows.first().and_then(|row| shown.full(row, "accuracy")).filter(|_| levels.len() == 1);
-    let name = format!("model accuracy without the circuit, {}", shown.set());
+    let name = format!("ablated accuracy, {}", shown.set());
     let reference = level.map(|level| ("whole model".into(), level));
     by_curve(&rows, name, &ablated, ("random masks", &random), reference)
 }
