@@ -17,6 +17,8 @@ mod docs;
 mod evaluate;
 #[path = "commands/grammar.rs"]
 mod grammar;
+#[path = "commands/language.rs"]
+mod language;
 #[path = "commands/probe.rs"]
 mod probe;
 mod support;

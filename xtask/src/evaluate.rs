@@ -14,8 +14,9 @@ use crate::output::say;
 ///
 /// RUN is the folder of a run that `train` finished. FILE is a table with the columns that the recipe of the run names;
 /// columns for the split are not needed. It takes the place of the dev, test and ood sets. Everything else is as it was:
-/// the weights of the probe (or of the model or circuit) and of its controls, the classes, and the training examples that 1-NN remembers, so a copy of
-/// the recipe's own test rows gives the accuracies of the run again. Run the command in the folder in which `train` ran.
+/// the weights of the probe (or of the model or circuit) and of its controls, the classes, and the training examples
+/// that 1-NN remembers, so a copy of the recipe's own test rows gives the accuracies of the run again. Run the command
+/// in the folder in which `train` ran.
 ///
 /// The rows are those of `train`, with FILE as data: knn_test or probe_test with f1_macro_test, the controls, the
 /// majority class and the size of the circuit. They are written to results.json, results.csv and table.md.

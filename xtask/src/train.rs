@@ -43,7 +43,7 @@ const RECIPE: &str = r#"A recipe, which asks which weights of the last attention
 ///
 /// A recipe says which model, on which data, asks which question, with which masks, judged how. Its first key is `kind`:
 /// circuit_probe (Lepori et al. 2024), subnetwork_probe (Cao et al. 2021), linear_probe, circuit (on the model's own task)
-/// or model. A recipe is shown below; docs/recipes.md has all keys.
+/// or model (on labels, or a language model on texts). A recipe is shown below; docs/recipes.md has all keys.
 ///
 /// --dry-run prints the examples of each run with the token that is read in brackets, and trains nothing.
 ///

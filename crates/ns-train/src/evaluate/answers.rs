@@ -135,8 +135,17 @@ fn check_scores<M: Answering>(answers: &Answers, model: &M) -> Result<(), TrainE
         Candidates::All | Candidates::Classes(_) => 0,
     };
     let needed = examples.rows().n_answers.max(wrong);
-    let expected = format!("the data has {needed} classes; set `head` to give the model a new head");
-    TrainError::check(answers_of_head >= needed, "model", format!("one with {answers_of_head} classes"), expected)
+    let (found, expected) = match model.head() {
+        Head::Lm | Head::MaskedLm => (
+            format!("with a vocabulary of {answers_of_head} tokens"),
+            format!("the largest answer is the token {}", needed.saturating_sub(1)),
+        ),
+        _ => (
+            format!("one with {answers_of_head} classes"),
+            format!("the data has {needed} classes; set `head` to give the model a new head"),
+        ),
+    };
+    TrainError::check(answers_of_head >= needed, "model", found, expected)
 }
 
 #[cfg(test)]

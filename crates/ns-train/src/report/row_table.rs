@@ -13,7 +13,7 @@ const MAX_COLUMNS: usize = 14;
 type Column = (&'static str, fn(&Row, &Behaviour) -> Option<String>);
 
 /// Columns that say what was run and what was measured. Columns that no row has are left out.
-const COLUMNS: [Column; 25] = [
+const COLUMNS: [Column; 26] = [
     ("run", |row, _| Some(row.run.clone()).filter(|run| !run.is_empty())),
     ("variable", |row, _| variable(row)),
     ("site", |row, _| row.site.clone().filter(|_| !is_arithmetic(row))),
@@ -34,6 +34,7 @@ const COLUMNS: [Column; 25] = [
     ("F1 test", |row, _| row.number("f1_macro_test").map(share)),
     ("majority", |row, _| row.number("majority").filter(|_| is_arithmetic(row)).map(share)),
     ("loss test", |row, _| row.number("loss_test").map(share)),
+    ("perplexity test", |row, _| row.number("perplexity_test").map(share)),
     ("accuracy test", |row, _| row.number("accuracy_test").filter(|_| row.kind == Kind::Model).map(share)),
     ("accuracy train", |row, _| row.number("accuracy_train").filter(|_| row.kind == Kind::Model).map(share)),
     ("majority test", |row, _| row.number("majority_test").filter(|_| !is_arithmetic(row)).map(share)),

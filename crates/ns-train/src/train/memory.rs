@@ -29,6 +29,9 @@ const MASKED_WEIGHT: usize = 3;
 /// pairs have the same label.
 const PAIRS: usize = 8;
 
+/// Copies of the logits: logits, probabilities, and the gradients of both.
+const LOGITS: usize = 4;
+
 /// Bytes that a run needs, by what they hold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Memory {
@@ -92,11 +95,13 @@ impl Memory {
             AnyModel::ResNet(_) => 0,
             AnyModel::Transformer(model) => {
                 let first: Vec<usize> = trainer.batches(0).into_iter().next().unwrap_or_default();
-                let inputs = trainer.data().batch(&first[..rows.min(first.len())], &model.device())?.inputs;
-                let [rows, seq] = model.stream_dims(&inputs)?;
+                let inputs = trainer.data().batch(&first[..rows.min(first.len())], &model.device())?;
+                let [rows, seq] = model.stream_dims(&inputs.inputs)?;
                 let last = model.sites().into_iter().max().unwrap_or(Site::Embeddings);
+                let labels = inputs.labels.len();
                 let batch = Batch { rows, seq, vectors: 0, hidden: model.hidden_size() };
-                batch.computed(FrozenTokens::All, &computed_sublayers(model, None, last))
+                let logits = LOGITS * labels * trainer.data().rows().n_answers * NUMBER;
+                batch.computed(FrozenTokens::All, &computed_sublayers(model, None, last)) + logits
             }
         };
         let trained = trained(circuit.num_params().saturating_sub(frozen), &circuit.layers());
