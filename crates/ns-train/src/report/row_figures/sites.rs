@@ -13,8 +13,9 @@ use crate::report::names::{Names, Part};
 const CURVE: [Part; 6] = [Part::Model, Part::Data, Part::Variable, Part::SiteOfLayers, Part::Masks, Part::Sweep];
 
 /// Name of a measure, its key, and the key of its control on shuffled labels.
-const MEASURES: [(&str, &str, &str); 3] = [
+const MEASURES: [(&str, &str, &str); 4] = [
     ("1-NN test accuracy", "knn_test", "knn_shuffled"),
+    ("1-NN accuracy, ood", "knn_ood", ""),
     ("test accuracy of the probe", "probe_test", "probe_shuffled"),
     ("R², test set", "r2_test", "r2_shuffled"),
 ];
