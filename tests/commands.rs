@@ -19,6 +19,8 @@ mod evaluate;
 mod grammar;
 #[path = "commands/probe.rs"]
 mod probe;
+#[path = "commands/results.rs"]
+mod results;
 mod support;
 #[path = "commands/tasks.rs"]
 mod tasks;
