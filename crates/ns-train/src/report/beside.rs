@@ -94,14 +94,20 @@ pub fn beside(rows: &[Row], reference: &[ReferenceRow]) -> Result<Vec<BesideRow>
         let ours = listed(compared.iter().map(|row| &row.question));
         return Err(TrainError::NoReference { ours, reference: listed(known.keys()) });
     }
-    let is_shared = |compared: &Compared| compared.ours.is_some() && compared.reference.is_some();
-    let shared = |(name, _): &(&'static str, _)| compared.iter().any(|row| is_shared(&row.measures[name]));
-    let shared: BTreeSet<&str> = MEASURES.into_iter().filter(shared).map(|(name, _)| name).collect();
-    let expected =
-        || format!("results and reference must share one of {}", quoted_first(&MEASURES.map(|(name, _)| name.into())));
-    TrainError::check(!shared.is_empty(), "the list of common measures", "empty", expected())?;
-    compared.iter_mut().for_each(|row| row.measures.retain(|name, _| shared.contains(name)));
+    keep_shared(&mut compared)?;
     Ok(compared)
+}
+
+/// Leaves the measures that some row has beside a reference.
+fn keep_shared(rows: &mut [BesideRow]) -> Result<(), TrainError> {
+    let is_shared = |compared: &Compared| compared.ours.is_some() && compared.reference.is_some();
+    let names = MEASURES.map(|(name, _)| name);
+    let shared = |name: &&str| rows.iter().any(|row| is_shared(&row.measures[name]));
+    let shared: BTreeSet<&str> = names.into_iter().filter(shared).collect();
+    let expected = format!("results and reference must share one of {}", quoted_first(&names.map(String::from)));
+    TrainError::check(!shared.is_empty(), "the list of common measures", "empty", expected)?;
+    rows.iter_mut().for_each(|row| row.measures.retain(|name, _| shared.contains(name)));
+    Ok(())
 }
 
 /// The runs without their seeds, in the order of the rows, each with what was measured for every seed.
