@@ -21,6 +21,8 @@ mod grammar;
 mod language;
 #[path = "commands/probe.rs"]
 mod probe;
+#[path = "commands/results.rs"]
+mod results;
 mod support;
 #[path = "commands/tasks.rs"]
 mod tasks;

@@ -97,7 +97,7 @@ fn a_model_is_trained_and_circuits_of_it_are_found_ablated_and_drawn() {
     let of_run: AblationReport = serde_json::from_value(rows[0].measures.get("ablation").unwrap().clone()).unwrap();
     assert_eq!((report.full, report.rows[0].zero_ablate), (of_run.full, of_run.rows[0].zero_ablate));
     assert_eq!(rows[0].number("accuracy_test_zero"), Some(of_run.rows[0].zero_ablate.accuracy));
-    assert_eq!(rows[0].number("kl_test_zero"), Some(of_run.rows[0].zero_ablate.kl_to_full));
+    assert_eq!(rows[0].number("kl_test_zero"), of_run.rows[0].zero_ablate.kl_to_full);
 
     let figure = work.path("figure.svg");
     success(&xtask(["circuit", "show", path(&work.path(RUN)), "--out", path(&figure)]));

@@ -19,6 +19,7 @@ mod jobs;
 mod output;
 mod recipe_runs;
 mod report;
+mod results;
 mod subcommands;
 mod train;
 mod verify;
@@ -52,6 +53,7 @@ subcommands!(Command {
     Train(train::Train),
     Circuit(circuit::Circuit),
     Evaluate(evaluate::Evaluate),
+    Results(results::Results),
     Activations(activations::ActivationsCommand),
     Inspect(inspect::Inspect),
     Fetch(fetch::Fetch),

@@ -144,6 +144,14 @@ pub enum TrainError {
         /// One description per layer that differs.
         differences: Vec<String>,
     },
+    /// No row of some results asks a question of the reference to which they are compared.
+    #[error("no result has a reference: the results have {ours}, but the reference has {reference}")]
+    NoReference {
+        /// Models, data, variables and sites of the results.
+        ours: String,
+        /// The same of the reference.
+        reference: String,
+    },
     /// A figure could not be drawn.
     #[error(transparent)]
     Figure(#[from] FigureError),
@@ -174,7 +182,7 @@ fn key_suffix(key: &str) -> String {
 }
 
 /// The first names of a list that may be long.
-fn quoted_first(names: &[String]) -> String {
+pub(crate) fn quoted_first(names: &[String]) -> String {
     const SHOWN: usize = 20;
     match names.len().saturating_sub(SHOWN) {
         0 => quoted(names),

@@ -142,7 +142,7 @@ fn set_controls(measures: &mut Measures, name: &str, row: &AblationRow, metric: 
 }
 
 /// Mean and sample standard deviation (0 for a single value); `None` without values.
-fn mean_and_sd(values: &[f64]) -> Option<(f64, f64)> {
+pub(crate) fn mean_and_sd(values: &[f64]) -> Option<(f64, f64)> {
     if values.is_empty() {
         return None;
     }

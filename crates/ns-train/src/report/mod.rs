@@ -2,8 +2,11 @@
 //! them.
 
 mod behaviour;
+mod beside;
+mod beside_table;
 mod circuits;
 mod names;
+mod reference;
 mod results;
 mod row_figures;
 mod row_table;
@@ -14,8 +17,11 @@ mod training;
 pub mod figures;
 mod visualizer;
 
+pub use beside::{BesideRow, beside};
+pub use beside_table::beside_table;
 pub use circuits::ablation_table;
-pub use results::{write_json, write_rows};
+pub use reference::{ReferenceRow, read_reference};
+pub use results::{read_rows, write_json, write_rows};
 pub use row_figures::draw_rows;
 pub use row_table::row_table;
 pub use rows::{draw_run, write_results};

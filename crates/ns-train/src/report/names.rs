@@ -144,7 +144,7 @@ fn site_of_layers(row: &Row) -> Option<String> {
 }
 
 /// The last part of a path; `None` for the folder of the recipe.
-fn file_name(path: &str) -> Option<String> {
+pub(super) fn file_name(path: &str) -> Option<String> {
     let last = path.trim_end_matches('/').rsplit('/').next();
     last.filter(|name| !["", ".", ".."].contains(name)).map(Into::into)
 }

@@ -4,8 +4,28 @@ use std::path::Path;
 
 use ns_models::write_atomically;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use crate::error::TrainError;
+use crate::evaluate::Row;
+
+/// Reads the rows in `results.json` of a folder that `train` or `evaluate` wrote.
+///
+/// # Errors
+/// Returns [`TrainError::Io`] if the file cannot be read, and [`TrainError::DataFormat`] if it is not a list of rows.
+pub fn read_rows(folder: impl AsRef<Path>) -> Result<Vec<Row>, TrainError> {
+    read_json(&folder.as_ref().join("results.json"))
+}
+
+/// Reads a JSON list.
+///
+/// # Errors
+/// Those of [`read_rows`].
+pub(super) fn read_json<R: DeserializeOwned>(path: &Path) -> Result<Vec<R>, TrainError> {
+    let text = std::fs::read(path).map_err(TrainError::io("read", path))?;
+    let invalid = |error: serde_json::Error| TrainError::DataFormat { path: path.into(), reason: error.to_string() };
+    serde_json::from_slice(&text).map_err(invalid)
+}
 
 /// Writes `rows` as a JSON list to `results.json` in `folder`. Creates the folder if it does not exist.
 ///
