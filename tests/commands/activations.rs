@@ -133,7 +133,7 @@ fn mistakes_write_nothing() {
         (&["--site", "attn_update_0", "--read", "frist"], "it must be last, first, all"),
         (
             &["--site", "attn_update_0", "--read", "{ index = 1, word = \"noun\" }"],
-            "data.read is a table of 2 rules, but exactly one",
+            "--read is a table of 2 rules, but exactly one",
         ),
         (&["--site", "attn_update_0", "--batch", "0"], "--batch is 0, but it must be at least 1"),
         (&["--site", "attn_update_0", "--read", "{ index = 9 }"], "words.csv`, line 2: data.read.index is 9"),

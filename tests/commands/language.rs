@@ -5,14 +5,14 @@ use ns_train::Row;
 use crate::support::golden;
 use crate::work::{Work, command, failure, path, success, xtask_in};
 
-/// A grammar of eight sentences a number.
+/// A grammar of 64 sentences.
 const GRAMMAR: &str = r#"
 [features]
 number = ["singular", "plural"]
 [words]
-N  = { singular = ["cat", "dog", "fox", "owl"], plural = "+s" }
+N  = { singular = ["cat", "dog", "owl", "cow", "hen", "pig", "rat", "bat"], plural = "+s" }
 BE = { singular = "is", plural = "are" }
-A  = ["old", "new"]
+A  = ["old", "new", "red", "big"]
 [templates]
 all = "the {N number} {BE number} {A} ."
 [columns]
@@ -20,7 +20,7 @@ before = "the {N number}"
 right = " {BE number}"
 wrong = " {BE !number}"
 [sets]
-train = { sample = 12 }
+train = { sample = 48 }
 test = {}
 "#;
 
@@ -31,15 +31,15 @@ kind = "model"
 grammar = "grammar.toml"
 
 [training]
-epochs = 40
-batch_size = 12
+epochs = 30
+batch_size = 16
 optimizer = { learning_rate = 1e-2 }
 
 [model]
 tokenizer = "tokenizer"
 model_type = "gpt2"
 architectures = ["GPT2LMHeadModel"]
-vocab_size = 16
+vocab_size = 26
 n_positions = 8
 n_embd = 16
 n_layer = 1
@@ -79,20 +79,20 @@ fn a_grammar_its_tokenizer_and_a_model_that_learns_agreement() {
     let printed = train("recipe.toml", "run");
     assert!(printed.contains("perplexity test"), "{printed}");
     let row = &rows(&work, "run")[0];
-    assert_eq!((row.n_train, row.n_test, row.variable.as_deref()), (12 * 4, 4 * 4, None));
+    assert_eq!((row.n_train, row.n_test, row.variable.as_deref()), (48 * 4, 16 * 4, None));
     let (loss, perplexity) = (row.number("loss_test").unwrap(), row.number("perplexity_test").unwrap());
     // Below that of a guess among all tokens.
-    assert!((1.0..16.0).contains(&perplexity) && (loss.exp() - perplexity).abs() < 1e-9, "{perplexity}");
+    assert!((1.0..26.0).contains(&perplexity) && (loss.exp() - perplexity).abs() < 1e-9, "{perplexity}");
     std::fs::write(work.path("behaviour.toml"), BEHAVIOUR).unwrap();
     train("behaviour.toml", "answers");
     let answers = &rows(&work, "answers")[0];
     assert_eq!((answers.number("accuracy_train"), answers.number("accuracy_test")), (Some(1.0), Some(1.0)));
     assert!(answers.number("logit_difference_test").unwrap() > 1.0);
     // Other texts, as plain text: one line has a word that the grammar does not have.
-    std::fs::write(work.path("other.txt"), "the cat is old .\nthe cow is old .\n").unwrap();
+    std::fs::write(work.path("other.txt"), "the cat is old .\nthe gnu is old .\n").unwrap();
     let message = failure(&xtask_in(work.folder.path(), ["evaluate", "run", "--data", "other.txt"]));
     assert!(message.contains("has no column `sentence`"), "{message}");
-    std::fs::write(work.path("other.csv"), "sentence\nthe cat is old .\nthe cow is old .\n").unwrap();
+    std::fs::write(work.path("other.csv"), "sentence\nthe cat is old .\nthe gnu is old .\n").unwrap();
     success(&xtask_in(work.folder.path(), ["evaluate", "run", "--data", "other.csv", "--out", "other"]));
     assert!(rows(&work, "other")[0].number("perplexity_test").unwrap() > perplexity);
 }
@@ -101,8 +101,8 @@ fn a_grammar_its_tokenizer_and_a_model_that_learns_agreement() {
 fn a_dry_run_shows_the_texts_and_the_number_of_tokens() {
     let work = work();
     let printed = success(&xtask_in(work.folder.path(), ["train", "recipe.toml", "--dry-run"]));
-    assert!(printed.contains("model of the tokens of the texts (48 in training) in fresh gpt2"), "{printed}");
-    assert!(printed.contains("train: 12 examples\n") && printed.contains("  the "), "{printed}");
+    assert!(printed.contains("model of the tokens of the texts (192 in training) in fresh gpt2"), "{printed}");
+    assert!(printed.contains("train: 48 examples\n") && printed.contains("  the "), "{printed}");
 }
 
 #[test]
