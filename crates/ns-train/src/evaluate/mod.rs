@@ -8,6 +8,7 @@ mod behaviour;
 mod candidates;
 mod circuit_probe;
 mod classifier;
+mod prefix_tree;
 mod regression;
 mod row;
 mod scores;

@@ -146,7 +146,7 @@ fn selected_hidden_after<M: Transformer>(
 }
 
 /// The hidden state after the last block.
-fn finished(flow: Flow) -> Result<Tensor<3>, TrainError> {
+pub(super) fn finished(flow: Flow) -> Result<Tensor<3>, TrainError> {
     match flow {
         ControlFlow::Continue(hidden) => Ok(hidden),
         ControlFlow::Break(at) => Err(ModelError::StoppedEarly { at }.into()),

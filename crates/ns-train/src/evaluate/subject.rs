@@ -2,13 +2,14 @@
 
 use std::cell::RefCell;
 
-use burn::tensor::Tensor;
+use burn::tensor::{Int, Tensor, TensorData};
 use ns_circuit::CircuitModel;
-use ns_models::{AnyTransformer, Head, Ignore, Model};
+use ns_models::{AnyTransformer, Head, Ignore, Model, Positions, Site, Transformer};
 use ns_probe::{ActivationCache, ProbeBatch, ProbePlan};
 
 use super::candidates::{AnswerBatch, Answers};
-use super::scores::{Answering, answer_hidden, answer_hidden_after, scores_of_hidden};
+use super::prefix_tree::PrefixTree;
+use super::scores::{Answering, answer_hidden, answer_hidden_after, finished, scores_of_hidden};
 use crate::data::{Dataset, Examples};
 use crate::error::TrainError;
 
@@ -18,6 +19,8 @@ const CLASSIFIED: usize = 128;
 const EXAMPLES: usize = 1024;
 /// Most positions per forward pass of a language model.
 const POSITIONS: usize = 4096;
+/// Largest share of the work of separate sequences that trees of sequences may need to be worth it.
+const WORTH_SHARING: f64 = 0.85;
 
 /// Batches of examples, and what a model predicts for them.
 pub(crate) trait Subject<M> {
@@ -91,14 +94,20 @@ fn sized(examples: &Examples, row: usize) -> usize {
     (POSITIONS / examples.n_tokens(row).max(1)).clamp(1, EXAMPLES)
 }
 
-/// Forward passes of a transformer on some rows that continue from cached frozen activations, because no mask changes
-/// them.
+/// Forward passes of a transformer on some rows that continue from frozen activations, because no mask changes them.
 pub(crate) struct FrozenModel<'a> {
     examples: &'a Examples,
     plan: ProbePlan,
-    activations: RefCell<ActivationCache>,
-    batches: Vec<Vec<usize>>,
+    batches: Batches,
     answers: Vec<AnswerBatch>,
+}
+
+/// How the rows of a [`FrozenModel`] are divided.
+enum Batches {
+    /// Sequences. Their frozen activations are in the cache of the probe.
+    Sequences(Vec<Vec<usize>>, RefCell<ActivationCache>),
+    /// Trees of sequences that begin alike, with their frozen activations.
+    Trees(Vec<PrefixTree>, RefCell<Vec<Option<Tensor<3>>>>),
 }
 
 impl<'a> FrozenModel<'a> {
@@ -108,16 +117,117 @@ impl<'a> FrozenModel<'a> {
         activations: &mut ActivationCache,
         answers: &'a Answers,
         rows: &[usize],
-    ) -> Self {
+    ) -> Result<Self, TrainError> {
         let layers: Vec<String> = circuit.layers().into_iter().map(|layer| layer.name).collect();
         let plan = ProbePlan::all_blocks(circuit.base(), &layers);
         activations.release();
         let examples = &answers.examples;
-        let classified = rows.first().map_or(1, |row| sized(examples, *row));
-        let batches = batches(examples, rows, circuit.base().head(), classified);
-        let keys = batches.iter().map(|rows| answers.batch(rows)).collect();
-        Self { examples, plan, activations: RefCell::new(activations.another()), batches, answers: keys }
+        let batches = match trees(circuit.base(), &plan, examples, rows)? {
+            Some(trees) => Batches::Trees(trees.clone(), RefCell::new(vec![None; trees.len()])),
+            None => {
+                let classified = rows.first().map_or(1, |row| sized(examples, *row));
+                let batches = batches(examples, rows, circuit.base().head(), classified);
+                Batches::Sequences(batches, RefCell::new(activations.another()))
+            }
+        };
+        let rows: Vec<&[usize]> = match &batches {
+            Batches::Sequences(batches, _) => batches.iter().map(Vec::as_slice).collect(),
+            Batches::Trees(trees, _) => trees.iter().map(|tree| &*tree.rows).collect(),
+        };
+        let keys = rows.into_iter().map(|rows| answers.batch(rows)).collect();
+        Ok(Self { examples, plan, batches, answers: keys })
     }
+
+    fn of_sequences(
+        &self,
+        model: &AnyTransformer,
+        rows: &[usize],
+        activations: &RefCell<ActivationCache>,
+    ) -> Result<Tensor<2>, TrainError> {
+        let batch = self.examples.batch(rows, &model.device())?;
+        // The plan holds the activations of all tokens.
+        let all = ProbeBatch { token_mask: vec![true; batch.token_mask.len()], means: Vec::new(), ..batch.clone() };
+        let frozen = activations.borrow_mut().frozen_activations(&self.plan, model, rows, &all)?;
+        answer_hidden_after(model, &batch, |context| {
+            Ok(self.plan.walk_blocks(model, &frozen, &batch.inputs, context, &mut Ignore)?)
+        })
+    }
+
+    fn of_tree(
+        &self,
+        model: &AnyTransformer,
+        tree: &PrefixTree,
+        frozen: &mut Option<Tensor<3>>,
+    ) -> Result<Tensor<2>, TrainError> {
+        let (device, start) = (model.device(), self.plan.start().unwrap_or(Site::Embeddings));
+        let context = tree.context(&device);
+        let hidden = match frozen.clone() {
+            Some(hidden) => hidden,
+            None => {
+                let embedded = self.embedded(model, tree)?;
+                let all = Positions::Span(0..tree.len());
+                let hidden = model.vectors_from(Site::Embeddings, embedded, start, all, context.clone())?;
+                frozen.insert(hidden).clone()
+            }
+        };
+        let context = context.only(model.n_layers() - 1, tree.read(&device));
+        let hidden = finished(model.walk_blocks(start, hidden, &context, &mut Ignore)?)?;
+        Ok(model.finish(hidden).squeeze_dim(0))
+    }
+
+    /// The embeddings of the tokens of a tree, `[1, tokens, hidden]`.
+    fn embedded(&self, model: &AnyTransformer, tree: &PrefixTree) -> Result<Tensor<3>, TrainError> {
+        let (mut vectors, mut starts, mut count) = (Vec::new(), vec![0; tree.rows.len()], 0);
+        let mut order: Vec<usize> = (0..tree.rows.len()).collect();
+        order.sort_by_key(|row| self.examples.n_tokens(tree.rows[*row]));
+        // Rows of one length have no padding, so their first tokens have the first positions.
+        for rows in order.chunk_by(|left, right| self.length(tree, *left) == self.length(tree, *right)) {
+            let of_data: Vec<usize> = rows.iter().map(|row| tree.rows[*row]).collect();
+            let hidden = model.embed(&self.examples.batch(&of_data, &model.device())?.inputs)?;
+            let [batch, seq, width] = hidden.dims();
+            vectors.push(hidden.reshape([batch * seq, width]));
+            for row in rows {
+                starts[*row] = count;
+                count += seq;
+            }
+        }
+        let places: Vec<i64> = tree.places.iter().map(|(row, at)| (starts[*row] + at) as i64).collect();
+        let places = Tensor::<1, Int>::from_data(TensorData::new(places, [tree.len()]), &model.device());
+        Ok(Tensor::cat(vectors, 0).select(0, places).unsqueeze_dim(0))
+    }
+
+    fn length(&self, tree: &PrefixTree, row: usize) -> usize {
+        self.examples.n_tokens(tree.rows[row])
+    }
+}
+
+/// Trees of the rows, if the model is causal with positions that are part of the embeddings, no mask changes the
+/// embeddings, and the rows begin alike.
+fn trees(
+    model: &AnyTransformer,
+    plan: &ProbePlan,
+    examples: &Examples,
+    rows: &[usize],
+) -> Result<Option<Vec<PrefixTree>>, TrainError> {
+    let Some(first) = rows.first().filter(|_| model.head() == Head::Lm && plan.start().is_some()) else {
+        return Ok(None);
+    };
+    let context = model.context(&examples.batch(&[*first], &model.device())?.inputs)?;
+    if context.rotary.is_some() || context.local_attention_bias.is_some() {
+        return Ok(None);
+    }
+    let beginning = |row: usize| {
+        let end = examples.positions(row).last().map_or(0, |read| *read as usize + 1);
+        examples.token_ids(row).get(..end).unwrap_or_default()
+    };
+    let trees = PrefixTree::of(rows, beginning);
+    // Of a block with 24·d² operations per token in its layers, attention to n tokens has 4·n·d.
+    let work = |tokens: usize, keys: usize| tokens as f64 * (1.0 + keys as f64 / (6 * model.hidden_size()) as f64);
+    let lengths = rows.iter().map(|row| examples.n_tokens(*row));
+    let separate: f64 = lengths.map(|length| work(length, length)).sum();
+    let shared: f64 = trees.iter().map(|tree| work(tree.len(), tree.len())).sum();
+    let one_each = rows.iter().all(|row| examples.positions(*row).len() == 1);
+    Ok((one_each && shared <= WORTH_SHARING * separate).then_some(trees))
 }
 
 impl Subject<AnyTransformer> for FrozenModel<'_> {
@@ -126,14 +236,10 @@ impl Subject<AnyTransformer> for FrozenModel<'_> {
     }
 
     fn hidden(&self, model: &AnyTransformer, batch: usize) -> Result<Tensor<2>, TrainError> {
-        let rows = &self.batches[batch];
-        let batch = self.examples.batch(rows, &model.device())?;
-        // The plan holds the activations of all tokens.
-        let all = ProbeBatch { token_mask: vec![true; batch.token_mask.len()], means: Vec::new(), ..batch.clone() };
-        let frozen = self.activations.borrow_mut().frozen_activations(&self.plan, model, rows, &all)?;
-        answer_hidden_after(model, &batch, |context| {
-            Ok(self.plan.walk_blocks(model, &frozen, &batch.inputs, context, &mut Ignore)?)
-        })
+        match &self.batches {
+            Batches::Sequences(batches, activations) => self.of_sequences(model, &batches[batch], activations),
+            Batches::Trees(trees, frozen) => self.of_tree(model, &trees[batch], &mut frozen.borrow_mut()[batch]),
+        }
     }
 
     fn scores(&self, model: &AnyTransformer, hidden: Tensor<2>) -> Result<Tensor<2>, TrainError> {

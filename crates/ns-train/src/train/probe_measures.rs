@@ -93,7 +93,7 @@ impl Probes<'_> {
         let (probe, activations) = (trainer.module.valid(), &mut trainer.objective.activations);
         let circuit = probe.circuit();
         let study = |rows: &[usize], study: &AblationStudy| {
-            study.run_on(circuit, &FrozenModel::new(circuit, activations, &answers, rows))
+            study.run_on(circuit, &FrozenModel::new(circuit, activations, &answers, rows)?)
         };
         let reports = behaviour::measure(&self.recipe, &section, &answers, measures, study)?;
         let of_test = reports.iter().find(|(set, _)| *set == SetName::Test);

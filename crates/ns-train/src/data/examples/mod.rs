@@ -329,6 +329,14 @@ impl Examples {
         self.content.input.n_tokens(row)
     }
 
+    /// The token ids of a row; empty for images.
+    pub(crate) fn token_ids(&self, row: usize) -> &[u32] {
+        match &*self.content.input {
+            Input::Tokens(tokens) => tokens.sequences.ids.row(row),
+            Input::Images { .. } => &[],
+        }
+    }
+
     /// The row as a reader sees it, with the tokens that are read in brackets: `the judge sat [there] solemnly`.
     pub fn excerpt(&self, row: usize) -> String {
         self.content.input.excerpt(row, self.positions(row))

@@ -40,9 +40,12 @@ const PROBE: &str = r#"
 
 /// A folder with a language model, its tokenizer and a table.
 fn folder() -> tempfile::TempDir {
+    folder_of_width(8)
+}
+
+fn folder_of_width(n_embd: usize) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    let config =
-        Gpt2Config { vocab_size: 6, n_positions: 8, n_embd: 8, n_layer: 2, n_head: 2, ..Gpt2Config::default() };
+    let config = Gpt2Config { vocab_size: 6, n_positions: 8, n_embd, n_layer: 2, n_head: 2, ..Gpt2Config::default() };
     let model = AnyTransformer::from(Gpt2::init(&config, &Device::default()).unwrap());
     initialize(model, 3).save(folder.path().join("model")).unwrap();
     write_tokenizer(&folder.path().join("model"));
@@ -231,6 +234,39 @@ fn answers_of_columns_and_classes_are_compared_with_each_other() {
     let classes = &rows(folder.path(), &behaviour("answer = { classes = { one = \"a\", two = \" b\" } }")).unwrap()[0];
     expect(classes, [[2, 3], [3, 2], [3, 2]]);
     assert_eq!(classes.number("kl_test_zero"), columns.number("kl_test_zero"), "over the whole vocabulary");
+}
+
+/// Sentences that begin alike run as a tree. The answers are those of separate forward passes.
+#[test]
+fn sentences_that_begin_alike_are_computed_once() {
+    let folder = folder_of_width(64);
+    let words = ["a", "b", "c", "d"];
+    let mut table = String::from("text,number,right,wrong,split\n");
+    for at in 0..64 {
+        let text: Vec<&str> = (0..3 + at % 2).map(|place| words[at >> (2 * (3 - place)) & 3]).collect();
+        let (number, split) = (["one", "two"][at % 2], if at < 8 { "train" } else { "test" });
+        table += &format!("a a b b {},{number},a,b,{split}\n", text.join(" "));
+    }
+    std::fs::write(folder.path().join("a.csv"), table).unwrap();
+    let number = |recipe: &str| {
+        let row = rows(folder.path(), recipe).unwrap().remove(0);
+        std::fs::remove_dir_all(folder.path().join("run")).unwrap();
+        let keys =
+            ["accuracy_test", "logit_difference_test", "logit_difference_test_zero", "kl_test_zero", "kl_test_circuit"];
+        keys.map(|key| row.number(key).unwrap())
+    };
+    let probe = behaviour("answer = { right = \"right\", wrong = \"wrong\" }");
+    let tree = number(&probe);
+    // Masks of the embeddings cannot run as a tree, and those of a circuit run the whole model.
+    let layers = "circuit_config.target_layers=[\"transformer.h.0.attn.c_attn\", \"transformer.h.0.attn.c_proj\"]";
+    let circuit = with(&probe, &["kind=circuit", "training.optimizer.learning_rate=0.0", layers]);
+    let probe = number(&with(&probe, &["training.optimizer.learning_rate=0.0"]));
+    let (head, tail) = circuit.split_once("[probe]").unwrap();
+    let circuit = number(&format!("{head}{}", tail.split_once("\n\n").map_or("", |(_, rest)| rest)));
+    for (tree, whole) in probe.iter().zip(circuit) {
+        assert!((tree - whole).abs() < 1e-5, "{probe:?} {circuit:?}");
+    }
+    assert!(tree[2] != tree[1] && probe[3] > 0.0);
 }
 
 #[test]
