@@ -260,13 +260,11 @@ impl DataSection {
     /// The column of the text if the source has no other: plain text files have one column.
     pub(crate) fn implied_text(&self) -> Option<&'static str> {
         let others = self.tokens.is_some() || self.image.is_some() || self.pixels.is_some();
-        let is_plain = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "txt");
-        let plain = match self.path.as_ref()? {
-            Files::One(path) => is_plain(path),
-            Files::Sets(SetFiles { train, dev, test, ood }) => {
-                [Some(train), dev.as_ref(), Some(test), ood.as_ref()].into_iter().flatten().all(is_plain)
-            }
+        let first = match self.path.as_ref()? {
+            Files::One(path) => path,
+            Files::Sets(files) => &files.train,
         };
+        let plain = first.extension().is_some_and(|extension| extension == "txt");
         (plain && !others).then_some("text")
     }
 
