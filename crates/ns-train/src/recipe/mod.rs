@@ -3,6 +3,7 @@
 mod behaviour;
 mod circuit_schema;
 mod data;
+mod data_checks;
 mod document;
 mod grid;
 mod model_source;
@@ -19,10 +20,10 @@ use serde::de::DeserializeOwned;
 use crate::error::TrainError;
 
 pub use behaviour::{Answer, AnswerClasses, AnswerColumns, BehaviourSection, Metric, OwnAnswer, SetName};
-pub(crate) use data::no_source;
 pub use data::{
     ArithmeticSource, Column, DataSection, Files, Named, Partner, Pixels, Read, ReadAt, SetFiles, Split, Token,
 };
+pub(crate) use data_checks::no_source;
 pub use document::Document;
 pub use grid::{Cell, Grid};
 pub use model_source::ModelSource;

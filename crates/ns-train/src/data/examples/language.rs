@@ -6,11 +6,12 @@ use std::sync::Arc;
 use ns_circuit::rng;
 use rand::Rng;
 
+use super::Examples;
+use super::content::{Content, WordTypes};
 use super::inputs::Input;
 use super::ragged::Ragged;
 use super::sequences::Sequences;
 use super::tokens::Tokens;
-use super::{Content, Examples, WordTypes};
 use crate::data::{LabelledRows, RowSplit};
 use crate::error::TrainError;
 

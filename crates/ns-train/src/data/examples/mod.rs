@@ -5,6 +5,7 @@
 
 mod answers;
 mod arithmetic;
+mod content;
 mod inputs;
 mod key;
 mod labels;
@@ -34,20 +35,17 @@ use ns_models::ModelInputs;
 use ns_probe::ProbeBatch;
 
 use self::answers::AnswerIds;
-use self::inputs::{Input, read_inputs};
-use self::labels::{LabelCells, classify, unlabelled};
+use self::content::{Content, WordTypes};
+use self::inputs::Input;
 pub(crate) use self::language::Masking;
-use self::language::{TokenMasker, masked_rows};
+use self::language::masked_rows;
 pub use self::limits::ModelLimits;
 use self::partners::Partners;
-use self::ragged::Ragged;
-use self::read::{Reader, Reading};
 use self::sequences::PaddedBatch;
 use self::tables::Tables;
-use self::tokens::{Tokens, Writer};
-use crate::data::{Dataset, LabelledRows, RowSplit, shuffled};
+use crate::data::{Dataset, LabelledRows, shuffled};
 use crate::error::TrainError;
-use crate::recipe::{ArithmeticSource, DataSection, Files, Named, Partner, Read, Split};
+use crate::recipe::DataSection;
 
 /// Number of rows, labels and classes of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,39 +65,6 @@ pub struct SetSize {
 pub struct Examples {
     content: Arc<Content>,
     rows: LabelledRows,
-}
-
-/// What does not change when labels are shuffled.
-struct Content {
-    input: Arc<Input>,
-    partners: Option<Partners>,
-    /// Positions that are read in each row; `None` without a rule.
-    reads: Option<Ragged<u32>>,
-    /// Whether the vectors of a row are averaged.
-    averages: bool,
-    /// The distinct labels of a numeric variable.
-    numbers: Vec<f64>,
-    /// Word type of each label, for the control task.
-    types: WordTypes,
-    /// Whether each word of a row has a label of its own.
-    labels_words: bool,
-    /// Whether the sets do not depend on the order of the rows.
-    sets_are_given: bool,
-    /// The answers of a language model, if columns hold them.
-    answers: Option<AnswerIds>,
-    /// Whether the labels are tokens of the texts.
-    predicts_tokens: bool,
-    /// Hides the predicted tokens of a masked language model.
-    masker: Option<TokenMasker>,
-}
-
-/// Word type of each label.
-enum WordTypes {
-    /// Labels have no types.
-    None,
-    Known(Vec<String>),
-    /// Labels have types, but those of the test set, which is a table of its own, are not known.
-    Unknown,
 }
 
 impl Examples {
@@ -126,81 +91,6 @@ impl Examples {
                 Ok(examples)
             }
         }
-    }
-
-    fn of_arithmetic(source: ArithmeticSource, section: &DataSection, limits: ModelLimits) -> Result<Self, TrainError> {
-        let (tokens, rows) = arithmetic::read(source, section, limits)?;
-        let partners = match &section.partner {
-            Some(Partner::Derange { derange }) => {
-                Some(Partners::deranged(&rows.split, rows.labels.len(), derange.seed)?)
-            }
-            _ => None,
-        };
-        let values = 0..if section.numeric { source.modulus } else { 0 };
-        let content = Content {
-            reads: reads_of(&tokens.readings),
-            input: Arc::new(Input::Tokens(Tokens::new(tokens, Writer::Arithmetic(source.modulus as u32)))),
-            partners,
-            averages: false,
-            numbers: values.map(|value| value as f64).collect(),
-            types: WordTypes::None,
-            labels_words: false,
-            sets_are_given: false,
-            answers: None,
-            predicts_tokens: false,
-            masker: None,
-        };
-        Ok(Self { content: Arc::new(content), rows })
-    }
-
-    fn from_tables(
-        section: &DataSection,
-        tables: &Tables,
-        model_folder: Option<&Path>,
-        limits: ModelLimits,
-    ) -> Result<Self, TrainError> {
-        let undivided =
-            section.label.is_none() && section.split.is_none() && matches!(section.path, Some(Files::One(_)));
-        let split = match undivided {
-            false => sets::divide(tables, section.split.as_ref())?,
-            true => RowSplit { train: (0..tables.len()).collect(), ..RowSplit::default() },
-        };
-        let reads_all = matches!(section.read, Some(Read::Named(Named::All)));
-        let cells = section.label.as_deref().map(|label| LabelCells::read(tables, label, reads_all)).transpose()?;
-        let cells = cells.unwrap_or(LabelCells::None);
-        let read = section.read.as_ref();
-        let reader = read.map(|read| Reader::new(read, tables, &cells, section.text.is_some())).transpose()?;
-        let (input, readings) = read_inputs(section, tables, reader.as_ref(), model_folder, limits)?;
-        let averages = reader.as_ref().is_some_and(Reader::averages);
-        let count = |reading: &Reading| if averages { 1 } else { reading.positions.len() };
-        let counts = if reader.is_some() { readings.iter().map(count).collect() } else { vec![1; tables.len()] };
-        let (rows, numbers) = match &cells {
-            LabelCells::None => (unlabelled(split, &counts), Vec::new()),
-            cells => classify(tables, split, cells, &counts, section.numeric)?,
-        };
-        let types = types_of(section, tables, &readings, &counts)?;
-        let reads = reader.is_some().then(|| reads_of(&readings)).flatten();
-        let partners = Partners::read(section, tables, &rows.split, model_folder, limits)?;
-        if let Some(unequal) = partners.as_ref().and_then(|partners| partners.unequal(&input, tables)) {
-            tracing::warn!("{unequal}");
-        }
-        let answers = section.answers.as_ref().map(|columns| answers::read(columns, tables, &input)).transpose()?;
-        let sets_are_given = !matches!(section.split, Some(Split::Seeded { .. }));
-        let labels_words = cells.are_lists();
-        let content = Content {
-            input: Arc::new(input),
-            partners,
-            reads,
-            averages,
-            numbers,
-            types,
-            labels_words,
-            sets_are_given,
-            answers,
-            predicts_tokens: false,
-            masker: None,
-        };
-        Ok(Self { content: Arc::new(content), rows })
     }
 
     /// A control data set (Hewitt and Liang 2019): if words are read, or rows are split by groups, each word type or
@@ -420,48 +310,5 @@ fn token_mask<'a>(batch: &PaddedBatch, positions: impl Iterator<Item = &'a [u32]
 impl fmt::Debug for Examples {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Examples").field("sets", &self.set_sizes()).finish_non_exhaustive()
-    }
-}
-
-fn reads_of(readings: &[Reading]) -> Option<Ragged<u32>> {
-    let mut reads = Ragged::default();
-    readings.iter().for_each(|reading| reads.push(reading.positions.iter().map(|position| *position as u32)));
-    (reads.len() > 0).then_some(reads)
-}
-
-/// Word type of each label: the group that the split keeps whole, or else the word that is read, in lower case.
-fn types_of(
-    section: &DataSection,
-    tables: &Tables,
-    readings: &[Reading],
-    counts: &[usize],
-) -> Result<WordTypes, TrainError> {
-    let of_rows = |names: Vec<&str>| {
-        let names = names.into_iter().zip(counts);
-        names.flat_map(|(name, count)| std::iter::repeat_n(name.to_lowercase(), *count)).collect()
-    };
-    let words = |row: usize, text: &str| -> Vec<String> {
-        readings[row].words.iter().map(|bytes| text[bytes.clone()].to_lowercase()).collect()
-    };
-    let has_words = readings.iter().any(|reading| !reading.words.is_empty());
-    let labels_words = matches!(section.read, Some(Read::Named(_)));
-    match (&section.split, &section.text) {
-        // A word of its own says more than the group of its row.
-        (_, Some(column)) if has_words && labels_words => {
-            let texts = tables.column(column)?.into_iter().enumerate();
-            Ok(WordTypes::Known(texts.flat_map(|(row, text)| words(row, text)).collect()))
-        }
-        // The split has checked that the first table has the column.
-        (Some(Split::Seeded { group: Some(column), .. }), _) => {
-            Ok(tables.column(column).map_or(WordTypes::Unknown, |groups| WordTypes::Known(of_rows(groups))))
-        }
-        (_, Some(column)) if has_words => {
-            let texts = tables.column(column)?.into_iter().enumerate();
-            let types = texts.zip(counts).flat_map(|((row, text), count)| {
-                words(row, text).into_iter().flat_map(move |word| std::iter::repeat_n(word, *count))
-            });
-            Ok(WordTypes::Known(types.collect()))
-        }
-        _ => Ok(WordTypes::None),
     }
 }

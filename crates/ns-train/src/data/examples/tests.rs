@@ -9,7 +9,7 @@ use ns_models::TextTokenizer;
 use super::*;
 use crate::data::fixtures::{shipped, write_byte_pairs, write_tokenizer, write_word_pieces};
 use crate::data::{Operation, RowSplit, Variable};
-use crate::recipe::{Files, SetFiles};
+use crate::recipe::{Files, Named, Read, SetFiles, Split};
 use crate::run::examples_hash;
 
 /// A folder with a tokenizer and the table `a.csv`.
