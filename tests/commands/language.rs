@@ -127,6 +127,18 @@ fn plain_text_of_another_encoding_and_a_missing_tokenizer_are_refused() {
     assert!(!work.path("runs").exists());
 }
 
+#[test]
+fn an_answer_of_another_form_is_shown_the_forms() {
+    let work = work();
+    std::fs::write(work.path("behaviour.toml"), BEHAVIOUR).unwrap();
+    let options = ["train", "behaviour.toml", "--set", "behaviour.answer={ right = \"right\" }"];
+    let message = failure(&xtask_in(work.folder.path(), options));
+    assert!(
+        message.contains("line 9, behaviour.answer: it must be \"label\", { right = COLUMN, wrong = COLUMN }"),
+        "{message}"
+    );
+}
+
 /// The shipped model, with the recipe of experiment 4 cut down to one site, and without training.
 fn shipped(work: &Work, recipe: &str, sets: &[&str]) -> Vec<Row> {
     let recipe = golden().join("../../models/agreement").join(recipe).canonicalize().unwrap();

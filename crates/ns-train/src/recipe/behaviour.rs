@@ -33,7 +33,10 @@ pub struct BehaviourSection {
 
 /// What the right answer of the model is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged)]
+#[serde(
+    untagged,
+    expecting = "it must be \"label\", { right = COLUMN, wrong = COLUMN } or { classes = { CLASS = TOKEN, … } }"
+)]
 #[non_exhaustive]
 pub enum Answer {
     /// `"label"`: the class of the label in the model's own head.

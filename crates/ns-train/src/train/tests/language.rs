@@ -120,6 +120,16 @@ fn texts_are_learned_and_a_resumed_run_has_the_same_bits() {
     assert!(folder.path().join("run/model/tokenizer.json").is_file());
     let config = std::fs::read_to_string(folder.path().join("run/model/config.json")).unwrap();
     assert!(!config.contains("tokenizer\""), "{config}");
+    // Again, stopped after each epoch.
+    let job = job(folder.path(), &text).unwrap().in_folder(folder.path().join("parts"));
+    let (pool, interrupt) = (BaseModelPool::new(&Device::default(), 1), Interrupt::default());
+    interrupt.ask();
+    for _ in 0..11 {
+        assert!(job.train(&pool, &interrupt).unwrap().is_none());
+    }
+    job.train(&pool, &interrupt).unwrap().unwrap();
+    let weights = |run: &str| std::fs::read(folder.path().join(run).join("model/model.safetensors")).unwrap();
+    assert!(weights("parts") == weights("run"));
 }
 
 #[test]
