@@ -34,6 +34,11 @@ pub enum Head {
 }
 
 impl Head {
+    /// Whether the head predicts tokens of the vocabulary.
+    pub fn is_language_model(self) -> bool {
+        matches!(self, Self::Lm | Self::MaskedLm)
+    }
+
     /// Name of the head in documentation and reports.
     pub fn name(self) -> &'static str {
         match self {

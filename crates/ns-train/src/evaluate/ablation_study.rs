@@ -142,9 +142,10 @@ impl AblationStudy {
             sets.extend(all.iter().map(|layer| (layer.clone(), vec![layer.clone()])));
         }
         let hidden = (0..subject.answers().len()).map(|batch| subject.hidden(&model, batch));
-        let hidden = if self.kl { hidden.collect::<Result<_, _>>()? } else { Vec::new() };
+        let hidden = hidden.collect::<Result<Vec<_>, _>>()?;
         let measurement = Measurement { study: self, subject, intact: Intact { model, hidden } };
-        let full = measurement.behaviour(&measurement.intact.model)?;
+        let intact = &measurement.intact;
+        let full = measurement.measure(&intact.model, |batch| Ok(intact.hidden[batch].clone()))?;
         let mut circuit = circuit.clone();
         let rows = match all.is_empty() {
             true => Vec::new(),
@@ -167,8 +168,7 @@ struct Measurement<'a, M> {
 /// The model without masks.
 struct Intact<M> {
     model: M,
-    /// What its head reads of each batch, if divergences from it are measured. The logits of a language model would need
-    /// fifty times the memory.
+    /// What its head reads of each batch. The logits of a language model would need fifty times the memory.
     hidden: Vec<Tensor<2>>,
 }
 
@@ -223,17 +223,27 @@ impl<M: Module + ModuleDisplay> Measurement<'_, M> {
 
     /// Measures a model on all batches.
     fn behaviour(&self, model: &M) -> Result<Behaviour, TrainError> {
+        self.measure(model, |batch| self.subject.hidden(model, batch))
+    }
+
+    /// Like [`Self::behaviour`]; `hidden` returns what the head of the model reads of a batch.
+    fn measure(
+        &self,
+        model: &M,
+        hidden: impl Fn(usize) -> Result<Tensor<2>, TrainError>,
+    ) -> Result<Behaviour, TrainError> {
         let mut sums = Sums::default();
         for (batch, answers) in self.subject.answers().iter().enumerate() {
-            let scores = self.subject.scores(model, self.subject.hidden(model, batch)?)?;
+            let scores = self.subject.scores(model, hidden(batch)?)?;
             let compared = answers.compare(scores.clone());
             sums.examples += scores.dims()[0];
             sums.right += compared.count_right();
             if self.study.logit_difference {
                 sums.margins += compared.margins().into_iter().sum::<f64>();
             }
-            if let Some(hidden) = self.intact.hidden.get(batch) {
-                sums.divergence += divergence(self.subject.scores(&self.intact.model, hidden.clone())?, scores);
+            if self.study.kl {
+                let intact = self.subject.scores(&self.intact.model, self.intact.hidden[batch].clone())?;
+                sums.divergence += divergence(intact, scores);
             }
         }
         let mean = |sum: f64| sum / sums.examples as f64;

@@ -40,8 +40,7 @@ pub(crate) fn with_answers<M: Answering>(
     if !matches!(behaviour.answer, Answer::Own(_)) {
         let expected = "answers that are tokens need a language-model head; use answer = \"label\"";
         let found = format!("tokens, but the model is a {}", model.head().name());
-        let is_language_model = matches!(model.head(), Head::Lm | Head::MaskedLm);
-        TrainError::check(is_language_model, "behaviour.answer", found, expected)?;
+        TrainError::check(model.head().is_language_model(), "behaviour.answer", found, expected)?;
     }
     check_scores(&answers, model)?;
     Ok(answers)
@@ -118,10 +117,9 @@ fn check_head<M: Model>(examples: &Examples, model: &M) -> Result<(), TrainError
     let one = examples.rows().ends.is_empty();
     let expected = format!("a {} has one answer for each of them", head.name());
     TrainError::check(one, "data.read", "several positions of a row", expected)?;
-    let is_language_model = matches!(head, Head::Lm | Head::MaskedLm);
     let reads = examples.split().train.first().is_some_and(|row| !examples.positions(*row).is_empty());
     let expected = "a language model answers at a position; `read = \"last\"` is the last token";
-    TrainError::check(!is_language_model || reads, "data.read", "missing", expected)
+    TrainError::check(!head.is_language_model() || reads, "data.read", "missing", expected)
 }
 
 /// Checks on one example that the model has a score for each answer.
@@ -135,12 +133,12 @@ fn check_scores<M: Answering>(answers: &Answers, model: &M) -> Result<(), TrainE
         Candidates::All | Candidates::Classes(_) => 0,
     };
     let needed = examples.rows().n_answers.max(wrong);
-    let (found, expected) = match model.head() {
-        Head::Lm | Head::MaskedLm => (
+    let (found, expected) = match model.head().is_language_model() {
+        true => (
             format!("with a vocabulary of {answers_of_head} tokens"),
             format!("the largest answer is the token {}", needed.saturating_sub(1)),
         ),
-        _ => (
+        false => (
             format!("one with {answers_of_head} classes"),
             format!("the data has {needed} classes; set `head` to give the model a new head"),
         ),

@@ -17,7 +17,7 @@ pub(crate) enum Candidates {
     Among(Range<usize>),
     /// The answers of all classes.
     Classes(Vec<usize>),
-    /// One wrong answer for each row of the data.
+    /// One wrong answer for each right one. Those of a data set are by row.
     Wrong(Vec<usize>),
 }
 
@@ -33,8 +33,6 @@ pub(crate) struct Answers {
 pub(crate) struct AnswerBatch {
     /// Index of the logit of each right answer.
     right: Vec<i64>,
-    /// Index of the logit of each wrong answer, with [`Candidates::Wrong`].
-    wrong: Vec<i64>,
     candidates: Candidates,
 }
 
@@ -47,18 +45,18 @@ pub(crate) struct Compared {
 impl Answers {
     /// The answers of some rows.
     pub(crate) fn batch(&self, rows: &[usize]) -> AnswerBatch {
-        let wrong = match &self.candidates {
-            Candidates::Wrong(wrong) => rows.iter().map(|row| wrong[*row] as i64).collect(),
-            _ => Vec::new(),
+        let candidates = match &self.candidates {
+            Candidates::Wrong(wrong) => Candidates::Wrong(rows.iter().map(|row| wrong[*row]).collect()),
+            others => others.clone(),
         };
-        AnswerBatch { right: self.examples.labels(rows), wrong, candidates: self.candidates.clone() }
+        AnswerBatch { right: self.examples.labels(rows), candidates }
     }
 }
 
 impl AnswerBatch {
     /// Right answers that are compared with all logits.
     pub(crate) fn among_all(right: Vec<i64>) -> Self {
-        Self { right, wrong: Vec::new(), candidates: Candidates::All }
+        Self { right, candidates: Candidates::All }
     }
 
     /// Selects the logits of the candidates.
@@ -84,8 +82,8 @@ impl AnswerBatch {
                     right: self.right.iter().map(place).collect(),
                 }
             }
-            Candidates::Wrong(_) => {
-                let pairs = self.right.iter().zip(&self.wrong).flat_map(|(right, wrong)| [*right, *wrong]).collect();
+            Candidates::Wrong(wrong) => {
+                let pairs = self.right.iter().zip(wrong).flat_map(|(right, wrong)| [*right, *wrong as i64]).collect();
                 Compared { scores: scores.gather(1, ids(pairs, [n, 2])), right: vec![0; n] }
             }
         }
@@ -117,24 +115,24 @@ mod tests {
     use super::*;
     use burn::tensor::Device;
 
-    fn compared(candidates: Candidates, right: [i64; 2], wrong: &[i64]) -> Compared {
+    fn compared(candidates: Candidates, right: [i64; 2]) -> Compared {
         let scores = Tensor::<2>::from_floats([[3.0, 1.0, 2.5], [0.0, 4.0, 5.0]], &Device::default());
-        AnswerBatch { right: right.into(), wrong: wrong.into(), candidates }.compare(scores)
+        AnswerBatch { right: right.into(), candidates }.compare(scores)
     }
 
     #[test]
     fn a_margin_is_the_right_answer_minus_the_best_other_candidate() {
-        assert_eq!(compared(Candidates::All, [0, 1], &[]).margins(), [0.5, -1.0]);
-        assert_eq!(compared(Candidates::Among(0..2), [0, 1], &[]).margins(), [2.0, 4.0]);
-        assert_eq!(compared(Candidates::Classes(vec![1, 0]), [0, 1], &[]).margins(), [2.0, 4.0]);
-        assert_eq!(compared(Candidates::Wrong(vec![]), [0, 0], &[2, 1]).margins(), [0.5, -4.0]);
+        assert_eq!(compared(Candidates::All, [0, 1]).margins(), [0.5, -1.0]);
+        assert_eq!(compared(Candidates::Among(0..2), [0, 1]).margins(), [2.0, 4.0]);
+        assert_eq!(compared(Candidates::Classes(vec![1, 0]), [0, 1]).margins(), [2.0, 4.0]);
+        assert_eq!(compared(Candidates::Wrong(vec![2, 1]), [0, 0]).margins(), [0.5, -4.0]);
     }
 
     #[test]
     fn accuracy_is_among_the_candidates_and_a_tie_is_wrong() {
-        assert_eq!(compared(Candidates::All, [0, 1], &[]).count_right(), 1);
-        assert_eq!(compared(Candidates::Among(0..2), [0, 1], &[]).count_right(), 2);
-        assert_eq!(compared(Candidates::Classes(vec![2, 1]), [1, 1], &[]).count_right(), 0);
-        assert_eq!(compared(Candidates::Wrong(vec![]), [0, 2], &[0, 0]).count_right(), 1, "a tie with itself");
+        assert_eq!(compared(Candidates::All, [0, 1]).count_right(), 1);
+        assert_eq!(compared(Candidates::Among(0..2), [0, 1]).count_right(), 2);
+        assert_eq!(compared(Candidates::Classes(vec![2, 1]), [1, 1]).count_right(), 0);
+        assert_eq!(compared(Candidates::Wrong(vec![0, 0]), [0, 2]).count_right(), 1, "a tie with itself");
     }
 }

@@ -48,6 +48,11 @@ pub(crate) fn answer_scores<M: Answering>(
     scores_of_hidden(model, answer_hidden(model, batch, products)?)
 }
 
+/// The transformer of a language model.
+fn language_model<M: Answering>(model: &M) -> Option<&AnyTransformer> {
+    model.transformer().filter(|_| model.head().is_language_model())
+}
+
 /// What the head of a model reads for the answers: for a language model the vectors of the selected tokens, otherwise
 /// the logits themselves. [`scores_of_hidden`] makes the logits.
 ///
@@ -61,7 +66,7 @@ pub(crate) fn answer_hidden<M: Answering>(
     batch: &ProbeBatch,
     products: Products,
 ) -> Result<Tensor<2>, TrainError> {
-    if let (Head::Lm | Head::MaskedLm, Some(model)) = (model.head(), model.transformer()) {
+    if let Some(model) = language_model(model) {
         let inputs = &batch.inputs;
         model.check_inputs(inputs)?;
         return selected_hidden_after(model, batch, model.context(inputs)?.with_products(products), |context| {
@@ -79,7 +84,7 @@ pub(crate) fn answer_hidden<M: Answering>(
 /// # Errors
 /// Returns [`TrainError::Setting`] if the model has no language-model head.
 pub(crate) fn scores_of_hidden<M: Answering>(model: &M, hidden: Tensor<2>) -> Result<Tensor<2>, TrainError> {
-    let (Head::Lm | Head::MaskedLm, Some(model)) = (model.head(), model.transformer()) else { return Ok(hidden) };
+    let Some(model) = language_model(model) else { return Ok(hidden) };
     let (found, expected) =
         ("a model without a language-model head", "the task needs one, because its answer is a token");
     let logits = model.token_logits(hidden.unsqueeze_dim(0));
@@ -123,7 +128,7 @@ pub(crate) fn answer_hidden_after<M: Transformer>(
     blocks: impl FnOnce(&Context) -> Result<Flow, TrainError>,
 ) -> Result<Tensor<2>, TrainError> {
     let context = model.context(&batch.inputs)?;
-    if let Head::Lm | Head::MaskedLm = model.head() {
+    if model.head().is_language_model() {
         return selected_hidden_after(model, batch, context, blocks);
     }
     let last_hidden_state = model.finish(finished(blocks(&context)?)?);

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use burn::tensor::{Int, Tensor, TensorData};
 use ns_circuit::CircuitModel;
-use ns_models::{AnyTransformer, Head, Ignore, Model, Positions, Site, Transformer};
+use ns_models::{AnyTransformer, Context, Head, Ignore, Model, Positions, Site, Transformer};
 use ns_probe::{ActivationCache, ProbeBatch, ProbePlan};
 
 use super::candidates::{AnswerBatch, Answers};
@@ -80,7 +80,7 @@ impl<M: Answering> Subject<M> for WholeModel<'_> {
 /// Divides rows into batches. Those of a language model hold rows of one length, so that nothing is padded; others hold
 /// `classified` rows.
 fn batches(examples: &Examples, rows: &[usize], head: Head, classified: usize) -> Vec<Vec<usize>> {
-    if !matches!(head, Head::Lm | Head::MaskedLm) {
+    if !head.is_language_model() {
         return rows.chunks(classified).map(<[usize]>::to_vec).collect();
     }
     let mut rows = rows.to_vec();
@@ -106,8 +106,9 @@ pub(crate) struct FrozenModel<'a> {
 enum Batches {
     /// Sequences. Their frozen activations are in the cache of the probe.
     Sequences(Vec<Vec<usize>>, RefCell<ActivationCache>),
-    /// Trees of sequences that begin alike, with their frozen activations.
-    Trees(Vec<PrefixTree>, RefCell<Vec<Option<Tensor<3>>>>),
+    /// Trees of sequences that begin alike, with what does not change between forward passes once it is computed: the
+    /// context, and the frozen activations.
+    Trees(Vec<PrefixTree>, RefCell<Vec<Option<(Context, Tensor<3>)>>>),
 }
 
 impl<'a> FrozenModel<'a> {
@@ -123,7 +124,10 @@ impl<'a> FrozenModel<'a> {
         activations.release();
         let examples = &answers.examples;
         let batches = match trees(circuit.base(), &plan, examples, rows)? {
-            Some(trees) => Batches::Trees(trees.clone(), RefCell::new(vec![None; trees.len()])),
+            Some(trees) => {
+                let frozen = RefCell::new(vec![None; trees.len()]);
+                Batches::Trees(trees, frozen)
+            }
             None => {
                 let classified = rows.first().map_or(1, |row| sized(examples, *row));
                 let batches = batches(examples, rows, circuit.base().head(), classified);
@@ -157,17 +161,16 @@ impl<'a> FrozenModel<'a> {
         &self,
         model: &AnyTransformer,
         tree: &PrefixTree,
-        frozen: &mut Option<Tensor<3>>,
+        frozen: &mut Option<(Context, Tensor<3>)>,
     ) -> Result<Tensor<2>, TrainError> {
         let (device, start) = (model.device(), self.plan.start().unwrap_or(Site::Embeddings));
-        let context = tree.context(&device);
-        let hidden = match frozen.clone() {
-            Some(hidden) => hidden,
+        let (context, hidden) = match frozen.clone() {
+            Some(frozen) => frozen,
             None => {
-                let embedded = self.embedded(model, tree)?;
-                let all = Positions::Span(0..tree.len());
+                let context = tree.context(&device);
+                let (embedded, all) = (self.embedded(model, tree)?, Positions::Span(0..tree.len()));
                 let hidden = model.vectors_from(Site::Embeddings, embedded, start, all, context.clone())?;
-                frozen.insert(hidden).clone()
+                frozen.insert((context, hidden)).clone()
             }
         };
         let context = context.only(model.n_layers() - 1, tree.read(&device));

@@ -60,7 +60,7 @@ pub(super) fn answers<M: Answering>(
         (None, None) => behaviour.label.clone().or(recipe.data.label.clone()),
     };
     // A head that predicts one label for a sequence reads no position.
-    let reads = matches!(model.head(), Head::TokenClassification | Head::Lm | Head::MaskedLm);
+    let reads = model.head() == Head::TokenClassification || model.head().is_language_model();
     let read = behaviour.at.clone().or(recipe.data.read.clone()).filter(|_| reads);
     let data = DataSection { label, read, answers: columns, numeric: false, partner: None, ..recipe.data.clone() };
     with_answers(read_examples(pool, recipe, &data)?, model, config, &behaviour, key)

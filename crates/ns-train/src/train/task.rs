@@ -24,7 +24,7 @@ pub struct TaskObjective {
     /// rounding noise.
     precise: bool,
     /// Whether the tokens of texts are predicted.
-    predicts_tokens: bool,
+    pub(super) predicts_tokens: bool,
     /// Examples per forward pass of an evaluation.
     evaluation_batch: usize,
 }
@@ -105,7 +105,7 @@ impl TaskObjective {
     /// The scores for the labels of a batch, `[labels, answers]`, and their mean loss, `[1]`. Neuron masks scale outputs.
     fn scores_and_loss(&self, model: &AnyModel, batch: &ProbeBatch) -> Result<(Tensor<2>, Tensor<1>), TrainError> {
         let labels = label_tensor(batch.labels.clone(), &model.device());
-        if let Head::Lm | Head::MaskedLm | Head::TokenClassification = model.head() {
+        if model.head() == Head::TokenClassification || model.head().is_language_model() {
             let scores = answer_scores(model, batch, output_masks())?;
             let precise = self.precise && model.head() == Head::Lm && model.device().supports_dtype(DType::F64);
             let loss = cross_entropy(if precise { scores.clone().cast(DType::F64) } else { scores.clone() }, labels);

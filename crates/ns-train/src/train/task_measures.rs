@@ -1,7 +1,7 @@
 //! What is measured on models and circuits, when they are trained and again on other data.
 
 use ns_circuit::CircuitModel;
-use ns_models::{AnyModel, Head, Model};
+use ns_models::AnyModel;
 
 use super::behaviour;
 use super::probe_measures::MeasuredSets;
@@ -23,7 +23,7 @@ pub(super) fn measure_model(
         let found = objective.measure(model, answers, rows)?;
         measures.set(&format!("loss_{set}"), found.loss);
         measures.set(&format!("accuracy_{set}"), found.accuracy);
-        if matches!(model.head(), Head::Lm | Head::MaskedLm) && !answers.rows().ends.is_empty() {
+        if objective.predicts_tokens {
             measures.set(&format!("perplexity_{set}"), found.loss.exp());
         }
     }

@@ -154,35 +154,17 @@ impl<'de, T: OneOf<'de>> Visitor<'de> for AnyOf<T> {
     }
 }
 
-impl<'de> Deserialize<'de> for Names {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyOf(PhantomData))
-    }
+macro_rules! deserialize_one_of {
+    ($($name:ty),*) => {$(
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                deserializer.deserialize_any(AnyOf(PhantomData))
+            }
+        }
+    )*};
 }
 
-impl<'de> Deserialize<'de> for Forms {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyOf(PhantomData))
-    }
-}
-
-impl<'de> Deserialize<'de> for Change {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyOf(PhantomData))
-    }
-}
-
-impl<'de> Deserialize<'de> for Draws {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyOf(PhantomData))
-    }
-}
-
-impl<'de> Deserialize<'de> for Alternatives {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyOf(PhantomData))
-    }
-}
+deserialize_one_of!(Names, Forms, Change, Draws, Alternatives);
 
 fn list<'de, T: Deserialize<'de>, A: SeqAccess<'de>>(list: A) -> Result<Vec<T>, A::Error> {
     Vec::deserialize(SeqAccessDeserializer::new(list))
