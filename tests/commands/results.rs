@@ -1,4 +1,4 @@
-//! Tests of `results`: rows beside reference values, and the published values that are shipped.
+//! Tests of `results`: rows next to reference values, and the published values that are shipped.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -33,9 +33,9 @@ fn work() -> Work {
 }
 
 #[test]
-fn rows_stand_beside_the_published_ones() {
+fn rows_are_compared_with_the_published_ones() {
     let work = work();
-    let arguments = ["results", "run", "--beside", "published.csv", "--json", "beside.json"];
+    let arguments = ["results", "run", "--reference", "published.csv", "--json", "comparison.json"];
     let printed = success(&xtask_in(work.folder.path(), arguments));
     let expected = "\
 | site          | seeds | 1-NN test             | accuracy              | circuit size          |
@@ -44,7 +44,7 @@ fn rows_stand_beside_the_published_ones() {
 each cell: run / published.csv
 ";
     assert_eq!(printed, expected);
-    let rows: Value = serde_json::from_str(&work.read("beside.json")).unwrap();
+    let rows: Value = serde_json::from_str(&work.read("comparison.json")).unwrap();
     assert_eq!((&rows[0]["model"], &rows[0]["data"]), (&"gpt2".into(), &"subject-verb.toml".into()));
     assert_eq!(rows[0]["measures"]["accuracy_test"]["reference"], json!({ "mean": 0.945, "sd": null }));
 }
@@ -52,7 +52,7 @@ each cell: run / published.csv
 #[test]
 fn results_of_a_run_are_a_reference() {
     let work = work();
-    let arguments = ["results", "run", "--beside", "run/results.json"];
+    let arguments = ["results", "run", "--reference", "run/results.json"];
     let printed = success(&xtask_in(work.folder.path(), arguments));
     assert!(printed.contains("| 0.750 ± 0.354 / 0.750 ± 0.354 |"), "{printed}");
 }
@@ -61,7 +61,7 @@ fn results_of_a_run_are_a_reference() {
 fn what_cannot_be_compared_is_refused() {
     let work = work();
     let refused = |folder: &str, file: &str, expected: &str| {
-        let message = failure(&xtask_in(work.folder.path(), ["results", folder, "--beside", file]));
+        let message = failure(&xtask_in(work.folder.path(), ["results", folder, "--reference", file]));
         assert!(message.contains(expected), "{message}");
     };
     refused("none", "published.csv", "cannot read `none/results.json`");
@@ -71,7 +71,7 @@ fn what_cannot_be_compared_is_refused() {
     refused("run", "other.csv", "the reference has model `bert`; data `a.csv`; variable `size`; site `attn_update_6`");
     std::fs::write(work.path("run/results.json"), "{}").unwrap();
     refused("run", "published.csv", "cannot read `run/results.json`: invalid type: map");
-    assert!(failure(&xtask_in(work.folder.path(), ["results", "run"])).contains("--beside <FILE>"));
+    assert!(failure(&xtask_in(work.folder.path(), ["results", "run"])).contains("--reference <FILE>"));
 }
 
 fn row_of<'a>(rows: &'a [ReferenceRow], model: &str, data: &str, site: &str) -> &'a ReferenceRow {

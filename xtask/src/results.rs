@@ -1,14 +1,14 @@
-//! `results DIR --beside FILE`: the results of runs beside reference values.
+//! `results DIR --reference FILE`: the results of runs next to reference values.
 
 use std::path::PathBuf;
 
 use clap::Args;
-use ns_train::{beside, beside_table, read_reference, read_rows};
+use ns_train::{compare_with_reference, read_reference, read_rows, reference_table};
 
 use crate::output::say;
 use crate::report::write_report;
 
-/// Print results beside those of other runs, or published ones
+/// Print results next to those of other runs, or published ones
 ///
 /// DIR is a folder with the results.json that `train` or `evaluate` wrote. FILE is another results.json or results.csv,
 /// or a table with the columns model, data, variable, site and those of results.csv, such as knn_test, accuracy_test and
@@ -18,7 +18,7 @@ use crate::report::write_report;
 /// data. Rows that differ only in the seed are averaged. A cell is `0.963 / 1.000`, DIR before FILE; `–` was not measured
 /// or is not in FILE. Measures that only one of the two has are left out.
 ///
-/// Example: cargo xtask results runs/gpt2-number --beside models/agreement/published.csv
+/// Example: cargo xtask results runs/gpt2-number --reference models/agreement/published.csv
 #[derive(Args)]
 pub(crate) struct Results {
     /// Folder with results.json
@@ -26,7 +26,7 @@ pub(crate) struct Results {
     folder: PathBuf,
     /// Table of reference values: .csv, .json, .tsv, .jsonl or .parquet
     #[arg(long, value_name = "FILE")]
-    beside: PathBuf,
+    reference: PathBuf,
     /// Also write the numbers to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -34,10 +34,10 @@ pub(crate) struct Results {
 
 impl Results {
     pub(crate) fn run(self) -> anyhow::Result<()> {
-        let rows = beside(&read_rows(&self.folder)?, &read_reference(&self.beside)?)?;
+        let rows = compare_with_reference(&read_rows(&self.folder)?, &read_reference(&self.reference)?)?;
         write_report(self.json.as_deref(), &rows)?;
-        say!("{}", beside_table(&rows).trim_end());
-        say!("each cell: {} / {}", self.folder.display(), self.beside.display());
+        say!("{}", reference_table(&rows).trim_end());
+        say!("each cell: {} / {}", self.folder.display(), self.reference.display());
         Ok(())
     }
 }

@@ -33,7 +33,7 @@
 //!   ([`AblationStudy`], [`ablate_run`]).
 //! - `run`: the run folder ([`Run`]), [`Metrics`], [`Progress`], Ctrl-C ([`Interrupt`]) and parallel runs
 //!   ([`run_parallel`]).
-//! - `report`: tables ([`row_table`], [`beside_table`], [`markdown`]), JSON ([`write_results`]), charts ([`figures`]) and drawings of circuits
+//! - `report`: tables ([`row_table`], [`reference_table`], [`markdown`]), JSON ([`write_results`]), charts ([`figures`]) and drawings of circuits
 //!   ([`draw_circuits`], [`draw_heat_map`]).
 //! - `exchange`: circuits on disk. Loads a circuit ([`load_circuit`]), exchanges it with the Python package
 //!   ([`export_masks`], [`export_state_dict`]) and writes it as a plain model ([`materialize`]).

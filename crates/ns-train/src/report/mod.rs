@@ -2,9 +2,9 @@
 //! them.
 
 mod behaviour;
-mod beside;
-mod beside_table;
 mod circuits;
+mod comparison;
+mod comparison_table;
 mod names;
 mod reference;
 mod results;
@@ -17,9 +17,9 @@ mod training;
 pub mod figures;
 mod visualizer;
 
-pub use beside::{BesideRow, beside};
-pub use beside_table::beside_table;
 pub use circuits::ablation_table;
+pub use comparison::{ReferenceComparison, compare_with_reference};
+pub use comparison_table::reference_table;
 pub use reference::{ReferenceRow, read_reference};
 pub use results::{read_rows, write_json, write_rows};
 pub use row_figures::draw_rows;

@@ -382,7 +382,7 @@ fn cycles_and_braces_are_shown() {
 fn forms_are_parallel() {
     let expected = "line 8, words.N: 2 words in the form `singular` and 1 in `plural`, but each lemma needs every form";
     assert_eq!(changed("plural = \"+s\"", "plural = [\"authors\"]"), expected);
-    let expected = "line 10, words.BE: the suffix `+s` beside 0 forms with words, but it needs exactly one";
+    let expected = "line 10, words.BE: the suffix `+s` with 0 forms that list words, but it needs exactly one";
     assert_eq!(changed("{ singular = \"is\", plural = \"are\" }", "{ singular = \"+s\" }"), expected);
     assert_eq!(
         changed("[\"next to\", \"behind\"]", "[]"),

@@ -159,7 +159,7 @@ fn several(features: &[Feature], entries: Entries<Names>) -> Result<Vec<Form>, S
             (Some(suffix), others) => {
                 let found = others.len();
                 return Err(format!(
-                    "the suffix `+{suffix}` beside {found} forms with words, but it needs exactly one"
+                    "the suffix `+{suffix}` with {found} forms that list words, but it needs exactly one"
                 ));
             }
         };

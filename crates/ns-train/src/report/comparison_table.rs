@@ -1,8 +1,8 @@
-//! The table of results beside reference values.
+//! The table of results next to reference values.
 
 use std::collections::BTreeSet;
 
-use super::beside::{BesideRow, Compared, MEASURES, SIZE, Summary};
+use super::comparison::{Compared, MEASURES, ReferenceComparison, SIZE, Summary};
 use super::figures::count;
 use super::table::{markdown, share};
 
@@ -12,7 +12,7 @@ const MISSING: &str = "–";
 /// Returns a Markdown table with one line per row and a column for each measure that results and reference share. A
 /// cell is `ours / reference`, e.g. `0.963 / 1.000`; several seeds are mean ± standard deviation. Model, data and
 /// variable are columns if they vary, the run if two rows ask the same question.
-pub fn beside_table(rows: &[BesideRow]) -> String {
+pub fn reference_table(rows: &[ReferenceComparison]) -> String {
     let (mut header, mut lines) = (Vec::new(), vec![Vec::new(); rows.len()]);
     for (name, cells) in asked(rows).into_iter().chain(measured(rows)) {
         header.push(name);
@@ -25,8 +25,8 @@ pub fn beside_table(rows: &[BesideRow]) -> String {
 type Column = (&'static str, Vec<String>);
 
 /// The columns that say what was asked.
-fn asked(rows: &[BesideRow]) -> Vec<Column> {
-    let column = |name, of: fn(&BesideRow) -> Option<String>| -> Column {
+fn asked(rows: &[ReferenceComparison]) -> Vec<Column> {
+    let column = |name, of: fn(&ReferenceComparison) -> Option<String>| -> Column {
         (name, rows.iter().map(|row| of(row).unwrap_or_else(|| MISSING.into())).collect())
     };
     let varies = |(_, cells): &Column| cells.windows(2).any(|pair| pair[0] != pair[1]);
@@ -45,7 +45,7 @@ fn asked(rows: &[BesideRow]) -> Vec<Column> {
 }
 
 /// The columns of the measures.
-fn measured(rows: &[BesideRow]) -> Vec<Column> {
+fn measured(rows: &[ReferenceComparison]) -> Vec<Column> {
     let column = |(name, header): (&str, &'static str)| {
         let format = if name == SIZE { count } else { share };
         let cells: Option<Vec<String>> =
@@ -69,8 +69,8 @@ fn cell(compared: &Compared, format: fn(f64) -> String) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::beside::beside;
-    use super::super::beside::tests::{ours, published};
+    use super::super::comparison::compare_with_reference;
+    use super::super::comparison::tests::{ours, published};
     use super::*;
     use crate::evaluate::Row;
 
@@ -90,7 +90,7 @@ mod tests {
             published("attn_update_1", &[("knn_test", 1.0.into()), ("l0", 40_448.0.into())]),
             published("mlp_update_2", &[("l0", 5.0.into())]),
         ];
-        let table = beside_table(&beside(&rows, &reference).unwrap());
+        let table = reference_table(&compare_with_reference(&rows, &reference).unwrap());
         let lines = lines(&table);
         assert_eq!(lines[0], ["site", "seeds", "1-NN test", "circuit size"]);
         assert_eq!(lines[2], ["attn_update_1", "2", "0.963 ± 0.000 / 1.000", "1,201 ± 1.4 / 40,448"]);
@@ -104,11 +104,11 @@ mod tests {
         let row = ours("r-0", 0, "attn_update_1", &knn);
         let other = Row { data: "other/new.csv".into(), variable: None, ..row.clone() };
         let reference = [published("attn_update_1", &knn)];
-        let table = beside_table(&beside(&[row.clone(), other], &reference).unwrap());
+        let table = reference_table(&compare_with_reference(&[row.clone(), other], &reference).unwrap());
         assert_eq!(lines(&table)[0], ["data", "variable", "site", "1-NN test"]);
         assert_eq!(lines(&table)[3], ["new.csv", "–", "attn_update_1", "0.500 / –"]);
         let plain = Row { run: "r-0-plain".into(), ..row.clone() };
-        let table = beside_table(&beside(&[row, plain], &reference).unwrap());
+        let table = reference_table(&compare_with_reference(&[row, plain], &reference).unwrap());
         assert_eq!(lines(&table)[3], ["r-plain", "attn_update_1", "0.500 / 0.500"]);
     }
 }

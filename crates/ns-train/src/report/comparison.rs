@@ -1,4 +1,4 @@
-//! Results beside reference values: each row of a run next to the published row, or that of another run, that asks the
+//! Results next to reference values: each row of a run next to the published row, or that of another run, that asks the
 //! same question.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,9 +30,9 @@ pub(super) const MEASURES: [(&str, &str); 12] = [
 /// The measure that is a number of weights.
 pub(super) const SIZE: &str = "l0";
 
-/// The results of all seeds of one run beside their reference values.
+/// The results of all seeds of one run next to their reference values.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct BesideRow {
+pub struct ReferenceComparison {
     /// Name of the run without its seed.
     pub(super) run: String,
     #[serde(flatten)]
@@ -69,7 +69,7 @@ pub(super) struct Summary {
     pub(super) sd: Option<f64>,
 }
 
-/// Puts results beside reference values.
+/// Puts results next to reference values.
 ///
 /// Rows belong together if they have the same variable and site, and the same last part of the paths of model and data.
 /// Rows that differ only in the seed are averaged, those that differ in another key of a sweep are not. Results without
@@ -78,16 +78,19 @@ pub(super) struct Summary {
 /// # Errors
 /// Returns [`TrainError::NoReference`] if no row has a reference, and [`TrainError::Setting`] if the rows that have one
 /// share none of the compared measures.
-pub fn beside(rows: &[Row], reference: &[ReferenceRow]) -> Result<Vec<BesideRow>, TrainError> {
+pub fn compare_with_reference(
+    rows: &[Row],
+    reference: &[ReferenceRow],
+) -> Result<Vec<ReferenceComparison>, TrainError> {
     let mut known: BTreeMap<Question, Vec<&Measures>> = BTreeMap::new();
     for row in reference {
         known.entry(Question::of_reference(row)).or_default().push(&row.measures);
     }
-    let mut compared: Vec<BesideRow> = over_seeds(rows)
+    let mut compared: Vec<ReferenceComparison> = over_seeds(rows)
         .into_iter()
         .map(|(run, question, ours)| {
             let reference = known.get(&question).map(Vec::as_slice).unwrap_or_default();
-            BesideRow { run, seeds: ours.len(), measures: compare(&ours, reference), question }
+            ReferenceComparison { run, seeds: ours.len(), measures: compare(&ours, reference), question }
         })
         .collect();
     if !compared.iter().any(|row| known.contains_key(&row.question)) {
@@ -98,8 +101,8 @@ pub fn beside(rows: &[Row], reference: &[ReferenceRow]) -> Result<Vec<BesideRow>
     Ok(compared)
 }
 
-/// Leaves the measures that some row has beside a reference.
-fn keep_shared(rows: &mut [BesideRow]) -> Result<(), TrainError> {
+/// Leaves the measures that some row has next to a reference.
+fn keep_shared(rows: &mut [ReferenceComparison]) -> Result<(), TrainError> {
     let is_shared = |compared: &Compared| compared.ours.is_some() && compared.reference.is_some();
     let names = MEASURES.map(|(name, _)| name);
     let shared = |name: &&str| rows.iter().any(|row| is_shared(&row.measures[name]));
@@ -205,7 +208,7 @@ pub(super) mod tests {
             ours("r-l0=1-1", 1, "attn_update_1", &knn(1.0)),
             ours("r-l0=1-1-plain", 1, "attn_update_1", &knn(0.125)),
         ];
-        let found = beside(&rows, &[published("attn_update_1", &knn(0.75))]).unwrap();
+        let found = compare_with_reference(&rows, &[published("attn_update_1", &knn(0.75))]).unwrap();
         let runs: Vec<(&str, usize)> = found.iter().map(|row| (row.run.as_str(), row.seeds)).collect();
         assert_eq!(runs, [("r-l0=1", 2), ("r-l0=2", 1), ("r-l0=1-plain", 1)]);
         let first = found[0].measures["knn_test"];
@@ -221,7 +224,7 @@ pub(super) mod tests {
         ];
         let reference =
             [published("attn_update_1", &[("knn_test", 1.0.into()), ("l0", 4.0.into()), ("accuracy_ood", 0.5.into())])];
-        let found = beside(&rows, &reference).unwrap();
+        let found = compare_with_reference(&rows, &reference).unwrap();
         assert!(found.iter().all(|row| row.measures.keys().eq(&["knn_test", "l0"])), "{found:?}");
         assert_eq!(found[0].measures["l0"], Compared { ours: one(3.0), reference: one(4.0) });
         assert_eq!(found[1].measures["knn_test"], Compared { ours: None, reference: None });
@@ -233,27 +236,34 @@ pub(super) mod tests {
         let row = Row { model: "../models/m/".into(), data: "here/words.csv".into(), ..some_row("r-0", &knn) };
         let mut reference = published("attn_update_1", &knn);
         reference.data = "there/words.csv".into();
-        assert_eq!(beside(&[row], &[reference.clone()]).unwrap()[0].question, Question::of_reference(&reference));
+        assert_eq!(
+            compare_with_reference(&[row], &[reference.clone()]).unwrap()[0].question,
+            Question::of_reference(&reference)
+        );
     }
 
     #[test]
     fn without_a_match_the_error_lists_both_sides() {
         let knn = [("knn_test", Value::from(0.5))];
         let rows = [ours("r-0", 0, "attn_update_2", &knn)];
-        let error = beside(&rows, &[published("attn_update_1", &knn)]).unwrap_err();
+        let error = compare_with_reference(&rows, &[published("attn_update_1", &knn)]).unwrap_err();
         let expected = "the results have model `m`; data `words.csv`; variable `number`; site `attn_update_2`, \
                         but the reference has model `m`; data `words.csv`; variable `number`; site `attn_update_1`";
         assert!(matches!(error, TrainError::NoReference { .. }) && error.to_string().contains(expected), "{error}");
-        let error = beside(&[], &[]).unwrap_err().to_string();
+        let error = compare_with_reference(&[], &[]).unwrap_err().to_string();
         assert!(error.contains("the results have no rows"), "{error}");
-        let error = beside(&rows, &[published("attn_update_2", &[("knn_dev", 0.5.into())])]).unwrap_err().to_string();
+        let error = compare_with_reference(&rows, &[published("attn_update_2", &[("knn_dev", 0.5.into())])])
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("must share one of `knn_test`, `knn_dev`"), "{error}");
     }
 
     #[test]
     fn as_json_a_row_is_its_question_and_its_numbers() {
         let knn = [("knn_test", Value::from(0.5))];
-        let found = beside(&[ours("r-0", 0, "attn_update_1", &knn)], &[published("attn_update_1", &knn)]).unwrap();
+        let found =
+            compare_with_reference(&[ours("r-0", 0, "attn_update_1", &knn)], &[published("attn_update_1", &knn)])
+                .unwrap();
         let expected = r#"{"run":"r","model":"m","data":"words.csv","variable":"number","site":"attn_update_1","seeds":1,"measures":{"knn_test":{"ours":{"mean":0.5,"sd":null},"reference":{"mean":0.5,"sd":null}}}}"#;
         assert_eq!(serde_json::to_string(&found[0]).unwrap(), expected);
     }
