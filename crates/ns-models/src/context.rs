@@ -3,8 +3,8 @@
 use burn::tensor::Tensor;
 
 use crate::attention::AttentionBias;
+use crate::linear_hook::Hook;
 use crate::positions::Positions;
-use crate::products::Products;
 use crate::rotary::Rotary;
 
 /// The per-batch inputs of the blocks, in addition to the hidden state.
@@ -23,14 +23,14 @@ pub struct Context {
     /// Its keys and values are still those of the whole sequence. Its queries and everything after them are computed at
     /// these positions only. Later blocks would lack the other positions, so the forward pass must end in this block.
     pub narrowed: Option<(usize, Positions)>,
-    /// Provides matrix products of the linear layers in the blocks.
-    pub products: Products,
+    /// What the linear layers in the blocks call.
+    pub hook: Hook,
 }
 
 impl Context {
     /// Creates a context that contains only the size `[batch, seq]` of the residual stream and an attention mask.
     pub fn new(dims: [usize; 2], attention_bias: AttentionBias) -> Self {
-        Self { dims, attention_bias, local_attention_bias: None, rotary: None, narrowed: None, products: None }
+        Self { dims, attention_bias, local_attention_bias: None, rotary: None, narrowed: None, hook: None }
     }
 
     /// Restricts block `layer` to some positions. See [`narrowed`](Self::narrowed).
@@ -38,9 +38,9 @@ impl Context {
         Self { narrowed: Some((layer, positions.into())), ..self }
     }
 
-    /// Lets the linear layers in the blocks first ask `products` for their matrix products.
-    pub fn with_products(self, products: Products) -> Self {
-        Self { products, ..self }
+    /// Lets the linear layers in the blocks call `hook`.
+    pub fn with_hook(self, hook: Hook) -> Self {
+        Self { hook, ..self }
     }
 
     /// Returns the positions at which block `layer` is computed, or `None` for all positions.

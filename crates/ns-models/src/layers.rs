@@ -1,7 +1,11 @@
 //! The layers of a model whose weights can be masked.
 
-use burn::module::{Module, ModuleVisitor, Param};
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleVisitor, Param, ParamId};
 use burn::tensor::Tensor;
+
+use crate::model::Model;
 
 /// The PyTorch class of a layer. It determines the layout of the weight in a checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -46,9 +50,15 @@ pub struct MaskableLayer {
 /// All linear and convolution layers of `module`, in the order of its fields. Their names are their paths without the
 /// names of enum variants, as in burn-store.
 pub(crate) fn find_layers<M: Module>(module: &M) -> Vec<MaskableLayer> {
-    let mut finder = Finder::default();
-    module.visit(&mut finder);
-    finder.layers
+    Finder::visited(module).layers
+}
+
+/// Returns the ids of the weights of all linear and convolution layers of `model` with the layers' HF names.
+///
+/// A [`LinearHook`](crate::LinearHook) learns from them which layer calls it. Clones of a model share their ids.
+pub fn layer_ids<M: Model>(model: &M) -> BTreeMap<ParamId, String> {
+    let names = model.maskable_layers().into_iter().map(|layer| layer.name);
+    Finder::visited(model).weights.into_iter().zip(names).collect()
 }
 
 #[derive(Default)]
@@ -56,9 +66,17 @@ struct Finder {
     /// Field names from the root to the current parameter, each with the type that contains the field.
     path: Vec<(String, String)>,
     layers: Vec<MaskableLayer>,
+    /// Ids of the weights of `layers`.
+    weights: Vec<ParamId>,
 }
 
 impl Finder {
+    fn visited<M: Module>(module: &M) -> Self {
+        let mut finder = Self::default();
+        module.visit(&mut finder);
+        finder
+    }
+
     /// The path of the current layer (the current path without its last segment), with or without enum variants.
     fn layer_path(&self, with_variants: bool) -> String {
         let layer = self.path.split_last().map_or(&[][..], |(_, layer)| layer);
@@ -99,5 +117,6 @@ impl ModuleVisitor for Finder {
             shape.reverse();
         }
         self.layers.push(MaskableLayer { name, path, kind, shape, bias: false });
+        self.weights.push(param.id);
     }
 }

@@ -8,7 +8,7 @@ use burn::nn::Linear;
 use burn::tensor::{Tensor, module};
 
 use crate::context::Context;
-use crate::products::Columns;
+use crate::linear_hook::Columns;
 
 /// A layer that computes `x · weight + bias`.
 pub(crate) trait Affine {
@@ -29,7 +29,7 @@ impl Affine for Linear {
     }
 }
 
-/// Applies a linear layer of a block at every position, with the matrix product that `context` provides, if any.
+/// Applies a linear layer of a block at every position. It calls the hook of `context`, if there is one.
 ///
 /// # Shapes
 /// - x: `[batch, seq, input]`
@@ -37,7 +37,8 @@ impl Affine for Linear {
 pub(crate) fn forward(layer: &impl Affine, x: Tensor<3>, context: &Context) -> Tensor<3> {
     let (weight, bias) = (layer.weight(), || layer.bias().map(Param::val));
     let [_, output] = weight.lazy_shape().dims();
-    by_rows(x, |rows| match provided(weight, &Columns::range(0..output), &rows, context) {
+    let columns = Columns::range(0..output);
+    hooked(weight, &columns, x, context, |rows| match provided(weight, &columns, &rows, context) {
         Some(product) => add_bias(product, bias()),
         None => module::linear(rows, weight.val(), bias()),
     })
@@ -96,7 +97,7 @@ impl<'a> Outputs<'a> {
 
     fn columns(&self, columns: &Columns, x: Tensor<3>) -> Tensor<3> {
         let bias = self.bias.clone().map(|bias| columns.select_vector(bias));
-        by_rows(x, |rows| match provided(self.param, columns, &rows, self.context) {
+        hooked(self.param, columns, x, self.context, |rows| match provided(self.param, columns, &rows, self.context) {
             Some(product) => add_bias(product, bias),
             None => {
                 let weight = self.weight.get_or_init(|| self.param.val()).clone();
@@ -106,9 +107,24 @@ impl<'a> Outputs<'a> {
     }
 }
 
-/// The product that `context` provides.
+/// Applies `f` to the input of a layer as [`by_rows`] does, with the input and the output that the hook of `context`
+/// returns.
+fn hooked(
+    weight: &Param<Tensor<2>>,
+    columns: &Columns,
+    x: Tensor<3>,
+    context: &Context,
+    f: impl FnOnce(Tensor<2>) -> Tensor<2>,
+) -> Tensor<3> {
+    match &context.hook {
+        None => by_rows(x, f),
+        Some(hook) => hook.output(weight, columns, by_rows(hook.input(weight, x), f)),
+    }
+}
+
+/// The product that the hook of `context` provides.
 fn provided(weight: &Param<Tensor<2>>, columns: &Columns, x: &Tensor<2>, context: &Context) -> Option<Tensor<2>> {
-    context.products.as_ref()?.product(weight, columns, x)
+    context.hook.as_ref()?.product(weight, columns, x)
 }
 
 fn add_bias(product: Tensor<2>, bias: Option<Tensor<1>>) -> Tensor<2> {
@@ -133,20 +149,20 @@ fn by_rows(x: Tensor<3>, f: impl FnOnce(Tensor<2>) -> Tensor<2>) -> Tensor<3> {
 mod tests {
     use super::*;
     use crate::attention::AttentionBias;
-    use crate::products::{LinearProducts, Products};
+    use crate::linear_hook::{Hook, LinearHook};
     use burn::nn::LinearConfig;
     use burn::tensor::{Device, Int, Tolerance};
     use std::sync::Arc;
 
-    fn context(products: Products) -> Context {
-        Context::new([1, 1], AttentionBias::default()).with_products(products)
+    fn context(hook: Hook) -> Context {
+        Context::new([1, 1], AttentionBias::default()).with_hook(hook)
     }
 
     /// Returns twice the product for layers with a square weight.
     #[derive(Debug)]
     struct Twice;
 
-    impl LinearProducts for Twice {
+    impl LinearHook for Twice {
         fn product(&self, weight: &Param<Tensor<2>>, columns: &Columns, x: &Tensor<2>) -> Option<Tensor<2>> {
             let [input, output] = weight.val().dims();
             (input == output).then(|| columns.product(x.clone(), weight.val()) * 2.0)

@@ -9,8 +9,8 @@ use crate::config::{Head, InitialValue, ProblemType};
 use crate::error::ModelError;
 use crate::inputs::{Logits, ModelInputs};
 use crate::layers::MaskableLayer;
+use crate::linear_hook::Hook;
 use crate::loss::{Labels, TaskOutput, task_loss};
-use crate::products::Products;
 
 /// What distinguishes a model from others, as data.
 #[derive(Clone, Debug)]
@@ -51,11 +51,11 @@ pub trait Model: Module {
     fn check_inputs(&self, inputs: &ModelInputs) -> Result<(), ModelError>;
 
     /// Computes the logits of the head, or returns `None` for a base model. The linear layers in the blocks of a
-    /// transformer first ask `products` for their matrix products. A ResNet ignores `products`.
+    /// transformer call `hook`. A ResNet ignores it.
     ///
     /// # Errors
     /// Returns [`ModelError::InvalidInput`] for invalid inputs.
-    fn logits_with(&self, inputs: &ModelInputs, products: Products) -> Result<Option<Logits>, ModelError>;
+    fn logits_with(&self, inputs: &ModelInputs, hook: Hook) -> Result<Option<Logits>, ModelError>;
 
     /// Computes the logits of the head, or returns `None` for a base model.
     ///

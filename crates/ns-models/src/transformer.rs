@@ -8,9 +8,9 @@ use crate::block::Block;
 use crate::context::Context;
 use crate::error::ModelError;
 use crate::inputs::{ModelInputs, ModelOutput, invalid};
+use crate::linear_hook::Hook;
 use crate::model::Model;
 use crate::positions::Positions;
-use crate::products::Products;
 use crate::residual::{Ignore, Observer, VectorCache};
 use crate::site::{Site, Sublayer, Vector};
 use crate::walk::{Flow, WalkOutcome, WalkRange, check_site};
@@ -42,7 +42,7 @@ impl ResidualStream {
 /// | method | starts from | ends after | visits | result |
 /// |---|---|---|---|---|
 /// | [`forward`](Self::forward), [`forward_with`](Self::forward_with) | the inputs | the head | – | [`ModelOutput`] |
-/// | [`walk`](Self::walk) | the inputs | the head | all sites | [`WalkOutcome`] |
+/// | [`walk`](Self::walk), [`walk_with`](Self::walk_with) | the inputs | the head | all sites | [`WalkOutcome`] |
 /// | [`walk_from_block`](Self::walk_from_block) | the input of a block | the head | the sites of this and later blocks | [`WalkOutcome`] |
 /// | [`walk_blocks`](Self::walk_blocks) | the hidden state at a site | the last block | the sites after the start | [`Flow`] |
 /// | [`vectors_at`](Self::vectors_at) | the inputs | a site | – | vectors at the site |
@@ -146,13 +146,7 @@ pub trait Transformer: Model {
     /// Returns [`ModelError::InvalidInput`] for invalid inputs, and the errors of [`Observer::check`], for example
     /// [`ModelError::NoSuchSite`] for a site that the model does not have.
     fn walk(&self, inputs: &ModelInputs, observer: &mut dyn Observer) -> Result<WalkOutcome, ModelError> {
-        self.check_inputs(inputs)?;
-        let context = self.context(inputs)?;
-        observer.check(&range_after(self, None, &context))?;
-        match observer.visit(Site::Embeddings, self.embed(inputs)?) {
-            ControlFlow::Break(site) => Ok(WalkOutcome::Stopped(site)),
-            ControlFlow::Continue(hidden) => run_to_the_head(self, 0, hidden, inputs, &context, observer),
-        }
+        self.walk_with(inputs, None, observer)
     }
 
     /// Computes the vectors at a site, at the given positions only.
@@ -307,15 +301,31 @@ pub trait Transformer: Model {
         self.forward_with(inputs, None)
     }
 
-    /// Like [`forward`](Self::forward), but the linear layers in the blocks first ask `products` for their matrix
-    /// products.
+    /// Like [`forward`](Self::forward), but the linear layers in the blocks call `hook`.
     ///
     /// # Errors
     /// Returns [`ModelError::InvalidInput`] for invalid inputs.
-    fn forward_with(&self, inputs: &ModelInputs, products: Products) -> Result<ModelOutput, ModelError> {
+    fn forward_with(&self, inputs: &ModelInputs, hook: Hook) -> Result<ModelOutput, ModelError> {
+        self.walk_with(inputs, hook, &mut Ignore)?.output()
+    }
+
+    /// Like [`walk`](Self::walk), but the linear layers in the blocks call `hook`.
+    ///
+    /// # Errors
+    /// Returns the errors of [`walk`](Self::walk).
+    fn walk_with(
+        &self,
+        inputs: &ModelInputs,
+        hook: Hook,
+        observer: &mut dyn Observer,
+    ) -> Result<WalkOutcome, ModelError> {
         self.check_inputs(inputs)?;
-        let (hidden, context) = (self.embed(inputs)?, self.context(inputs)?.with_products(products));
-        run_to_the_head(self, 0, hidden, inputs, &context, &mut Ignore)?.output()
+        let context = self.context(inputs)?.with_hook(hook);
+        observer.check(&range_after(self, None, &context))?;
+        match observer.visit(Site::Embeddings, self.embed(inputs)?) {
+            ControlFlow::Break(site) => Ok(WalkOutcome::Stopped(site)),
+            ControlFlow::Continue(hidden) => run_to_the_head(self, 0, hidden, inputs, &context, observer),
+        }
     }
 }
 

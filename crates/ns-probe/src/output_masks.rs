@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::module::Param;
 use burn::tensor::Tensor;
 use ns_circuit::{OutputMask, output_mask};
-use ns_models::{Columns, LinearProducts, Products};
+use ns_models::{Columns, Hook, LinearHook};
 
 use crate::products::{KnownProducts, ProductKey};
 
@@ -18,12 +18,12 @@ use crate::products::{KnownProducts, ProductKey};
 /// the size of a weight is computed. This holds for the layers in the blocks of a transformer, whose
 /// [`Context`](ns_models::Context) or [`logits_with`](ns_models::Model::logits_with) takes the products. Elsewhere the
 /// masks multiply the weights.
-pub fn output_masks() -> Products {
+pub fn output_masks() -> Hook {
     known_products(KnownProducts::default())
 }
 
 /// Like [`output_masks`], but uses the products in `known` instead of computing them.
-pub(crate) fn known_products(known: KnownProducts) -> Products {
+pub(crate) fn known_products(known: KnownProducts) -> Hook {
     Some(Arc::new(Scale { known }))
 }
 
@@ -33,7 +33,7 @@ struct Scale {
     known: KnownProducts,
 }
 
-impl LinearProducts for Scale {
+impl LinearHook for Scale {
     fn product(&self, weight: &Param<Tensor<2>>, columns: &Columns, x: &Tensor<2>) -> Option<Tensor<2>> {
         let OutputMask { layer, mask } = output_mask(weight)?;
         let [rows, _] = x.dims();
@@ -48,7 +48,7 @@ impl LinearProducts for Scale {
 pub(crate) struct ProductRecorder {
     /// Hugging Face names of the recorded layers.
     layers: Arc<[String]>,
-    /// Products with another number of rows are not recorded.
+    /// Hook with another number of rows are not recorded.
     tokens: usize,
     products: Mutex<Vec<(ProductKey, Tensor<2>)>>,
 }
@@ -65,7 +65,7 @@ impl ProductRecorder {
     }
 }
 
-impl LinearProducts for ProductRecorder {
+impl LinearHook for ProductRecorder {
     fn product(&self, weight: &Param<Tensor<2>>, columns: &Columns, x: &Tensor<2>) -> Option<Tensor<2>> {
         let OutputMask { layer, .. } = output_mask(weight)?;
         let product = columns.product(x.clone(), weight.base());

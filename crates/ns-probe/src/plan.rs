@@ -10,7 +10,7 @@ use burn::module::Module;
 use burn::tensor::Tensor;
 use ns_circuit::CircuitModel;
 use ns_models::{
-    AttentionBias, Context, Flow, ModelError, ModelInputs, Observer, Positions, Products, Site, Sublayer, Transformer,
+    AttentionBias, Context, Flow, Hook, ModelError, ModelInputs, Observer, Positions, Site, Sublayer, Transformer,
     Vector, VectorCache, last_unaffected, layers_before, layers_fed_by,
 };
 
@@ -205,12 +205,12 @@ impl ProbePlan {
         model: &M,
         frozen: &FrozenActivations,
         batch: &ProbeBatch,
-        products: Products,
+        hook: Hook,
     ) -> Result<Tensor<2>, ProbeError> {
         let (inputs, device) = (batch.inputs_for(model)?, model.device());
         let (start, hidden) = match (self.start.zip(frozen.hidden.clone()), self.tokens) {
             (Some((start, hidden)), FrozenTokens::Selected) => {
-                let vectors = self.continue_selected(model, start, hidden, products)?.squeeze_dim(1);
+                let vectors = self.continue_selected(model, start, hidden, hook)?.squeeze_dim(1);
                 return Ok(batch.averaged(vectors));
             }
             (Some(frozen), FrozenTokens::All) => frozen,
@@ -219,7 +219,7 @@ impl ProbePlan {
                 (Site::Embeddings, model.embed(&inputs)?)
             }
         };
-        let context = model.context(&inputs)?.with_products(products);
+        let context = model.context(&inputs)?.with_hook(hook);
         let vectors = model.vectors_from(start, hidden, self.site, batch.positions(&device), context)?;
         Ok(batch.averaged(batch.selected(vectors)))
     }
@@ -233,12 +233,12 @@ impl ProbePlan {
         model: &M,
         start: Site,
         hidden: Tensor<3>,
-        products: Products,
+        hook: Hook,
     ) -> Result<Tensor<3>, ProbeError> {
         let (Site::Block { layer, .. }, false) = (self.site, start == self.site) else { return Ok(hidden) };
         let mut cache = VectorCache::new([self.site]);
         let [selected, one, _] = hidden.dims();
-        let context = Context::new([selected, one], AttentionBias::default()).with_products(products);
+        let context = Context::new([selected, one], AttentionBias::default()).with_hook(hook);
         // The cache stops the forward pass at the probed site, so the result of the block is not needed.
         let _stopped = model.block(layer).after_attention(layer, hidden, &context, &mut cache);
         Ok(cache.get(self.site).ok_or(ModelError::NotReached { asked: self.site, start })?)

@@ -40,7 +40,7 @@ macro_rules! any_model {
             use crate::error::ModelError;
             use crate::inputs::{Logits, ModelInputs};
             use crate::model::{Architecture, Model};
-            use crate::products::Products;
+            use crate::linear_hook::Hook;
 
             impl $any {
                 /// Values of `model_type` that select a variant.
@@ -154,8 +154,8 @@ macro_rules! any_model {
                     match self { $(Self::$variant(model) => model.check_inputs(inputs),)+ }
                 }
 
-                fn logits_with(&self, inputs: &ModelInputs, products: Products) -> Result<Option<Logits>, ModelError> {
-                    match self { $(Self::$variant(model) => model.logits_with(inputs, products),)+ }
+                fn logits_with(&self, inputs: &ModelInputs, hook: Hook) -> Result<Option<Logits>, ModelError> {
+                    match self { $(Self::$variant(model) => model.logits_with(inputs, hook),)+ }
                 }
             }
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use burn::module::Param;
+use burn::module::{Param, ParamId};
 use burn::tensor::{Device, Int, Tensor, Tolerance};
 use serde_json::{Value, json};
 
@@ -13,11 +13,11 @@ use crate::config::Head;
 use crate::error::ModelError;
 use crate::inputs::ModelInputs;
 use crate::layer_components::{LayerComponents, layer_components};
-use crate::layers::LayerKind;
+use crate::layers::{LayerKind, layer_ids};
+use crate::linear_hook::{Columns, LinearHook};
 use crate::loss::Labels;
 use crate::model::Model;
 use crate::positions::Positions;
-use crate::products::{Columns, LinearProducts};
 use crate::residual::{Ignore, Observer, VectorCache};
 use crate::site::Site;
 use crate::testing::{filled, read_weights};
@@ -113,10 +113,50 @@ fn every_walk_passes_the_sites_that_the_model_names() {
 #[derive(Debug, Default)]
 struct Asked(Mutex<BTreeSet<String>>);
 
-impl LinearProducts for Asked {
+impl LinearHook for Asked {
     fn product(&self, weight: &Param<Tensor<2>>, _columns: &Columns, _x: &Tensor<2>) -> Option<Tensor<2>> {
         self.0.lock().unwrap().insert(weight.id.to_string());
         None
+    }
+}
+
+/// Names of the linear layers in the blocks.
+fn linear_layers_in_blocks(model: &AnyTransformer) -> Vec<String> {
+    let calls = |entry: &LayerComponents| {
+        let is_linear = matches!(entry.layer.kind, LayerKind::Linear | LayerKind::GptConv1d);
+        matches!(entry.location, Location::Block { .. }) && is_linear
+    };
+    layer_components(model).into_iter().filter(calls).map(|entry| entry.layer.name).collect()
+}
+
+/// Sets the input or the output of one layer to zero.
+#[derive(Debug)]
+struct Silenced(ParamId, bool);
+
+impl LinearHook for Silenced {
+    fn input(&self, weight: &Param<Tensor<2>>, x: Tensor<3>) -> Tensor<3> {
+        if weight.id == self.0 && self.1 { x * 0.0 } else { x }
+    }
+
+    fn output(&self, weight: &Param<Tensor<2>>, _columns: &Columns, output: Tensor<3>) -> Tensor<3> {
+        if weight.id == self.0 && !self.1 { output * 0.0 } else { output }
+    }
+}
+
+#[test]
+fn a_hook_replaces_the_input_and_the_output_of_every_linear_layer_in_the_blocks() {
+    for config in configs() {
+        let model = model(&config);
+        let whole = model.logits(&inputs(&model)).unwrap().unwrap().into_data();
+        let ids = layer_ids(&model);
+        for layer in linear_layers_in_blocks(&model) {
+            let (id, _) = ids.iter().find(|(_, name)| **name == layer).unwrap();
+            for input in [true, false] {
+                let hook = Silenced(*id, input);
+                let found = model.logits_with(&inputs(&model), Some(Arc::new(hook))).unwrap().unwrap().into_data();
+                assert_ne!(found, whole, "{layer} of {config}, input: {input}");
+            }
+        }
     }
 }
 
@@ -126,12 +166,7 @@ fn every_linear_layer_in_the_blocks_asks_for_its_product() {
         let (model, asked) = (model(&config), Arc::new(Asked::default()));
         let logits = model.logits_with(&inputs(&model), Some(asked.clone())).unwrap().unwrap().into_data();
         logits.assert_eq(&model.logits(&inputs(&model)).unwrap().unwrap().into_data(), true);
-        // The layers of ConvBERT's convolution compute their own products.
-        let asks = |entry: &&LayerComponents| {
-            let is_linear = matches!(entry.layer.kind, LayerKind::Linear | LayerKind::GptConv1d);
-            matches!(entry.location, Location::Block { .. }) && is_linear && !entry.short_name.contains("conv")
-        };
-        let expected = layer_components(&model).iter().filter(asks).count();
+        let expected = linear_layers_in_blocks(&model).len();
         assert_eq!(asked.0.lock().unwrap().len(), expected, "{config}");
     }
 }

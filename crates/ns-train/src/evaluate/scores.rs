@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use burn::module::ModuleDisplay;
 use burn::tensor::Tensor;
 use ns_models::{
-    AnyModel, AnyTransformer, Context, Flow, Head, Ignore, Logits, Model, ModelError, Products, Site, Transformer,
+    AnyModel, AnyTransformer, Context, Flow, Head, Hook, Ignore, Logits, Model, ModelError, Site, Transformer,
 };
 use ns_probe::ProbeBatch;
 
@@ -33,19 +33,15 @@ impl Answering for AnyTransformer {
 }
 
 /// Computes the logits of the answers: those of a classification head, or those of a language model at the selected
-/// tokens. The linear layers in the blocks first ask `products` for their matrix products.
+/// tokens. The linear layers in the blocks call `hook`.
 ///
 /// # Shapes
 /// - output: `[labels, classes]`, or `[labels, vocab]` for a language model
 ///
 /// # Errors
 /// Returns the errors of [`label_scores`], and [`TrainError::Model`] for inputs that do not fit the model.
-pub(crate) fn answer_scores<M: Answering>(
-    model: &M,
-    batch: &ProbeBatch,
-    products: Products,
-) -> Result<Tensor<2>, TrainError> {
-    scores_of_hidden(model, answer_hidden(model, batch, products)?)
+pub(crate) fn answer_scores<M: Answering>(model: &M, batch: &ProbeBatch, hook: Hook) -> Result<Tensor<2>, TrainError> {
+    scores_of_hidden(model, answer_hidden(model, batch, hook)?)
 }
 
 /// The transformer of a language model.
@@ -61,19 +57,15 @@ fn language_model<M: Answering>(model: &M) -> Option<&AnyTransformer> {
 ///
 /// # Errors
 /// Returns the errors of [`answer_scores`].
-pub(crate) fn answer_hidden<M: Answering>(
-    model: &M,
-    batch: &ProbeBatch,
-    products: Products,
-) -> Result<Tensor<2>, TrainError> {
+pub(crate) fn answer_hidden<M: Answering>(model: &M, batch: &ProbeBatch, hook: Hook) -> Result<Tensor<2>, TrainError> {
     if let Some(model) = language_model(model) {
         let inputs = &batch.inputs;
         model.check_inputs(inputs)?;
-        return selected_hidden_after(model, batch, model.context(inputs)?.with_products(products), |context| {
+        return selected_hidden_after(model, batch, model.context(inputs)?.with_hook(hook), |context| {
             Ok(model.walk_blocks(Site::Embeddings, model.embed(inputs)?, context, &mut Ignore)?)
         });
     }
-    label_scores(model, model.logits_with(&batch.inputs, products)?, batch)
+    label_scores(model, model.logits_with(&batch.inputs, hook)?, batch)
 }
 
 /// The logits of the answers, from the result of [`answer_hidden`].

@@ -40,7 +40,7 @@ impl EncoderAttention {
         let query = self.self_attention.query(hidden.clone(), context);
         let queries = context.select(layer, query.clone());
         let attended = self.self_attention.forward_query(layer, queries, hidden.clone(), context);
-        let convolved = context.select(layer, span.forward(hidden, query));
+        let convolved = context.select(layer, span.forward(hidden, query, context));
         self.output.dense.forward(Tensor::cat(vec![attended, convolved], 2), context)
     }
 }

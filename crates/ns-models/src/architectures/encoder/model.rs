@@ -20,8 +20,8 @@ use crate::error::ModelError;
 use crate::init;
 use crate::inputs::{Logits, ModelInputs, ModelOutput};
 use crate::linear;
+use crate::linear_hook::Hook;
 use crate::model::{Architecture, Model};
-use crate::products::Products;
 use crate::transformer::{ResidualStream, Transformer};
 
 /// Endings of checkpoint keys that no class reads: buffers of older checkpoints, the next-sentence head of BERT's
@@ -201,8 +201,8 @@ impl Model for Encoder {
         self.base.embeddings.check(inputs)
     }
 
-    fn logits_with(&self, inputs: &ModelInputs, products: Products) -> Result<Option<Logits>, ModelError> {
-        Ok(self.forward_with(inputs, products)?.logits)
+    fn logits_with(&self, inputs: &ModelInputs, hook: Hook) -> Result<Option<Logits>, ModelError> {
+        Ok(self.forward_with(inputs, hook)?.logits)
     }
 }
 

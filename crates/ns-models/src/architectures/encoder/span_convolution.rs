@@ -8,7 +8,8 @@ use burn::nn::{Initializer, Linear, PaddingConfig1d};
 use burn::tensor::{Device, Tensor, activation::softmax};
 
 use super::EncoderConfig;
-use crate::init;
+use crate::context::Context;
+use crate::{init, linear};
 
 #[derive(Module, Debug)]
 pub(super) struct SpanConvolution {
@@ -45,13 +46,18 @@ impl SpanConvolution {
     /// # Shapes
     /// - hidden: `[batch, seq, hidden]`
     /// - query and output: `[batch, seq, all_heads]`
-    pub(super) fn forward(&self, hidden: Tensor<3>, query: Tensor<3>) -> Tensor<3> {
+    pub(super) fn forward(&self, hidden: Tensor<3>, query: Tensor<3>, context: &Context) -> Tensor<3> {
         let ([batch, seq, all_heads], heads) = (query.dims(), self.n_heads);
         let span = self.key_conv_attn_layer.forward(hidden.clone());
-        let kernels = self.conv_kernel_layer.forward(span * query).reshape([batch, seq, heads, self.kernel_size]);
+        let kernels = linear::forward(&self.conv_kernel_layer, span * query, context).reshape([
+            batch,
+            seq,
+            heads,
+            self.kernel_size,
+        ]);
         let kernels = softmax(kernels, 3);
         let padding = (self.kernel_size - 1) / 2;
-        let values = self.conv_out_layer.forward(hidden).pad([(padding, padding), (0, 0)], 0.0);
+        let values = linear::forward(&self.conv_out_layer, hidden, context).pad([(padding, padding), (0, 0)], 0.0);
         let terms = (0..self.kernel_size).map(|offset| {
             let values = values.clone().slice_dim(1, offset..offset + seq);
             values.reshape([batch, seq, heads, all_heads / heads]) * kernels.clone().narrow(3, offset, 1)

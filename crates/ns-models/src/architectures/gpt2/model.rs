@@ -15,8 +15,8 @@ use crate::config::InitialValue;
 use crate::context::Context;
 use crate::error::ModelError;
 use crate::inputs::{Logits, ModelInputs, ModelOutput};
+use crate::linear_hook::Hook;
 use crate::model::{Architecture, Model};
-use crate::products::Products;
 use crate::transformer::{ResidualStream, Transformer};
 
 /// Causal masks that older checkpoints store as buffers; they are ignored.
@@ -106,8 +106,8 @@ impl Model for Gpt2 {
         inputs.check_tokens(self.config.vocab_size, self.config.n_positions)
     }
 
-    fn logits_with(&self, inputs: &ModelInputs, products: Products) -> Result<Option<Logits>, ModelError> {
-        Ok(self.forward_with(inputs, products)?.logits)
+    fn logits_with(&self, inputs: &ModelInputs, hook: Hook) -> Result<Option<Logits>, ModelError> {
+        Ok(self.forward_with(inputs, hook)?.logits)
     }
 }
 

@@ -16,8 +16,8 @@ use crate::config::InitialValue;
 use crate::context::Context;
 use crate::error::ModelError;
 use crate::inputs::{Logits, ModelInputs, ModelOutput};
+use crate::linear_hook::Hook;
 use crate::model::{Architecture, Model};
-use crate::products::Products;
 use crate::transformer::{ResidualStream, Transformer};
 
 /// Query, key, value and output projection of a block.
@@ -104,8 +104,8 @@ impl Model for GptNeo {
         inputs.check_tokens(self.config.vocab_size, self.config.max_position_embeddings)
     }
 
-    fn logits_with(&self, inputs: &ModelInputs, products: Products) -> Result<Option<Logits>, ModelError> {
-        Ok(self.forward_with(inputs, products)?.logits)
+    fn logits_with(&self, inputs: &ModelInputs, hook: Hook) -> Result<Option<Logits>, ModelError> {
+        Ok(self.forward_with(inputs, hook)?.logits)
     }
 }
 

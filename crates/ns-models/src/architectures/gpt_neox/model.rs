@@ -16,8 +16,8 @@ use crate::context::Context;
 use crate::error::ModelError;
 use crate::init;
 use crate::inputs::{Logits, ModelInputs, ModelOutput};
+use crate::linear_hook::Hook;
 use crate::model::{Architecture, Model};
-use crate::products::Products;
 use crate::rotary::Rotary;
 use crate::transformer::{ResidualStream, Transformer};
 
@@ -120,8 +120,8 @@ impl Model for GptNeoX {
         inputs.check_tokens(self.config.vocab_size, self.config.max_position_embeddings)
     }
 
-    fn logits_with(&self, inputs: &ModelInputs, products: Products) -> Result<Option<Logits>, ModelError> {
-        Ok(self.forward_with(inputs, products)?.logits)
+    fn logits_with(&self, inputs: &ModelInputs, hook: Hook) -> Result<Option<Logits>, ModelError> {
+        Ok(self.forward_with(inputs, hook)?.logits)
     }
 }
 

@@ -18,8 +18,8 @@ use crate::config::{Head, InitialValue};
 use crate::error::ModelError;
 use crate::init;
 use crate::inputs::{Logits, ModelInputs};
+use crate::linear_hook::Hook;
 use crate::model::{Architecture, Model};
-use crate::products::Products;
 
 /// Names that differ, Burn's and HF's: HF nests these layers more deeply, and its classifier is the second module of an
 /// `nn.Sequential`.
@@ -192,7 +192,7 @@ impl Model for ResNet {
         inputs.check_pixels(self.config.num_channels, None)
     }
 
-    fn logits_with(&self, inputs: &ModelInputs, _products: Products) -> Result<Option<Logits>, ModelError> {
+    fn logits_with(&self, inputs: &ModelInputs, _hook: Hook) -> Result<Option<Logits>, ModelError> {
         Ok(self.forward(inputs)?.logits)
     }
 }

@@ -15,8 +15,8 @@ use crate::context::Context;
 use crate::error::ModelError;
 use crate::init;
 use crate::inputs::{Logits, ModelInputs, ModelOutput};
+use crate::linear_hook::Hook;
 use crate::model::{Architecture, Model};
-use crate::products::Products;
 use crate::transformer::{ResidualStream, Transformer};
 
 /// Names that differ, Burn's and HF's: HF nests these layers more deeply.
@@ -137,8 +137,8 @@ impl Model for Vit {
         inputs.check_pixels(self.config.num_channels, Some(self.config.image_size.height_and_width()))
     }
 
-    fn logits_with(&self, inputs: &ModelInputs, products: Products) -> Result<Option<Logits>, ModelError> {
-        Ok(self.forward_with(inputs, products)?.logits)
+    fn logits_with(&self, inputs: &ModelInputs, hook: Hook) -> Result<Option<Logits>, ModelError> {
+        Ok(self.forward_with(inputs, hook)?.logits)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Matrix products of linear layers that are provided from outside, instead of computed by the layer.
+//! Hooks on the linear layers in the blocks of a transformer: they provide the matrix product of a layer, or replace its
+//! input or output.
 
 use std::fmt::Debug;
 use std::ops::Range;
@@ -7,19 +8,42 @@ use std::sync::Arc;
 use burn::module::Param;
 use burn::tensor::{Tensor, module};
 
-/// What the linear layers in the blocks of a transformer ask for their matrix products, passed in a
-/// [`Context`](crate::Context). `None`: every layer computes its own.
-pub type Products = Option<Arc<dyn LinearProducts>>;
+/// What the linear layers in the blocks of a transformer call, passed in a [`Context`](crate::Context). `None`: every
+/// layer computes its own output.
+pub type Hook = Option<Arc<dyn LinearHook>>;
 
-/// Provides matrix products in place of linear layers.
-pub trait LinearProducts: Debug + Send + Sync {
+/// Called by every linear layer in the blocks of a transformer. The weight identifies the layer, see
+/// [`layer_ids`](crate::layer_ids).
+///
+/// All methods have a default that changes nothing.
+pub trait LinearHook: Debug + Send + Sync {
     /// Returns the given columns of `x · weight`, or `None` if the layer has to compute them. The layer adds its bias.
     ///
     /// # Shapes
     /// - weight: `[input, output]`
     /// - x: `[rows, input]`
     /// - output: `[rows, columns]`
-    fn product(&self, weight: &Param<Tensor<2>>, columns: &Columns, x: &Tensor<2>) -> Option<Tensor<2>>;
+    fn product(&self, _weight: &Param<Tensor<2>>, _columns: &Columns, _x: &Tensor<2>) -> Option<Tensor<2>> {
+        None
+    }
+
+    /// Returns the value that the layer reads in place of its input `x`.
+    ///
+    /// # Shapes
+    /// - weight: `[input, output]`
+    /// - x and output: `[batch, positions, input]`
+    fn input(&self, _weight: &Param<Tensor<2>>, x: Tensor<3>) -> Tensor<3> {
+        x
+    }
+
+    /// Returns the value that the model reads in place of the given columns of the layer's output, bias included.
+    ///
+    /// # Shapes
+    /// - weight: `[input, output]`
+    /// - output: `[batch, positions, columns]`
+    fn output(&self, _weight: &Param<Tensor<2>>, _columns: &Columns, output: Tensor<3>) -> Tensor<3> {
+        output
+    }
 }
 
 /// Selected outputs of a linear layer, i.e. columns of its weight in Burn's layout.
