@@ -30,6 +30,14 @@ pub enum ProbeError {
         /// The layers that affect them, in the order of a forward pass.
         reaching: Vec<String>,
     },
+    /// An activation that the model does not have, or one of its units.
+    #[error("there is no activation `{asked}`: {reason}")]
+    Activation {
+        /// Name of the activation.
+        asked: String,
+        /// What the model has instead.
+        reason: String,
+    },
     /// The number of labels differs from the number of vectors.
     #[error("there are {tokens} vectors, but {labels} labels (padding not counted); each vector needs one label")]
     LabelCount {

@@ -58,6 +58,8 @@ mod subnetwork_probe;
 
 mod knn;
 
+mod interventions;
+
 #[cfg(feature = "verify")]
 mod verify;
 
@@ -68,6 +70,10 @@ pub use config::{CircuitProbeConfig, Labeling, ProbeLoss, ResidualUpdateModelCon
 pub use contrastive::contrastive_loss;
 pub use error::ProbeError;
 pub use frozen_activations::{FrozenActivations, FrozenTokens};
+pub use interventions::{
+    ActivationGradient, ActivationMeans, ActivationSite, Edit, Hooks, MaskGradients, Recorder, Replacement,
+    activation_gradients, mask_gradients, record_activations, run_edited,
+};
 pub use knn::{KnnConfig, KnnReport, Support, evaluate_knn, nearest_neighbours};
 pub use output_masks::output_masks;
 pub use plan::ProbePlan;
