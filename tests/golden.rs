@@ -25,6 +25,7 @@ const MASK: &str = "hard_concrete-linear-weight-maskbias";
 const PROBE: &str = "circuit-probe-gpt2-attn-neuron";
 const CLASSIFIER: &str = "subnetwork-probe-gpt2-plain";
 const KNN: &str = "cosine-1nn";
+const INTERVENTION: &str = "gpt2-padded";
 
 #[test]
 fn every_case_passes() {
@@ -53,6 +54,10 @@ fn each_expected_tensor_is_compared() {
         (CaseKind::Probes, PROBE, "tensors.safetensors"),
         (CaseKind::Probes, CLASSIFIER, "tensors.safetensors"),
         (CaseKind::Knn, KNN, "tensors.safetensors"),
+        (CaseKind::Interventions, INTERVENTION, "ablation.safetensors"),
+        (CaseKind::Interventions, INTERVENTION, "patching.safetensors"),
+        (CaseKind::Interventions, INTERVENTION, "attribution.safetensors"),
+        (CaseKind::Interventions, INTERVENTION, "masks.safetensors"),
     ];
     for (kind, case, file) in cases {
         let (_guard, folder) = copy_of_case(kind.folder(), case);
@@ -190,7 +195,7 @@ fn run(kind: CaseKind, folder: &Path) -> CaseResult {
 
 fn is_expected(kind: CaseKind, name: &str) -> bool {
     match kind {
-        CaseKind::Models => true,
+        CaseKind::Models | CaseKind::Interventions => true,
         CaseKind::Masks => !MASK_CASE_INPUTS.contains(&name),
         CaseKind::Probes => !PROBE_CASE_INPUTS.contains(&name) && !name.starts_with("init."),
         CaseKind::Knn => !["vectors", "labels", "train_idx", "test_idx"].contains(&name),

@@ -1,6 +1,7 @@
 //! Golden cases: runs models, masks, probes and k-NN on reference data from PyTorch and compares every tensor.
 
 mod compare;
+mod interventions;
 mod knn;
 mod masks;
 mod models;
@@ -33,11 +34,13 @@ pub enum CaseKind {
     Probes,
     /// 1-nearest-neighbour classification.
     Knn,
+    /// Ablations, patching and attributions.
+    Interventions,
 }
 
 impl CaseKind {
     /// All kinds, in the order in which they run.
-    pub const ALL: [Self; 4] = [Self::Models, Self::Masks, Self::Probes, Self::Knn];
+    pub const ALL: [Self; 5] = [Self::Models, Self::Masks, Self::Probes, Self::Knn, Self::Interventions];
 
     /// Name of the folder.
     pub fn folder(self) -> &'static str {
@@ -46,6 +49,7 @@ impl CaseKind {
             Self::Masks => "masks",
             Self::Probes => "probes",
             Self::Knn => "knn",
+            Self::Interventions => "interventions",
         }
     }
 }
@@ -135,6 +139,7 @@ pub fn run_case(kind: CaseKind, folder: impl AsRef<Path>, device: &Device) -> Ca
         CaseKind::Masks => masks::run(folder, device),
         CaseKind::Probes => probes::run(folder, device),
         CaseKind::Knn => knn::run(folder, device),
+        CaseKind::Interventions => interventions::run(folder, device),
     };
     // A kernel may panic on a malformed case. The remaining cases must still run.
     let comparisons = catch_unwind(AssertUnwindSafe(run));

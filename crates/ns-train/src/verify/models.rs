@@ -45,7 +45,7 @@ fn read_inputs(path: &Path, device: &Device) -> Result<ModelInputs, TrainError> 
 }
 
 /// Converts labels to the type that the head needs. Like HF, infers it from the element type and the shape.
-fn read_labels<M: Model>(labels: TensorData, model: &M, device: &Device) -> Result<Labels, TrainError> {
+pub(super) fn read_labels<M: Model>(labels: TensorData, model: &M, device: &Device) -> Result<Labels, TrainError> {
     let shape = labels.shape().to_vec();
     match (shape.as_slice(), labels.dtype().is_float()) {
         ([_], false) => Ok(Labels::Classes(Tensor::from_data(labels, device))),
