@@ -96,6 +96,21 @@ impl<M: Module> CircuitModel<M> {
         weights.map(|mask| (mask.layout.layer.clone(), mask.layout.kept_units(&host(mask.hard())))).collect()
     }
 
+    /// Like [`kept_units`](Self::kept_units), but of the active masks: those of the mode and of the ablation, with its
+    /// sample. A layer whose masks are off keeps all of its units. In training mode, the masks are soft, and a unit is
+    /// kept unless its masks are exactly zero.
+    ///
+    /// # Errors
+    /// Returns the errors of [`model`](Self::model).
+    pub fn active_units(&self) -> Result<BTreeMap<String, Vec<usize>>, CircuitError> {
+        self.prepare()?;
+        let units = |mask: &Mask| {
+            let values = mask.active().map_or_else(|| vec![1.0; mask.layout.mask_len()], host);
+            (mask.layout.layer.clone(), mask.layout.kept_units(&values))
+        };
+        Ok(self.masks.iter().filter(|mask| mask.layout.role == Role::Weight).map(units).collect())
+    }
+
     /// Returns the gradients of the mask parameters, with the keys and shapes of [`mask_params`](Self::mask_params).
     /// They are zero for a mask that the loss does not depend on.
     pub fn mask_gradients(&self, gradients: &Gradients) -> BTreeMap<String, TensorData> {

@@ -15,6 +15,7 @@ mod gradients;
 mod hooks;
 mod mask_gradients;
 mod means;
+mod output_replacements;
 mod record;
 mod site;
 
@@ -23,5 +24,6 @@ pub use gradients::{ActivationGradient, activation_gradients};
 pub use hooks::Hooks;
 pub use mask_gradients::{MaskGradients, mask_gradients};
 pub use means::ActivationMeans;
+pub use output_replacements::OutputReplacements;
 pub use record::{Recorder, record_activations};
 pub use site::ActivationSite;

@@ -11,7 +11,7 @@ use super::behaviour::{Behaviour, Controls};
 use super::candidates::AnswerBatch;
 use super::subject::Subject;
 use crate::error::TrainError;
-use crate::recipe::check_controls;
+use crate::recipe::{AblationName, check_controls};
 
 /// Settings of an ablation study: which sets of layers are ablated, and how many random controls each one gets.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +29,8 @@ pub struct AblationStudy {
     pub kl: bool,
     /// Whether the circuit is also replaced by freshly initialised weights.
     pub reinitialise: bool,
+    /// Ablations that replace the outputs of the circuit's units: `mean`, `mean_position` or `resample`.
+    pub replaced: Vec<AblationName>,
 }
 
 impl Default for AblationStudy {
@@ -40,6 +42,7 @@ impl Default for AblationStudy {
             logit_difference: false,
             kl: true,
             reinitialise: true,
+            replaced: Vec::new(),
         }
     }
 }
@@ -67,6 +70,25 @@ pub struct AblationRow {
     /// As many weights (or neurons) are zero, sampled outside the circuit. `None` without controls, and if the circuit
     /// is larger than its complement in one of these layers.
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub complement_sampled: Option<Controls>,
+    /// Results of the ablations that replace the outputs of units, by the name of the ablation.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub replaced: BTreeMap<String, ReplacedUnits>,
+}
+
+/// Results of an ablation that replaces the outputs of units, for one set of masked layers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ReplacedUnits {
+    /// Only the units of the circuit keep their outputs; those of all other units of these layers are replaced.
+    pub circuit_only: Behaviour,
+    /// The outputs of the circuit's units are replaced.
+    pub ablated: Behaviour,
+    /// The outputs of as many randomly sampled units of these layers are replaced. `None` without controls.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub randomly_sampled: Option<Controls>,
+    /// The outputs of as many units are replaced, sampled outside the circuit. `None` without controls, and if the circuit
+    /// is larger than its complement in one of these layers.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
     pub complement_sampled: Option<Controls>,
 }
 
@@ -133,6 +155,23 @@ impl AblationStudy {
     ) -> Result<AblationReport, TrainError> {
         check_controls(self.controls)?;
         let model = circuit.model_as(ModelVariant::WholeModel)?;
+        let sets = self.sets_of(circuit)?;
+        let hidden = (0..subject.answers().len()).map(|batch| subject.hidden(&model, batch));
+        let hidden = hidden.collect::<Result<Vec<_>, _>>()?;
+        let measurement = Measurement { study: self, subject, intact: Intact { model, hidden } };
+        let intact = &measurement.intact;
+        let full = measurement.measure(&intact.model, |batch| Ok(intact.hidden[batch].clone()))?;
+        let mut circuit = circuit.clone();
+        let row = |(name, layers): (String, Vec<String>)| measurement.row(&mut circuit, name, &layers);
+        let rows = sets.into_iter().map(row).collect::<Result<_, _>>()?;
+        Ok(AblationReport { rows, full })
+    }
+
+    /// The sets of layers that are ablated together, with their names: all masked layers first. Empty without masks.
+    pub(super) fn sets_of<M: Module + ModuleDisplay>(
+        &self,
+        circuit: &CircuitModel<M>,
+    ) -> Result<Vec<(String, Vec<String>)>, TrainError> {
         let all: Vec<String> = circuit.layers().into_iter().map(|layer| layer.name).collect();
         let mut sets = vec![("all".to_string(), all.clone())];
         for (name, layers) in &self.subsets {
@@ -141,21 +180,19 @@ impl AblationStudy {
         if self.per_layer && all.len() > 1 {
             sets.extend(all.iter().map(|layer| (layer.clone(), vec![layer.clone()])));
         }
-        let hidden = (0..subject.answers().len()).map(|batch| subject.hidden(&model, batch));
-        let hidden = hidden.collect::<Result<Vec<_>, _>>()?;
-        let measurement = Measurement { study: self, subject, intact: Intact { model, hidden } };
-        let intact = &measurement.intact;
-        let full = measurement.measure(&intact.model, |batch| Ok(intact.hidden[batch].clone()))?;
-        let mut circuit = circuit.clone();
-        let rows = match all.is_empty() {
-            true => Vec::new(),
-            false => {
-                let row = |(name, layers): (String, Vec<String>)| measurement.row(&mut circuit, name, &layers);
-                sets.into_iter().map(row).collect::<Result<_, _>>()?
-            }
-        };
-        Ok(AblationReport { rows, full })
+        Ok(if all.is_empty() { Vec::new() } else { sets })
     }
+}
+
+/// Turns on the masks of some layers alone.
+pub(super) fn use_masks_of_only<M: Module + ModuleDisplay>(
+    circuit: &mut CircuitModel<M>,
+    names: &[String],
+) -> Result<(), TrainError> {
+    for layer in circuit.layers() {
+        circuit.use_masks_of(false, &[&layer.name])?;
+    }
+    Ok(circuit.use_masks_of(true, &names.iter().map(String::as_str).collect::<Vec<_>>())?)
 }
 
 /// The inputs that all rows of a study share.
@@ -175,10 +212,7 @@ struct Intact<M> {
 impl<M: Module + ModuleDisplay> Measurement<'_, M> {
     /// Ablates the layers `names`.
     fn row(&self, circuit: &mut CircuitModel<M>, layers: String, names: &[String]) -> Result<AblationRow, TrainError> {
-        for layer in circuit.layers() {
-            circuit.use_masks_of(false, &[&layer.name])?;
-        }
-        circuit.use_masks_of(true, &names.iter().map(String::as_str).collect::<Vec<_>>())?;
+        use_masks_of_only(circuit, names)?;
         let of = |variant| self.behaviour(&circuit.model_as(variant)?);
         let circuit_only = of(ModelVariant::CircuitOnly)?;
         let reinitialised = || of(ModelVariant::Ablated(Ablation::RandomAblate));
@@ -198,6 +232,7 @@ impl<M: Module + ModuleDisplay> Measurement<'_, M> {
             random_ablate,
             randomly_sampled,
             complement_sampled,
+            replaced: BTreeMap::new(),
         })
     }
 
@@ -235,33 +270,52 @@ impl<M: Module + ModuleDisplay> Measurement<'_, M> {
         let mut sums = Sums::default();
         for (batch, answers) in self.subject.answers().iter().enumerate() {
             let scores = self.subject.scores(model, hidden(batch)?)?;
-            let compared = answers.compare(scores.clone());
-            sums.examples += scores.dims()[0];
-            sums.right += compared.count_right();
-            if self.study.logit_difference {
-                sums.margins += compared.margins().into_iter().sum::<f64>();
-            }
-            if self.study.kl {
-                let intact = self.subject.scores(&self.intact.model, self.intact.hidden[batch].clone())?;
-                sums.divergence += divergence(intact, scores);
-            }
+            let intact = || self.subject.scores(&self.intact.model, self.intact.hidden[batch].clone());
+            sums.add(self.study, answers, scores, intact)?;
         }
-        let mean = |sum: f64| sum / sums.examples as f64;
-        Ok(Behaviour {
-            accuracy: mean(sums.right as f64),
-            kl_to_full: self.study.kl.then(|| mean(sums.divergence)),
-            logit_difference: self.study.logit_difference.then(|| mean(sums.margins)),
-        })
+        Ok(sums.means(self.study))
     }
 }
 
 /// Sums over examples.
-#[derive(Default)]
-struct Sums {
+#[derive(Clone, Default)]
+pub(super) struct Sums {
     examples: usize,
     right: i64,
     margins: f64,
     divergence: f64,
+}
+
+impl Sums {
+    /// Adds what a study measures on a batch. `intact` computes the scores of the model without masks.
+    pub(super) fn add(
+        &mut self,
+        study: &AblationStudy,
+        answers: &AnswerBatch,
+        scores: Tensor<2>,
+        intact: impl FnOnce() -> Result<Tensor<2>, TrainError>,
+    ) -> Result<(), TrainError> {
+        let compared = answers.compare(scores.clone());
+        self.examples += scores.dims()[0];
+        self.right += compared.count_right();
+        if study.logit_difference {
+            self.margins += compared.margins().into_iter().sum::<f64>();
+        }
+        if study.kl {
+            self.divergence += divergence(intact()?, scores);
+        }
+        Ok(())
+    }
+
+    /// The means over the examples.
+    pub(super) fn means(&self, study: &AblationStudy) -> Behaviour {
+        let mean = |sum: f64| sum / self.examples as f64;
+        Behaviour {
+            accuracy: mean(self.right as f64),
+            kl_to_full: study.kl.then(|| mean(self.divergence)),
+            logit_difference: study.logit_difference.then(|| mean(self.margins)),
+        }
+    }
 }
 
 /// Sum of the divergences of answer distributions, `KL(full ‖ other)`, in nats.

@@ -100,7 +100,8 @@ impl Spread {
 }
 
 /// Adds the behaviour on a set to the measures of a row: `<metric>_<set>` of the full model, `…_circuit` of the circuit
-/// alone, `…_<ablation>` without the circuit and, for ablations with controls, `…_<ablation>_random_mean` and so on.
+/// alone, `…_<ablation>` without the circuit and, for ablations with controls, `…_<ablation>_random_mean` and so on; for
+/// ablations that replace outputs also `…_<ablation>_circuit`, where all other units are replaced.
 /// Without a circuit, `ablations` is `None`.
 pub(crate) fn set_behaviour(
     measures: &mut Measures,
@@ -117,8 +118,16 @@ pub(crate) fn set_behaviour(
         for ablation in ablations {
             let name = format!("{name}_{}", ablation.name());
             measures.set(&name, ablated(all, *ablation).and_then(|ablated| ablated.get(*metric)));
-            if *ablation == AblationName::Zero {
-                set_controls(measures, &name, all, *metric);
+            match all.replaced.get(ablation.name()) {
+                Some(replaced) => {
+                    measures.set(&format!("{name}_circuit"), replaced.circuit_only.get(*metric));
+                    let controls = (&replaced.randomly_sampled, &replaced.complement_sampled);
+                    set_controls(measures, &name, controls, *metric);
+                }
+                None if *ablation == AblationName::Zero => {
+                    set_controls(measures, &name, (&all.randomly_sampled, &all.complement_sampled), *metric);
+                }
+                None => {}
             }
         }
     }
@@ -128,12 +137,20 @@ fn ablated(row: &AblationRow, ablation: AblationName) -> Option<&Behaviour> {
     match ablation {
         AblationName::Zero => Some(&row.zero_ablate),
         AblationName::Reinitialise => row.random_ablate.as_ref(),
+        AblationName::Mean | AblationName::MeanPosition | AblationName::Resample => {
+            row.replaced.get(ablation.name()).map(|replaced| &replaced.ablated)
+        }
     }
 }
 
-fn set_controls(measures: &mut Measures, name: &str, row: &AblationRow, metric: Metric) {
-    let random = row.randomly_sampled.and_then(|controls| controls.get(metric));
-    let complement = row.complement_sampled.and_then(|controls| controls.get(metric));
+fn set_controls(
+    measures: &mut Measures,
+    name: &str,
+    (random, complement): (&Option<Controls>, &Option<Controls>),
+    metric: Metric,
+) {
+    let of_metric = |controls: &Option<Controls>| controls.and_then(|controls| controls.get(metric));
+    let (random, complement) = (of_metric(random), of_metric(complement));
     for (kind, spread) in [("random", random), ("complement", complement)] {
         measures.set(&format!("{name}_{kind}_mean"), spread.map(|spread| spread.mean));
         measures.set(&format!("{name}_{kind}_sd"), spread.map(|spread| spread.sd));
@@ -187,6 +204,7 @@ mod tests {
             random_ablate: Some(with_accuracy(0.5)),
             randomly_sampled: controls(&[0.5, 1.0], 0.25),
             complement_sampled: None,
+            replaced: std::collections::BTreeMap::new(),
         };
         let report = AblationReport { full: with_accuracy(1.0), rows: vec![row] };
         let mut measures = Measures::default();

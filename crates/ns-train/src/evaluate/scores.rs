@@ -109,7 +109,8 @@ pub(crate) fn label_scores<M: Model>(
 
 /// Like [`answer_hidden`], but `blocks` runs the blocks of the model, for example from cached activations.
 ///
-/// The context that `blocks` receives narrows the last block to the selected tokens if only these are read.
+/// The context that `blocks` receives has the hook, and narrows the last block to the selected tokens if only these are
+/// read.
 ///
 /// # Errors
 /// Returns the errors of `blocks` and of [`answer_hidden`], and [`ModelError::StoppedEarly`] if an observer stops the
@@ -117,9 +118,10 @@ pub(crate) fn label_scores<M: Model>(
 pub(crate) fn answer_hidden_after<M: Transformer>(
     model: &M,
     batch: &ProbeBatch,
+    hook: Hook,
     blocks: impl FnOnce(&Context) -> Result<Flow, TrainError>,
 ) -> Result<Tensor<2>, TrainError> {
-    let context = model.context(&batch.inputs)?;
+    let context = model.context(&batch.inputs)?.with_hook(hook);
     if model.head().is_language_model() {
         return selected_hidden_after(model, batch, context, blocks);
     }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use burn::tensor::{Int, Tensor, TensorData};
 use ns_circuit::CircuitModel;
-use ns_models::{AnyTransformer, Context, Head, Ignore, Model, Positions, Site, Transformer};
+use ns_models::{AnyTransformer, Context, Head, Hook, Ignore, Model, Positions, Site, Transformer};
 use ns_probe::{ActivationCache, ProbeBatch, ProbePlan};
 
 use super::candidates::{AnswerBatch, Answers};
@@ -47,6 +47,39 @@ pub(crate) trait Subject<M> {
     fn scores(&self, model: &M, hidden: Tensor<2>) -> Result<Tensor<2>, TrainError>;
 }
 
+/// A [`Subject`] whose forward passes call hooks.
+pub(crate) trait HookedSubject<M>: Subject<M> {
+    /// Like [`Subject::hidden`], but the linear layers in the blocks call the hook that `hook` returns for the batch: from
+    /// its rows, their number of tokens, and the positions at which the last block is computed, if these are not all.
+    ///
+    /// # Errors
+    /// Returns an error if the forward pass fails, and the errors of `hook`.
+    fn hidden_with(&self, model: &M, batch: usize, hook: &mut HookOfBatch<'_>) -> Result<Tensor<2>, TrainError>;
+}
+
+/// Makes the hook for a batch.
+pub(crate) type HookOfBatch<'a> = dyn FnMut(&[usize], usize, Option<Positions>) -> Result<Hook, TrainError> + 'a;
+
+/// The hook of a forward pass without one.
+fn no_hook(_rows: &[usize], _seq: usize, _narrowed: Option<Positions>) -> Result<Hook, TrainError> {
+    Ok(None)
+}
+
+/// The hook for a batch that is padded to its longest row.
+fn hook_of(
+    hook: &mut HookOfBatch<'_>,
+    model: &AnyTransformer,
+    rows: &[usize],
+    batch: &ProbeBatch,
+) -> Result<Hook, TrainError> {
+    let dims = model.stream_dims(&batch.inputs)?;
+    let narrowed = match model.head().is_language_model() {
+        true => batch.narrowed_positions(dims, &model.device())?,
+        false => None,
+    };
+    hook(rows, dims[1], narrowed)
+}
+
 /// Full forward passes on some rows.
 pub(crate) struct WholeModel<'a> {
     examples: &'a Examples,
@@ -69,11 +102,20 @@ impl<M: Answering> Subject<M> for WholeModel<'_> {
     }
 
     fn hidden(&self, model: &M, batch: usize) -> Result<Tensor<2>, TrainError> {
-        answer_hidden(model, &self.examples.batch(&self.batches[batch], &model.device())?, None)
+        self.hidden_with(model, batch, &mut no_hook)
     }
 
     fn scores(&self, model: &M, hidden: Tensor<2>) -> Result<Tensor<2>, TrainError> {
         scores_of_hidden(model, hidden)
+    }
+}
+
+impl<M: Answering> HookedSubject<M> for WholeModel<'_> {
+    fn hidden_with(&self, model: &M, batch: usize, hook: &mut HookOfBatch<'_>) -> Result<Tensor<2>, TrainError> {
+        let rows = &self.batches[batch];
+        let batch = self.examples.batch(rows, &model.device())?;
+        let hook = model.transformer().map(|transformer| hook_of(hook, transformer, rows, &batch)).transpose()?;
+        answer_hidden(model, &batch, hook.flatten())
     }
 }
 
@@ -112,18 +154,21 @@ enum Batches {
 }
 
 impl<'a> FrozenModel<'a> {
-    /// The batches of some rows for a circuit in evaluation mode.
+    /// The batches of some rows for a circuit in evaluation mode. With `shared`, rows that begin alike may share the tokens
+    /// with which they begin.
     pub(crate) fn new(
         circuit: &CircuitModel<AnyTransformer>,
         activations: &mut ActivationCache,
         answers: &'a Answers,
         rows: &[usize],
+        shared: bool,
     ) -> Result<Self, TrainError> {
         let layers: Vec<String> = circuit.layers().into_iter().map(|layer| layer.name).collect();
         let plan = ProbePlan::all_blocks(circuit.base(), &layers);
         activations.release();
         let examples = &answers.examples;
-        let batches = match trees(circuit.base(), &plan, examples, rows)? {
+        let trees = if shared { trees(circuit.base(), &plan, examples, rows)? } else { None };
+        let batches = match trees {
             Some(trees) => {
                 let frozen = RefCell::new(vec![None; trees.len()]);
                 Batches::Trees(trees, frozen)
@@ -147,12 +192,14 @@ impl<'a> FrozenModel<'a> {
         model: &AnyTransformer,
         rows: &[usize],
         activations: &RefCell<ActivationCache>,
+        hook: &mut HookOfBatch<'_>,
     ) -> Result<Tensor<2>, TrainError> {
         let batch = self.examples.batch(rows, &model.device())?;
+        let hook = hook_of(hook, model, rows, &batch)?;
         // The plan holds the activations of all tokens.
         let all = ProbeBatch { token_mask: vec![true; batch.token_mask.len()], means: Vec::new(), ..batch.clone() };
         let frozen = activations.borrow_mut().frozen_activations(&self.plan, model, rows, &all)?;
-        answer_hidden_after(model, &batch, |context| {
+        answer_hidden_after(model, &batch, hook, |context| {
             Ok(self.plan.walk_blocks(model, &frozen, &batch.inputs, context, &mut Ignore)?)
         })
     }
@@ -162,6 +209,7 @@ impl<'a> FrozenModel<'a> {
         model: &AnyTransformer,
         tree: &PrefixTree,
         frozen: &mut Option<(Context, Tensor<3>)>,
+        hook: Hook,
     ) -> Result<Tensor<2>, TrainError> {
         let (device, start) = (model.device(), self.plan.start().unwrap_or(Site::Embeddings));
         let (context, hidden) = match frozen.clone() {
@@ -173,7 +221,7 @@ impl<'a> FrozenModel<'a> {
                 frozen.insert((context, hidden)).clone()
             }
         };
-        let context = context.only(model.n_layers() - 1, tree.read(&device));
+        let context = context.only(model.n_layers() - 1, tree.read(&device)).with_hook(hook);
         let hidden = finished(model.walk_blocks(start, hidden, &context, &mut Ignore)?)?;
         Ok(model.finish(hidden).squeeze_dim(0))
     }
@@ -239,13 +287,28 @@ impl Subject<AnyTransformer> for FrozenModel<'_> {
     }
 
     fn hidden(&self, model: &AnyTransformer, batch: usize) -> Result<Tensor<2>, TrainError> {
-        match &self.batches {
-            Batches::Sequences(batches, activations) => self.of_sequences(model, &batches[batch], activations),
-            Batches::Trees(trees, frozen) => self.of_tree(model, &trees[batch], &mut frozen.borrow_mut()[batch]),
-        }
+        self.hidden_with(model, batch, &mut no_hook)
     }
 
     fn scores(&self, model: &AnyTransformer, hidden: Tensor<2>) -> Result<Tensor<2>, TrainError> {
         scores_of_hidden(model, hidden)
+    }
+}
+
+impl HookedSubject<AnyTransformer> for FrozenModel<'_> {
+    fn hidden_with(
+        &self,
+        model: &AnyTransformer,
+        batch: usize,
+        hook: &mut HookOfBatch<'_>,
+    ) -> Result<Tensor<2>, TrainError> {
+        match &self.batches {
+            Batches::Sequences(batches, activations) => self.of_sequences(model, &batches[batch], activations, hook),
+            Batches::Trees(trees, frozen) => {
+                let tree = &trees[batch];
+                let hook = hook(&tree.rows, tree.len(), None)?;
+                self.of_tree(model, tree, &mut frozen.borrow_mut()[batch], hook)
+            }
+        }
     }
 }

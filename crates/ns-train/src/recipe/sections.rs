@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ns_circuit::CircuitConfig;
+use ns_circuit::{CircuitConfig, MaskUnit};
 use ns_models::ModelError;
 use ns_probe::ProbeLoss;
 use schemars::JsonSchema;
@@ -178,6 +178,14 @@ pub enum AblationName {
     Zero,
     /// The circuit is replaced by a random initialisation.
     Reinitialise,
+    /// The output of each unit of the circuit is replaced by its mean over all real tokens of the training set. Only with
+    /// neuron masks on linear layers in the blocks of a transformer.
+    Mean,
+    /// Like `mean`, with the mean over the training examples at each position.
+    MeanPosition,
+    /// The output of each unit of the circuit is replaced by its value on the partner of the example, or without partners
+    /// on another example of the set. Only where `mean` is possible.
+    Resample,
 }
 
 impl AblationName {
@@ -186,7 +194,15 @@ impl AblationName {
         match self {
             Self::Zero => "zero",
             Self::Reinitialise => "reinitialise",
+            Self::Mean => "mean",
+            Self::MeanPosition => "mean_position",
+            Self::Resample => "resample",
         }
+    }
+
+    /// Whether it replaces the outputs of units, and not their weights.
+    pub fn replaces_outputs(self) -> bool {
+        matches!(self, Self::Mean | Self::MeanPosition | Self::Resample)
     }
 }
 
@@ -319,8 +335,19 @@ impl Recipe {
         if let Some(behaviour) = &self.behaviour {
             behaviour.validate()?;
         }
+        self.validate_ablations()?;
         self.data.validate(kind)?;
         self.validate_label()
+    }
+
+    /// Checks that ablations of outputs have masks of neurons.
+    fn validate_ablations(&self) -> Result<(), TrainError> {
+        let of_outputs = self.evaluation.ablations.iter().find(|ablation| ablation.replaces_outputs());
+        let (Some(ablation), Some(config)) = (of_outputs, &self.circuit_config) else { return Ok(()) };
+        let expected = "it replaces the outputs of neurons; a weight mask has none, so set `mask_unit = \"neuron\"` in \
+                        [circuit_config], or use \"zero\"";
+        let found = format!("`{}` with masks of single weights", ablation.name());
+        TrainError::check(config.mask_unit == MaskUnit::Neuron, "evaluation.ablations", found, expected)
     }
 
     /// Whether the probe is trained again on shuffled labels.

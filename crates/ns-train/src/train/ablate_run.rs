@@ -33,5 +33,5 @@ pub fn ablate_run(
     circuit.set_seed(recipe.seed);
     let pool = BaseModelPool::new(device, 0);
     let answers = behaviour::answers(&pool, &recipe, circuit.base(), &read_config(&files.model)?)?;
-    behaviour::run_study(&circuit, &answers, &answers.examples.split().test, study)
+    behaviour::run_study(&circuit, (&answers, &answers.examples.split().test, recipe.seed), study)
 }

@@ -10,7 +10,8 @@ use super::probe_measures::MeasuredSets;
 use crate::data::{Dataset, Examples, Masking};
 use crate::error::TrainError;
 use crate::evaluate::{
-    AblationReport, AblationStudy, Answering, Answers, Candidates, Measures, WholeModel, set_behaviour, with_answers,
+    AblationReport, AblationStudy, Answering, Answers, Candidates, Measures, WholeModel, check_outputs, set_behaviour,
+    with_answers,
 };
 use crate::recipe::{
     AblationName, Answer, BehaviourSection, DataSection, Kind, MASK_PROBABILITY, Metric, Recipe, SetName,
@@ -62,7 +63,9 @@ pub(super) fn answers<M: Answering>(
     // A head that predicts one label for a sequence reads no position.
     let reads = model.head() == Head::TokenClassification || model.head().is_language_model();
     let read = behaviour.at.clone().or(recipe.data.read.clone()).filter(|_| reads);
-    let data = DataSection { label, read, answers: columns, numeric: false, partner: None, ..recipe.data.clone() };
+    // Only resampled values come from partners.
+    let partner = recipe.data.partner.clone().filter(|_| recipe.evaluation.ablations.contains(&AblationName::Resample));
+    let data = DataSection { label, read, answers: columns, numeric: false, partner, ..recipe.data.clone() };
     with_answers(read_examples(pool, recipe, &data)?, model, config, &behaviour, key)
 }
 
@@ -134,6 +137,7 @@ pub(super) fn measure(
         logit_difference: section.metrics.contains(&Metric::LogitDifference),
         kl: section.metrics.contains(&Metric::Kl),
         reinitialise: ablations.is_some_and(|ablations| ablations.contains(&AblationName::Reinitialise)),
+        replaced: ablations.into_iter().flatten().copied().filter(|ablation| ablation.replaces_outputs()).collect(),
         ..AblationStudy::default()
     };
     let mut reports = Vec::new();
@@ -151,11 +155,20 @@ pub(super) fn measure(
 /// Returns the errors of the forward passes and of the study.
 pub(super) fn run_study<M: Answering>(
     circuit: &CircuitModel<M>,
-    answers: &Answers,
-    rows: &[usize],
+    (answers, rows, seed): (&Answers, &[usize], u64),
     study: &AblationStudy,
 ) -> Result<AblationReport, TrainError> {
-    study.run_on(circuit, &WholeModel::new(answers, rows, circuit.base().head()))
+    let head = circuit.base().head();
+    study.run_with(circuit, (answers, rows, seed), |_| Ok(Box::new(WholeModel::new(answers, rows, head))))
+}
+
+/// Checks that the ablations of a recipe are possible for its circuit.
+///
+/// # Errors
+/// Returns the errors of [`check_outputs`].
+pub(super) fn check_ablations<M: Answering>(recipe: &Recipe, circuit: &CircuitModel<M>) -> Result<(), TrainError> {
+    let mut of_outputs = recipe.evaluation.ablations.iter().filter(|ablation| ablation.replaces_outputs());
+    of_outputs.try_for_each(|ablation| check_outputs(*ablation, circuit).map(drop))
 }
 
 /// Adds the accuracies of a study under the names of the published results on arithmetic.

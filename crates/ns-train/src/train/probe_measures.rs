@@ -93,7 +93,9 @@ impl Probes<'_> {
         let (probe, activations) = (trainer.module.valid(), &mut trainer.objective.activations);
         let circuit = probe.circuit();
         let study = |rows: &[usize], study: &AblationStudy| {
-            study.run_on(circuit, &FrozenModel::new(circuit, activations, &answers, rows)?)
+            study.run_with(circuit, (&answers, rows, self.recipe.seed), |shared| {
+                Ok(Box::new(FrozenModel::new(circuit, activations, &answers, rows, shared)?))
+            })
         };
         let reports = behaviour::measure(&self.recipe, &section, &answers, measures, study)?;
         let of_test = reports.iter().find(|(set, _)| *set == SetName::Test);

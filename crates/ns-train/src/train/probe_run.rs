@@ -6,6 +6,7 @@ use ns_probe::{CircuitProbeConfig, Probe, SubnetworkProbeConfig};
 use serde::Serialize;
 
 use super::base_model_pool::BaseModelPool;
+use super::behaviour;
 use super::job::{Job, TrainingReport};
 use super::learner::Outcome;
 use super::memory::Memory;
@@ -61,6 +62,16 @@ impl<'a> ProbeRun<'a> {
         let probes = Probes::new(recipe, examples, pool)?;
         // Answers that the model does not have are an error before training starts.
         probes.answers(MeasuredSets::All)?;
+        // And so are ablations that the masks do not allow.
+        match probes.recipe.kind {
+            Kind::CircuitProbe => {
+                behaviour::check_ablations(&probes.recipe, probes.circuit_trainer(Variant::default())?.0.circuit())?;
+            }
+            Kind::SubnetworkProbe => {
+                behaviour::check_ablations(&probes.recipe, probes.classifier_trainer(Variant::default())?.0.circuit())?;
+            }
+            _ => {}
+        }
         Ok(Self { job, probes })
     }
 

@@ -43,7 +43,7 @@ pub(super) fn measure_circuit(
     measures.set("l0_max", l0.max_weights as f64);
     measures.set("l0_lambda", circuit.config().l0_lambda);
     let Some(section) = behaviour::section(recipe, measured) else { return Ok(measures) };
-    let study = |rows: &[usize], study: &_| behaviour::run_study(circuit, answers, rows, study);
+    let study = |rows: &[usize], study: &_| behaviour::run_study(circuit, (answers, rows, recipe.seed), study);
     let reports = behaviour::measure(recipe, &section, answers, &mut measures, study)?;
     let of_test = reports.into_iter().find(|(set, _)| *set == SetName::Test);
     measures.set("ablation", of_test.and_then(|(_, report)| serde_json::to_value(report).ok()));

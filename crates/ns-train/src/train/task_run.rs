@@ -61,6 +61,7 @@ impl<'a> TaskRun<'a> {
         }
         let targets = mask_targets(&model);
         let circuit = CircuitModel::new(config, model, &targets)?;
+        behaviour::check_ablations(&recipe, &circuit)?;
         let predicts_tokens = recipe.is_language_model();
         let objective = TaskObjective::new(trains_model, predicts_tokens, recipe.training.micro_batch);
         let schedule = recipe.training.schedule(recipe.kind);

@@ -22,6 +22,8 @@ use crate::recipe::{ArithmeticSource, DataSection, Files, Named, Partner, Read, 
 pub(super) struct Content {
     pub(super) input: Arc<Input>,
     pub(super) partners: Option<Partners>,
+    /// The first partner of another length than its row, as a message.
+    pub(super) unequal_partner: Option<String>,
     /// Positions that are read in each row; `None` without a rule.
     pub(super) reads: Option<Ragged<u32>>,
     /// Whether the vectors of a row are averaged.
@@ -69,6 +71,7 @@ impl Examples {
             reads: reads_of(&tokens.readings),
             input: Arc::new(Input::Tokens(Tokens::new(tokens, Writer::Arithmetic(source.modulus as u32)))),
             partners,
+            unequal_partner: None,
             averages: false,
             numbers: values.map(|value| value as f64).collect(),
             types: WordTypes::None,
@@ -109,7 +112,9 @@ impl Examples {
         let types = types_of(section, tables, &readings, &counts)?;
         let reads = reader.is_some().then(|| reads_of(&readings)).flatten();
         let partners = Partners::read(section, tables, &rows.split, model_folder, limits)?;
-        if let Some(unequal) = partners.as_ref().and_then(|partners| partners.unequal(&input, tables)) {
+        let unequal_partner = partners.as_ref().and_then(|partners| partners.unequal(&input, tables));
+        let unequal_partner = unequal_partner.map(|unequal| unequal.to_string());
+        if let Some(unequal) = &unequal_partner {
             tracing::warn!("{unequal}");
         }
         let answers = section.answers.as_ref().map(|columns| answers::read(columns, tables, &input)).transpose()?;
@@ -118,6 +123,7 @@ impl Examples {
         let content = Content {
             input: Arc::new(input),
             partners,
+            unequal_partner,
             reads,
             averages,
             numbers,

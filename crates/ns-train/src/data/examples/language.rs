@@ -108,6 +108,7 @@ impl Examples {
             input: self.content.input.clone(),
             reads: Some(reads),
             partners: None,
+            unequal_partner: None,
             averages: false,
             numbers: Vec::new(),
             types: WordTypes::None,

@@ -45,7 +45,7 @@ use self::sequences::PaddedBatch;
 use self::tables::Tables;
 use crate::data::{Dataset, LabelledRows, shuffled};
 use crate::error::TrainError;
-use crate::recipe::DataSection;
+use crate::recipe::{AblationName, DataSection};
 
 /// Number of rows, labels and classes of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,6 +190,21 @@ impl Examples {
     pub fn partner_batch(&self, rows: &[usize], device: &Device) -> Result<Option<ModelInputs>, TrainError> {
         let batch = |partners: &Partners| partners.batch(&self.content.input, rows, device);
         self.content.partners.as_ref().map(batch).transpose()
+    }
+
+    /// Whether rows have partners.
+    pub(crate) fn has_partners(&self) -> bool {
+        self.content.partners.is_some()
+    }
+
+    /// Checks that each partner has as many tokens as its row.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::Setting`] that names the first row whose partner has another length.
+    pub(crate) fn check_partner_lengths(&self, ablation: AblationName) -> Result<(), TrainError> {
+        let Some(unequal) = &self.content.unequal_partner else { return Ok(()) };
+        let expected = "it takes the values of a token from the token at its position in the partner";
+        Err(TrainError::setting("evaluation.ablations", format!("`{}`, but {unequal}", ablation.name()), expected))
     }
 
     /// Number of rows, labels and classes of the sets that have rows.

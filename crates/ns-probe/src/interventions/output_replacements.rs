@@ -1,0 +1,123 @@
+//! Replaced outputs of linear layers, for forward passes that start from frozen activations.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use burn::module::{Param, ParamId};
+use burn::tensor::{Device, Tensor, TensorData};
+use ns_models::{Columns, Hook, LinearHook, Positions, Transformer};
+
+use super::edit::{Replacement, invalid};
+use super::site::{ActivationSite, ModelActivations, Place};
+use crate::error::ProbeError;
+
+/// The outputs of linear layers in the blocks of a model, and the values that may replace those of some units.
+///
+/// [`run_edited`](crate::run_edited) does the same in a whole forward pass. This is for forward passes of a
+/// [`ProbePlan`](crate::ProbePlan), which may start in the middle of a model and compute its last block at some positions
+/// only.
+#[derive(Clone, Debug)]
+pub struct OutputReplacements {
+    layers: BTreeMap<String, (ParamId, usize)>,
+    device: Device,
+}
+
+impl OutputReplacements {
+    /// The outputs of the given layers (Hugging Face names).
+    ///
+    /// # Errors
+    /// Returns [`ProbeError::Activation`] for a layer that is not a linear layer in a block.
+    pub fn new<M: Transformer>(model: &M, layers: &[String]) -> Result<Self, ProbeError> {
+        let activations = ModelActivations::new(model);
+        let place = |name: &String| {
+            let site = ActivationSite::Layer(name.clone());
+            match (activations.place(&site)?, activations.width(&site)?) {
+                (Place::Output(id), width) => Ok((name.clone(), (id, width))),
+                _ => Err(ProbeError::Activation { asked: name.clone(), reason: "it is not a layer".into() }),
+            }
+        };
+        Ok(Self { layers: layers.iter().map(place).collect::<Result<_, _>>()?, device: model.device() })
+    }
+
+    /// Returns the hook of a forward pass in which the outputs of some units are replaced. `kept` are the units of each
+    /// layer that are not; `values` are the values of each layer. A layer that is in only one of them is not changed.
+    /// `narrowed` are the positions at which the last block is computed, if these are not all.
+    ///
+    /// # Errors
+    /// Returns [`ProbeError::Batch`] for values that are not as wide as their layer.
+    pub fn hook(
+        &self,
+        kept: &BTreeMap<String, Vec<usize>>,
+        values: &BTreeMap<String, Replacement>,
+        narrowed: Option<Positions>,
+    ) -> Result<Hook, ProbeError> {
+        let mut layers = BTreeMap::new();
+        for (name, (id, width)) in &self.layers {
+            let (Some(units), Some(values)) = (kept.get(name), values.get(name)) else { continue };
+            if units.len() == *width {
+                continue;
+            }
+            layers.insert(*id, Replaced::new(*width, units, values, &self.device)?);
+        }
+        let replaced = ReplacedOutputs { layers, narrowed };
+        Ok((!replaced.layers.is_empty()).then(|| Arc::new(replaced) as Arc<dyn LinearHook>))
+    }
+}
+
+/// The outputs of a layer after the replacement are `output ⊙ kept + added`.
+#[derive(Debug)]
+struct Replaced {
+    /// 1 for units that are not replaced, 0 for the others, `[width]`.
+    kept: Tensor<1>,
+    /// The new values of the other units, 0 elsewhere: `[1 or batch, 1 or seq, width]`.
+    added: Option<Tensor<3>>,
+}
+
+impl Replaced {
+    fn new(width: usize, units: &[usize], values: &Replacement, device: &Device) -> Result<Self, ProbeError> {
+        let mut kept = vec![0.0; width];
+        for unit in units {
+            match kept.get_mut(*unit) {
+                Some(kept) => *kept = 1.0,
+                None => return Err(invalid("unit", unit.to_string(), format!("the layer has {width} units"))),
+            }
+        }
+        let values = match values {
+            Replacement::Zero => None,
+            Replacement::Vector(vector) => Some(vector.clone().unsqueeze::<3>()),
+            Replacement::ByPosition(vectors) => Some(vectors.clone().unsqueeze::<3>()),
+            Replacement::ByToken(vectors) => Some(vectors.clone()),
+        };
+        if let Some(found) = values.as_ref().map(Tensor::dims).filter(|dims| dims[2] != width) {
+            return Err(invalid("replacement", format!("{found:?}"), format!("the layer has {width} outputs")));
+        }
+        let kept = Tensor::<1>::from_data(TensorData::new(kept, [width]), device);
+        let added = values.map(|values| values * (kept.clone() * -1.0 + 1.0).unsqueeze());
+        Ok(Self { kept, added })
+    }
+}
+
+#[derive(Debug)]
+struct ReplacedOutputs {
+    layers: BTreeMap<ParamId, Replaced>,
+    narrowed: Option<Positions>,
+}
+
+impl LinearHook for ReplacedOutputs {
+    fn output(&self, weight: &Param<Tensor<2>>, columns: &Columns, output: Tensor<3>) -> Tensor<3> {
+        let Some(Replaced { kept, added }) = self.layers.get(&weight.id) else { return output };
+        let [batch, positions, _] = output.dims();
+        let output = output * columns.select_vector(kept.clone()).unsqueeze();
+        let Some(added) = added.clone() else { return output };
+        let [_, seq, width] = added.dims();
+        // A narrowed block computes fewer positions than there are tokens.
+        let added = match &self.narrowed {
+            Some(narrowed) if seq > positions => narrowed.select(added.expand([batch, seq, width])),
+            _ => added,
+        };
+        let [rows, seq, _] = added.dims();
+        let selected = columns.select(added.reshape([rows * seq, width]));
+        let [_, selected_width] = selected.dims();
+        output + selected.reshape([rows, seq, selected_width])
+    }
+}
