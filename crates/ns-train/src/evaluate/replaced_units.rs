@@ -121,3 +121,6 @@ fn units<M: Answering>(circuit: &mut CircuitModel<M>, variant: ModelVariant) -> 
     circuit.set_variant(variant)?;
     Ok(circuit.active_units()?)
 }
+
+#[cfg(test)]
+mod tests;

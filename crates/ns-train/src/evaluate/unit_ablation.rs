@@ -165,7 +165,7 @@ fn means<M: Answering>(
 ///
 /// # Errors
 /// Returns [`TrainError::Setting`] if no other row is as long as the longest one.
-fn other_rows(examples: &Examples, rows: &[usize], seed: u64) -> Result<BTreeMap<usize, usize>, TrainError> {
+pub(super) fn other_rows(examples: &Examples, rows: &[usize], seed: u64) -> Result<BTreeMap<usize, usize>, TrainError> {
     let mut stream = rng::stream(seed, "resample", 0, 0);
     let mut rows = rows.to_vec();
     rows.sort_by_key(|row| (examples.n_tokens(*row), *row));
