@@ -21,7 +21,8 @@
 //!
 //! # Modules
 //!
-//! Everything is exported at the root of the crate, except the items of [`figures`], [`recipe`] and `verify`.
+//! Everything is exported at the root of the crate, except the items of [`figures`], [`recipe`],
+//! [`statistics`] and `verify`.
 //!
 //! - `data`: the examples ([`Examples`]) of modular arithmetic, or of texts, tokens and images in tables ([`Table`]);
 //!   their splits and batches ([`Dataset`]).
@@ -29,6 +30,7 @@
 //!   runs, a [`Recipe`](recipe::Recipe) one run.
 //! - `train`: the [`Trainer`], which trains any [`Objective`] on any [`Dataset`], and the [`Job`], a run of a recipe in a
 //!   folder.
+//! - [`statistics`]: faithfulness curves, rankings, permutation tests and hypothesis tests of circuits.
 //! - `evaluate`: the measurements ([`Row`]): 1-nearest-neighbour accuracy, classifiers, and ablations with random controls
 //!   ([`AblationStudy`], [`ablate_run`]).
 //! - `run`: the run folder ([`Run`]), [`Metrics`], [`Progress`], Ctrl-C ([`Interrupt`]) and parallel runs
@@ -45,6 +47,8 @@ mod error;
 
 mod data;
 pub mod recipe;
+
+pub mod statistics;
 
 mod evaluate;
 mod run;

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AblationReport, AblationRow, Measures};
 use crate::recipe::{AblationName, Metric};
+use crate::statistics::p_value_among;
 
 /// Measurements of one model on the examples.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -95,7 +96,7 @@ impl Spread {
             Metric::Accuracy | Metric::LogitDifference => **value <= circuit,
         };
         let count = values.iter().filter(as_far).count();
-        Some(Self { mean, sd, p_value: (1 + count) as f64 / (1 + values.len()) as f64 })
+        Some(Self { mean, sd, p_value: p_value_among(count, values.len()) })
     }
 }
 

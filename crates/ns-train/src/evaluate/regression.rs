@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::data::{Dataset, Examples};
+use crate::statistics::ranks;
 
 /// Mean and standard deviation of the training labels of a regression, and the numbers that the labels are indices of,
 /// with mean 0 and standard deviation 1. It is serialised without the numbers.
@@ -73,18 +74,6 @@ pub(crate) fn spearman(left: &[f64], right: &[f64]) -> Option<f64> {
     Some(products / (squares_about(&left, middle) * squares_about(&right, middle)).sqrt())
 }
 
-/// Ranks from 1; equal numbers have the mean of their ranks.
-fn ranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|left, right| values[*left].total_cmp(&values[*right]));
-    let (mut ranks, mut before) = (vec![0.0; values.len()], 0);
-    for equal in order.chunk_by(|left, right| values[*left] == values[*right]) {
-        equal.iter().for_each(|row| ranks[*row] = before as f64 + (equal.len() + 1) as f64 / 2.0);
-        before += equal.len();
-    }
-    ranks
-}
-
 /// Whether there are no two different numbers.
 fn is_constant(values: &[f64]) -> bool {
     values.windows(2).all(|pair| pair[0] == pair[1])
@@ -119,12 +108,6 @@ mod tests {
         assert_near(r_squared(&[3.0, 2.0, 1.0], &[1.0, 2.0, 3.0]), -3.0);
         assert_eq!((r_squared(&[0.1, 0.2, 0.3], &[0.1; 3]), r_squared(&[1.0], &[2.0])), (None, None));
         assert_eq!(r_squared(&[], &[]), None);
-    }
-
-    #[test]
-    fn equal_numbers_share_their_ranks() {
-        assert_eq!(ranks(&[10.0, 20.0, 10.0, -1.0, 10.0]), [3.0, 5.0, 3.0, 1.0, 3.0]);
-        assert_eq!(ranks(&[0.0, -0.0, -1.0]), [2.5, 2.5, 1.0]);
     }
 
     #[test]
