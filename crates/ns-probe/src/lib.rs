@@ -72,7 +72,7 @@ pub use error::ProbeError;
 pub use frozen_activations::{FrozenActivations, FrozenTokens};
 pub use interventions::{
     ActivationGradient, ActivationMeans, ActivationSite, Edit, Hooks, MaskGradients, OutputReplacements, Recorder,
-    Replacement, activation_gradients, mask_gradients, record_activations, run_edited,
+    Replacement, TrackedMasks, activation_gradients, mask_gradients, record_activations, run_edited,
 };
 pub use knn::{KnnConfig, KnnReport, Support, evaluate_knn, nearest_neighbours};
 pub use output_masks::output_masks;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use burn::module::{Param, ParamId};
-use burn::tensor::{Device, Tensor};
-use ns_models::{Columns, LinearHook, ModelInputs, ModelOutput, Transformer};
+use burn::tensor::{Gradients, Tensor};
+use ns_models::{Columns, Hook, LinearHook, ModelInputs, ModelOutput, Transformer};
 
 use super::gradients::check_autodiff;
 use super::site::{ActivationSite, ModelActivations, Place};
@@ -29,8 +29,7 @@ pub struct MaskGradients {
 /// values from 0 to 1 is an integrated gradient (Sundararajan et al. 2017) along the path that scales all masks together.
 ///
 /// # Errors
-/// Returns [`ProbeError::Activation`] for a layer that is not a linear layer in a block, [`ProbeError::Config`] if the
-/// model is on a device without autodiff, the errors of `objective`, and
+/// Returns the errors of [`TrackedMasks::new`] and of `objective`, and
 /// [`ModelError::InvalidInput`](ns_models::ModelError::InvalidInput) for inputs that do not fit the model.
 pub fn mask_gradients<M: Transformer>(
     model: &M,
@@ -38,36 +37,53 @@ pub fn mask_gradients<M: Transformer>(
     masks: &MaskGradients,
     objective: impl FnOnce(ModelOutput) -> Result<Tensor<1>, ProbeError>,
 ) -> Result<(f64, BTreeMap<String, Vec<f32>>), ProbeError> {
-    check_autodiff(model)?;
     let model = model.clone().no_grad();
-    let leaves = masks.leaves(&ModelActivations::new(&model), &model.device())?;
-    let by_id = leaves.values().map(|(id, leaf)| (*id, leaf.clone())).collect();
-    let hook = MaskHook { masks: by_id, with_bias: masks.with_bias };
-    let objective = objective(model.forward_with(inputs, Some(Arc::new(hook)))?)?;
-    let value = objective.clone().into_data().iter::<f64>().sum();
-    let gradients = objective.backward();
-    let gradient = |(layer, (_, leaf)): (String, (ParamId, Tensor<1>))| {
-        let gradient = leaf.grad(&gradients).map(|gradient| gradient.into_data().iter::<f32>().collect());
-        (layer, gradient.unwrap_or_else(|| vec![0.0; leaf.dims()[0]]))
-    };
-    Ok((value, leaves.into_iter().map(gradient).collect()))
+    let tracked = TrackedMasks::new(&model, masks)?;
+    let objective = objective(model.forward_with(inputs, tracked.hook())?)?;
+    Ok((objective.clone().into_data().iter::<f64>().sum(), tracked.gradients(&objective.backward())))
 }
 
-impl MaskGradients {
-    /// A mask for each layer, with the id of the layer's weight.
-    fn leaves(
-        &self,
-        activations: &ModelActivations,
-        device: &Device,
-    ) -> Result<BTreeMap<String, (ParamId, Tensor<1>)>, ProbeError> {
+/// Masks of [`MaskGradients`] whose gradients are tracked. [`mask_gradients`] uses them in a whole forward pass; this is
+/// for forward passes that the caller runs with [`Self::hook`]. The weights of the model should be frozen (`no_grad`).
+#[derive(Clone, Debug)]
+pub struct TrackedMasks {
+    masks: BTreeMap<String, (ParamId, Tensor<1>)>,
+    with_bias: bool,
+}
+
+impl TrackedMasks {
+    /// Creates a mask for each layer.
+    ///
+    /// # Errors
+    /// Returns [`ProbeError::Activation`] for a layer that is not a linear layer in a block, and [`ProbeError::Config`] if
+    /// the model is on a device without autodiff.
+    pub fn new<M: Transformer>(model: &M, masks: &MaskGradients) -> Result<Self, ProbeError> {
+        check_autodiff(model)?;
+        let (activations, device) = (ModelActivations::new(model), model.device());
         let leaf = |layer: &String| {
             let site = ActivationSite::Layer(layer.clone());
             let (Place::Output(id), width) = (activations.place(&site)?, activations.width(&site)?) else {
                 return Err(ProbeError::Activation { asked: layer.clone(), reason: "it is not a layer".into() });
             };
-            Ok((layer.clone(), (id, Tensor::full([width], self.value, device).require_grad())))
+            Ok((layer.clone(), (id, Tensor::full([width], masks.value, &device).require_grad())))
         };
-        self.layers.iter().map(leaf).collect()
+        let leaves = masks.layers.iter().map(leaf).collect::<Result<_, _>>()?;
+        Ok(Self { masks: leaves, with_bias: masks.with_bias })
+    }
+
+    /// The hook of a forward pass with these masks.
+    pub fn hook(&self) -> Hook {
+        let masks = self.masks.values().map(|(id, leaf)| (*id, leaf.clone())).collect();
+        Some(Arc::new(MaskHook { masks, with_bias: self.with_bias }))
+    }
+
+    /// The gradients of each layer, `[outputs]`, on the host; 0 for a mask that the objective does not depend on.
+    pub fn gradients(&self, gradients: &Gradients) -> BTreeMap<String, Vec<f32>> {
+        let gradient = |(layer, (_, leaf)): (&String, &(ParamId, Tensor<1>))| {
+            let gradient = leaf.grad(gradients).map(|gradient| gradient.into_data().iter::<f32>().collect());
+            (layer.clone(), gradient.unwrap_or_else(|| vec![0.0; leaf.dims()[0]]))
+        };
+        self.masks.iter().map(gradient).collect()
     }
 }
 

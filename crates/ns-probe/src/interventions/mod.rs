@@ -22,7 +22,7 @@ mod site;
 pub use edit::{Edit, Replacement, run_edited};
 pub use gradients::{ActivationGradient, activation_gradients};
 pub use hooks::Hooks;
-pub use mask_gradients::{MaskGradients, mask_gradients};
+pub use mask_gradients::{MaskGradients, TrackedMasks, mask_gradients};
 pub use means::ActivationMeans;
 pub use output_replacements::OutputReplacements;
 pub use record::{Recorder, record_activations};

@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 
+use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor, TensorData};
 
 use super::count_right;
@@ -99,14 +100,34 @@ impl Compared {
 
     /// Differences between the scores of the right and the best other answer.
     pub(crate) fn margins(&self) -> Vec<f64> {
-        let [n, width] = self.scores.dims();
-        let device = self.scores.device();
-        let right = Tensor::<2, Int>::from_data(TensorData::new(self.right.clone(), [n, 1]), &device);
-        let of_right = self.scores.clone().gather(1, right.clone());
-        let is_right = Tensor::<1, Int>::arange(0..width as i64, &device).unsqueeze::<2>().equal(right);
-        let best_other = self.scores.clone().mask_fill(is_right, f32::NEG_INFINITY).max_dim(1);
+        let (right, other) = self.right_and_best_other();
         let values = |scores: Tensor<2>| scores.into_data().iter::<f64>().collect::<Vec<_>>();
-        values(of_right).into_iter().zip(values(best_other)).map(|(right, other)| right - other).collect()
+        values(right).into_iter().zip(values(other)).map(|(right, other)| right - other).collect()
+    }
+
+    /// Sum over the examples of the differences of [`Self::margins`], `[1]`, for gradients.
+    pub(crate) fn total_margin(&self) -> Tensor<1> {
+        let (right, other) = self.right_and_best_other();
+        (right - other).sum()
+    }
+
+    /// Sum over the examples of the logarithms of the right answers' probabilities among the candidates, `[1]`.
+    pub(crate) fn total_log_probability(&self) -> Tensor<1> {
+        log_softmax(self.scores.clone(), 1).gather(1, self.right_column()).sum()
+    }
+
+    /// Scores of the right answers and of the best others, `[n, 1]` each.
+    fn right_and_best_other(&self) -> (Tensor<2>, Tensor<2>) {
+        let [_, width] = self.scores.dims();
+        let right = self.right_column();
+        let is_right = Tensor::<1, Int>::arange(0..width as i64, &self.scores.device()).unsqueeze::<2>();
+        let is_right = is_right.equal(right.clone());
+        let best_other = self.scores.clone().mask_fill(is_right, f32::NEG_INFINITY).max_dim(1);
+        (self.scores.clone().gather(1, right), best_other)
+    }
+
+    fn right_column(&self) -> Tensor<2, Int> {
+        Tensor::from_data(TensorData::new(self.right.clone(), [self.right.len(), 1]), &self.scores.device())
     }
 }
 

@@ -4,6 +4,7 @@
 mod ablation_study;
 mod accuracy;
 mod answers;
+mod attribution;
 mod behaviour;
 mod candidates;
 mod circuit_probe;
@@ -15,10 +16,12 @@ mod row;
 mod scores;
 mod subject;
 mod unit_ablation;
+mod unit_ranking;
 
 pub use ablation_study::{AblationReport, AblationRow, AblationStudy, ReplacedUnits};
 pub(crate) use accuracy::count_right;
 pub(crate) use answers::with_answers;
+pub(crate) use attribution::{UnitScores, unit_scores};
 pub use behaviour::{Behaviour, Controls, Spread};
 pub(crate) use behaviour::{mean_and_sd, set_behaviour};
 pub(crate) use candidates::{Answers, Candidates};
@@ -31,3 +34,4 @@ pub use row::{Measures, Row};
 pub(crate) use scores::{Answering, answer_scores, label_scores};
 pub(crate) use subject::{FrozenModel, WholeModel};
 pub(crate) use unit_ablation::check_outputs;
+pub(crate) use unit_ranking::UnitRanking;

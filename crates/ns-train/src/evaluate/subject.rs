@@ -121,7 +121,7 @@ impl<M: Answering> HookedSubject<M> for WholeModel<'_> {
 
 /// Divides rows into batches. Those of a language model hold rows of one length, so that nothing is padded; others hold
 /// `classified` rows.
-fn batches(examples: &Examples, rows: &[usize], head: Head, classified: usize) -> Vec<Vec<usize>> {
+pub(super) fn batches(examples: &Examples, rows: &[usize], head: Head, classified: usize) -> Vec<Vec<usize>> {
     if !head.is_language_model() {
         return rows.chunks(classified).map(<[usize]>::to_vec).collect();
     }

@@ -53,10 +53,10 @@ impl<'a> UnitAblation<'a> {
         seed: u64,
     ) -> Result<Self, TrainError> {
         let examples = &answers.examples;
-        let (outputs, sites) = check_outputs(name, circuit)?;
+        let (outputs, sites) = check_outputs(("evaluation.ablations", name.name()), circuit)?;
         let source = match name {
             AblationName::Resample if examples.has_partners() => {
-                examples.check_partner_lengths(name)?;
+                examples.check_partner_lengths("evaluation.ablations", name.name())?;
                 Source::Partners(examples)
             }
             AblationName::Resample => Source::Rows(examples, other_rows(examples, rows, seed)?),
@@ -116,17 +116,16 @@ impl<'a> UnitAblation<'a> {
     }
 }
 
-/// Checks that the outputs of the masked units of a circuit can be replaced.
+/// Checks that the outputs of the masked units of a circuit can be replaced. The key and the name say what replaces them.
 ///
 /// # Errors
 /// Returns [`TrainError::Setting`] for masks of single weights, and for layers that are not linear layers in the blocks of
 /// a transformer.
 pub(crate) fn check_outputs<M: Answering>(
-    name: AblationName,
+    (key, name): (&'static str, &str),
     circuit: &CircuitModel<M>,
 ) -> Result<(OutputReplacements, Vec<ActivationSite>), TrainError> {
-    let key = "evaluation.ablations";
-    let (layers, found) = (circuit.layers(), |what: &str| format!("`{}` of {what}", name.name()));
+    let (layers, found) = (circuit.layers(), |what: &str| format!("`{name}` of {what}"));
     if let Some(layer) = layers.iter().find(|layer| layer.weight_mask_shape == layer.weight_shape) {
         let what = found(&format!("`{}`, whose single weights are masked", layer.name));
         let expected = "it replaces the outputs of neurons; mask neurons (`mask_unit = \"neuron\"`), or use `zero`";

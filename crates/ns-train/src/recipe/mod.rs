@@ -1,5 +1,6 @@
 //! Recipes: TOML files that say which model, on which data, answers which question, with which masks, judged how.
 
+mod attribution;
 mod behaviour;
 mod circuit_schema;
 mod data;
@@ -19,6 +20,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::TrainError;
 
+pub use attribution::{AttributionMethod, AttributionSection, Objective, RankBy};
 pub use behaviour::{Answer, AnswerClasses, AnswerColumns, BehaviourSection, Metric, OwnAnswer, SetName};
 pub use data::{
     ArithmeticSource, Column, DataSection, Files, Named, Partner, Pixels, Read, ReadAt, SetFiles, Split, Token,

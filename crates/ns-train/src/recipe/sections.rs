@@ -8,6 +8,7 @@ use ns_probe::ProbeLoss;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::attribution::AttributionSection;
 use super::behaviour::{Answer, BehaviourSection};
 use super::circuit_schema::{circuit_config, probe_loss};
 use super::data::DataSection;
@@ -43,10 +44,14 @@ pub struct Recipe {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "circuit_config")]
     pub circuit_config: Option<CircuitConfig>,
+    /// How units are scored without training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attribution: Option<AttributionSection>,
     /// What the model itself does, intact and ablated.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub behaviour: Option<BehaviourSection>,
-    /// Length, steps and optimiser of the training.
+    /// Length, steps and optimiser of the training. An attribution trains nothing and needs none.
+    #[serde(default, skip_serializing_if = "TrainingSection::is_absent")]
     pub training: TrainingSection,
     /// Controls and ablations.
     #[serde(default)]
@@ -68,12 +73,14 @@ pub enum Kind {
     SubnetworkProbe,
     /// A classifier, or a regression, on the vectors of the whole model at a site.
     LinearProbe,
+    /// Scores of the units of a frozen model, from gradients; the best of them are a circuit.
+    Attribution,
 }
 
 impl Kind {
     /// All kinds, in the order of the documentation.
-    pub(super) const ALL: [Self; 5] =
-        [Self::Model, Self::Circuit, Self::CircuitProbe, Self::SubnetworkProbe, Self::LinearProbe];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Model, Self::Circuit, Self::CircuitProbe, Self::SubnetworkProbe, Self::LinearProbe, Self::Attribution];
 
     /// The kind as a recipe writes it.
     pub fn name(self) -> &'static str {
@@ -83,6 +90,7 @@ impl Kind {
             Self::CircuitProbe => "circuit_probe",
             Self::SubnetworkProbe => "subnetwork_probe",
             Self::LinearProbe => "linear_probe",
+            Self::Attribution => "attribution",
         }
     }
 
@@ -91,9 +99,9 @@ impl Kind {
         matches!(self, Self::CircuitProbe | Self::SubnetworkProbe | Self::LinearProbe)
     }
 
-    /// Whether it trains masks.
+    /// Whether its result is a circuit.
     pub fn has_masks(self) -> bool {
-        matches!(self, Self::Circuit | Self::CircuitProbe | Self::SubnetworkProbe)
+        matches!(self, Self::Circuit | Self::CircuitProbe | Self::SubnetworkProbe | Self::Attribution)
     }
 }
 
@@ -119,7 +127,7 @@ pub struct ProbeSection {
 }
 
 /// `[training]`: how long, in which steps and with which optimiser.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingSection {
     /// Number of passes over the training set.
@@ -213,6 +221,11 @@ impl Default for EvaluationSection {
 }
 
 impl TrainingSection {
+    /// Whether the recipe has no such section. One with 0 epochs is refused.
+    fn is_absent(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// The settings of a [`Trainer`](crate::Trainer).
     pub(crate) fn schedule(&self, kind: Kind) -> Schedule {
         Schedule {
@@ -293,7 +306,8 @@ impl Recipe {
     fn validate_label(&self) -> Result<(), TrainError> {
         let is_language_model = self.is_language_model();
         let answers = matches!(&self.behaviour, Some(behaviour) if matches!(behaviour.answer, Answer::Columns(_)));
-        let holds = self.data.label.is_some() || is_language_model || (self.kind == Kind::Circuit && answers);
+        let circuit = matches!(self.kind, Kind::Circuit | Kind::Attribution);
+        let holds = self.data.label.is_some() || is_language_model || (circuit && answers);
         TrainError::check(holds, "data.label", "missing", "it names the variable that is predicted")?;
         let expected = "without a `label` all tokens of the texts are predicted; name the label, or remove the key";
         TrainError::check(!is_language_model || self.data.read.is_none(), "data.read", "given", expected)
@@ -315,6 +329,11 @@ impl Recipe {
         };
         section(self.probe.is_some(), kind.is_probe(), "probe")?;
         section(self.circuit_config.is_some(), kind.has_masks(), "circuit_config")?;
+        section(!self.training.is_absent(), kind != Kind::Attribution, "training")?;
+        let attribution = self.attribution.is_none() || kind == Kind::Attribution;
+        let expected = format!("a {name} does not read it; remove the section");
+        TrainError::check(attribution, "attribution", "given", expected)?;
+        self.attribution.iter().try_for_each(AttributionSection::validate)?;
         if let Some(config) = &self.circuit_config {
             let expected = "a circuit needs at least one layer, a pattern, or \"site\"";
             TrainError::check(!config.target_layers.is_empty(), "circuit_config.target_layers", "empty", expected)?;
@@ -342,10 +361,16 @@ impl Recipe {
 
     /// Checks that ablations of outputs have masks of neurons.
     fn validate_ablations(&self) -> Result<(), TrainError> {
+        let Some(config) = &self.circuit_config else { return Ok(()) };
+        if self.kind == Kind::Attribution {
+            let expected = "units are neurons; set `mask_unit = \"neuron\"` in [circuit_config.mask_hparams]";
+            let neurons = config.mask_unit == MaskUnit::Neuron;
+            TrainError::check(neurons, "circuit_config.mask_hparams", "for single weights", expected)?;
+        }
         let of_outputs = self.evaluation.ablations.iter().find(|ablation| ablation.replaces_outputs());
-        let (Some(ablation), Some(config)) = (of_outputs, &self.circuit_config) else { return Ok(()) };
+        let Some(ablation) = of_outputs else { return Ok(()) };
         let expected = "it replaces the outputs of neurons; a weight mask has none, so set `mask_unit = \"neuron\"` in \
-                        [circuit_config], or use \"zero\"";
+                        [circuit_config.mask_hparams], or use \"zero\"";
         let found = format!("`{}` with masks of single weights", ablation.name());
         TrainError::check(config.mask_unit == MaskUnit::Neuron, "evaluation.ablations", found, expected)
     }

@@ -21,7 +21,7 @@ use crate::recipe::{
 /// arithmetic.
 pub(super) fn section(recipe: &Recipe, measured: MeasuredSets) -> Option<BehaviourSection> {
     let by_default = match recipe.kind {
-        Kind::Circuit => Some(vec![Metric::Accuracy, Metric::Kl]),
+        Kind::Circuit | Kind::Attribution => Some(vec![Metric::Accuracy, Metric::Kl]),
         Kind::CircuitProbe if recipe.data.arithmetic.is_some() => Some(vec![Metric::Accuracy]),
         _ => None,
     };
@@ -63,8 +63,10 @@ pub(super) fn answers<M: Answering>(
     // A head that predicts one label for a sequence reads no position.
     let reads = model.head() == Head::TokenClassification || model.head().is_language_model();
     let read = behaviour.at.clone().or(recipe.data.read.clone()).filter(|_| reads);
-    // Only resampled values come from partners.
-    let partner = recipe.data.partner.clone().filter(|_| recipe.evaluation.ablations.contains(&AblationName::Resample));
+    // Only resampled values and differences come from partners.
+    let compares = recipe.attribution.as_ref().is_some_and(|attribution| attribution.method.needs_partners());
+    let resamples = recipe.evaluation.ablations.contains(&AblationName::Resample);
+    let partner = recipe.data.partner.clone().filter(|_| compares || resamples);
     let data = DataSection { label, read, answers: columns, numeric: false, partner, ..recipe.data.clone() };
     with_answers(read_examples(pool, recipe, &data)?, model, config, &behaviour, key)
 }
@@ -168,7 +170,7 @@ pub(super) fn run_study<M: Answering>(
 /// Returns the errors of [`check_outputs`].
 pub(super) fn check_ablations<M: Answering>(recipe: &Recipe, circuit: &CircuitModel<M>) -> Result<(), TrainError> {
     let mut of_outputs = recipe.evaluation.ablations.iter().filter(|ablation| ablation.replaces_outputs());
-    of_outputs.try_for_each(|ablation| check_outputs(*ablation, circuit).map(drop))
+    of_outputs.try_for_each(|ablation| check_outputs(("evaluation.ablations", ablation.name()), circuit).map(drop))
 }
 
 /// Adds the accuracies of a study under the names of the published results on arithmetic.

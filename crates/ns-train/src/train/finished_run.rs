@@ -70,7 +70,7 @@ impl FinishedRun {
     fn evaluate(&self, data: &Path, pool: &BaseModelPool) -> Result<Vec<Row>, TrainError> {
         match self.recipe.kind {
             Kind::CircuitProbe | Kind::SubnetworkProbe | Kind::LinearProbe => self.evaluate_probe(data, pool),
-            Kind::Model | Kind::Circuit => self.evaluate_task(data, pool),
+            Kind::Model | Kind::Circuit | Kind::Attribution => self.evaluate_task(data, pool),
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use ns_circuit::LayerL0;
 
+use super::attribution_run::AttributionRun;
 use super::base_model::read_examples;
 use super::base_model_pool::BaseModelPool;
 use super::probe_run::ProbeRun;
@@ -138,9 +139,10 @@ impl Job {
         if let Some(rows) = self.finished_rows(&recipe, &about) {
             return Ok(Some(RunReport { rows, training: None }));
         }
-        let trained = match recipe.kind.is_probe() {
-            true => ProbeRun::new(self, recipe.clone(), examples, pool)?.train(interrupt)?,
-            false => TaskRun::new(self, recipe.clone(), examples, pool)?.train(interrupt)?,
+        let trained = match recipe.kind {
+            Kind::Attribution => Some(AttributionRun::new(self, recipe.clone(), pool)?.run()?),
+            kind if kind.is_probe() => ProbeRun::new(self, recipe.clone(), examples, pool)?.train(interrupt)?,
+            _ => TaskRun::new(self, recipe.clone(), examples, pool)?.train(interrupt)?,
         };
         let Some((rows, training)) = trained else { return Ok(None) };
         let folder = Run::open_seeded(&self.folder, &recipe)?;
@@ -159,9 +161,10 @@ impl Job {
         let describe = || {
             let (recipe, examples) = self.read(pool)?;
             let shown = describe_examples(&examples, recipe.is_language_model());
-            let summary = match recipe.kind.is_probe() {
-                true => ProbeRun::new(self, recipe, examples, pool)?.summary()?,
-                false => TaskRun::new(self, recipe, examples, pool)?.summary()?,
+            let summary = match recipe.kind {
+                Kind::Attribution => AttributionRun::new(self, recipe, pool)?.summary()?,
+                kind if kind.is_probe() => ProbeRun::new(self, recipe, examples, pool)?.summary()?,
+                _ => TaskRun::new(self, recipe, examples, pool)?.summary()?,
             };
             Ok(format!("{}: {summary}\n{shown}", self.name))
         };
@@ -192,7 +195,9 @@ impl Job {
     pub(super) fn read(&self, pool: &BaseModelPool) -> Result<(Recipe, Examples), TrainError> {
         let recipe = self.recipe.clone().resolve(self.document.path())?;
         let examples = read_examples(pool, &recipe, &recipe.data)?;
-        recipe.training.check(recipe.kind, examples.split().train.len())?;
+        if recipe.kind != Kind::Attribution {
+            recipe.training.check(recipe.kind, examples.split().train.len())?;
+        }
         check_controls(recipe.evaluation.controls).map_err(|error| error.within("evaluation"))?;
         Ok((recipe, examples))
     }

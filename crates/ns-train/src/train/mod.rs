@@ -11,6 +11,7 @@ mod trainer;
 
 mod ablate_run;
 mod activations;
+mod attribution_run;
 mod behaviour;
 mod finished_run;
 mod job;

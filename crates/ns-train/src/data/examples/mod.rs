@@ -45,7 +45,7 @@ use self::sequences::PaddedBatch;
 use self::tables::Tables;
 use crate::data::{Dataset, LabelledRows, shuffled};
 use crate::error::TrainError;
-use crate::recipe::{AblationName, DataSection};
+use crate::recipe::DataSection;
 
 /// Number of rows, labels and classes of a set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -197,14 +197,14 @@ impl Examples {
         self.content.partners.is_some()
     }
 
-    /// Checks that each partner has as many tokens as its row.
+    /// Checks that each partner has as many tokens as its row. `key` and `what` name what compares them.
     ///
     /// # Errors
     /// Returns [`TrainError::Setting`] that names the first row whose partner has another length.
-    pub(crate) fn check_partner_lengths(&self, ablation: AblationName) -> Result<(), TrainError> {
+    pub(crate) fn check_partner_lengths(&self, key: &'static str, what: &str) -> Result<(), TrainError> {
         let Some(unequal) = &self.content.unequal_partner else { return Ok(()) };
         let expected = "it takes the values of a token from the token at its position in the partner";
-        Err(TrainError::setting("evaluation.ablations", format!("`{}`, but {unequal}", ablation.name()), expected))
+        Err(TrainError::setting(key, format!("`{what}`, but {unequal}"), expected))
     }
 
     /// Number of rows, labels and classes of the sets that have rows.

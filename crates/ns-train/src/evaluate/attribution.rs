@@ -1,0 +1,167 @@
+//! Scores of the units of linear layers, from gradients of the model's answer.
+
+use std::collections::BTreeMap;
+
+use burn::module::Module;
+use burn::tensor::Tensor;
+use ns_models::{AnyTransformer, Hook, Logits, Model, ModelInputs, ModelOutput, Site};
+use ns_probe::{
+    ActivationSite, Hooks, MaskGradients, ProbeBatch, ProbeError, TrackedMasks, activation_gradients,
+    record_activations,
+};
+
+use super::candidates::{AnswerBatch, Answers, Compared};
+use super::scores::{answer_scores, label_scores};
+use super::subject::batches;
+use crate::data::Dataset;
+use crate::error::TrainError;
+use crate::recipe::{AttributionMethod, AttributionSection, Objective};
+
+/// Examples per forward pass of a model with a classification head.
+const CLASSIFIED: usize = 64;
+
+/// The scores of the units of each layer (Hugging Face name), in the order of the units: how much the objective, averaged
+/// over the examples, falls without the unit, to first order.
+pub(crate) type UnitScores = BTreeMap<String, Vec<f64>>;
+
+/// Scores the units of some layers on the examples of `rows`. `model` is on a device with autodiff. `progress` is told how
+/// many examples are done.
+///
+/// # Errors
+/// Returns [`TrainError::Setting`] for a partner of another length than its row and for a model whose answer depends on
+/// none of the units, and the errors of the forward passes.
+pub(crate) fn unit_scores(
+    model: &AnyTransformer,
+    answers: &Answers,
+    rows: &[usize],
+    layers: &[String],
+    section: &AttributionSection,
+    mut progress: impl FnMut(usize),
+) -> Result<UnitScores, TrainError> {
+    let examples = &answers.examples;
+    if section.method.needs_partners() {
+        let expected = "the score of a unit compares an example with its partner; name its column, or { derange = … }";
+        TrainError::check(examples.has_partners(), "data.partner", "missing", expected)?;
+        examples.check_partner_lengths("attribution.method", "with partners")?;
+    }
+    let attribution = Attribution { model: model.clone().no_grad(), layers, section };
+    let mut scores = UnitScores::new();
+    let mut done = 0;
+    for rows in batches(examples, rows, model.head(), CLASSIFIED) {
+        let (batch, key) = (examples.batch(&rows, &model.device())?, answers.batch(&rows));
+        let of_batch = match section.method {
+            AttributionMethod::MaskGradient => attribution.mask_gradients(&batch, &key)?,
+            _ => {
+                let partner = examples.partner_batch(&rows, &model.device())?.unwrap_or_default();
+                attribution.differences(&batch, &partner, &key)?
+            }
+        };
+        add(&mut scores, of_batch);
+        done += rows.len();
+        progress(done);
+    }
+    scores.values_mut().flatten().for_each(|score| *score /= done as f64);
+    let expected = "their gradients are all 0: no answer depends on a unit of these layers";
+    let depends = scores.values().flatten().any(|score| *score != 0.0);
+    TrainError::check(depends, "circuit_config.target_layers", layers.join(", "), expected)?;
+    Ok(scores)
+}
+
+/// What the scores of all batches share.
+struct Attribution<'a> {
+    model: AnyTransformer,
+    layers: &'a [String],
+    section: &'a AttributionSection,
+}
+
+impl Attribution<'_> {
+    /// Gradients with respect to masks, averaged over their values.
+    fn mask_gradients(&self, batch: &ProbeBatch, key: &AnswerBatch) -> Result<UnitScores, TrainError> {
+        let mut scores = UnitScores::new();
+        let values = mask_values(self.section.steps);
+        for value in &values {
+            let masks = MaskGradients { layers: self.layers.to_vec(), value: *value, with_bias: false };
+            let tracked = TrackedMasks::new(&self.model, &masks)?;
+            let answer = answer_scores(&self.model, batch, tracked.hook() as Hook)?;
+            let gradients = tracked.gradients(&self.objective(&key.compare(answer)).backward());
+            let share = |gradient: &f32| f64::from(*gradient) / values.len() as f64;
+            add(
+                &mut scores,
+                gradients.iter().map(|(layer, of_layer)| (layer.clone(), of_layer.iter().map(share).collect())),
+            );
+        }
+        Ok(scores)
+    }
+
+    /// Gradients with respect to outputs, times the difference from those on the partners, summed over tokens.
+    fn differences(
+        &self,
+        batch: &ProbeBatch,
+        partner: &ModelInputs,
+        key: &AnswerBatch,
+    ) -> Result<UnitScores, TrainError> {
+        let sites: Vec<ActivationSite> = self.layers.iter().cloned().map(ActivationSite::Layer).collect();
+        let embeddings = ActivationSite::from(Site::Embeddings);
+        let recorded = |inputs: &ModelInputs| {
+            let sites: Vec<_> = sites.iter().chain([&embeddings]).cloned().collect();
+            Ok::<_, TrainError>(record_activations(&self.model, inputs, &sites)?.1)
+        };
+        let (clean, corrupted) = (recorded(&batch.inputs)?, recorded(partner)?);
+        let difference = |site: &ActivationSite| Some(clean.get(site)? - corrupted.get(site)?);
+        let (steps, mut scores) = (self.section.steps, UnitScores::new());
+        for step in 1..=steps {
+            let mut hooks = Hooks::new();
+            let start = corrupted.get(&embeddings).zip(difference(&embeddings)).filter(|_| step < steps);
+            if let Some((start, way)) = start {
+                let point = start + way * (step as f64 / steps as f64);
+                hooks = hooks.at(embeddings.clone(), move |_| point.clone());
+            }
+            let objective = |output: ModelOutput| Ok(self.objective(&key.compare(self.answer(output, batch)?)));
+            let (_, gradients) = activation_gradients(&self.model, &batch.inputs, &sites, hooks, objective)?;
+            let of_step = gradients.iter().filter_map(|(site, found)| {
+                let product = found.gradient.clone() * difference(site)?.inner();
+                let [batch, seq, width] = product.dims();
+                let sum: Tensor<2> = product.reshape([batch * seq, width]).sum_dim(0);
+                Some((site.to_string(), sum.into_data().iter::<f64>().map(|score| score / steps as f64).collect()))
+            });
+            add(&mut scores, of_step);
+        }
+        Ok(scores)
+    }
+
+    /// The scores of the answers, `[labels, answers]`, in the output of a whole forward pass.
+    fn answer(&self, output: ModelOutput, batch: &ProbeBatch) -> Result<Tensor<2>, ProbeError> {
+        match output.logits {
+            Some(Logits::Tokens(logits)) if self.model.head().is_language_model() => batch.select_tokens(logits),
+            logits => label_scores(&self.model, logits, batch).map_err(|error| ProbeError::Batch {
+                what: "logits",
+                found: error.to_string(),
+                expected: "the head of the model must have the answers".into(),
+            }),
+        }
+    }
+
+    /// The objective summed over the examples of a batch, `[1]`.
+    fn objective(&self, compared: &Compared) -> Tensor<1> {
+        match self.section.objective {
+            Objective::Loss => compared.total_log_probability(),
+            Objective::LogitDifference => compared.total_margin(),
+        }
+    }
+}
+
+/// The values of the masks at which gradients are taken: 1, or the middles of equal steps from 0 to 1.
+fn mask_values(steps: usize) -> Vec<f64> {
+    match steps {
+        1 => vec![1.0],
+        steps => (0..steps).map(|step| (step as f64 + 0.5) / steps as f64).collect(),
+    }
+}
+
+/// Adds the scores of one batch or step.
+fn add(scores: &mut UnitScores, more: impl IntoIterator<Item = (String, Vec<f64>)>) {
+    for (layer, of_layer) in more {
+        let sum = scores.entry(layer).or_insert_with(|| vec![0.0; of_layer.len()]);
+        sum.iter_mut().zip(of_layer).for_each(|(sum, score)| *sum += score);
+    }
+}
