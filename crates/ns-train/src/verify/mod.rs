@@ -1,10 +1,15 @@
-//! Golden cases: runs models, masks, probes and k-NN on reference data from PyTorch and compares every tensor.
+//! Golden cases: runs models, masks, probes, k-NN, linear methods and statistics on reference data from PyTorch, numpy and
+//! scikit-learn and compares every tensor.
 
 mod compare;
+mod curves;
+mod inputs;
 mod knn;
+mod linear;
 mod masks;
 mod models;
 mod probes;
+mod scalars;
 
 use std::{
     collections::BTreeMap,
@@ -18,6 +23,8 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 pub use compare::{TensorComparison, ToleranceKind};
+pub use curves::CURVES_CASE_INPUTS;
+pub use linear::{LINEAR_CASE_INPUTS, LINEAR_CASE_SCALARS};
 
 use crate::error::TrainError;
 
@@ -33,11 +40,15 @@ pub enum CaseKind {
     Probes,
     /// 1-nearest-neighbour classification.
     Knn,
+    /// Faithfulness curves, rankings, permutation tests and hypothesis tests.
+    Curves,
+    /// Linear probes, logistic regression and counterfactual embeddings of given vectors.
+    Linear,
 }
 
 impl CaseKind {
     /// All kinds, in the order in which they run.
-    pub const ALL: [Self; 4] = [Self::Models, Self::Masks, Self::Probes, Self::Knn];
+    pub const ALL: [Self; 6] = [Self::Models, Self::Masks, Self::Probes, Self::Knn, Self::Curves, Self::Linear];
 
     /// Name of the folder.
     pub fn folder(self) -> &'static str {
@@ -46,6 +57,8 @@ impl CaseKind {
             Self::Masks => "masks",
             Self::Probes => "probes",
             Self::Knn => "knn",
+            Self::Curves => "curves",
+            Self::Linear => "linear",
         }
     }
 }
@@ -101,7 +114,7 @@ impl Serialize for CaseResult {
     }
 }
 
-/// Finds the cases in `folder`, which contains `models/<case>`, `masks/<case>`, `probes/<case>` and `knn/<case>`. Cases
+/// Finds the cases in `folder`, which contains `<kind>/<case>` for each [kind](CaseKind::folder), e.g. `models/<case>`. Cases
 /// of a kind are sorted by name.
 ///
 /// # Errors
@@ -121,9 +134,14 @@ pub fn find_cases(folder: impl AsRef<Path>) -> Result<Vec<(CaseKind, PathBuf)>, 
         cases.extend(folders.into_iter().map(|path| (kind, path)));
     }
     let found = format!("`{}`, which contains none", folder.display());
-    let expected = "cases are folders models/<case>, masks/<case>, probes/<case> or knn/<case> in it";
+    let expected = format!("cases are folders <kind>/<case> in it, where a kind is {}", kinds());
     TrainError::check(!cases.is_empty(), "the folder of golden cases", found, expected)?;
     Ok(cases)
+}
+
+/// The names of all kinds.
+fn kinds() -> String {
+    CaseKind::ALL.map(CaseKind::folder).join(", ")
 }
 
 /// Runs one case on `device`, which must be without autodiff. Errors and panics become [`Status::Fail`].
@@ -135,6 +153,8 @@ pub fn run_case(kind: CaseKind, folder: impl AsRef<Path>, device: &Device) -> Ca
         CaseKind::Masks => masks::run(folder, device),
         CaseKind::Probes => probes::run(folder, device),
         CaseKind::Knn => knn::run(folder, device),
+        CaseKind::Curves => curves::run(folder),
+        CaseKind::Linear => linear::run(folder, device),
     };
     // A kernel may panic on a malformed case. The remaining cases must still run.
     let comparisons = catch_unwind(AssertUnwindSafe(run));
