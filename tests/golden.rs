@@ -14,7 +14,10 @@ use device::device;
 use ns_circuit::MASK_CASE_INPUTS;
 use ns_models::{Checkpoint, save_tensors};
 use ns_probe::PROBE_CASE_INPUTS;
-use ns_train::verify::{CaseKind, CaseResult, Status, find_cases, run_case};
+use ns_train::verify::{
+    CURVES_CASE_INPUTS, CaseKind, CaseResult, LINEAR_CASE_INPUTS, LINEAR_CASE_SCALARS, Status, find_cases, run_case,
+};
+use serde_json::{Value, json};
 use support::{copy_of_case, golden};
 
 type Tensors = BTreeMap<String, TensorData>;
@@ -25,6 +28,12 @@ const MASK: &str = "hard_concrete-linear-weight-maskbias";
 const PROBE: &str = "circuit-probe-gpt2-attn-neuron";
 const CLASSIFIER: &str = "subnetwork-probe-gpt2-plain";
 const KNN: &str = "cosine-1nn";
+/// One case of each kind of statistics and of linear methods.
+const CURVES: [&str; 6] =
+    ["areas-below", "ranking-ties", "permutation", "equivalence", "independence", "minimality-redundant"];
+/// Cases whose expected values are all in `case.json`.
+const ONLY_NUMBERS: [&str; 2] = ["permutation", "equivalence"];
+const LINEAR: [&str; 3] = ["probe-hidden", "logistic-binary", "counterfactual-linear"];
 const INTERVENTION: &str = "gpt2-padded";
 
 #[test]
@@ -59,7 +68,10 @@ fn each_expected_tensor_is_compared() {
         (CaseKind::Interventions, INTERVENTION, "attribution.safetensors"),
         (CaseKind::Interventions, INTERVENTION, "masks.safetensors"),
     ];
-    for (kind, case, file) in cases {
+    let curves = CURVES.into_iter().filter(|case| !ONLY_NUMBERS.contains(case));
+    let curves = curves.map(|case| (CaseKind::Curves, case, "tensors.safetensors"));
+    let linear = LINEAR.map(|case| (CaseKind::Linear, case, "tensors.safetensors"));
+    for (kind, case, file) in cases.into_iter().chain(curves).chain(linear) {
         let (_guard, folder) = copy_of_case(kind.folder(), case);
         let tensors = read(&folder.join(file));
         let expected: Vec<&String> = tensors.keys().filter(|name| is_expected(kind, name)).collect();
@@ -75,6 +87,50 @@ fn each_expected_tensor_is_compared() {
                 assert_eq!(result.worst.unwrap().tensor, *name, "{case}");
             }
         }
+    }
+}
+
+#[test]
+fn each_expected_number_is_compared() {
+    let curves = CURVES.map(|case| (CaseKind::Curves, case));
+    let linear = LINEAR.map(|case| (CaseKind::Linear, case));
+    for (kind, case) in curves.into_iter().chain(linear) {
+        let (_guard, folder) = copy_of_case(kind.folder(), case);
+        let file = folder.join("case.json");
+        // Says how far a statistic is from a tie.
+        let is_expected = |pointer: &str| pointer != "/expected/smallest_relative_gap";
+        let parsed: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+        let roots: &[&str] = if kind == CaseKind::Curves { &["expected"] } else { &LINEAR_CASE_SCALARS };
+        let leaves = roots.iter().flat_map(|root| numbers(&parsed[root], &format!("/{root}"), root));
+        for (pointer, name) in leaves.filter(|(pointer, _)| is_expected(pointer)) {
+            let mut corrupted = parsed.clone();
+            let value = corrupted.pointer_mut(&pointer).unwrap();
+            *value = match &*value {
+                Value::Bool(flag) => json!(!flag),
+                number if number.is_i64() => json!(number.as_i64().unwrap() + 1),
+                number => json!(number.as_f64().unwrap() + 1e-8),
+            };
+            std::fs::write(&file, corrupted.to_string()).unwrap();
+            let result = run(kind, &folder);
+            assert!(matches!(result.status, Status::Fail(_)), "{case}: a wrong {pointer} passes");
+            assert_eq!(result.worst.unwrap().tensor, name, "{case}");
+        }
+    }
+}
+
+/// The JSON pointers of all numbers and booleans in a value, with the names under which they are compared.
+fn numbers(value: &Value, pointer: &str, name: &str) -> Vec<(String, String)> {
+    match value {
+        Value::Null => vec![],
+        Value::Object(entries) => {
+            let of_entry = |(key, value)| numbers(value, &format!("{pointer}/{key}"), &format!("{name}.{key}"));
+            entries.iter().flat_map(of_entry).collect()
+        }
+        Value::Array(values) => {
+            let of_value = |(index, value)| numbers(value, &format!("{pointer}/{index}"), name);
+            values.iter().enumerate().flat_map(of_value).collect()
+        }
+        _ => vec![(pointer.into(), name.into())],
     }
 }
 
@@ -138,6 +194,10 @@ fn an_input_that_is_missing_or_unknown_fails_by_name() {
         (CaseKind::Masks, MASK, "weight_mask_params"),
         (CaseKind::Probes, PROBE, "token_mask"),
         (CaseKind::Knn, KNN, "train_idx"),
+        (CaseKind::Curves, "ranking", "truth"),
+        (CaseKind::Curves, "minimality", "random_losses"),
+        (CaseKind::Linear, "probe-linear", "batches"),
+        (CaseKind::Linear, "logistic", "labels"),
     ] {
         let (_guard, folder) = copy_of_case(kind.folder(), case);
         change(&folder.join("tensors.safetensors"), |tensors| _ = tensors.remove(input));
@@ -199,6 +259,10 @@ fn is_expected(kind: CaseKind, name: &str) -> bool {
         CaseKind::Masks => !MASK_CASE_INPUTS.contains(&name),
         CaseKind::Probes => !PROBE_CASE_INPUTS.contains(&name) && !name.starts_with("init."),
         CaseKind::Knn => !["vectors", "labels", "train_idx", "test_idx"].contains(&name),
+        CaseKind::Curves => !CURVES_CASE_INPUTS.contains(&name),
+        CaseKind::Linear => {
+            !LINEAR_CASE_INPUTS.contains(&name) && !name.starts_with("init.") && !name.starts_with("probe.")
+        }
     }
 }
 

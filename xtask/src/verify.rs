@@ -1,4 +1,4 @@
-//! `verify FOLDER`: compares golden cases with reference data from PyTorch.
+//! `verify FOLDER`: compares golden cases with reference data from PyTorch, numpy and scikit-learn.
 
 use std::{fs::File, io::Write, path::PathBuf};
 
@@ -10,14 +10,16 @@ use crate::{backend::BackendOption, output::say};
 
 /// Run reference cases from PyTorch and compare every tensor
 ///
-/// A case is a folder with inputs and the tensors that PyTorch computed from them: a model, a masked layer, a probe
-/// with its training, or a nearest-neighbour classification. A case passes if every expected tensor is produced and
+/// A case is a folder with inputs and the tensors that PyTorch, numpy or scikit-learn computed from them: a model, a masked
+/// layer, a probe with its training, a nearest-neighbour classification, statistics of circuits (faithfulness curves,
+/// rankings, permutation and hypothesis tests), or a linear method (probes on given vectors, logistic regression,
+/// counterfactual embeddings). A case passes if every expected tensor is produced and
 /// within its tolerance. The command prints one line per case, and its exit status is 0 only if no case failed.
 ///
 /// Example: cargo xtask verify tests/golden
 #[derive(Args)]
 pub(crate) struct Verify {
-    /// Folder with the cases: models/<case>, masks/<case>, probes/<case> and knn/<case>
+    /// Folder with the cases: models/<case>, masks/<case>, probes/<case>, knn/<case>, curves/<case> and linear/<case>
     folder: PathBuf,
     /// Write one JSON object per case to this file (JSON lines)
     #[arg(long, value_name = "FILE")]

@@ -80,6 +80,21 @@ pub enum ProbeError {
         /// Number of support vectors per class that was requested.
         wanted: usize,
     },
+    /// A minimum that was not reached to the required precision.
+    #[error(
+        "{what} did not converge: after {iterations} iterations its largest gradient is {gradient:.1e}, above \
+         {tolerance:.1e}; standardise the vectors, or use a larger l2"
+    )]
+    NotConverged {
+        /// What was minimised.
+        what: &'static str,
+        /// Number of iterations.
+        iterations: usize,
+        /// Largest absolute value of the gradient that was reached.
+        gradient: f64,
+        /// Largest absolute value that is allowed.
+        tolerance: f64,
+    },
     /// The model could not be built or run.
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -4,6 +4,9 @@
 //!   map inputs with the same label to vectors with the same direction at the probed site.
 //! - A [`SubnetworkProbe`] (Cao et al. 2021) trains the mask together with a classifier on these vectors.
 //!
+//! Vectors that were computed before have linear methods of their own: [`train_classifier`], [`logistic_regression`] (the
+//! exact minimum) and [`counterfactual_embedding`].
+//!
 //! A trained probe is evaluated by the 1-nearest-neighbour accuracy of its vectors ([`evaluate_knn`]) and by the
 //! accuracy of the model without the circuit ([`ns_circuit::Ablation`]). The base model is frozen, so everything below
 //! the first masked layer is the same in every epoch. An [`ActivationCache`] computes it once.
@@ -52,6 +55,11 @@ mod cache_store;
 
 mod contrastive;
 
+mod classifier;
+mod classifier_training;
+mod counterfactual;
+mod logistic_regression;
+
 mod circuit_probe;
 mod probe;
 mod subnetwork_probe;
@@ -66,8 +74,11 @@ mod verify;
 pub use activation_cache::ActivationCache;
 pub use batch::{CIRCUIT_LABEL_PADDING, ProbeBatch, SUBNETWORK_LABEL_PADDING};
 pub use circuit_probe::{CircuitProbe, CircuitProbeOutput};
+pub use classifier::Classifier;
+pub use classifier_training::train_classifier;
 pub use config::{CircuitProbeConfig, Labeling, ProbeLoss, ResidualUpdateModelConfig, SubnetworkProbeConfig};
 pub use contrastive::contrastive_loss;
+pub use counterfactual::{CounterfactualEmbedding, counterfactual_embedding};
 pub use error::ProbeError;
 pub use frozen_activations::{FrozenActivations, FrozenTokens};
 pub use interventions::{
@@ -75,6 +86,7 @@ pub use interventions::{
     Replacement, TrackedMasks, activation_gradients, mask_gradients, record_activations, run_edited,
 };
 pub use knn::{KnnConfig, KnnReport, Support, evaluate_knn, nearest_neighbours};
+pub use logistic_regression::{LogisticRegression, logistic_regression};
 pub use output_masks::output_masks;
 pub use plan::ProbePlan;
 pub use probe::Probe;

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use burn::module::{Module, ModuleDisplay, Param, ParamGroup};
-use burn::nn::{Initializer, Linear, LinearConfig};
-use burn::tensor::{Device, Tensor, TensorData, activation};
-use ns_circuit::{CircuitModel, Losses, rng};
+use burn::module::{Module, ModuleDisplay, ParamGroup};
+use burn::tensor::{Tensor, TensorData};
+use ns_circuit::{CircuitModel, Losses};
 use ns_models::{Transformer, cross_entropy};
 
 use crate::batch::{ProbeBatch, SUBNETWORK_LABEL_PADDING};
+use crate::classifier::{Classifier, intermediate_size};
 use crate::config::{Labeling, SubnetworkProbeConfig, check_probe};
 use crate::error::ProbeError;
 use crate::frozen_activations::FrozenActivations;
@@ -17,8 +17,8 @@ use crate::plan::ProbePlan;
 use crate::probe::Probe;
 use crate::targets::mask_targets;
 
-/// The largest width of the classifier's hidden layer.
-const MAX_INTERMEDIATE_SIZE: i64 = 1 << 20;
+/// Before the names of the classifier's parameters.
+const PREFIX: &str = "probe.";
 
 /// A masked model and a classifier on its vectors at one site; masks and classifier are trained together.
 ///
@@ -43,13 +43,6 @@ enum Target {
     Classes(usize),
     /// These numbers; a label is an index.
     Numbers(Arc<[f32]>),
-}
-
-/// The classifier: `linear`, or `linear → ReLU → linear`.
-#[derive(Module, Debug)]
-struct Classifier {
-    input: Linear,
-    output: Option<Linear>,
 }
 
 /// Output of a subnetwork probe for one batch.
@@ -100,21 +93,9 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
 
     fn with_target(config: SubnetworkProbeConfig, target: Target, model: M, seed: u64) -> Result<Self, ProbeError> {
         let site = check_probe(&config.probe_vectors, &config.circuit_config, &config.resid_config, &model)?;
-        let invalid =
-            |field, found: String, expected: &str| Err(ProbeError::Config { field, found, expected: expected.into() });
-        if config.n_classes == 0 {
-            return invalid("n_classes", "0".into(), "it must be at least 1");
-        }
-        let intermediate_size = match config.intermediate_size {
-            -1 => None,
-            size if (1..=MAX_INTERMEDIATE_SIZE).contains(&size) => Some(size as usize),
-            size => {
-                let expected = format!("it must be between 1 and {MAX_INTERMEDIATE_SIZE}, or −1 for a linear probe");
-                return invalid("intermediate_size", size.to_string(), &expected);
-            }
-        };
         let (hidden, device) = (model.hidden_size(), model.device());
-        let probe = Classifier::init(hidden, intermediate_size, config.n_classes, seed, &device);
+        let intermediate_size = intermediate_size(config.intermediate_size)?;
+        let probe = Classifier::new(hidden, intermediate_size, config.n_classes, seed, &device)?;
         let targets = mask_targets(&model);
         let circuit = CircuitModel::new(config.circuit_config, model, &targets)?;
         let plan = ProbePlan::for_circuit(&circuit, site)?;
@@ -175,25 +156,12 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
     /// Parameters of the classifier, with the names and shapes of PyTorch: `probe.0.weight` `[out, in]`, `probe.0.bias`
     /// `[out]`, and with a hidden layer `probe.2.weight` and `probe.2.bias`.
     pub fn probe_params(&self) -> BTreeMap<String, TensorData> {
-        let layers = self.probe.layers().into_iter();
-        let params = layers.flat_map(|(name, layer)| {
-            let weight = (format!("{name}.weight"), layer.weight.val().transpose().into_data());
-            let bias = layer.bias.as_ref().map(|bias| (format!("{name}.bias"), bias.val().into_data()));
-            [Some(weight), bias].into_iter().flatten()
-        });
-        params.collect()
+        self.probe.prefixed_params(PREFIX)
     }
 
     /// Gradients of the classifier's parameters, with the names and shapes of [`Self::probe_params`].
     pub fn probe_gradients(&self, gradients: &burn::tensor::Gradients) -> BTreeMap<String, TensorData> {
-        let layers = self.probe.layers().into_iter();
-        let named_gradients = layers.flat_map(|(name, layer)| {
-            let weight = layer.weight.val().grad(gradients);
-            let weight = weight.map(|grad| (format!("{name}.weight"), grad.transpose().into_data()));
-            let bias = layer.bias.as_ref().and_then(|bias| bias.val().grad(gradients));
-            [weight, bias.map(|grad| (format!("{name}.bias"), grad.into_data()))].into_iter().flatten()
-        });
-        named_gradients.collect()
+        self.probe.prefixed_gradients(PREFIX, gradients)
     }
 
     /// Replaces the parameters of the classifier. `params` has the names and shapes of [`Self::probe_params`].
@@ -201,27 +169,7 @@ impl<M: Transformer + ModuleDisplay> SubnetworkProbe<M> {
     /// # Errors
     /// Returns [`ProbeError::Config`] for a tensor that is missing or has another shape.
     pub fn load_probe_params(&mut self, params: &BTreeMap<String, TensorData>) -> Result<(), ProbeError> {
-        let expected = self.probe_params();
-        for (name, current) in &expected {
-            let found = params.get(name).map(|data| data.shape().to_vec());
-            if found.as_deref() != Some(&current.shape().to_vec()[..]) {
-                let shape = found.map_or_else(|| "missing".into(), |shape| format!("of shape {shape:?}"));
-                return Err(ProbeError::Config {
-                    field: "a parameter of the classifier",
-                    found: format!("{shape} (`{name}`)"),
-                    expected: format!("it must have shape {:?}", current.shape().to_vec()),
-                });
-            }
-        }
-        let load = |name: &str, layer: &mut Linear| {
-            let device = layer.weight.lazy_device();
-            let weight = Tensor::<2>::from_data(params[&format!("{name}.weight")].clone(), &device).transpose();
-            let bias = Tensor::<1>::from_data(params[&format!("{name}.bias")].clone(), &device);
-            *layer = trainable_linear(weight, bias);
-        };
-        load("probe.0", &mut self.probe.input);
-        self.probe.output.iter_mut().for_each(|layer| load("probe.2", layer));
-        Ok(())
+        self.probe.load_prefixed(PREFIX, params)
     }
 }
 
@@ -246,7 +194,7 @@ impl<M: Transformer + ModuleDisplay> Probe for SubnetworkProbe<M> {
 
     /// Mask parameters and classifier.
     fn trained_parameters(&self) -> ParamGroup {
-        self.circuit.mask_parameters().fuse(&ParamGroup::from_predicate("probe."))
+        self.circuit.mask_parameters().fuse(&ParamGroup::from_predicate(PREFIX))
     }
 }
 
@@ -274,52 +222,4 @@ impl Target {
             }
         }
     }
-}
-
-impl Classifier {
-    fn init(hidden: usize, intermediate: Option<usize>, classes: usize, seed: u64, device: &Device) -> Self {
-        let linear = |name: &str, input, output| random_linear(name, input, output, seed, device);
-        match intermediate {
-            None => Self { input: linear("probe.0", hidden, classes), output: None },
-            Some(size) => {
-                let output = Some(linear("probe.2", size, classes));
-                Self { input: linear("probe.0", hidden, size), output }
-            }
-        }
-    }
-
-    /// # Shapes
-    /// - vectors: `[selected, hidden]`
-    /// - output: `[selected, classes]`
-    fn forward(&self, vectors: Tensor<2>) -> Tensor<2> {
-        let hidden = self.input.forward(vectors);
-        match &self.output {
-            None => hidden,
-            Some(output) => output.forward(activation::relu(hidden)),
-        }
-    }
-
-    /// The linear layers with their PyTorch names.
-    fn layers(&self) -> Vec<(&'static str, &Linear)> {
-        let output = self.output.as_ref().map(|layer| ("probe.2", layer));
-        [Some(("probe.0", &self.input)), output].into_iter().flatten().collect()
-    }
-}
-
-/// A linear layer whose weight and bias are uniform in ±1/√input.
-fn random_linear(name: &str, input: usize, output: usize, seed: u64, device: &Device) -> Linear {
-    let bound = (input as f32).powf(-0.5);
-    let mut stream = rng::stream(seed, name, 0, 0);
-    let mut sample = |n: usize| (0..n).map(|_| (2.0 * rng::uniform01(&mut stream) - 1.0) * bound).collect::<Vec<f32>>();
-    let weight = Tensor::from_data(TensorData::new(sample(input * output), [input, output]), device);
-    let bias = Tensor::from_data(TensorData::new(sample(output), [output]), device);
-    trainable_linear(weight, bias)
-}
-
-fn trainable_linear(weight: Tensor<2>, bias: Tensor<1>) -> Linear {
-    let [input, output] = weight.dims();
-    let mut linear = LinearConfig::new(input, output).with_initializer(Initializer::Zeros).init(&weight.device());
-    linear.weight = Param::from_tensor(weight.detach());
-    linear.bias = Some(Param::from_tensor(bias.detach()));
-    linear
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use ns_probe::nearest_neighbours;
 
-use super::{TensorComparison, Tensors, ToleranceKind::Absolute, compare_all, invalid, read_tensors};
+use super::{TensorComparison, Tensors, ToleranceKind::Absolute, compare_all, inputs::Inputs, invalid, read_tensors};
 use crate::error::TrainError;
 
 /// The tensors of a case that are inputs. All other tensors are expected results.
@@ -22,9 +22,10 @@ pub(super) fn run(folder: &Path, device: &Device) -> Result<Vec<TensorComparison
 }
 
 fn produce(tensors: &Tensors, device: &Device) -> Result<Tensors, TrainError> {
-    let (train, test) = (integers(tensors, "train_idx")?, integers(tensors, "test_idx")?);
-    let labels = integers(tensors, "labels")?;
-    let vectors = Tensor::<2>::from_data(tensor(tensors, "vectors", 2)?.clone(), device);
+    let inputs = Inputs(tensors);
+    let (train, test) = (inputs.integers("train_idx")?, inputs.integers("test_idx")?);
+    let labels = inputs.integers("labels")?;
+    let vectors = Tensor::<2>::from_data(inputs.tensor("vectors", 2)?.clone(), device);
     let [n, _] = vectors.dims();
     let out_of_range = train.iter().chain(&test).find(|row| !(0..n as i64).contains(row));
     if let (Some(row), _) | (None, Some(row)) = (out_of_range, (labels.len() != n).then_some(&-1)) {
@@ -48,13 +49,4 @@ fn produce(tensors: &Tensors, device: &Device) -> Result<Tensors, TrainError> {
         ("predictions".into(), TensorData::new(predictions, [test.len()])),
         ("accuracy".into(), TensorData::from([accuracy])),
     ]))
-}
-
-fn integers(tensors: &Tensors, name: &'static str) -> Result<Vec<i64>, TrainError> {
-    Ok(tensor(tensors, name, 1)?.iter::<i64>().collect())
-}
-
-fn tensor<'a>(tensors: &'a Tensors, name: &'static str, rank: usize) -> Result<&'a TensorData, TrainError> {
-    let found = tensors.get(name).filter(|data| data.shape().num_dims() == rank);
-    found.ok_or_else(|| invalid(name, "missing or of another rank", format!("it must have {rank} dimension(s)")))
 }

@@ -1,11 +1,16 @@
-//! Golden cases: runs models, masks, probes and k-NN on reference data from PyTorch and compares every tensor.
+//! Golden cases: runs models, masks, probes, k-NN, linear methods and statistics on reference data from PyTorch, numpy and
+//! scikit-learn and compares every tensor.
 
 mod compare;
+mod curves;
+mod inputs;
 mod interventions;
 mod knn;
+mod linear;
 mod masks;
 mod models;
 mod probes;
+mod scalars;
 
 use std::{
     collections::BTreeMap,
@@ -19,6 +24,8 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 pub use compare::{TensorComparison, ToleranceKind};
+pub use curves::CURVES_CASE_INPUTS;
+pub use linear::{LINEAR_CASE_INPUTS, LINEAR_CASE_SCALARS};
 
 use crate::error::TrainError;
 
@@ -34,13 +41,18 @@ pub enum CaseKind {
     Probes,
     /// 1-nearest-neighbour classification.
     Knn,
+    /// Faithfulness curves, rankings, permutation tests and hypothesis tests.
+    Curves,
+    /// Linear probes, logistic regression and counterfactual embeddings of given vectors.
+    Linear,
     /// Ablations, patching and attributions.
     Interventions,
 }
 
 impl CaseKind {
     /// All kinds, in the order in which they run.
-    pub const ALL: [Self; 5] = [Self::Models, Self::Masks, Self::Probes, Self::Knn, Self::Interventions];
+    pub const ALL: [Self; 7] =
+        [Self::Models, Self::Masks, Self::Probes, Self::Knn, Self::Curves, Self::Linear, Self::Interventions];
 
     /// Name of the folder.
     pub fn folder(self) -> &'static str {
@@ -49,6 +61,8 @@ impl CaseKind {
             Self::Masks => "masks",
             Self::Probes => "probes",
             Self::Knn => "knn",
+            Self::Curves => "curves",
+            Self::Linear => "linear",
             Self::Interventions => "interventions",
         }
     }
@@ -105,7 +119,7 @@ impl Serialize for CaseResult {
     }
 }
 
-/// Finds the cases in `folder`, which contains `models/<case>`, `masks/<case>`, `probes/<case>` and `knn/<case>`. Cases
+/// Finds the cases in `folder`, which contains `<kind>/<case>` for each [kind](CaseKind::folder), e.g. `models/<case>`. Cases
 /// of a kind are sorted by name.
 ///
 /// # Errors
@@ -125,9 +139,14 @@ pub fn find_cases(folder: impl AsRef<Path>) -> Result<Vec<(CaseKind, PathBuf)>, 
         cases.extend(folders.into_iter().map(|path| (kind, path)));
     }
     let found = format!("`{}`, which contains none", folder.display());
-    let expected = "cases are folders models/<case>, masks/<case>, probes/<case> or knn/<case> in it";
+    let expected = format!("cases are folders <kind>/<case> in it, where a kind is {}", kinds());
     TrainError::check(!cases.is_empty(), "the folder of golden cases", found, expected)?;
     Ok(cases)
+}
+
+/// The names of all kinds.
+fn kinds() -> String {
+    CaseKind::ALL.map(CaseKind::folder).join(", ")
 }
 
 /// Runs one case on `device`, which must be without autodiff. Errors and panics become [`Status::Fail`].
@@ -139,6 +158,8 @@ pub fn run_case(kind: CaseKind, folder: impl AsRef<Path>, device: &Device) -> Ca
         CaseKind::Masks => masks::run(folder, device),
         CaseKind::Probes => probes::run(folder, device),
         CaseKind::Knn => knn::run(folder, device),
+        CaseKind::Curves => curves::run(folder),
+        CaseKind::Linear => linear::run(folder, device),
         CaseKind::Interventions => interventions::run(folder, device),
     };
     // A kernel may panic on a malformed case. The remaining cases must still run.
