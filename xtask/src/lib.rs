@@ -8,6 +8,7 @@ mod activations;
 pub mod backend;
 mod bench;
 mod circuit;
+mod curve;
 mod data;
 mod demo;
 mod device_memory;
@@ -52,6 +53,7 @@ subcommands!(Command {
     Demo(demo::Demo),
     Train(train::Train),
     Circuit(circuit::Circuit),
+    Curve(curve::Curve),
     Evaluate(evaluate::Evaluate),
     Results(results::Results),
     Activations(activations::ActivationsCommand),

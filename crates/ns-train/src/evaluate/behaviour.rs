@@ -53,7 +53,8 @@ pub struct Spread {
 }
 
 impl Behaviour {
-    fn get(&self, metric: Metric) -> Option<f64> {
+    /// The measured value of a metric.
+    pub(super) fn get(&self, metric: Metric) -> Option<f64> {
         match metric {
             Metric::Accuracy => Some(self.accuracy),
             Metric::Kl => self.kl_to_full,

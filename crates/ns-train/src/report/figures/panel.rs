@@ -40,6 +40,8 @@ pub struct Panel {
     pub reference: Option<(String, f64)>,
     /// Whether the vertical axis is logarithmic. If it is, values of zero and below are left out.
     pub log: bool,
+    /// Whether the horizontal axis is logarithmic. If it is, points at zero and below are left out.
+    pub log_x: bool,
 }
 
 /// Returns the height of the legend of `panel` in pixels, if the panel is `width` pixels wide.
@@ -125,15 +127,16 @@ fn axes(panel: &Panel) -> Option<(Axis, Axis)> {
         .series
         .iter()
         .flat_map(|series| series.points.iter().copied())
-        .filter(|&(x, y)| Axis::linear([x]).is_some() && vertical(panel.log, [y]).is_some())
+        .filter(|&(x, y)| scale(panel.log_x, [x]).is_some() && scale(panel.log, [y]).is_some())
         .collect();
-    let x = Axis::linear(usable.iter().map(|point| point.0))?;
+    let x = scale(panel.log_x, usable.iter().map(|point| point.0))?;
     let reference = panel.reference.iter().map(|reference| reference.1);
-    let y = vertical(panel.log, usable.iter().map(|point| point.1).chain(reference))?;
-    Some((x.whole_ticks(), y))
+    let y = scale(panel.log, usable.iter().map(|point| point.1).chain(reference))?;
+    Some((if panel.log_x { x } else { x.whole_ticks() }, y))
 }
 
-fn vertical(log: bool, values: impl IntoIterator<Item = f64>) -> Option<Axis> {
+/// A linear or logarithmic axis.
+fn scale(log: bool, values: impl IntoIterator<Item = f64>) -> Option<Axis> {
     if log { Axis::logarithmic(values) } else { Axis::linear(values) }
 }
 

@@ -69,7 +69,13 @@ fn by_curve(
         let control = Series { name: control_name.into(), points: by_layer(rows, control), control: true };
         [Some(curve), Some(control).filter(|control| !control.points.is_empty())].into_iter().flatten()
     });
-    Some(Panel { y_label: name, x_label: Some("layer".into()), series: series.collect(), reference, log: false })
+    Some(Panel {
+        y_label: name,
+        x_label: Some("layer".into()),
+        series: series.collect(),
+        reference,
+        ..Panel::default()
+    })
 }
 
 /// The mean of a measure for each layer.

@@ -103,6 +103,6 @@ fn size_panel<'a>(
         x_label: Some("weights kept, %".into()),
         series: series.into_iter().map(sorted).filter(|series| !series.points.is_empty()).collect(),
         reference: reference.map(|(name, value)| (name.into(), value)),
-        log: false,
+        ..Panel::default()
     }
 }

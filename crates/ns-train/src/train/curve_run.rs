@@ -1,0 +1,198 @@
+//! Faithfulness curves of finished runs.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use burn::tensor::Device;
+use ns_circuit::CircuitModel;
+use ns_models::{AnyModel, Model, read_config};
+use serde::Serialize;
+
+use super::base_model_pool::BaseModelPool;
+use super::behaviour;
+use crate::data::Dataset;
+use crate::error::TrainError;
+use crate::evaluate::{
+    Answers, CircuitMeter, FaithfulnessCurve, UnitAblation, UnitRanking, WholeModel, faithfulness_curve,
+};
+use crate::exchange::CircuitFiles;
+use crate::recipe::{AblationName, Metric, Recipe, SetName, read_toml};
+use crate::run::Progress;
+
+/// Time without a progress bar.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// How circuits are measured.
+#[derive(Clone, Copy, Debug)]
+pub struct CurveSettings {
+    /// What is measured: accuracy or logit difference.
+    pub metric: Metric,
+    /// The examples on which it is measured.
+    pub set: SetName,
+    /// What replaces the units that are removed: zero, a mean, or values on other examples.
+    pub ablation: AblationName,
+    /// Number of random rankings.
+    pub random: usize,
+}
+
+/// The faithfulness curve of a finished run.
+#[derive(Clone, Debug, Serialize)]
+pub struct CurveReport {
+    /// Folder of the run.
+    pub run: PathBuf,
+    /// What is measured.
+    pub metric: Metric,
+    /// The examples on which it is measured.
+    pub set: SetName,
+    /// What replaces the units that are removed.
+    pub ablation: AblationName,
+    /// Number of examples.
+    pub examples: usize,
+    /// The curve of the units in the order of the run's mask parameters.
+    pub curve: FaithfulnessCurve,
+    /// The circuit that the run found.
+    pub found: FoundCircuit,
+    /// Duration in seconds.
+    pub seconds: f64,
+}
+
+/// The circuit of a run, with its faithfulness.
+#[derive(Clone, Debug, Serialize)]
+pub struct FoundCircuit {
+    /// Folder of the run.
+    pub run: PathBuf,
+    /// Weight of the L0 term in the loss.
+    pub l0_lambda: f64,
+    /// Number of units that the circuit keeps.
+    pub size: usize,
+    /// Number of units.
+    pub units: usize,
+    /// The metric of the circuit alone.
+    pub circuit: f64,
+    /// The metric of the model without it.
+    pub complement: f64,
+    /// `(circuit − empty) / (full − empty)`.
+    pub faithfulness: f64,
+}
+
+/// Measures the curve of the circuit in the folder of a finished run, with the examples of its recipe.
+///
+/// # Errors
+/// Returns [`TrainError::Io`] or [`TrainError::Recipe`] if `folder` is not the folder of a run, [`TrainError::Setting`] for a
+/// set without examples, a circuit without units, a metric that no unit changes, and an ablation that the masks do not
+/// allow, and the errors of reading the circuit and the data.
+pub fn curve_of_run(
+    folder: impl AsRef<Path>,
+    settings: &CurveSettings,
+    device: &Device,
+) -> Result<CurveReport, TrainError> {
+    let start = Instant::now();
+    let run = OpenRun::new(folder.as_ref(), settings, device)?;
+    let rows = run.rows(settings.set)?;
+    let whole = WholeModel::new(&run.answers, &rows, run.circuit.base().head());
+    let mut meter = CircuitMeter::new(&run.circuit, &whole, run.ablation(&rows, settings)?, settings.metric);
+    let ranking = UnitRanking::of_masks(&run.circuit)?;
+    let mut bar = None;
+    let curve = faithfulness_curve(&mut meter, &ranking, (settings.random, run.recipe.seed), |done, total| {
+        if start.elapsed() > QUIET && done < total {
+            bar.get_or_insert_with(|| Progress::new("circuits", done, total)).update(done, "");
+        }
+    })?;
+    if let Some(bar) = bar {
+        bar.finish(curve.points.len() * (settings.random + 2), "");
+    }
+    let found = run.found(&mut meter, &ranking, [curve.full, curve.empty])?;
+    Ok(CurveReport {
+        run: folder.as_ref().into(),
+        metric: settings.metric,
+        set: settings.set,
+        ablation: settings.ablation,
+        examples: rows.len(),
+        curve,
+        found,
+        seconds: start.elapsed().as_secs_f64(),
+    })
+}
+
+/// Measures the circuit that a finished run found, without the curve.
+///
+/// # Errors
+/// Returns the errors of [`curve_of_run`].
+pub fn circuit_of_run(
+    folder: impl AsRef<Path>,
+    settings: &CurveSettings,
+    device: &Device,
+) -> Result<FoundCircuit, TrainError> {
+    let run = OpenRun::new(folder.as_ref(), settings, device)?;
+    let rows = run.rows(settings.set)?;
+    let whole = WholeModel::new(&run.answers, &rows, run.circuit.base().head());
+    let mut meter = CircuitMeter::new(&run.circuit, &whole, run.ablation(&rows, settings)?, settings.metric);
+    let ranking = UnitRanking::of_masks(&run.circuit)?;
+    let limits = [meter.full()?, meter.alone(&ranking.circuit(0))?];
+    run.found(&mut meter, &ranking, limits)
+}
+
+/// The smallest of some circuits that keeps at least `share` of the behaviour: how λ is chosen on the dev set. `None` if
+/// none does.
+pub fn smallest_circuit(circuits: &[FoundCircuit], share: f64) -> Option<&FoundCircuit> {
+    circuits.iter().filter(|circuit| circuit.faithfulness >= share).min_by_key(|circuit| circuit.size)
+}
+
+/// A finished run with its circuit and its examples.
+struct OpenRun {
+    folder: PathBuf,
+    recipe: Recipe,
+    circuit: CircuitModel<AnyModel>,
+    answers: Answers,
+}
+
+impl OpenRun {
+    fn new(folder: &Path, settings: &CurveSettings, device: &Device) -> Result<Self, TrainError> {
+        let files = CircuitFiles::find(folder, None, None)?;
+        let mut recipe: Recipe = read_toml(folder.join("recipe.toml"))?;
+        // The partners of the examples are read if an ablation needs them.
+        recipe.evaluation.ablations = vec![settings.ablation];
+        let mut circuit = files.load(device)?;
+        circuit.set_seed(recipe.seed);
+        let pool = BaseModelPool::new(device, 0);
+        let answers = behaviour::answers(&pool, &recipe, circuit.base(), &read_config(&files.model)?)?;
+        Ok(Self { folder: folder.into(), recipe, circuit, answers })
+    }
+
+    /// The rows of a set.
+    fn rows(&self, set: SetName) -> Result<Vec<usize>, TrainError> {
+        let sets = self.answers.examples.split().sets();
+        let rows = sets.into_iter().find(|(name, _)| *name == set.name()).map_or(&[][..], |(_, rows)| rows);
+        let expected = "the recipe of the run leaves no example in it; name another set";
+        TrainError::check(!rows.is_empty(), "--set", format!("`{}`", set.name()), expected)?;
+        Ok(rows.to_vec())
+    }
+
+    fn ablation(&self, rows: &[usize], settings: &CurveSettings) -> Result<Option<UnitAblation<'_>>, TrainError> {
+        let of_units = settings.ablation.replaces_outputs();
+        let ablation = || UnitAblation::new(settings.ablation, &self.circuit, &self.answers, rows, self.recipe.seed);
+        of_units.then(ablation).transpose()
+    }
+
+    /// Measures the circuit of the run. `limits` are the metrics of the whole model and of the model without any unit.
+    fn found(
+        &self,
+        meter: &mut CircuitMeter<'_, AnyModel>,
+        ranking: &UnitRanking,
+        [full, empty]: [f64; 2],
+    ) -> Result<FoundCircuit, TrainError> {
+        let masks = self.circuit.mask_params();
+        let [circuit, complement] = meter.both(&masks)?;
+        let size = masks.values().flat_map(|data| data.iter::<f32>()).filter(|logit| *logit > 0.0).count();
+        let faithfulness = crate::statistics::faithfulness(&[circuit], full, empty)?[0];
+        Ok(FoundCircuit {
+            run: self.folder.clone(),
+            l0_lambda: self.circuit.config().l0_lambda,
+            size,
+            units: ranking.len(),
+            circuit,
+            complement,
+            faithfulness,
+        })
+    }
+}
