@@ -17,6 +17,8 @@ mod docs;
 mod evaluate;
 #[path = "commands/grammar.rs"]
 mod grammar;
+#[path = "commands/judging.rs"]
+mod judging;
 #[path = "commands/language.rs"]
 mod language;
 #[path = "commands/probe.rs"]

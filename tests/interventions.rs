@@ -2,8 +2,6 @@
 //! output is replaced by a constant is one with zero weights and that constant as its bias.
 #![allow(clippy::unwrap_used)]
 
-mod support;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -15,7 +13,6 @@ use ns_models::{
 use ns_probe::{
     ActivationMeans, ActivationSite, Edit, OutputReplacements, Replacement, record_activations, run_edited,
 };
-use support::golden;
 
 /// Units that are replaced.
 const UNITS: [usize; 3] = [0, 2, 5];
@@ -24,6 +21,10 @@ struct Case {
     folder: std::path::PathBuf,
     model: AnyTransformer,
     inputs: ModelInputs,
+}
+
+fn golden() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden")
 }
 
 /// The transformers among the golden models, with their inputs.

@@ -165,3 +165,111 @@ fn add(scores: &mut UnitScores, more: impl IntoIterator<Item = (String, Vec<f64>
         sum.iter_mut().zip(of_layer).for_each(|(sum, score)| *sum += score);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Device;
+    use burn::tensor::activation::log_softmax;
+    use ns_probe::mask_gradients;
+
+    use super::*;
+    use crate::evaluate::replaced_units::tests::{LAYERS, answers, inputs, model_on};
+
+    fn section(method: AttributionMethod, steps: usize) -> AttributionSection {
+        AttributionSection { method, steps, ..AttributionSection::default() }
+    }
+
+    /// A model on a device with autodiff.
+    fn differentiable() -> AnyTransformer {
+        model_on(&Device::default().autodiff())
+    }
+
+    fn layers() -> Vec<String> {
+        LAYERS.map(String::from).to_vec()
+    }
+
+    /// Logarithm of the probability of the right answer to a row.
+    fn log_probability(answers: &Answers, row: usize, output: ModelOutput) -> Tensor<1> {
+        let Some(Logits::Tokens(logits)) = output.logits else { panic!("a language model has logits of tokens") };
+        let [_, seq, vocab] = logits.dims();
+        let right = answers.examples.labels(&[row])[0] as usize;
+        let last = logits.slice_dim(1, seq - 1..seq).reshape([1, vocab]);
+        log_softmax(last, 1).slice_dim(1, right..right + 1).reshape([1])
+    }
+
+    fn on_autodiff(answers: &Answers, row: usize) -> ModelInputs {
+        let batch = answers.examples.batch(&[row], &Device::default().autodiff());
+        batch.map(|batch| batch.inputs).unwrap_or_else(|_| inputs(&answers.examples, row))
+    }
+
+    #[track_caller]
+    fn assert_near(found: &UnitScores, expected: &UnitScores) {
+        assert_eq!(found.keys().collect::<Vec<_>>(), expected.keys().collect::<Vec<_>>());
+        for (layer, of_layer) in expected {
+            for (found, expected) in found[layer].iter().zip(of_layer) {
+                assert!((found - expected).abs() < 1e-6, "{layer}: {found}, but {expected} was expected");
+            }
+        }
+    }
+
+    #[test]
+    fn scores_of_masks_are_the_mean_over_single_examples() {
+        let (answers, model) = (answers("", ""), differentiable());
+        let rows = answers.examples.split().test.clone();
+        for steps in [1, 3] {
+            let mut expected = UnitScores::new();
+            for row in &rows {
+                for value in mask_values(steps) {
+                    let masks = MaskGradients { layers: layers(), value, with_bias: false };
+                    let objective = |output| Ok(log_probability(&answers, *row, output));
+                    let (_, found) = mask_gradients(&model, &on_autodiff(&answers, *row), &masks, objective).unwrap();
+                    let share = |gradient: f32| f64::from(gradient) / (steps * rows.len()) as f64;
+                    let of_row = found.into_iter().map(|(layer, of)| (layer, of.into_iter().map(share).collect()));
+                    add(&mut expected, of_row);
+                }
+            }
+            let section = section(AttributionMethod::MaskGradient, steps);
+            assert_near(&unit_scores(&model, &answers, &rows, &layers(), &section, |_| {}).unwrap(), &expected);
+        }
+    }
+
+    #[test]
+    fn one_step_at_the_example_is_attribution_patching() {
+        let (answers, model) = (answers("", "partner = \"other\""), differentiable());
+        let rows = answers.examples.split().test.clone();
+        let patching = section(AttributionMethod::AttributionPatching, 1);
+        let integrated = section(AttributionMethod::IntegratedGradients, 1);
+        let [patching, integrated] = [patching, integrated]
+            .map(|section| unit_scores(&model, &answers, &rows, &layers(), &section, |_| {}).unwrap());
+        assert_near(&integrated, &patching);
+        let site = ActivationSite::Layer(LAYERS[0].into());
+        let mut expected = 0.0;
+        for row in &rows {
+            let device = Device::default().autodiff();
+            let partner = answers.examples.partner_batch(&[*row], &device).unwrap().unwrap();
+            let clean = on_autodiff(&answers, *row);
+            let recorded =
+                |inputs: &ModelInputs| record_activations(&model, inputs, std::slice::from_ref(&site)).unwrap().1;
+            let difference = recorded(&clean).get(&site).unwrap() - recorded(&partner).get(&site).unwrap();
+            let objective = |output| Ok(log_probability(&answers, *row, output));
+            let sites = std::slice::from_ref(&site);
+            let (_, found) = activation_gradients(&model, &clean, sites, Hooks::new(), objective).unwrap();
+            let product = (found[&site].gradient.clone() * difference.inner()).slice_dim(2, 0..1);
+            expected += product.into_data().iter::<f64>().sum::<f64>() / rows.len() as f64;
+        }
+        assert!((patching[LAYERS[0]][0] - expected).abs() < 1e-6);
+    }
+
+    #[test]
+    fn partners_are_needed_and_have_the_length_of_their_row() {
+        let model = differentiable();
+        let refused = |answers: &Answers| {
+            let section = section(AttributionMethod::AttributionPatching, 1);
+            let rows = answers.examples.split().test.clone();
+            unit_scores(&model, answers, &rows, &layers(), &section, |_| {}).unwrap_err().to_string()
+        };
+        assert!(refused(&answers("", "")).contains("data.partner"));
+        let unequal = refused(&answers("1 2 3 4,0,test,1 2 3\n", "partner = \"other\""));
+        assert!(unequal.contains("line 11") && unequal.contains("3 tokens long"), "{unequal}");
+    }
+}

@@ -117,30 +117,38 @@ impl<'a, M: Answering> CircuitMeter<'a, M> {
         self.of_model(&self.circuit.model_as(ModelVariant::WholeModel)?)
     }
 
-    /// The metrics of a circuit alone and of the model without it.
+    /// The metrics of some circuits. `progress` is told how much of how much is done.
     ///
     /// # Errors
     /// Returns [`TrainError::Circuit`] for masks that do not fit, and the errors of the forward passes.
-    pub(crate) fn both(&mut self, masks: &MaskParams) -> Result<[f64; 2], TrainError> {
-        Ok([self.of(masks, ModelVariant::CircuitOnly)?, self.without(masks)?])
-    }
-
-    /// The metric of a circuit alone.
-    pub(crate) fn alone(&mut self, masks: &MaskParams) -> Result<f64, TrainError> {
-        self.of(masks, ModelVariant::CircuitOnly)
-    }
-
-    fn without(&mut self, masks: &MaskParams) -> Result<f64, TrainError> {
-        self.of(masks, ModelVariant::Ablated(Ablation::ZeroAblate))
-    }
-
-    fn of(&mut self, masks: &MaskParams, variant: ModelVariant) -> Result<f64, TrainError> {
-        self.circuit.load_mask_params(masks)?;
-        let Some(ablation) = &self.ablation else { return self.of_model(&self.circuit.model_as(variant)?) };
-        self.circuit.set_variant(variant)?;
-        let kept = self.circuit.active_units()?;
-        let found = self.study.measure_units(&self.circuit, self.subject, ablation, &[kept])?;
-        Ok(found.first().and_then(|found| self.value(found)).unwrap_or(f64::NAN))
+    pub(crate) fn measure<'r>(
+        &mut self,
+        circuits: impl IntoIterator<Item = Measured<'r>>,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<Vec<f64>, TrainError> {
+        let circuits: Vec<Measured<'r>> = circuits.into_iter().collect();
+        let (mut found, mut kept) = (Vec::new(), Vec::new());
+        for (index, Measured { masks, alone }) in circuits.iter().enumerate() {
+            self.circuit.load_mask_params(&masks())?;
+            let variant = match alone {
+                true => ModelVariant::CircuitOnly,
+                false => ModelVariant::Ablated(Ablation::ZeroAblate),
+            };
+            if self.ablation.is_some() {
+                self.circuit.set_variant(variant)?;
+                kept.push(self.circuit.active_units()?);
+                continue;
+            }
+            found.push(self.of_model(&self.circuit.model_as(variant)?)?);
+            progress(index + 1, circuits.len());
+        }
+        if let Some(ablation) = &self.ablation {
+            let batches = self.subject.answers().len();
+            let report = |batch| progress(batch, batches);
+            let measured = self.study.measure_units(&self.circuit, self.subject, ablation, &kept, report)?;
+            found.extend(measured.iter().map(|behaviour| self.value(behaviour)));
+        }
+        Ok(found)
     }
 
     fn of_model(&self, model: &M) -> Result<f64, TrainError> {
@@ -152,15 +160,28 @@ impl<'a, M: Answering> CircuitMeter<'a, M> {
                 self.subject.scores(&whole, self.subject.hidden(&whole, batch)?)
             })?;
         }
-        Ok(self.value(&sums.means(&self.study)).unwrap_or(f64::NAN))
+        Ok(self.value(&sums.means(&self.study)))
     }
 
-    fn value(&self, behaviour: &Behaviour) -> Option<f64> {
-        behaviour.get(self.metric)
+    fn value(&self, behaviour: &Behaviour) -> f64 {
+        behaviour.get(self.metric).unwrap_or(f64::NAN)
     }
 }
 
-/// Measures the curve of a ranking next to `random` rankings. `progress` is told how many circuits of how many are done.
+/// A circuit that is measured: its masks, which are made when it is its turn, and whether it is measured alone or removed.
+pub(crate) struct Measured<'r> {
+    pub(crate) masks: Box<dyn Fn() -> MaskParams + 'r>,
+    pub(crate) alone: bool,
+}
+
+impl<'r> Measured<'r> {
+    /// The circuit of the first `size` units of a ranking.
+    fn first(ranking: &'r UnitRanking, size: usize, alone: bool) -> Self {
+        Self { masks: Box::new(move || ranking.circuit(size)), alone }
+    }
+}
+
+/// Measures the curve of a ranking next to `random` rankings. `progress` is told how much of how much is done.
 ///
 /// # Errors
 /// Returns [`TrainError::Setting`] if the model with all units and the model without any have the same metric, and the
@@ -169,77 +190,48 @@ pub(crate) fn faithfulness_curve<M: Answering>(
     meter: &mut CircuitMeter<'_, M>,
     ranking: &UnitRanking,
     (random, seed): (usize, u64),
-    mut progress: impl FnMut(usize, usize),
+    progress: impl FnMut(usize, usize),
 ) -> Result<FaithfulnessCurve, TrainError> {
     let sizes = circuit_sizes(&MIB_SHARES, ranking.len())?;
-    let mut different = sizes.clone();
+    // Small shares of few units have the same size, which is measured once.
+    let mut different = vec![0];
+    different.extend(sizes.iter().filter(|size| **size > 0));
     different.dedup();
-    let total = (different.len() * (random + 2)).max(1);
-    let mut done = 0;
-    let mut step = |count: usize| {
-        done += count;
-        progress(done, total);
-    };
-    let (full, empty) = (meter.full()?, meter.alone(&ranking.circuit(0))?);
-    let mut of_ranking = |size: usize| {
-        let both = meter.both(&ranking.circuit(size));
-        step(2);
-        both
-    };
-    let measured = by_size(&sizes, &mut of_ranking)?;
-    let [circuit, complement]: [Vec<f64>; 2] = [0, 1].map(|side| measured.iter().map(|both| both[side]).collect());
-    let kept = faithfulness(&circuit, full, empty)?;
-    let left = faithfulness(&complement, full, empty)?;
-    let mut of_random = Vec::new();
-    for draw in 0..random {
-        let shuffled = ranking.shuffled(seed, draw);
-        let mut alone = |size: usize| {
-            let alone = meter.alone(&shuffled.circuit(size));
-            step(1);
-            alone
-        };
-        of_random.push(faithfulness(&by_size(&sizes, &mut alone)?, full, empty)?);
-    }
+    let shuffled: Vec<UnitRanking> = (0..random).map(|draw| ranking.shuffled(seed, draw)).collect();
+    let of_sides = [true, false]
+        .into_iter()
+        .flat_map(|alone| different.iter().map(move |size| Measured::first(ranking, *size, alone)));
+    let of_random = shuffled.iter().flat_map(|order| different.iter().map(|size| Measured::first(order, *size, true)));
+    let full = meter.full()?;
+    let measured = meter.measure(of_sides.chain(of_random), progress)?;
+    let empty = measured.first().copied().unwrap_or(f64::NAN);
+    let rows: Vec<Vec<f64>> = measured
+        .chunks(different.len())
+        .map(|row| {
+            sizes.iter().filter_map(|size| Some(row[different.iter().position(|known| known == size)?])).collect()
+        })
+        .collect();
+    let kept = rows.iter().map(|row| faithfulness(row, full, empty)).collect::<Result<Vec<_>, _>>()?;
+    let (sides, of_random) = kept.split_at(2.min(kept.len()));
     let spread = |index: usize| pair(of_random.iter().map(|values| values[index]));
     let points = (0..sizes.len()).map(|index| CurvePoint {
         share: MIB_SHARES[index],
         size: sizes[index],
-        circuit: circuit[index],
-        complement: complement[index],
-        faithfulness: kept[index],
-        complement_faithfulness: left[index],
+        circuit: rows[0][index],
+        complement: rows[1][index],
+        faithfulness: sides[0][index],
+        complement_faithfulness: sides[1][index],
         random: spread(index),
     });
-    let areas = |values: &[f64]| {
+    let areas = |values: &Vec<f64>| {
         let FaithfulnessAreas { cpr, cmd, .. } = FaithfulnessAreas::new(&MIB_SHARES, values)?;
         Ok::<_, TrainError>(Areas { cpr, cmd })
     };
-    let all = of_random.iter().map(|values| areas(values)).collect::<Result<Vec<_>, _>>()?;
+    let all = of_random.iter().map(areas).collect::<Result<Vec<_>, _>>()?;
     let [cpr, cmd] = [pair(all.iter().map(|areas| areas.cpr)), pair(all.iter().map(|areas| areas.cmd))];
     let random_areas = cpr.zip(cmd).map(|(cpr, cmd)| RandomAreas { n: random, cpr, cmd });
-    Ok(FaithfulnessCurve {
-        units: ranking.len(),
-        full,
-        empty,
-        points: points.collect(),
-        areas: areas(&kept)?,
-        random_areas,
-    })
-}
-
-/// Measures each size once; small shares of few units have the same size.
-fn by_size<T: Copy>(
-    sizes: &[usize],
-    measure: &mut dyn FnMut(usize) -> Result<T, TrainError>,
-) -> Result<Vec<T>, TrainError> {
-    let mut measured: Vec<(usize, T)> = Vec::new();
-    for size in sizes {
-        if measured.last().is_none_or(|(last, _)| last != size) {
-            measured.push((*size, measure(*size)?));
-        }
-    }
-    let of_size = |size: &usize| measured.iter().find(|(known, _)| known == size).map(|(_, value)| *value);
-    Ok(sizes.iter().filter_map(of_size).collect())
+    let (points, areas) = (points.collect(), areas(&sides[0])?);
+    Ok(FaithfulnessCurve { units: ranking.len(), full, empty, points, areas, random_areas })
 }
 
 /// Mean and sample standard deviation.

@@ -29,7 +29,7 @@ pub(crate) use candidates::{Answers, Candidates};
 pub(crate) use circuit_probe::{ProbeEvaluation, SupportSets, mask_init_value, mask_quantiles};
 pub(crate) use classifier::{Predictions, outputs, predict};
 pub use curve::{Areas, CurvePoint, FaithfulnessCurve, RandomAreas};
-pub(crate) use curve::{CircuitMeter, faithfulness_curve};
+pub(crate) use curve::{CircuitMeter, Measured, faithfulness_curve};
 pub(crate) use regression::{Fit, LabelScale};
 #[cfg(test)]
 pub(crate) use row::tests::row as some_row;

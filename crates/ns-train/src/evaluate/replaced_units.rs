@@ -52,7 +52,7 @@ impl AblationStudy {
             let complement = self.sampled(&mut circuit, Ablation::ComplementSampled)?;
             let (n_random, n_complement) = (random.len(), complement.len());
             kept.extend(random.into_iter().chain(complement));
-            let found = self.measure_units(&circuit, subject, ablation, &kept)?;
+            let found = self.measure_units(&circuit, subject, ablation, &kept, |_| {})?;
             let ablated = found[1];
             let controls = |from: usize, n: usize| Controls::new(&found[from..from + n], &ablated);
             let replaced = ReplacedUnits {
@@ -84,7 +84,8 @@ impl AblationStudy {
     }
 
     /// Measures the model with the outputs of the units that are not kept replaced, for each set of kept units. All sets
-    /// are measured on a batch before the next one, so that the values of one batch at a time are in memory.
+    /// are measured on a batch before the next one, so that the values of one batch at a time are in memory. `progress` is
+    /// told how many batches are done.
     ///
     /// # Errors
     /// Returns the errors of the forward passes.
@@ -94,12 +95,13 @@ impl AblationStudy {
         subject: &dyn HookedSubject<M>,
         ablation: &UnitAblation<'_>,
         kept: &[KeptUnits],
+        mut progress: impl FnMut(usize),
     ) -> Result<Vec<Behaviour>, TrainError> {
         let model = circuit.model_as(ModelVariant::WholeModel)?;
         let mut sums = vec![Sums::default(); kept.len()];
         for (batch, answers) in subject.answers().iter().enumerate() {
             let mut values = None;
-            let intact = subject.hidden(&model, batch)?;
+            let intact = self.kl.then(|| subject.hidden(&model, batch)).transpose()?;
             for (kept, sums) in kept.iter().zip(&mut sums) {
                 let hidden = subject.hidden_with(&model, batch, &mut |rows, seq, narrowed| {
                     let Some(transformer) = model.transformer() else { return Ok(None) };
@@ -109,8 +111,13 @@ impl AblationStudy {
                     ablation.hook(kept, values.as_ref().unwrap_or(&Default::default()), narrowed)
                 })?;
                 let scores = subject.scores(&model, hidden)?;
-                sums.add(self, answers, scores, || subject.scores(&model, intact.clone()))?;
+                let intact = || match &intact {
+                    Some(intact) => subject.scores(&model, intact.clone()),
+                    None => subject.scores(&model, subject.hidden(&model, batch)?),
+                };
+                sums.add(self, answers, scores, intact)?;
             }
+            progress(batch + 1);
         }
         Ok(sums.iter().map(|sums| sums.means(self)).collect())
     }
@@ -123,4 +130,4 @@ fn units<M: Answering>(circuit: &mut CircuitModel<M>, variant: ModelVariant) -> 
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -94,6 +94,11 @@ impl Kind {
         }
     }
 
+    /// The kind in a sentence, such as `a circuit`.
+    fn with_article(self) -> String {
+        format!("{} {}", if self == Self::Attribution { "an" } else { "a" }, self.name())
+    }
+
     /// Whether it reads vectors at a site.
     pub fn is_probe(self) -> bool {
         matches!(self, Self::CircuitProbe | Self::SubnetworkProbe | Self::LinearProbe)
@@ -319,11 +324,11 @@ impl Recipe {
     /// Returns [`TrainError::Setting`], named by its key, for a section that is missing or without a meaning, and for a
     /// value out of range.
     pub fn validate(&self) -> Result<(), TrainError> {
-        let (kind, name) = (self.kind, self.kind.name());
+        let (kind, name) = (self.kind, self.kind.with_article());
         let section = |holds: bool, wanted: bool, key| match (holds, wanted) {
-            (false, true) => TrainError::check(false, key, "missing", format!("a {name} needs it")),
+            (false, true) => TrainError::check(false, key, "missing", format!("{name} needs it")),
             (true, false) => {
-                TrainError::check(false, key, "given", format!("a {name} does not read it; remove the section"))
+                TrainError::check(false, key, "given", format!("{name} does not read it; remove the section"))
             }
             _ => Ok(()),
         };
@@ -331,7 +336,7 @@ impl Recipe {
         section(self.circuit_config.is_some(), kind.has_masks(), "circuit_config")?;
         section(!self.training.is_absent(), kind != Kind::Attribution, "training")?;
         let attribution = self.attribution.is_none() || kind == Kind::Attribution;
-        let expected = format!("a {name} does not read it; remove the section");
+        let expected = format!("{name} does not read it; remove the section");
         TrainError::check(attribution, "attribution", "given", expected)?;
         self.attribution.iter().try_for_each(AttributionSection::validate)?;
         if let Some(config) = &self.circuit_config {

@@ -67,7 +67,10 @@ pub fn draw_run(
 ) -> Result<(), TrainError> {
     let folder = folder.as_ref();
     let max = layers.iter().map(|layer| layer.max_weights as f64).sum();
-    training_curves(folder, title, metrics, (!layers.is_empty()).then_some(max))?;
+    // An attribution trains nothing.
+    if !metrics.is_empty() {
+        training_curves(folder, title, metrics, (!layers.is_empty()).then_some(max))?;
+    }
     if !layers.is_empty() {
         circuit_share(folder, "circuit-share", title, &layers.iter().map(layer_share).collect::<Vec<_>>())?;
     }

@@ -16,4 +16,5 @@ pub(crate) use folder::{MODEL, RECIPE};
 pub use interrupt::Interrupt;
 pub use metrics::Metrics;
 pub use parallel::run_parallel;
+pub(crate) use progress::DelayedProgress;
 pub use progress::Progress;

@@ -67,6 +67,40 @@ impl Progress {
     }
 }
 
+/// Progress of work that may be short: nothing is reported in its first two seconds.
+#[derive(Debug)]
+pub(crate) struct DelayedProgress {
+    label: &'static str,
+    started: Instant,
+    bar: Option<Progress>,
+    total: usize,
+}
+
+impl DelayedProgress {
+    /// Time without a report.
+    const QUIET: Duration = Duration::from_secs(2);
+
+    /// Starts the two seconds.
+    pub(crate) fn new(label: &'static str) -> Self {
+        Self { label, started: Instant::now(), bar: None, total: 0 }
+    }
+
+    /// Reports that `done` of `total` steps are done.
+    pub(crate) fn update(&mut self, done: usize, total: usize) {
+        self.total = total;
+        if self.started.elapsed() > Self::QUIET && done < total {
+            self.bar.get_or_insert_with(|| Progress::new(self.label, done, total)).update(done, "");
+        }
+    }
+
+    /// Ends the report, if there was one.
+    pub(crate) fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish(self.total, "");
+        }
+    }
+}
+
 fn terminal_bar(label: &str, first: usize, total: usize) -> ProgressBar {
     let bar = ProgressBar::new(total as u64).with_position(first as u64).with_prefix(label.to_string());
     let bar = BARS.add(bar);

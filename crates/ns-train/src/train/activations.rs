@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use burn::tensor::{Device, TensorData};
 use ns_models::{AnyTransformer, Site, TensorFile, TensorType, Transformer};
@@ -11,14 +10,12 @@ use super::base_model::{limits_of_folder, named_sites};
 use crate::data::{Dataset, Examples};
 use crate::error::TrainError;
 use crate::recipe::{DataSection, Read};
-use crate::run::Progress;
+use crate::run::DelayedProgress;
 
 /// Tensor with the row of each vector.
 const ROWS: &str = "rows";
 /// Tensor with the position of each vector.
 const POSITIONS: &str = "positions";
-/// Time without a progress bar.
-const QUIET: Duration = Duration::from_secs(2);
 
 /// Which vectors are read: of which model, on which data, at which sites.
 #[derive(Clone, Debug)]
@@ -103,7 +100,7 @@ impl WrittenActivations {
         examples: &Examples,
         batch: usize,
     ) -> Result<(), TrainError> {
-        let (start, mut progress) = (Instant::now(), None);
+        let mut progress = DelayedProgress::new("activations");
         let all = &examples.split().train;
         for (index, rows) in all.chunks(batch).enumerate() {
             let batch_of_rows = examples.batch(rows, device)?;
@@ -114,14 +111,9 @@ impl WrittenActivations {
             let (of_row, positions) = places(examples, rows);
             file.append(ROWS, of_row)?;
             file.append(POSITIONS, positions)?;
-            let done = index * batch + rows.len();
-            if start.elapsed() > QUIET && done < all.len() {
-                progress.get_or_insert_with(|| Progress::new("activations", done, all.len())).update(done, "");
-            }
+            progress.update(index * batch + rows.len(), all.len());
         }
-        if let Some(progress) = progress {
-            progress.finish(all.len(), "");
-        }
+        progress.finish();
         Ok(())
     }
 }

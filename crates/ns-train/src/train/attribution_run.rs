@@ -1,7 +1,7 @@
 //! Runs of the kind `attribution`: units are scored by gradients, and the best of them are a circuit.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use burn::module::Module;
 use burn::tensor::TensorData;
@@ -20,13 +20,11 @@ use crate::data::Dataset;
 use crate::error::TrainError;
 use crate::evaluate::{Answers, Row, UnitRanking, UnitScores, check_outputs, unit_scores};
 use crate::recipe::{AttributionSection, Kind, RankBy, Recipe};
-use crate::run::{Progress, Run};
+use crate::run::{DelayedProgress, Run};
 use crate::statistics::circuit_sizes;
 
 /// File with the scores of the units.
 const SCORES: &str = "scores.safetensors";
-/// Time without a progress bar.
-const QUIET: Duration = Duration::from_secs(2);
 
 /// A run whose examples and model are loaded.
 pub(super) struct AttributionRun<'a> {
@@ -95,15 +93,10 @@ impl<'a> AttributionRun<'a> {
 
     fn scores(&self) -> Result<UnitScores, TrainError> {
         let rows = &self.answers.examples.split().train;
-        let (start, mut progress) = (Instant::now(), None);
-        let scores = unit_scores(&self.model, &self.answers, rows, &self.layers, &self.section, |done| {
-            if start.elapsed() > QUIET && done < rows.len() {
-                progress.get_or_insert_with(|| Progress::new("attribution", done, rows.len())).update(done, "");
-            }
-        })?;
-        if let Some(progress) = progress {
-            progress.finish(rows.len(), "");
-        }
+        let mut bar = DelayedProgress::new("attribution");
+        let report = |done| bar.update(done, rows.len());
+        let scores = unit_scores(&self.model, &self.answers, rows, &self.layers, &self.section, report)?;
+        bar.finish();
         Ok(scores)
     }
 

@@ -1,7 +1,7 @@
 //! Faithfulness curves of finished runs.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use burn::tensor::Device;
 use ns_circuit::CircuitModel;
@@ -13,14 +13,11 @@ use super::behaviour;
 use crate::data::Dataset;
 use crate::error::TrainError;
 use crate::evaluate::{
-    Answers, CircuitMeter, FaithfulnessCurve, UnitAblation, UnitRanking, WholeModel, faithfulness_curve,
+    Answers, CircuitMeter, FaithfulnessCurve, Measured, UnitAblation, UnitRanking, WholeModel, faithfulness_curve,
 };
 use crate::exchange::CircuitFiles;
 use crate::recipe::{AblationName, Metric, Recipe, SetName, read_toml};
-use crate::run::Progress;
-
-/// Time without a progress bar.
-const QUIET: Duration = Duration::from_secs(2);
+use crate::run::DelayedProgress;
 
 /// How circuits are measured.
 #[derive(Clone, Copy, Debug)]
@@ -92,15 +89,10 @@ pub fn curve_of_run(
     let whole = WholeModel::new(&run.answers, &rows, run.circuit.base().head());
     let mut meter = CircuitMeter::new(&run.circuit, &whole, run.ablation(&rows, settings)?, settings.metric);
     let ranking = UnitRanking::of_masks(&run.circuit)?;
-    let mut bar = None;
-    let curve = faithfulness_curve(&mut meter, &ranking, (settings.random, run.recipe.seed), |done, total| {
-        if start.elapsed() > QUIET && done < total {
-            bar.get_or_insert_with(|| Progress::new("circuits", done, total)).update(done, "");
-        }
-    })?;
-    if let Some(bar) = bar {
-        bar.finish(curve.points.len() * (settings.random + 2), "");
-    }
+    let mut bar = DelayedProgress::new("circuits");
+    let random = (settings.random, run.recipe.seed);
+    let curve = faithfulness_curve(&mut meter, &ranking, random, |done, total| bar.update(done, total))?;
+    bar.finish();
     let found = run.found(&mut meter, &ranking, [curve.full, curve.empty])?;
     Ok(CurveReport {
         run: folder.as_ref().into(),
@@ -128,7 +120,8 @@ pub fn circuit_of_run(
     let whole = WholeModel::new(&run.answers, &rows, run.circuit.base().head());
     let mut meter = CircuitMeter::new(&run.circuit, &whole, run.ablation(&rows, settings)?, settings.metric);
     let ranking = UnitRanking::of_masks(&run.circuit)?;
-    let limits = [meter.full()?, meter.alone(&ranking.circuit(0))?];
+    let none = Measured { masks: Box::new(|| ranking.circuit(0)), alone: true };
+    let limits = [meter.full()?, meter.measure([none], |_, _| {})?[0]];
     run.found(&mut meter, &ranking, limits)
 }
 
@@ -182,7 +175,9 @@ impl OpenRun {
         [full, empty]: [f64; 2],
     ) -> Result<FoundCircuit, TrainError> {
         let masks = self.circuit.mask_params();
-        let [circuit, complement] = meter.both(&masks)?;
+        let of = |alone| Measured { masks: Box::new(|| masks.clone()), alone };
+        let found = meter.measure([true, false].map(of), |_, _| {})?;
+        let (circuit, complement) = (found[0], found[1]);
         let size = masks.values().flat_map(|data| data.iter::<f32>()).filter(|logit| *logit > 0.0).count();
         let faithfulness = crate::statistics::faithfulness(&[circuit], full, empty)?[0];
         Ok(FoundCircuit {

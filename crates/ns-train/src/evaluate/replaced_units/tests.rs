@@ -12,16 +12,20 @@ use crate::evaluate::{FrozenModel, WholeModel};
 use crate::recipe::{AblationName, DataSection};
 use crate::train::initialize;
 
-const LAYERS: [&str; 2] = ["transformer.h.1.attn.c_attn", "transformer.h.1.mlp.c_fc"];
+pub(in crate::evaluate) const LAYERS: [&str; 2] = ["transformer.h.1.attn.c_attn", "transformer.h.1.mlp.c_fc"];
 const SEED: u64 = 3;
 
-fn model() -> AnyTransformer {
+pub(in crate::evaluate) fn model() -> AnyTransformer {
+    model_on(&Device::default())
+}
+
+pub(in crate::evaluate) fn model_on(device: &Device) -> AnyTransformer {
     let config = Gpt2Config { vocab_size: 11, n_positions: 6, n_embd: 8, n_layer: 2, n_head: 2, ..Default::default() };
-    initialize(AnyTransformer::from(Gpt2::init(&config, &Device::default()).unwrap()), 5)
+    initialize(AnyTransformer::from(Gpt2::init(&config, device).unwrap()), 5)
 }
 
 /// Sentences of two lengths, of which some begin alike.
-fn answers(extra: &str, section: &str) -> Answers {
+pub(in crate::evaluate) fn answers(extra: &str, section: &str) -> Answers {
     let folder = tempfile::tempdir().unwrap();
     let train = "1 2 3,1,train,2 2 3\n4 5 6,0,train,4 4 4\n7 8 9 1,1,train,7 7 7 7\n2 2 2 5,0,train,1 2 3 4\n";
     let test =
@@ -58,7 +62,7 @@ fn circuit() -> CircuitModel<AnyTransformer> {
     circuit.valid()
 }
 
-fn inputs(examples: &Examples, row: usize) -> ModelInputs {
+pub(in crate::evaluate) fn inputs(examples: &Examples, row: usize) -> ModelInputs {
     let ids: Vec<i64> = examples.token_ids(row).iter().map(|id| i64::from(*id)).collect();
     let shape = [1, ids.len()];
     ModelInputs::new(Tensor::from_data(TensorData::new(ids, shape), &Device::default()))
