@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::ensure;
 use clap::{Args, ValueEnum};
-use ns_train::recipe::{AblationName, Metric, SetName};
+use ns_train::recipe::{Metric, SetName};
 use ns_train::{
     CurveReport, CurveSettings, FoundCircuit, circuit_of_run, curve_of_run, curve_summary, curve_table, draw_curve,
     smallest_circuit, write_json,
 };
 use serde::Serialize;
 
+use crate::ablation::AblationOption;
 use crate::backend::BackendOption;
 use crate::output::say;
 
@@ -69,14 +70,6 @@ enum SetOption {
     Ood,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum AblationOption {
-    Zero,
-    Mean,
-    MeanPosition,
-    Resample,
-}
-
 /// What the command writes.
 #[derive(Serialize)]
 struct Report {
@@ -127,12 +120,7 @@ impl Curve {
                 SetOption::Test => SetName::Test,
                 SetOption::Ood => SetName::Ood,
             },
-            ablation: match self.ablation {
-                AblationOption::Zero => AblationName::Zero,
-                AblationOption::Mean => AblationName::Mean,
-                AblationOption::MeanPosition => AblationName::MeanPosition,
-                AblationOption::Resample => AblationName::Resample,
-            },
+            ablation: self.ablation.name(),
             random: self.random,
         }
     }

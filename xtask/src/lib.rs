@@ -3,6 +3,7 @@
 //! [`main`] parses the arguments and runs the command. Each command has its own file. Training, evaluation and figures
 //! are in ns-train.
 
+mod ablation;
 mod activation_cache;
 mod activations;
 pub mod backend;

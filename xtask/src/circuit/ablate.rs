@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use ns_train::{AblationStudy, Behaviour, ablate_run, ablation_table};
+use ns_train::{AblationStudy, Behaviour, ablate_run, ablation_table, replaced_table};
 
-use crate::{backend::BackendOption, output::say, report::write_report};
+use crate::{ablation::AblationOption, backend::BackendOption, output::say, report::write_report};
 
 /// Ablate a trained circuit as a whole, by layer or by sets of layers, next to random controls
 ///
@@ -32,6 +32,9 @@ pub(crate) struct Ablate {
     /// Also ablate these layers together, e.g. attention=*.attention.*; may be repeated
     #[arg(long, value_name = "NAME=LAYER,LAYER")]
     subset: Vec<String>,
+    /// Also replace the outputs of the circuit's neurons, next to as many random ones; may be repeated
+    #[arg(long, value_enum, value_name = "ABLATION")]
+    ablation: Vec<AblationOption>,
     /// Also measure the logit difference: the right answer minus the best other one
     #[arg(long)]
     logit_difference: bool,
@@ -49,12 +52,21 @@ impl Ablate {
             per_layer: self.per_layer,
             subsets: self.subset.iter().map(|subset| parse_subset(subset)).collect::<anyhow::Result<_>>()?,
             logit_difference: self.logit_difference,
+            replaced: self
+                .ablation
+                .iter()
+                .filter(|name| **name != AblationOption::Zero)
+                .map(|name| name.name())
+                .collect(),
             ..AblationStudy::default()
         };
         let report = ablate_run(&self.run, &study, &self.backend.device()?)?;
         write_report(self.json.as_deref(), &report)?;
         say!("full model: {}\n", behaviour(&report.full));
         say!("{}", ablation_table(&report).trim_end());
+        if let Some(replaced) = replaced_table(&report) {
+            say!("\nOutputs of neurons replaced:\n\n{}", replaced.trim_end());
+        }
         Ok(())
     }
 }

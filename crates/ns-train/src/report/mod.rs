@@ -18,7 +18,7 @@ mod training;
 pub mod figures;
 mod visualizer;
 
-pub use circuits::ablation_table;
+pub use circuits::{ablation_table, replaced_table};
 pub use comparison::{ReferenceComparison, compare_with_reference};
 pub use comparison_table::reference_table;
 pub use faithfulness::{curve_summary, curve_table, draw_curve};

@@ -28,7 +28,9 @@ pub fn ablate_run(
 ) -> Result<AblationReport, TrainError> {
     let folder = folder.as_ref();
     let files = CircuitFiles::find(folder, None, None)?;
-    let recipe: Recipe = read_toml(folder.join("recipe.toml"))?;
+    let mut recipe: Recipe = read_toml(folder.join("recipe.toml"))?;
+    // The partners of the examples are read if an ablation needs them.
+    recipe.evaluation.ablations.clone_from(&study.replaced);
     let mut circuit = files.load(device)?;
     circuit.set_seed(recipe.seed);
     let pool = BaseModelPool::new(device, 0);
