@@ -123,4 +123,4 @@ fn units<M: Answering>(circuit: &mut CircuitModel<M>, variant: ModelVariant) -> 
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -13,6 +13,7 @@ mod ablate_run;
 mod activations;
 mod attribution_run;
 mod behaviour;
+mod circuit_test_run;
 mod finished_run;
 mod job;
 mod probe_measures;
@@ -30,6 +31,7 @@ pub use ablate_run::ablate_run;
 pub use activations::{Activations, WrittenActivations};
 pub use base_model::sites_of_pattern;
 pub use base_model_pool::{BaseModelPool, DEFAULT_ACTIVATION_CACHE_MB};
+pub use circuit_test_run::{CircuitTestReport, test_circuit_of_run};
 pub use finished_run::evaluate_run;
 #[cfg(any(test, feature = "bench"))]
 pub(crate) use initialize::initialize;

@@ -21,7 +21,7 @@ fn model() -> AnyTransformer {
 }
 
 /// Sentences of two lengths, of which some begin alike.
-fn answers(extra: &str, section: &str) -> Answers {
+pub(in crate::evaluate) fn answers(extra: &str, section: &str) -> Answers {
     let folder = tempfile::tempdir().unwrap();
     let train = "1 2 3,1,train,2 2 3\n4 5 6,0,train,4 4 4\n7 8 9 1,1,train,7 7 7 7\n2 2 2 5,0,train,1 2 3 4\n";
     let test =
@@ -38,7 +38,7 @@ fn answers(extra: &str, section: &str) -> Answers {
     Answers { examples: examples.with_labels(&[3, 7]), candidates: Candidates::All }
 }
 
-fn circuit() -> CircuitModel<AnyTransformer> {
+pub(in crate::evaluate) fn circuit() -> CircuitModel<AnyTransformer> {
     let model = model();
     let targets = mask_targets(&model);
     let config = CircuitConfig {
