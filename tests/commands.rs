@@ -8,6 +8,8 @@ mod texts;
 mod activations;
 #[path = "commands/circuit.rs"]
 mod circuit;
+#[path = "commands/circuit_tests.rs"]
+mod circuit_tests;
 #[path = "commands/data.rs"]
 mod data;
 #[cfg(unix)]

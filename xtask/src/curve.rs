@@ -11,8 +11,8 @@ use ns_train::{
 };
 use serde::Serialize;
 
-use crate::ablation::AblationOption;
 use crate::backend::BackendOption;
+use crate::judging::{AblationOption, SetOption};
 use crate::output::say;
 
 /// Measure how much of a model's behaviour circuits of growing size keep
@@ -62,14 +62,6 @@ enum MetricOption {
     LogitDifference,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum SetOption {
-    Train,
-    Dev,
-    Test,
-    Ood,
-}
-
 /// What the command writes.
 #[derive(Serialize)]
 struct Report {
@@ -114,12 +106,7 @@ impl Curve {
                 MetricOption::Accuracy => Metric::Accuracy,
                 MetricOption::LogitDifference => Metric::LogitDifference,
             },
-            set: match self.set {
-                SetOption::Train => SetName::Train,
-                SetOption::Dev => SetName::Dev,
-                SetOption::Test => SetName::Test,
-                SetOption::Ood => SetName::Ood,
-            },
+            set: self.set.name(),
             ablation: self.ablation.name(),
             random: self.random,
         }

@@ -3,7 +3,6 @@
 //! [`main`] parses the arguments and runs the command. Each command has its own file. Training, evaluation and figures
 //! are in ns-train.
 
-mod ablation;
 mod activation_cache;
 mod activations;
 pub mod backend;
@@ -18,6 +17,7 @@ mod evaluate;
 mod fetch;
 mod inspect;
 mod jobs;
+mod judging;
 mod output;
 mod recipe_runs;
 mod report;

@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::Args;
 use ns_train::{AblationStudy, Behaviour, ablate_run, ablation_table, replaced_table};
 
-use crate::{ablation::AblationOption, backend::BackendOption, output::say, report::write_report};
+use crate::{backend::BackendOption, judging::AblationOption, output::say, report::write_report};
 
 /// Ablate a trained circuit as a whole, by layer or by sets of layers, next to random controls
 ///

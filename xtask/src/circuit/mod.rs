@@ -1,4 +1,4 @@
-//! `circuit …`: ablates, draws, compares and converts circuits.
+//! `circuit …`: ablates, tests, draws, compares and converts circuits.
 
 mod ablate;
 mod compare;
@@ -7,16 +7,17 @@ mod import;
 mod materialize;
 mod show;
 mod source;
+mod test;
 
 use clap::Args;
 
 use crate::subcommands::subcommands;
 
-/// Ablate, draw, compare and convert circuits
+/// Ablate, test, draw, compare and convert circuits
 ///
 /// A circuit is the part of a model's weights that binary masks keep. On disk, a circuit is the folder of a finished run
 /// of a circuit or a probe (`train`), the folder of an export or import, or a mask file with its configuration. `circuit
-/// ablate` needs a run whose model has a head; the other commands take any circuit.
+/// ablate` and `circuit test` need a run whose model has a head; the other commands take any circuit.
 ///
 /// Example: cargo xtask train models/digits/circuit-vit.toml, then cargo xtask circuit show
 /// runs/circuit-vit/circuit-vit-circuit_config.l0_lambda=1e-4-0
@@ -28,6 +29,7 @@ pub(crate) struct Circuit {
 
 subcommands!(CircuitCommand {
     Ablate(ablate::Ablate),
+    Test(test::Test),
     Show(show::Show),
     Compare(compare::Compare),
     Export(export::Export),

@@ -8,6 +8,7 @@ mod attribution;
 mod behaviour;
 mod candidates;
 mod circuit_probe;
+mod circuit_tests;
 mod classifier;
 mod curve;
 mod prefix_tree;
@@ -27,6 +28,10 @@ pub use behaviour::{Behaviour, Controls, Spread};
 pub(crate) use behaviour::{mean_and_sd, set_behaviour};
 pub(crate) use candidates::{Answers, Candidates};
 pub(crate) use circuit_probe::{ProbeEvaluation, SupportSets, mask_init_value, mask_quantiles};
+pub use circuit_tests::{
+    CircuitTestSettings, CircuitTests, EquivalenceTest, IndependenceTest, MinimalityTest, PartTest, RandomSetsTest,
+    ScoreSummary, TestOutcome,
+};
 pub(crate) use classifier::{Predictions, outputs, predict};
 pub use curve::{Areas, CurvePoint, FaithfulnessCurve, RandomAreas};
 pub(crate) use curve::{CircuitMeter, Measured, faithfulness_curve};

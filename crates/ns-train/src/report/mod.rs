@@ -2,6 +2,7 @@
 //! them.
 
 mod behaviour;
+mod circuit_tests;
 mod circuits;
 mod comparison;
 mod comparison_table;
@@ -18,6 +19,7 @@ mod training;
 pub mod figures;
 mod visualizer;
 
+pub use circuit_tests::circuit_tests_page;
 pub use circuits::{ablation_table, replaced_table};
 pub use comparison::{ReferenceComparison, compare_with_reference};
 pub use comparison_table::reference_table;

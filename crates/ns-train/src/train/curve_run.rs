@@ -4,19 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use burn::tensor::Device;
-use ns_circuit::CircuitModel;
-use ns_models::{AnyModel, Model, read_config};
+use ns_models::{AnyModel, Model};
 use serde::Serialize;
 
-use super::base_model_pool::BaseModelPool;
-use super::behaviour;
-use crate::data::Dataset;
+use super::judged_run::JudgedRun;
 use crate::error::TrainError;
-use crate::evaluate::{
-    Answers, CircuitMeter, FaithfulnessCurve, Measured, UnitAblation, UnitRanking, WholeModel, faithfulness_curve,
-};
-use crate::exchange::CircuitFiles;
-use crate::recipe::{AblationName, Metric, Recipe, SetName, read_toml};
+use crate::evaluate::{CircuitMeter, FaithfulnessCurve, Measured, UnitRanking, WholeModel, faithfulness_curve};
+use crate::recipe::{AblationName, Metric, SetName};
 use crate::run::DelayedProgress;
 
 /// How circuits are measured.
@@ -84,16 +78,17 @@ pub fn curve_of_run(
     device: &Device,
 ) -> Result<CurveReport, TrainError> {
     let start = Instant::now();
-    let run = OpenRun::new(folder.as_ref(), settings, device)?;
+    let run = JudgedRun::open(folder.as_ref(), &[settings.ablation], device)?;
     let rows = run.rows(settings.set)?;
-    let whole = WholeModel::new(&run.answers, &rows, run.circuit.base().head());
-    let mut meter = CircuitMeter::new(&run.circuit, &whole, run.ablation(&rows, settings)?, settings.metric);
+    let whole = WholeModel::new(&run.answers, rows, run.circuit.base().head());
+    let ablation = run.ablation(settings.ablation, rows)?;
+    let mut meter = CircuitMeter::new(&run.circuit, &whole, ablation, settings.metric);
     let ranking = UnitRanking::of_masks(&run.circuit)?;
     let mut bar = DelayedProgress::new("circuits");
     let random = (settings.random, run.recipe.seed);
     let curve = faithfulness_curve(&mut meter, &ranking, random, |done, total| bar.update(done, total))?;
     bar.finish();
-    let found = run.found(&mut meter, &ranking, [curve.full, curve.empty])?;
+    let found = found((folder.as_ref(), &run), &mut meter, &ranking, [curve.full, curve.empty])?;
     Ok(CurveReport {
         run: folder.as_ref().into(),
         metric: settings.metric,
@@ -115,14 +110,15 @@ pub fn circuit_of_run(
     settings: &CurveSettings,
     device: &Device,
 ) -> Result<FoundCircuit, TrainError> {
-    let run = OpenRun::new(folder.as_ref(), settings, device)?;
+    let run = JudgedRun::open(folder.as_ref(), &[settings.ablation], device)?;
     let rows = run.rows(settings.set)?;
-    let whole = WholeModel::new(&run.answers, &rows, run.circuit.base().head());
-    let mut meter = CircuitMeter::new(&run.circuit, &whole, run.ablation(&rows, settings)?, settings.metric);
+    let whole = WholeModel::new(&run.answers, rows, run.circuit.base().head());
+    let ablation = run.ablation(settings.ablation, rows)?;
+    let mut meter = CircuitMeter::new(&run.circuit, &whole, ablation, settings.metric);
     let ranking = UnitRanking::of_masks(&run.circuit)?;
     let none = Measured { masks: Box::new(|| ranking.circuit(0)), alone: true };
     let limits = [meter.full()?, meter.measure([none], |_, _| {})?[0]];
-    run.found(&mut meter, &ranking, limits)
+    found((folder.as_ref(), &run), &mut meter, &ranking, limits)
 }
 
 /// The smallest of some circuits that keeps at least `share` of the behaviour: how λ is chosen on the dev set. `None` if
@@ -131,63 +127,26 @@ pub fn smallest_circuit(circuits: &[FoundCircuit], share: f64) -> Option<&FoundC
     circuits.iter().filter(|circuit| circuit.faithfulness >= share).min_by_key(|circuit| circuit.size)
 }
 
-/// A finished run with its circuit and its examples.
-struct OpenRun {
-    folder: PathBuf,
-    recipe: Recipe,
-    circuit: CircuitModel<AnyModel>,
-    answers: Answers,
-}
-
-impl OpenRun {
-    fn new(folder: &Path, settings: &CurveSettings, device: &Device) -> Result<Self, TrainError> {
-        let files = CircuitFiles::find(folder, None, None)?;
-        let mut recipe: Recipe = read_toml(folder.join("recipe.toml"))?;
-        // The partners of the examples are read if an ablation needs them.
-        recipe.evaluation.ablations = vec![settings.ablation];
-        let mut circuit = files.load(device)?;
-        circuit.set_seed(recipe.seed);
-        let pool = BaseModelPool::new(device, 0);
-        let answers = behaviour::answers(&pool, &recipe, circuit.base(), &read_config(&files.model)?)?;
-        Ok(Self { folder: folder.into(), recipe, circuit, answers })
-    }
-
-    /// The rows of a set.
-    fn rows(&self, set: SetName) -> Result<Vec<usize>, TrainError> {
-        let sets = self.answers.examples.split().sets();
-        let rows = sets.into_iter().find(|(name, _)| *name == set.name()).map_or(&[][..], |(_, rows)| rows);
-        let expected = "the recipe of the run leaves no example in it; name another set";
-        TrainError::check(!rows.is_empty(), "--set", format!("`{}`", set.name()), expected)?;
-        Ok(rows.to_vec())
-    }
-
-    fn ablation(&self, rows: &[usize], settings: &CurveSettings) -> Result<Option<UnitAblation<'_>>, TrainError> {
-        let of_units = settings.ablation.replaces_outputs();
-        let ablation = || UnitAblation::new(settings.ablation, &self.circuit, &self.answers, rows, self.recipe.seed);
-        of_units.then(ablation).transpose()
-    }
-
-    /// Measures the circuit of the run. `limits` are the metrics of the whole model and of the model without any unit.
-    fn found(
-        &self,
-        meter: &mut CircuitMeter<'_, AnyModel>,
-        ranking: &UnitRanking,
-        [full, empty]: [f64; 2],
-    ) -> Result<FoundCircuit, TrainError> {
-        let masks = self.circuit.mask_params();
-        let of = |alone| Measured { masks: Box::new(|| masks.clone()), alone };
-        let found = meter.measure([true, false].map(of), |_, _| {})?;
-        let (circuit, complement) = (found[0], found[1]);
-        let size = masks.values().flat_map(|data| data.iter::<f32>()).filter(|logit| *logit > 0.0).count();
-        let faithfulness = crate::statistics::faithfulness(&[circuit], full, empty)?[0];
-        Ok(FoundCircuit {
-            run: self.folder.clone(),
-            l0_lambda: self.circuit.config().l0_lambda,
-            size,
-            units: ranking.len(),
-            circuit,
-            complement,
-            faithfulness,
-        })
-    }
+/// Measures the circuit of a run. `limits` are the metrics of the whole model and of the model without any unit.
+fn found(
+    (folder, run): (&Path, &JudgedRun),
+    meter: &mut CircuitMeter<'_, AnyModel>,
+    ranking: &UnitRanking,
+    [full, empty]: [f64; 2],
+) -> Result<FoundCircuit, TrainError> {
+    let masks = run.circuit.mask_params();
+    let of = |alone| Measured { masks: Box::new(|| masks.clone()), alone };
+    let found = meter.measure([true, false].map(of), |_, _| {})?;
+    let (circuit, complement) = (found[0], found[1]);
+    let size = masks.values().flat_map(|data| data.iter::<f32>()).filter(|logit| *logit > 0.0).count();
+    let faithfulness = crate::statistics::faithfulness(&[circuit], full, empty)?[0];
+    Ok(FoundCircuit {
+        run: folder.into(),
+        l0_lambda: run.circuit.config().l0_lambda,
+        size,
+        units: ranking.len(),
+        circuit,
+        complement,
+        faithfulness,
+    })
 }

@@ -42,7 +42,7 @@ pub(in crate::evaluate) fn answers(extra: &str, section: &str) -> Answers {
     Answers { examples: examples.with_labels(&[3, 7]), candidates: Candidates::All }
 }
 
-fn circuit() -> CircuitModel<AnyTransformer> {
+pub(in crate::evaluate) fn circuit() -> CircuitModel<AnyTransformer> {
     let model = model();
     let targets = mask_targets(&model);
     let config = CircuitConfig {
