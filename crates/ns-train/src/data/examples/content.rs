@@ -109,7 +109,8 @@ impl Examples {
         let types = types_of(section, tables, &readings, &counts)?;
         let reads = reader.is_some().then(|| reads_of(&readings)).flatten();
         let partners = Partners::read(section, tables, &rows.split, model_folder, limits)?;
-        if let Some(unequal) = partners.as_ref().and_then(|partners| partners.unequal(&input, tables)) {
+        let all: Vec<usize> = (0..tables.len()).collect();
+        if let Some(unequal) = partners.as_ref().and_then(|partners| partners.unequal(&input, tables, &all)) {
             tracing::warn!("{unequal}");
         }
         let answers = section.answers.as_ref().map(|columns| answers::read(columns, tables, &input)).transpose()?;
