@@ -12,6 +12,7 @@ mod optimizer;
 mod schedule;
 mod schema;
 mod sections;
+mod task;
 
 use std::path::Path;
 
