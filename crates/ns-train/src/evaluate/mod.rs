@@ -8,6 +8,7 @@ mod behaviour;
 mod candidates;
 mod circuit_probe;
 mod classifier;
+mod patching;
 mod prefix_tree;
 mod regression;
 mod row;
@@ -22,6 +23,8 @@ pub(crate) use behaviour::{mean_and_sd, set_behaviour};
 pub(crate) use candidates::{Answers, Candidates};
 pub(crate) use circuit_probe::{ProbeEvaluation, SupportSets, mask_init_value, mask_quantiles};
 pub(crate) use classifier::{Predictions, outputs, predict};
+pub use patching::{CountedFrom, PatchKind, PatchMap, PatchPosition, PatchReport, PatchRow};
+pub(crate) use patching::{PatchRuns, head_inputs};
 pub(crate) use regression::{Fit, LabelScale};
 #[cfg(test)]
 pub(crate) use row::tests::row as some_row;
