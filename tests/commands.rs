@@ -19,6 +19,8 @@ mod evaluate;
 mod grammar;
 #[path = "commands/language.rs"]
 mod language;
+#[path = "commands/patch.rs"]
+mod patch;
 #[path = "commands/probe.rs"]
 mod probe;
 #[path = "commands/results.rs"]

@@ -17,6 +17,7 @@ mod fetch;
 mod inspect;
 mod jobs;
 mod output;
+mod patch;
 mod recipe_runs;
 mod report;
 mod results;
@@ -53,6 +54,7 @@ subcommands!(Command {
     Train(train::Train),
     Circuit(circuit::Circuit),
     Evaluate(evaluate::Evaluate),
+    Patch(patch::Patch),
     Results(results::Results),
     Activations(activations::ActivationsCommand),
     Inspect(inspect::Inspect),
