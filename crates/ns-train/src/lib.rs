@@ -30,7 +30,7 @@
 //! - `train`: the [`Trainer`], which trains any [`Objective`] on any [`Dataset`], and the [`Job`], a run of a recipe in a
 //!   folder.
 //! - `evaluate`: the measurements ([`Row`]): 1-nearest-neighbour accuracy, classifiers, and ablations with random controls
-//!   ([`AblationStudy`], [`ablate_run`]).
+//!   ([`AblationStudy`], [`ablate_run`]), and activation patching ([`Patching`]).
 //! - `run`: the run folder ([`Run`]), [`Metrics`], [`Progress`], Ctrl-C ([`Interrupt`]) and parallel runs
 //!   ([`run_parallel`]).
 //! - `report`: tables ([`row_table`], [`reference_table`], [`markdown`]), JSON ([`write_results`]), charts ([`figures`]) and drawings of circuits

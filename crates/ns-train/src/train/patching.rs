@@ -137,6 +137,8 @@ fn heads(model: &AnyTransformer, asked: &[String]) -> Result<Vec<ActivationSite>
     let mut chosen = Vec::new();
     for pattern in asked {
         let found = expand_layers(std::slice::from_ref(pattern), names.iter().map(String::as_str)).unwrap_or_default();
+        // A name without `*` stands for itself.
+        let found: Vec<String> = found.into_iter().filter(|name| names.contains(name)).collect();
         let expected = match names.last() {
             Some(last) => format!("the model has {HEADS}0 to {last}"),
             None => "the model has no linear layer that reads the results of single heads".into(),

@@ -241,7 +241,8 @@ mod tests {
     #[test]
     fn many_columns_have_no_numbers_and_too_many_are_refused() -> Result<(), FigureError> {
         let folder = TestFolder::new("signed-size");
-        signed_maps(folder.path(), "wide", "", "", &[panel(60)])?;
+        let narrow = SignedPanel { columns: vec!["w".into(); 60], ..panel(60) };
+        signed_maps(folder.path(), "wide", "", "", &[narrow])?;
         assert!(!folder.svg("wide").contains("−1.20"));
         let refused = signed_maps(folder.path(), "wider", "", "", &[panel(131)]);
         assert!(matches!(refused, Err(FigureError::TooMany { what: "columns", .. })), "{refused:?}");
