@@ -23,6 +23,8 @@ mod grammar;
 mod judging;
 #[path = "commands/language.rs"]
 mod language;
+#[path = "commands/patch.rs"]
+mod patch;
 #[path = "commands/probe.rs"]
 mod probe;
 #[path = "commands/results.rs"]
@@ -195,7 +197,8 @@ mod verify {
         for line in text.lines() {
             let object: serde_json::Map<String, Value> = serde_json::from_str(line).unwrap();
             assert_eq!(object.keys().map(String::as_str).collect::<BTreeSet<_>>(), keys, "{line}");
-            assert!(["models", "masks", "probes", "knn"].contains(&object["kind"].as_str().unwrap()), "{line}");
+            let kinds = ["models", "masks", "probes", "knn", "interventions"];
+            assert!(kinds.contains(&object["kind"].as_str().unwrap()), "{line}");
             assert_eq!(object["status"], "PASS", "{line}");
             assert!(["abs", "rel"].contains(&object["tol_kind"].as_str().unwrap()), "{line}");
             assert!(object["err"].as_f64().unwrap() <= object["tol"].as_f64().unwrap(), "{line}");

@@ -66,6 +66,19 @@ fn workplace() -> TempDir {
     for name in ["runs/table/probe-a2-attn-0", "runs/table/probe-minus_b2-attn-0", "runs/demo/probe-a2-attn-0"] {
         run(folder.path(), name, &ATTENTION, |entry| entry % 3 == 0);
     }
+    let answers = "data.arithmetic={ task = \"square_difference\", modulus = 113 }";
+    let judged = ["probe-a2-attn", "attribution"];
+    for name in judged {
+        let recipe = format!("models/arithmetic/{name}.toml");
+        let out = format!("runs/judged/{name}-0");
+        let mut train = command(folder.path(), ["train", &recipe, "--out", &out, "--set", answers]);
+        // The documented circuits are those of few steps and few examples.
+        train.args(["--set", "data.split={ seeded = { train = 0.1, dev = 0.85, seed = 0 } }"]);
+        if name == "probe-a2-attn" {
+            train.args(["--set", "training.epochs=1"]);
+        }
+        success(&train.output().unwrap());
+    }
     // One epoch of one circuit of the sweep.
     let recipe = "models/digits/circuit-vit.toml";
     let out = format!("runs/circuit-vit/{CIRCUIT}");

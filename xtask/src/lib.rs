@@ -19,6 +19,7 @@ mod inspect;
 mod jobs;
 mod judging;
 mod output;
+mod patch;
 mod recipe_runs;
 mod report;
 mod results;
@@ -56,6 +57,7 @@ subcommands!(Command {
     Circuit(circuit::Circuit),
     Curve(curve::Curve),
     Evaluate(evaluate::Evaluate),
+    Patch(patch::Patch),
     Results(results::Results),
     Activations(activations::ActivationsCommand),
     Inspect(inspect::Inspect),

@@ -152,6 +152,18 @@ pub enum TrainError {
         /// The same of the reference.
         reference: String,
     },
+    /// The model answers alike on the examples and on their partners, so there is nothing that activation patching could
+    /// restore.
+    #[error(
+        "the mean logit difference is {clean:.4} on the examples and {corrupted:.4} on their partners; activation patching \
+         needs partners on which the model answers differently"
+    )]
+    ConstantMetric {
+        /// Mean logit difference on the examples.
+        clean: f64,
+        /// Mean logit difference on their partners.
+        corrupted: f64,
+    },
     /// A figure could not be drawn.
     #[error(transparent)]
     Figure(#[from] FigureError),

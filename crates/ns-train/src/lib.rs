@@ -32,7 +32,7 @@
 //!   folder.
 //! - [`statistics`]: faithfulness curves, rankings, permutation tests and hypothesis tests of circuits.
 //! - `evaluate`: the measurements ([`Row`]): 1-nearest-neighbour accuracy, classifiers, and ablations with random controls
-//!   ([`AblationStudy`], [`ablate_run`]).
+//!   ([`AblationStudy`], [`ablate_run`]), and activation patching ([`Patching`]).
 //! - `run`: the run folder ([`Run`]), [`Metrics`], [`Progress`], Ctrl-C ([`Interrupt`]) and parallel runs
 //!   ([`run_parallel`]).
 //! - `report`: tables ([`row_table`], [`reference_table`], [`markdown`]), JSON ([`write_results`]), charts ([`figures`]) and drawings of circuits

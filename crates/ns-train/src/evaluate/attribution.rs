@@ -42,7 +42,7 @@ pub(crate) fn unit_scores(
     if section.method.needs_partners() {
         let expected = "the score of a unit compares an example with its partner; name its column, or { derange = … }";
         TrainError::check(examples.has_partners(), "data.partner", "missing", expected)?;
-        examples.check_partner_lengths("attribution.method", "with partners")?;
+        examples.check_all_partner_lengths("attribution.method", "with partners")?;
     }
     let attribution = Attribution { model: model.clone().no_grad(), layers, section };
     let mut scores = UnitScores::new();

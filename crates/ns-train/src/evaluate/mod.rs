@@ -11,6 +11,7 @@ mod circuit_probe;
 mod circuit_tests;
 mod classifier;
 mod curve;
+mod patching;
 mod prefix_tree;
 mod regression;
 mod replaced_units;
@@ -35,6 +36,8 @@ pub use circuit_tests::{
 pub(crate) use classifier::{Predictions, outputs, predict};
 pub use curve::{Areas, CurvePoint, FaithfulnessCurve, RandomAreas};
 pub(crate) use curve::{CircuitMeter, Measured, faithfulness_curve};
+pub use patching::{CountedFrom, PatchKind, PatchMap, PatchPosition, PatchReport, PatchRow};
+pub(crate) use patching::{PatchRuns, head_inputs};
 pub(crate) use regression::{Fit, LabelScale};
 #[cfg(test)]
 pub(crate) use row::tests::row as some_row;

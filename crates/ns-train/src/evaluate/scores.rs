@@ -129,6 +129,22 @@ pub(crate) fn answer_hidden_after<M: Transformer>(
     label_scores(model, model.apply_head(last_hidden_state, &batch.inputs)?.logits, batch)
 }
 
+/// Like [`answer_hidden_after`], but all blocks are computed at all positions, for observers and hooks that count them.
+///
+/// # Errors
+/// Returns the errors of [`answer_hidden_after`].
+pub(crate) fn answer_hidden_of_whole_blocks<M: Transformer>(
+    model: &M,
+    batch: &ProbeBatch,
+    blocks: impl FnOnce(&Context) -> Result<Flow, TrainError>,
+) -> Result<Tensor<2>, TrainError> {
+    let hidden = finished(blocks(&model.context(&batch.inputs)?)?)?;
+    if model.head().is_language_model() {
+        return Ok(model.finish(batch.select_tokens(hidden)?.unsqueeze_dim(0)).squeeze_dim(0));
+    }
+    label_scores(model, model.apply_head(model.finish(hidden), &batch.inputs)?.logits, batch)
+}
+
 /// The vectors of the selected tokens that a language-model head reads, `[selected, hidden]`. The last block computes
 /// only these.
 fn selected_hidden_after<M: Transformer>(

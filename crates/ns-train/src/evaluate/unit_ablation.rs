@@ -56,7 +56,7 @@ impl<'a> UnitAblation<'a> {
         let (outputs, sites) = check_outputs(("evaluation.ablations", name.name()), circuit)?;
         let source = match name {
             AblationName::Resample if examples.has_partners() => {
-                examples.check_partner_lengths("evaluation.ablations", name.name())?;
+                examples.check_all_partner_lengths("evaluation.ablations", name.name())?;
                 Source::Partners(examples)
             }
             AblationName::Resample => Source::Rows(examples, other_rows(examples, rows, seed)?),

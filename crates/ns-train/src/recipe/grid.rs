@@ -80,7 +80,7 @@ impl Grid {
 }
 
 /// Refuses a recipe without `kind`. One in an old form is shown how to write it now.
-fn has_kind(document: &Document) -> Result<(), TrainError> {
+pub(super) fn has_kind(document: &Document) -> Result<(), TrainError> {
     if document.table.contains_key("kind") {
         return Ok(());
     }

@@ -13,6 +13,7 @@ mod optimizer;
 mod schedule;
 mod schema;
 mod sections;
+mod task;
 
 use std::path::Path;
 

@@ -49,26 +49,47 @@ pub(super) fn answers<M: Answering>(
         let examples = predicted_tokens(pool, recipe, model)?;
         return Ok(Answers { examples, candidates: Candidates::All });
     }
+    // Only resampled values and differences come from partners.
+    let compares = recipe.attribution.as_ref().is_some_and(|attribution| attribution.method.needs_partners());
+    let resamples = recipe.evaluation.ablations.contains(&AblationName::Resample);
+    let partner = recipe.data.partner.clone().filter(|_| compares || resamples);
+    let data = DataSection { partner, ..answer_data(recipe, model.head()) };
+    answers_of(pool, recipe, &data, model, config)
+}
+
+/// What the answers of a recipe are read from: its data, with the label and the position of `[behaviour]`. The recipe must
+/// name answers.
+pub(super) fn answer_data(recipe: &Recipe, head: Head) -> DataSection {
     let behaviour = recipe.behaviour.clone().unwrap_or_default();
-    let key = if behaviour.label.is_some() { "behaviour.label" } else { "data.label" };
-    let columns = match &behaviour.answer {
-        Answer::Columns(columns) => Some(columns.clone()),
+    let columns = match behaviour.answer {
+        Answer::Columns(columns) => Some(columns),
         _ => None,
     };
     let label = match (&recipe.data.arithmetic, &columns) {
         (Some(_), _) => Some("answer".into()),
         (None, Some(_)) => None,
-        (None, None) => behaviour.label.clone().or(recipe.data.label.clone()),
+        (None, None) => behaviour.label.or(recipe.data.label.clone()),
     };
     // A head that predicts one label for a sequence reads no position.
-    let reads = model.head() == Head::TokenClassification || model.head().is_language_model();
-    let read = behaviour.at.clone().or(recipe.data.read.clone()).filter(|_| reads);
-    // Only resampled values and differences come from partners.
-    let compares = recipe.attribution.as_ref().is_some_and(|attribution| attribution.method.needs_partners());
-    let resamples = recipe.evaluation.ablations.contains(&AblationName::Resample);
-    let partner = recipe.data.partner.clone().filter(|_| compares || resamples);
-    let data = DataSection { label, read, answers: columns, numeric: false, partner, ..recipe.data.clone() };
-    with_answers(read_examples(pool, recipe, &data)?, model, config, &behaviour, key)
+    let reads = head == Head::TokenClassification || head.is_language_model();
+    let read = behaviour.at.or(recipe.data.read.clone()).filter(|_| reads);
+    DataSection { label, read, answers: columns, numeric: false, ..recipe.data.clone() }
+}
+
+/// The examples of `data`, which is [`answer_data`], labelled with the answers of the model.
+///
+/// # Errors
+/// Returns the errors of [`answers`].
+pub(super) fn answers_of<M: Answering>(
+    pool: &BaseModelPool,
+    recipe: &Recipe,
+    data: &DataSection,
+    model: &M,
+    config: &Value,
+) -> Result<Answers, TrainError> {
+    let behaviour = recipe.behaviour.clone().unwrap_or_default();
+    let key = if behaviour.label.is_some() { "behaviour.label" } else { "data.label" };
+    with_answers(read_examples(pool, recipe, data)?, model, config, &behaviour, key)
 }
 
 /// The texts of a recipe without a label: a language model predicts their tokens.

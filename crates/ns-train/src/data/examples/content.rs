@@ -112,7 +112,8 @@ impl Examples {
         let types = types_of(section, tables, &readings, &counts)?;
         let reads = reader.is_some().then(|| reads_of(&readings)).flatten();
         let partners = Partners::read(section, tables, &rows.split, model_folder, limits)?;
-        let unequal_partner = partners.as_ref().and_then(|partners| partners.unequal(&input, tables));
+        let all: Vec<usize> = (0..tables.len()).collect();
+        let unequal_partner = partners.as_ref().and_then(|partners| partners.unequal(&input, tables, &all));
         let unequal_partner = unequal_partner.map(|unequal| unequal.to_string());
         if let Some(unequal) = &unequal_partner {
             tracing::warn!("{unequal}");

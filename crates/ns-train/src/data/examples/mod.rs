@@ -201,10 +201,26 @@ impl Examples {
     ///
     /// # Errors
     /// Returns [`TrainError::Setting`] that names the first row whose partner has another length.
-    pub(crate) fn check_partner_lengths(&self, key: &'static str, what: &str) -> Result<(), TrainError> {
+    pub(crate) fn check_all_partner_lengths(&self, key: &'static str, what: &str) -> Result<(), TrainError> {
         let Some(unequal) = &self.content.unequal_partner else { return Ok(()) };
         let expected = "it takes the values of a token from the token at its position in the partner";
         Err(TrainError::setting(key, format!("`{what}`, but {unequal}"), expected))
+    }
+
+    /// Checks that each of some rows has a partner with as many tokens as the row. `section` is what the examples were read
+    /// from.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::Data`], with the row, for the first partner of another length.
+    pub(crate) fn check_partner_lengths(&self, section: &DataSection, rows: &[usize]) -> Result<(), TrainError> {
+        let Some(partners) = &self.content.partners else { return Ok(()) };
+        let input = &self.content.input;
+        if section.arithmetic.is_some() || !rows.iter().any(|row| partners.differs(input, *row)) {
+            return Ok(());
+        }
+        // Only the tables know the line of a row.
+        let (tables, _) = Tables::of(section)?;
+        partners.unequal(input, &tables, rows).map_or(Ok(()), Err)
     }
 
     /// Number of rows, labels and classes of the sets that have rows.
@@ -239,6 +255,18 @@ impl Examples {
         match &*self.content.input {
             Input::Tokens(tokens) => tokens.sequences.ids.row(row),
             Input::Images { .. } => &[],
+        }
+    }
+
+    /// The positions of a row as a reader sees them, with the tokens that the tokenizer adds: `the`, `judge`, …; for images
+    /// `class`, `patch 0`, ….
+    pub(crate) fn position_names(&self, row: usize) -> Vec<String> {
+        match &*self.content.input {
+            Input::Tokens(tokens) => tokens.pieces(row).into_iter().map(|piece| piece.trim().to_string()).collect(),
+            Input::Images { positions, .. } => {
+                let patches = (1..*positions).map(|position| format!("patch {}", position - 1));
+                std::iter::once("class".into()).chain(patches).take(*positions).collect()
+            }
         }
     }
 

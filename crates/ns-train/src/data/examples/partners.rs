@@ -82,17 +82,22 @@ impl Partners {
         }
     }
 
-    /// What to warn of if partners have another number of tokens than their row: the first of them, and how many there
-    /// are.
-    pub(super) fn unequal(&self, input: &Input, tables: &Tables) -> Option<TrainError> {
+    /// Whether the partner of a row of `input` has another number of tokens than the row.
+    pub(super) fn differs(&self, input: &Input, row: usize) -> bool {
+        let (partners, partner) = self.of(input, row);
+        partners.n_tokens(partner) != input.n_tokens(row)
+    }
+
+    /// What to warn of if the partners of some rows have another number of tokens than their row: the first of them, and
+    /// how many there are.
+    pub(super) fn unequal(&self, input: &Input, tables: &Tables, rows: &[usize]) -> Option<TrainError> {
         let lengths = |row: usize| {
             let (partners, partner) = self.of(input, row);
             (partners.n_tokens(partner), input.n_tokens(row))
         };
-        let differs = |row: &usize| lengths(*row).0 != lengths(*row).1;
-        let first = (0..tables.len()).find(differs)?;
+        let differing: Vec<usize> = rows.iter().copied().filter(|row| self.differs(input, *row)).collect();
+        let (first, count) = (*differing.first()?, differing.len());
         let (partner, row) = lengths(first);
-        let count = (first..tables.len()).filter(differs).count();
         let expected = format!(
             "its row has {row}; {count} partners have another length than their row, and ablations that take \
              activations from the partner need equal lengths"

@@ -462,11 +462,14 @@ mod partners {
         let tables = Tables::read(data.section.path.as_ref().unwrap()).unwrap();
         let unequal = |examples: &Examples| {
             let content = &examples.content;
-            let unequal = content.partners.as_ref().unwrap().unequal(&content.input, &tables);
+            let unequal = content.partners.as_ref().unwrap().unequal(&content.input, &tables, &[0, 1, 2, 3]);
             unequal.map(|warning| warning.to_string()).unwrap_or_default()
         };
         let expected = "line 2: the partner is 6 tokens long, but its row has 5; 1 partners have another length";
         assert!(unequal(&examples).contains(expected), "{}", unequal(&examples));
+        let refused = examples.check_partner_lengths(&data.section, &[3, 0]).unwrap_err().to_string();
+        assert!(refused.contains(expected), "{refused}");
+        assert!(examples.check_partner_lengths(&data.section, &[3]).is_ok(), "other rows do not matter");
         let deranged = unequal(&pairs("{ derange = { seed = 0 } }").read().unwrap());
         assert!(deranged.contains("the partner is 3 tokens long, but its row has 5; 4 partners have"), "{deranged}");
         let itself = unequal(&pairs("\"text\"").read().unwrap());

@@ -44,22 +44,27 @@ impl Tokens {
         }
     }
 
-    /// The tokens of a row; those that are read are in brackets. Tokens that the tokenizer adds are left out unless
-    /// they are read.
-    pub(super) fn excerpt(&self, row: usize, read: &[u32]) -> String {
+    /// The text of each token of a row, with the white space before it.
+    pub(super) fn pieces(&self, row: usize) -> Vec<String> {
         let ids = self.sequences.ids.row(row);
-        let pieces: Vec<String> = match &self.writer {
+        match &self.writer {
             Writer::Text(tokenizer) => tokenizer.pieces(ids),
             Writer::Arithmetic(equals) => {
                 ids.iter().map(|id| if id == equals { " =".into() } else { format!(" {id}") }).collect()
             }
             Writer::Ids(_) => ids.iter().map(|id| format!(" {id}")).collect(),
-        };
+        }
+    }
+
+    /// The tokens of a row; those that are read are in brackets. Tokens that the tokenizer adds are left out unless
+    /// they are read.
+    pub(super) fn excerpt(&self, row: usize, read: &[u32]) -> String {
+        let pieces = self.pieces(row);
         let own = self.own(row);
         let is_read = |at: usize| read.contains(&(at as u32));
         let shown = |at: &usize| own.contains(at) || is_read(*at);
         let mut text = String::new();
-        for at in (0..ids.len()).filter(shown) {
+        for at in (0..pieces.len()).filter(shown) {
             let piece = &pieces[at];
             let words = piece.trim_start();
             let (begins, ends) = (is_read(at) && (at == 0 || !is_read(at - 1)), is_read(at) && !is_read(at + 1));

@@ -31,6 +31,9 @@ pub(super) struct GridFrame {
     label_size: f64,
     heading_size: f64,
     pub(super) left: i32,
+    /// Upper edge of the column names.
+    names_top: i32,
+    /// Upper edge of the cells.
     top: i32,
     pub(super) right: i32,
     cell_width: f64,
@@ -72,12 +75,13 @@ impl GridFrame {
         let cell_width = (f64::from(right - left) / f64::from(columns)).min(f64::from(spec.widest_cell));
         let headings: Vec<_> = spec.columns.iter().map(|name| broken(name, cell_width as i32 - GAP)).collect();
         let lines = headings.iter().map(Vec::len).max().unwrap_or(0);
-        let top = spec.top + if lines == 0 { 0 } else { (lines as f64 * LINE * size) as i32 + 10 };
+        let names_top = spec.top;
+        let top = names_top + if lines == 0 { 0 } else { (lines as f64 * LINE * size) as i32 + 10 };
         let rows = spec.rows.len().max(1) as i32;
         let row_height = spec.bottom.map_or(spec.row_height, |bottom| (bottom - top) / rows);
         let right = left + (cell_width * f64::from(columns)).round() as i32;
         let label_size = size.min(f64::from(row_height) * 0.8);
-        Self { labels, headings, label_size, heading_size: size, left, top, right, cell_width, row_height }
+        Self { labels, headings, label_size, heading_size: size, left, names_top, top, right, cell_width, row_height }
     }
 
     /// Checks that the cells are large enough to be visible.
@@ -90,6 +94,16 @@ impl GridFrame {
             return Err(FigureError::TooSmall { width, height, rows, columns });
         }
         Ok(())
+    }
+
+    /// Moves the cells to the right, so that they start at `left`.
+    pub(super) fn start_at(&mut self, left: i32) {
+        (self.left, self.right) = (left, self.right + left - self.left);
+    }
+
+    /// Returns the upper edge of the column names.
+    pub(super) fn names_top(&self) -> i32 {
+        self.names_top
     }
 
     pub(super) fn bottom(&self) -> i32 {

@@ -7,6 +7,7 @@
 //! | [`circuit_share`] | share of each weight tensor in the circuit |
 //! | [`circuit_map`] | one or two circuits in all parts of a model, one bar per part |
 //! | [`heat_map`] | share of each head of each layer in a circuit |
+//! | [`signed_maps`] | values of both signs by row and column, one panel per kind |
 //! | [`time_bars`] | measured times of the same work on several devices or backends |
 //! | [`text_map`], [`text_heat_map`] | circuit map and heat map as text for a terminal |
 //!
@@ -47,6 +48,7 @@ mod map_style;
 mod number;
 mod output;
 mod panel;
+mod signed_maps;
 mod text;
 mod text_map;
 mod theme;
@@ -67,5 +69,6 @@ pub use output::ImageFormat;
 #[cfg(test)]
 pub(super) use output::tests::TestFolder;
 pub use panel::{Panel, Series};
+pub use signed_maps::{SignedPanel, signed_maps};
 pub use text_map::{text_heat_map, text_map};
 pub use time_bars::{TimePanel, time_bars};
