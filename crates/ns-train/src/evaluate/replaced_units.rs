@@ -16,11 +16,11 @@ impl AblationStudy {
     ///
     /// # Errors
     /// Returns the errors of [`Self::run_on`], [`UnitAblation::new`] and `subject`.
-    pub(crate) fn run_with<'a, M: Answering>(
+    pub(crate) fn run_with<'s, M: Answering>(
         &self,
         circuit: &CircuitModel<M>,
-        (answers, rows, seed): (&'a Answers, &[usize], u64),
-        mut subject: impl FnMut(bool) -> Result<Box<dyn HookedSubject<M> + 'a>, TrainError>,
+        (answers, rows, seed): (&Answers, &[usize], u64),
+        mut subject: impl FnMut(bool) -> Result<Box<dyn HookedSubject<M> + 's>, TrainError>,
     ) -> Result<AblationReport, TrainError> {
         let shared = subject(true)?;
         let mut report = self.run_on(circuit, &*shared)?;

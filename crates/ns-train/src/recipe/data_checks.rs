@@ -1,7 +1,7 @@
 //! Which keys of `[data]` go together.
 
 use super::data::{DataSection, Files, Named, Partner, Read, ReadAt, Split};
-use super::sections::Kind;
+use super::kind::Kind;
 use crate::error::TrainError;
 
 const READ: &str = "it says which token is read: \"last\", { span = [\"start\", \"end\"] }, { word = \"word\" }, …";

@@ -6,8 +6,9 @@ use toml::{Table, Value};
 
 use super::circuit_schema::check_keys;
 use super::document::{Document, insert};
+use super::kind::Kind;
 use super::old_form::new_form;
-use super::sections::{Kind, Recipe};
+use super::sections::Recipe;
 use crate::error::TrainError;
 
 /// Largest number of runs of one recipe.

@@ -6,7 +6,9 @@ mod circuit_schema;
 mod data;
 mod data_checks;
 mod document;
+mod evaluation;
 mod grid;
+mod kind;
 mod model_source;
 mod old_form;
 mod optimizer;
@@ -28,7 +30,9 @@ pub use data::{
 };
 pub(crate) use data_checks::no_source;
 pub use document::Document;
+pub use evaluation::{AblationName, EvaluationSection};
 pub use grid::{Cell, Grid};
+pub use kind::Kind;
 pub use model_source::ModelSource;
 pub(crate) use model_source::fresh_config;
 pub use optimizer::OptimizerRecipe;
@@ -36,7 +40,7 @@ pub use schedule::Schedule;
 pub(crate) use schedule::check_controls;
 pub use schema::recipe_schema;
 pub(crate) use sections::MASK_PROBABILITY;
-pub use sections::{AblationName, EvaluationSection, Kind, ProbeSection, Recipe, TrainingSection};
+pub use sections::{ProbeSection, Recipe, TrainingSection};
 
 /// Reads a value from a TOML file.
 ///

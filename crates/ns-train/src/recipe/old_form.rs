@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use super::sections::Kind;
+use super::kind::Kind;
 
 /// Keys of the old forms with what they are now; `{}` stands for the value.
 const RENAMED: [(&str, &str); 15] = [

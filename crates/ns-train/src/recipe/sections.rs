@@ -12,6 +12,8 @@ use super::attribution::AttributionSection;
 use super::behaviour::{Answer, BehaviourSection};
 use super::circuit_schema::{circuit_config, probe_loss};
 use super::data::DataSection;
+use super::evaluation::EvaluationSection;
+use super::kind::Kind;
 use super::model_source::{ModelSource, TOKENIZER, resolve_model_folder, resolve_tokenizer};
 use super::optimizer::OptimizerRecipe;
 use super::schedule::Schedule;
@@ -56,58 +58,6 @@ pub struct Recipe {
     /// Controls and ablations.
     #[serde(default)]
     pub evaluation: EvaluationSection,
-}
-
-/// What a recipe trains.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Kind {
-    /// A model, on the labels.
-    Model,
-    /// A circuit of a frozen model, on the model's own task.
-    Circuit,
-    /// A circuit whose vectors at a site cluster by label (Lepori et al. 2024).
-    CircuitProbe,
-    /// A circuit and a classifier on its vectors at a site (Cao et al. 2021).
-    SubnetworkProbe,
-    /// A classifier, or a regression, on the vectors of the whole model at a site.
-    LinearProbe,
-    /// Scores of the units of a frozen model, from gradients; the best of them are a circuit.
-    Attribution,
-}
-
-impl Kind {
-    /// All kinds, in the order of the documentation.
-    pub(super) const ALL: [Self; 6] =
-        [Self::Model, Self::Circuit, Self::CircuitProbe, Self::SubnetworkProbe, Self::LinearProbe, Self::Attribution];
-
-    /// The kind as a recipe writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Model => "model",
-            Self::Circuit => "circuit",
-            Self::CircuitProbe => "circuit_probe",
-            Self::SubnetworkProbe => "subnetwork_probe",
-            Self::LinearProbe => "linear_probe",
-            Self::Attribution => "attribution",
-        }
-    }
-
-    /// The kind in a sentence, such as `a circuit`.
-    fn with_article(self) -> String {
-        format!("{} {}", if self == Self::Attribution { "an" } else { "a" }, self.name())
-    }
-
-    /// Whether it reads vectors at a site.
-    pub fn is_probe(self) -> bool {
-        matches!(self, Self::CircuitProbe | Self::SubnetworkProbe | Self::LinearProbe)
-    }
-
-    /// Whether its result is a circuit.
-    pub fn has_masks(self) -> bool {
-        matches!(self, Self::Circuit | Self::CircuitProbe | Self::SubnetworkProbe | Self::Attribution)
-    }
 }
 
 /// `[probe]`: the probed site, and what is trained on its vectors.
@@ -163,66 +113,6 @@ pub struct TrainingSection {
     /// Share of the tokens of a text that a masked language model predicts; 0.15 by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask_probability: Option<f64>,
-}
-
-/// `[evaluation]`: how a finished run is judged.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct EvaluationSection {
-    /// Number of random masks of the circuit's size.
-    pub controls: usize,
-    /// Ablations of the circuit.
-    pub ablations: Vec<AblationName>,
-    /// Whether the probe is trained again on shuffled labels (the control task of Hewitt and Liang 2019). By default
-    /// for subnetwork and linear probes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub shuffled_labels: Option<bool>,
-    /// Whether the probe is trained again without masks. By default for subnetwork probes.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub plain: Option<bool>,
-}
-
-/// An ablation as a recipe writes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum AblationName {
-    /// The circuit is set to zero.
-    Zero,
-    /// The circuit is replaced by a random initialisation.
-    Reinitialise,
-    /// The output of each unit of the circuit is replaced by its mean over all real tokens of the training set. Only with
-    /// neuron masks on linear layers in the blocks of a transformer.
-    Mean,
-    /// Like `mean`, with the mean over the training examples at each position.
-    MeanPosition,
-    /// The output of each unit of the circuit is replaced by its value on the partner of the example, or without partners
-    /// on another example of the set. Only where `mean` is possible.
-    Resample,
-}
-
-impl AblationName {
-    /// The ablation as a recipe writes it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Zero => "zero",
-            Self::Reinitialise => "reinitialise",
-            Self::Mean => "mean",
-            Self::MeanPosition => "mean_position",
-            Self::Resample => "resample",
-        }
-    }
-
-    /// Whether it replaces the outputs of units, and not their weights.
-    pub fn replaces_outputs(self) -> bool {
-        matches!(self, Self::Mean | Self::MeanPosition | Self::Resample)
-    }
-}
-
-impl Default for EvaluationSection {
-    fn default() -> Self {
-        Self { controls: 5, ablations: vec![AblationName::Zero], shuffled_labels: None, plain: None }
-    }
 }
 
 impl TrainingSection {

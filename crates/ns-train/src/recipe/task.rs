@@ -5,7 +5,8 @@ use toml::{Table, Value};
 use super::behaviour::{Answer, BehaviourSection};
 use super::document::{Document, insert};
 use super::grid::has_kind;
-use super::sections::{Kind, Recipe};
+use super::kind::Kind;
+use super::sections::Recipe;
 use crate::error::TrainError;
 
 /// Keys of what is trained.
