@@ -197,7 +197,7 @@ mod verify {
         for line in text.lines() {
             let object: serde_json::Map<String, Value> = serde_json::from_str(line).unwrap();
             assert_eq!(object.keys().map(String::as_str).collect::<BTreeSet<_>>(), keys, "{line}");
-            let kinds = ["models", "masks", "probes", "knn", "interventions"];
+            let kinds = ["models", "masks", "probes", "knn", "curves", "linear", "interventions"];
             assert!(kinds.contains(&object["kind"].as_str().unwrap()), "{line}");
             assert_eq!(object["status"], "PASS", "{line}");
             assert!(["abs", "rel"].contains(&object["tol_kind"].as_str().unwrap()), "{line}");
@@ -226,7 +226,12 @@ mod verify {
     fn a_folder_without_cases_says_how_it_should_look() {
         let empty = tempfile::tempdir().unwrap();
         let message = failure(&xtask(["verify", path(empty.path())]));
-        assert!(message.contains("models/<case>") && message.contains(path(empty.path())), "{message}");
+        assert!(
+            message.contains("<kind>/<case>")
+                && message.contains("interventions")
+                && message.contains(path(empty.path())),
+            "{message}"
+        );
     }
 
     #[test]

@@ -12,14 +12,14 @@ use crate::{backend::BackendOption, output::say};
 ///
 /// A case is a folder with inputs and the tensors that PyTorch, numpy or scikit-learn computed from them: a model, a masked
 /// layer, a probe with its training, a nearest-neighbour classification, statistics of circuits (faithfulness curves,
-/// rankings, permutation and hypothesis tests), or a linear method (probes on given vectors, logistic regression,
-/// counterfactual embeddings). A case passes if every expected tensor is produced and
-/// within its tolerance. The command prints one line per case, and its exit status is 0 only if no case failed.
+/// rankings, permutation and hypothesis tests), a linear method (probes on given vectors, logistic regression,
+/// counterfactual embeddings), or interventions (ablations of units, patching, attributions). A case passes if every
+/// expected tensor is produced and within its tolerance. The command prints one line per case, and its exit status is 0 only if no case failed.
 ///
 /// Example: cargo xtask verify tests/golden
 #[derive(Args)]
 pub(crate) struct Verify {
-    /// Folder with the cases: models/<case>, masks/<case>, probes/<case>, knn/<case>, curves/<case> and linear/<case>
+    /// Folder with the cases: <kind>/<case>, where a kind is models, masks, probes, knn, curves, linear or interventions
     folder: PathBuf,
     /// Write one JSON object per case to this file (JSON lines)
     #[arg(long, value_name = "FILE")]
