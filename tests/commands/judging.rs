@@ -65,6 +65,15 @@ fn neurons_are_scored_and_their_circuit_is_ablated_in_every_way() {
     assert!(work.path("run/scores.safetensors").is_file() && !work.path("run/training.png").exists());
     // Other commands take the run as a circuit.
     success(&xtask(["circuit", "show", path(&work.path("run"))]));
+    let (run, small) = (work.path("run"), work.path("small"));
+    let printed = success(&xtask(["circuit", "resize", path(&run), "--share", "0.02", "--out", path(&small)]));
+    assert!(printed.contains("10 of 512 units"), "{printed}");
+    let message = failure(&xtask(["circuit", "resize", path(&run), "--share", "0.001", "--out", path(&small)]));
+    assert!(message.contains("--share is 0.001") && message.contains("512 units"), "{message}");
+    let message = failure(&xtask(["circuit", "resize", path(&run), "--share", "0.5", "--out", path(&run)]));
+    assert!(message.contains("--out"), "{message}");
+    let ablated = success(&xtask(["circuit", "ablate", path(&small), "--controls", "2", "--ablation", "mean"]));
+    assert!(ablated.contains("1,280 / 65,536") && ablated.contains("| all    | mean "), "{ablated}");
     let printed = success(&xtask(["curve", path(&work.path("run")), "--set", "dev", "--random", "2"]));
     for expected in
         ["| 100%  | 512", "with all 512 units", "CPR", "of 2 random rankings", "circuit of the run: 51 units"]
@@ -99,6 +108,11 @@ fn methods_with_partners_and_another_objective() {
         ]);
         success(&work.train("run"));
         assert_eq!(row(&work, "run")["units_kept"].as_u64(), Some(10), "{method}");
+        let sites: Value = serde_json::from_str(&work.read("run/site_scores.json")).unwrap();
+        assert_eq!(
+            (sites["heads_0"].as_array().unwrap().len(), sites["mlp_update_0"].as_array().unwrap().len()),
+            (4, 1)
+        );
     }
 }
 

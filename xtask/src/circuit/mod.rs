@@ -5,6 +5,7 @@ mod compare;
 mod export;
 mod import;
 mod materialize;
+mod resize;
 mod show;
 mod source;
 mod test;
@@ -35,6 +36,7 @@ subcommands!(CircuitCommand {
     Export(export::Export),
     Import(import::Import),
     Materialize(materialize::Materialize),
+    Resize(resize::Resize),
 });
 
 impl Circuit {

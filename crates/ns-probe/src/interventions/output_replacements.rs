@@ -64,13 +64,13 @@ impl OutputReplacements {
     }
 }
 
-/// The outputs of a layer after the replacement are `output ⊙ kept + added`.
+/// The outputs of a layer after the replacement are `output ⊙ kept + values ⊙ (1 − kept)`.
 #[derive(Debug)]
 struct Replaced {
     /// 1 for units that are not replaced, 0 for the others, `[width]`.
     kept: Tensor<1>,
-    /// The new values of the other units, 0 elsewhere: `[1 or batch, 1 or seq, width]`.
-    added: Option<Tensor<3>>,
+    /// The new values, `[1 or batch, 1 or seq, width]`; `None` for 0.
+    values: Option<Tensor<3>>,
 }
 
 impl Replaced {
@@ -92,8 +92,7 @@ impl Replaced {
             return Err(invalid("replacement", format!("{found:?}"), format!("the layer has {width} outputs")));
         }
         let kept = Tensor::<1>::from_data(TensorData::new(kept, [width]), device);
-        let added = values.map(|values| values * (kept.clone() * -1.0 + 1.0).unsqueeze());
-        Ok(Self { kept, added })
+        Ok(Self { kept, values })
     }
 }
 
@@ -105,19 +104,38 @@ struct ReplacedOutputs {
 
 impl LinearHook for ReplacedOutputs {
     fn output(&self, weight: &Param<Tensor<2>>, columns: &Columns, output: Tensor<3>) -> Tensor<3> {
-        let Some(Replaced { kept, added }) = self.layers.get(&weight.id) else { return output };
-        let [batch, positions, _] = output.dims();
-        let output = output * columns.select_vector(kept.clone()).unsqueeze();
-        let Some(added) = added.clone() else { return output };
-        let [_, seq, width] = added.dims();
-        // A narrowed block computes fewer positions than there are tokens.
-        let added = match &self.narrowed {
-            Some(narrowed) if seq > positions => narrowed.select(added.expand([batch, seq, width])),
-            _ => added,
+        let Some(Replaced { kept, values }) = self.layers.get(&weight.id) else { return output };
+        let kept = columns.select_vector(kept.clone());
+        let output = times_row(output, kept.clone());
+        let Some(values) = values.clone() else { return output };
+        let [batch, positions, width] = output.dims();
+        let values = self.at_positions(values, [batch, positions]);
+        let [rows, seq, all] = values.dims();
+        let added = columns.select(values.reshape([rows * seq, all])) * (kept * -1.0 + 1.0).unsqueeze();
+        // A row that is added to each row of a matrix is faster than a sum of three dimensions that differ.
+        let sum = match (rows, seq) {
+            (1, 1) => output.reshape([batch * positions, width]) + added,
+            (1, _) => output.reshape([batch, positions * width]) + added.reshape([1, seq * width]),
+            _ => output.reshape([batch, positions * width]) + added.reshape([batch, seq * width]),
         };
-        let [rows, seq, _] = added.dims();
-        let selected = columns.select(added.reshape([rows * seq, width]));
-        let [_, selected_width] = selected.dims();
-        output + selected.reshape([rows, seq, selected_width])
+        sum.reshape([batch, positions, width])
     }
+}
+
+impl ReplacedOutputs {
+    /// The values at the positions that a block computes: a narrowed block computes fewer positions than there are tokens.
+    fn at_positions(&self, values: Tensor<3>, [batch, positions]: [usize; 2]) -> Tensor<3> {
+        let [_, seq, width] = values.dims();
+        match &self.narrowed {
+            Some(Positions::Span(span)) if seq > positions => values.slice_dim(1, span.clone()),
+            Some(chosen) if seq > positions => chosen.select(values.expand([batch, seq, width])),
+            _ => values,
+        }
+    }
+}
+
+/// Multiplies each vector by a row, `[width]`.
+fn times_row(values: Tensor<3>, row: Tensor<1>) -> Tensor<3> {
+    let [batch, seq, width] = values.dims();
+    (values.reshape([batch * seq, width]) * row.unsqueeze()).reshape([batch, seq, width])
 }

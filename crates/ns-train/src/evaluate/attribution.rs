@@ -1,16 +1,18 @@
 //! Scores of the units of linear layers, from gradients of the model's answer.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use ns_models::{AnyTransformer, Hook, Logits, Model, ModelInputs, ModelOutput, Site};
+use ns_models::{AnyTransformer, Hook, Logits, Model, ModelInputs, ModelOutput, Site, Transformer};
 use ns_probe::{
     ActivationSite, Hooks, MaskGradients, ProbeBatch, ProbeError, TrackedMasks, activation_gradients,
     record_activations,
 };
 
 use super::candidates::{AnswerBatch, Answers, Compared};
+use super::patching::{HeadInput, head_inputs};
 use super::scores::{answer_scores, label_scores};
 use super::subject::batches;
 use crate::data::Dataset;
@@ -23,6 +25,16 @@ const CLASSIFIED: usize = 64;
 /// The scores of the units of each layer (Hugging Face name), in the order of the units: how much the objective, averaged
 /// over the examples, falls without the unit, to first order.
 pub(crate) type UnitScores = BTreeMap<String, Vec<f64>>;
+
+/// What an attribution finds.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct AttributionScores {
+    /// The scores of the units of the target layers.
+    pub(crate) units: UnitScores,
+    /// Scores of whole sites of the residual stream, one number each, and of attention heads (`heads_<layer>`), one number
+    /// for each head. Only of methods with partners.
+    pub(crate) sites: UnitScores,
+}
 
 /// Scores the units of some layers on the examples of `rows`. `model` is on a device with autodiff. `progress` is told how
 /// many examples are done.
@@ -37,32 +49,33 @@ pub(crate) fn unit_scores(
     layers: &[String],
     section: &AttributionSection,
     mut progress: impl FnMut(usize),
-) -> Result<UnitScores, TrainError> {
+) -> Result<AttributionScores, TrainError> {
     let examples = &answers.examples;
     if section.method.needs_partners() {
         let expected = "the score of a unit compares an example with its partner; name its column, or { derange = … }";
         TrainError::check(examples.has_partners(), "data.partner", "missing", expected)?;
         examples.check_all_partner_lengths("attribution.method", "with partners")?;
     }
-    let attribution = Attribution { model: model.clone().no_grad(), layers, section };
-    let mut scores = UnitScores::new();
+    let heads = if section.method.needs_partners() { head_inputs(model) } else { BTreeMap::new() };
+    let attribution = Attribution { model: model.clone().no_grad(), layers, section, heads };
+    let mut scores = AttributionScores::default();
     let mut done = 0;
     for rows in batches(examples, rows, model.head(), CLASSIFIED) {
         let (batch, key) = (examples.batch(&rows, &model.device())?, answers.batch(&rows));
-        let of_batch = match section.method {
-            AttributionMethod::MaskGradient => attribution.mask_gradients(&batch, &key)?,
+        match section.method {
+            AttributionMethod::MaskGradient => add(&mut scores.units, attribution.mask_gradients(&batch, &key)?),
             _ => {
                 let partner = examples.partner_batch(&rows, &model.device())?.unwrap_or_default();
-                attribution.differences(&batch, &partner, &key)?
+                attribution.differences(&batch, &partner, &key, &mut scores)?;
             }
-        };
-        add(&mut scores, of_batch);
+        }
         done += rows.len();
         progress(done);
     }
-    scores.values_mut().flatten().for_each(|score| *score /= done as f64);
+    let AttributionScores { units, sites } = &mut scores;
+    units.values_mut().chain(sites.values_mut()).flatten().for_each(|score| *score /= done as f64);
     let expected = "their gradients are all 0: no answer depends on a unit of these layers";
-    let depends = scores.values().flatten().any(|score| *score != 0.0);
+    let depends = scores.units.values().flatten().any(|score| *score != 0.0);
     TrainError::check(depends, "circuit_config.target_layers", layers.join(", "), expected)?;
     Ok(scores)
 }
@@ -72,6 +85,8 @@ struct Attribution<'a> {
     model: AnyTransformer,
     layers: &'a [String],
     section: &'a AttributionSection,
+    /// The columns of the heads of each block, in the input of its output projection.
+    heads: BTreeMap<usize, HeadInput>,
 }
 
 impl Attribution<'_> {
@@ -93,22 +108,20 @@ impl Attribution<'_> {
         Ok(scores)
     }
 
-    /// Gradients with respect to outputs, times the difference from those on the partners, summed over tokens.
+    /// Adds gradients with respect to activations, times the difference from those on the partners, summed over tokens.
     fn differences(
         &self,
         batch: &ProbeBatch,
         partner: &ModelInputs,
         key: &AnswerBatch,
-    ) -> Result<UnitScores, TrainError> {
-        let sites: Vec<ActivationSite> = self.layers.iter().cloned().map(ActivationSite::Layer).collect();
+        scores: &mut AttributionScores,
+    ) -> Result<(), TrainError> {
+        let sites = self.sites();
         let embeddings = ActivationSite::from(Site::Embeddings);
-        let recorded = |inputs: &ModelInputs| {
-            let sites: Vec<_> = sites.iter().chain([&embeddings]).cloned().collect();
-            Ok::<_, TrainError>(record_activations(&self.model, inputs, &sites)?.1)
-        };
+        let recorded = |inputs: &ModelInputs| Ok::<_, TrainError>(record_activations(&self.model, inputs, &sites)?.1);
         let (clean, corrupted) = (recorded(&batch.inputs)?, recorded(partner)?);
         let difference = |site: &ActivationSite| Some(clean.get(site)? - corrupted.get(site)?);
-        let (steps, mut scores) = (self.section.steps, UnitScores::new());
+        let steps = self.section.steps;
         for step in 1..=steps {
             let mut hooks = Hooks::new();
             let start = corrupted.get(&embeddings).zip(difference(&embeddings)).filter(|_| step < steps);
@@ -118,15 +131,32 @@ impl Attribution<'_> {
             }
             let objective = |output: ModelOutput| Ok(self.objective(&key.compare(self.answer(output, batch)?)));
             let (_, gradients) = activation_gradients(&self.model, &batch.inputs, &sites, hooks, objective)?;
-            let of_step = gradients.iter().filter_map(|(site, found)| {
-                let product = found.gradient.clone() * difference(site)?.inner();
+            for (site, found) in gradients {
+                let Some(difference) = difference(&site) else { continue };
+                let product = found.gradient * difference.inner();
                 let [batch, seq, width] = product.dims();
                 let sum: Tensor<2> = product.reshape([batch * seq, width]).sum_dim(0);
-                Some((site.to_string(), sum.into_data().iter::<f64>().map(|score| score / steps as f64).collect()))
-            });
-            add(&mut scores, of_step);
+                let columns: Vec<f64> = sum.into_data().iter::<f64>().map(|score| score / steps as f64).collect();
+                let (of_kind, values) = match &site {
+                    ActivationSite::Layer(_) => (&mut scores.units, columns),
+                    ActivationSite::Residual(_) => (&mut scores.sites, vec![columns.iter().sum()]),
+                    ActivationSite::Heads(layer) => {
+                        let heads = self.heads.get(layer).map_or(&[][..], |input| &input.heads);
+                        let of_head = |head: &Range<usize>| columns[head.clone()].iter().sum();
+                        (&mut scores.sites, heads.iter().map(of_head).collect())
+                    }
+                };
+                add(of_kind, [(site.to_string(), values)]);
+            }
         }
-        Ok(scores)
+        Ok(())
+    }
+
+    /// The outputs of the target layers, all sites of the residual stream, and the heads of all blocks.
+    fn sites(&self) -> Vec<ActivationSite> {
+        let layers = self.layers.iter().cloned().map(ActivationSite::Layer);
+        let stream = self.model.sites().into_iter().map(ActivationSite::Residual);
+        layers.chain(stream).chain(self.heads.keys().map(|layer| ActivationSite::Heads(*layer))).collect()
     }
 
     /// The scores of the answers, `[labels, answers]`, in the output of a whole forward pass.
@@ -229,7 +259,7 @@ mod tests {
                 }
             }
             let section = section(AttributionMethod::MaskGradient, steps);
-            assert_near(&unit_scores(&model, &answers, &rows, &layers(), &section, |_| {}).unwrap(), &expected);
+            assert_near(&unit_scores(&model, &answers, &rows, &layers(), &section, |_| {}).unwrap().units, &expected);
         }
     }
 
@@ -241,7 +271,11 @@ mod tests {
         let integrated = section(AttributionMethod::IntegratedGradients, 1);
         let [patching, integrated] = [patching, integrated]
             .map(|section| unit_scores(&model, &answers, &rows, &layers(), &section, |_| {}).unwrap());
-        assert_near(&integrated, &patching);
+        assert_near(&integrated.units, &patching.units);
+        assert_near(&integrated.sites, &patching.sites);
+        // What attention adds is a linear function of its heads.
+        let heads: f64 = patching.sites["heads_1"].iter().sum();
+        assert!((heads - patching.sites["attn_update_1"][0]).abs() < 1e-6, "{:?}", patching.sites);
         let site = ActivationSite::Layer(LAYERS[0].into());
         let mut expected = 0.0;
         for row in &rows {
@@ -257,7 +291,7 @@ mod tests {
             let product = (found[&site].gradient.clone() * difference.inner()).slice_dim(2, 0..1);
             expected += product.into_data().iter::<f64>().sum::<f64>() / rows.len() as f64;
         }
-        assert!((patching[LAYERS[0]][0] - expected).abs() < 1e-6);
+        assert!((patching.units[LAYERS[0]][0] - expected).abs() < 1e-6);
     }
 
     #[test]

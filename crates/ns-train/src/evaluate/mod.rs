@@ -24,7 +24,7 @@ mod unit_ranking;
 pub use ablation_study::{AblationReport, AblationRow, AblationStudy, ReplacedUnits};
 pub(crate) use accuracy::count_right;
 pub(crate) use answers::with_answers;
-pub(crate) use attribution::{UnitScores, unit_scores};
+pub(crate) use attribution::{AttributionScores, UnitScores, unit_scores};
 pub use behaviour::{Behaviour, Controls, Spread};
 pub(crate) use behaviour::{mean_and_sd, set_behaviour};
 pub(crate) use candidates::{Answers, Candidates};

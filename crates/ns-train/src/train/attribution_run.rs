@@ -18,13 +18,15 @@ use super::probes::MASKS;
 use super::task_measures::measure_circuit;
 use crate::data::Dataset;
 use crate::error::TrainError;
-use crate::evaluate::{Answers, Row, UnitRanking, UnitScores, check_outputs, unit_scores};
+use crate::evaluate::{Answers, AttributionScores, Row, UnitRanking, UnitScores, check_outputs, unit_scores};
 use crate::recipe::{AttributionSection, Kind, RankBy, Recipe};
 use crate::run::{DelayedProgress, Run};
 use crate::statistics::circuit_sizes;
 
 /// File with the scores of the units.
 const SCORES: &str = "scores.safetensors";
+/// File with the scores of sites and heads.
+const SITE_SCORES: &str = "site_scores.json";
 
 /// A run whose examples and model are loaded.
 pub(super) struct AttributionRun<'a> {
@@ -75,12 +77,15 @@ impl<'a> AttributionRun<'a> {
         let start = Instant::now();
         let scores = self.scores()?;
         let seconds = start.elapsed().as_secs_f64();
-        let ranking = self.ranking(&scores)?;
+        let ranking = self.ranking(&scores.units)?;
         let size = self.size(&ranking)?;
         self.circuit.load_mask_params(&ranking.logits(size))?;
         self.circuit.set_seed(self.recipe.seed);
         let circuit = self.circuit.valid();
-        save_tensors(run.path(SCORES), &tensors(&scores))?;
+        save_tensors(run.path(SCORES), &tensors(&scores.units))?;
+        if !scores.sites.is_empty() {
+            run.write_json(SITE_SCORES, &scores.sites)?;
+        }
         save_masks(run.path(MASKS), &circuit)?;
         run.write_json("circuit_config.json", circuit.config())?;
         let mut measures = measure_circuit(&self.recipe, &circuit, &self.answers, MeasuredSets::All)?;
@@ -91,7 +96,7 @@ impl<'a> AttributionRun<'a> {
         Ok((vec![row], TrainingReport { metrics: Vec::new(), layers: circuit.l0().layers }))
     }
 
-    fn scores(&self) -> Result<UnitScores, TrainError> {
+    fn scores(&self) -> Result<AttributionScores, TrainError> {
         let rows = &self.answers.examples.split().train;
         let mut bar = DelayedProgress::new("attribution");
         let report = |done| bar.update(done, rows.len());

@@ -14,7 +14,7 @@ pub(crate) struct HeadInput {
     /// The weight of the output projection.
     pub(super) weight: ParamId,
     /// The columns of each head.
-    pub(super) heads: Vec<Range<usize>>,
+    pub(in crate::evaluate) heads: Vec<Range<usize>>,
 }
 
 /// The results of the heads of each block.

@@ -8,6 +8,6 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use heads::head_inputs;
+pub(crate) use heads::{HeadInput, head_inputs};
 pub use report::{CountedFrom, PatchKind, PatchMap, PatchPosition, PatchReport, PatchRow};
 pub(crate) use run::PatchRuns;
