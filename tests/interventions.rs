@@ -112,7 +112,7 @@ fn a_unit_with_a_constant_output_is_one_without_weights() {
             let outputs = OutputReplacements::new(&model, std::slice::from_ref(name)).unwrap();
             let kept = (0..width(&entry)).filter(|unit| !units.contains(unit)).collect();
             let (kept, values) = (BTreeMap::from([(name.clone(), kept)]), BTreeMap::from([(name.clone(), constants)]));
-            let hook = outputs.hook(&kept, &values, None).unwrap();
+            let hook = outputs.hook(&kept, &values, None, &outputs.fixed_products()).unwrap();
             assert_near(&result(model.forward_with(&inputs, hook).unwrap()), &expected, name);
         }
     }

@@ -11,6 +11,7 @@
 //! positions of a batch, padding included.
 
 mod edit;
+mod fixed_products;
 mod gradients;
 mod hooks;
 mod mask_gradients;
@@ -20,6 +21,7 @@ mod record;
 mod site;
 
 pub use edit::{Edit, Replacement, run_edited};
+pub use fixed_products::FixedProducts;
 pub use gradients::{ActivationGradient, activation_gradients};
 pub use hooks::Hooks;
 pub use mask_gradients::{MaskGradients, TrackedMasks, mask_gradients};

@@ -1,13 +1,14 @@
 //! Replaced outputs of linear layers, for forward passes that start from frozen activations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use burn::module::{Param, ParamId};
 use burn::tensor::{Device, Tensor, TensorData};
-use ns_models::{Columns, Hook, LinearHook, Positions, Transformer};
+use ns_models::{Columns, Hook, LinearHook, Positions, Site, Transformer, last_unaffected, layers_fed_by};
 
 use super::edit::{Replacement, invalid};
+use super::fixed_products::FixedProducts;
 use super::site::{ActivationSite, ModelActivations, Place};
 use crate::error::ProbeError;
 
@@ -19,6 +20,8 @@ use crate::error::ProbeError;
 #[derive(Clone, Debug)]
 pub struct OutputReplacements {
     layers: BTreeMap<String, (ParamId, usize)>,
+    /// Weights of the layers that come before all others.
+    first: Arc<BTreeSet<ParamId>>,
     device: Device,
 }
 
@@ -36,12 +39,23 @@ impl OutputReplacements {
                 _ => Err(ProbeError::Activation { asked: name.clone(), reason: "it is not a layer".into() }),
             }
         };
-        Ok(Self { layers: layers.iter().map(place).collect::<Result<_, _>>()?, device: model.device() })
+        let places: BTreeMap<String, (ParamId, usize)> = layers.iter().map(place).collect::<Result<_, _>>()?;
+        let last = model.sites().into_iter().max().unwrap_or(Site::Embeddings);
+        let start = last_unaffected(model, layers, last);
+        let first = start.map_or_else(Vec::new, |start| layers_fed_by(model, layers, start));
+        let first = first.iter().filter_map(|name| places.get(name)).map(|(id, _)| *id).collect();
+        Ok(Self { layers: places, first: Arc::new(first), device: model.device() })
+    }
+
+    /// Products for the forward passes on one batch, none of them computed yet.
+    pub fn fixed_products(&self) -> FixedProducts {
+        FixedProducts::new(self.first.clone())
     }
 
     /// Returns the hook of a forward pass in which the outputs of some units are replaced. `kept` are the units of each
     /// layer that are not; `values` are the values of each layer. A layer that is in only one of them is not changed.
-    /// `narrowed` are the positions at which the last block is computed, if these are not all.
+    /// `narrowed` are the positions at which the last block is computed, if these are not all. `fixed` are the products of
+    /// the forward passes on this batch.
     ///
     /// # Errors
     /// Returns [`ProbeError::Batch`] for values that are not as wide as their layer.
@@ -50,6 +64,7 @@ impl OutputReplacements {
         kept: &BTreeMap<String, Vec<usize>>,
         values: &BTreeMap<String, Replacement>,
         narrowed: Option<Positions>,
+        fixed: &FixedProducts,
     ) -> Result<Hook, ProbeError> {
         let mut layers = BTreeMap::new();
         for (name, (id, width)) in &self.layers {
@@ -59,7 +74,7 @@ impl OutputReplacements {
             }
             layers.insert(*id, Replaced::new(*width, units, values, &self.device)?);
         }
-        let replaced = ReplacedOutputs { layers, narrowed };
+        let replaced = ReplacedOutputs { layers, narrowed, fixed: fixed.clone() };
         Ok((!replaced.layers.is_empty()).then(|| Arc::new(replaced) as Arc<dyn LinearHook>))
     }
 }
@@ -100,9 +115,14 @@ impl Replaced {
 struct ReplacedOutputs {
     layers: BTreeMap<ParamId, Replaced>,
     narrowed: Option<Positions>,
+    fixed: FixedProducts,
 }
 
 impl LinearHook for ReplacedOutputs {
+    fn product(&self, weight: &Param<Tensor<2>>, columns: &Columns, x: &Tensor<2>) -> Option<Tensor<2>> {
+        self.fixed.product(weight, columns, x)
+    }
+
     fn output(&self, weight: &Param<Tensor<2>>, columns: &Columns, output: Tensor<3>) -> Tensor<3> {
         let Some(Replaced { kept, values }) = self.layers.get(&weight.id) else { return output };
         let kept = columns.select_vector(kept.clone());

@@ -100,16 +100,10 @@ impl AblationStudy {
         let model = circuit.model_as(ModelVariant::WholeModel)?;
         let mut sums = vec![Sums::default(); kept.len()];
         for (batch, answers) in subject.answers().iter().enumerate() {
-            let mut values = None;
+            let mut on_batch = ablation.on_batch(batch);
             let intact = self.kl.then(|| subject.hidden(&model, batch)).transpose()?;
             for (kept, sums) in kept.iter().zip(&mut sums) {
-                let hidden = subject.hidden_with(&model, batch, &mut |rows, seq, narrowed| {
-                    let Some(transformer) = model.transformer() else { return Ok(None) };
-                    if values.is_none() {
-                        values = Some(ablation.values(transformer, rows, seq)?);
-                    }
-                    ablation.hook(kept, values.as_ref().unwrap_or(&Default::default()), narrowed)
-                })?;
+                let hidden = on_batch.hidden(&model, subject, kept)?;
                 let scores = subject.scores(&model, hidden)?;
                 let intact = || match &intact {
                     Some(intact) => subject.scores(&model, intact.clone()),

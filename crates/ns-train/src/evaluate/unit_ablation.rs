@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use burn::tensor::Tensor;
 use ns_circuit::{CircuitModel, rng};
-use ns_models::{AnyTransformer, Hook, Model, Positions};
-use ns_probe::{ActivationMeans, ActivationSite, OutputReplacements, Replacement, record_activations};
+use ns_models::{AnyTransformer, Model};
+use ns_probe::{ActivationMeans, ActivationSite, FixedProducts, OutputReplacements, Replacement, record_activations};
 
 use super::candidates::Answers;
 use super::scores::Answering;
+use super::subject::HookedSubject;
 use crate::data::{Dataset, Examples};
 use crate::error::TrainError;
 use crate::recipe::AblationName;
@@ -75,7 +77,7 @@ impl<'a> UnitAblation<'a> {
     ///
     /// # Errors
     /// Returns the errors of the forward pass on the other examples.
-    pub(crate) fn values(&self, model: &AnyTransformer, rows: &[usize], seq: usize) -> Result<Values, TrainError> {
+    fn values(&self, model: &AnyTransformer, rows: &[usize], seq: usize) -> Result<Values, TrainError> {
         let device = model.device();
         let inputs = match &self.source {
             Source::Means(means) => {
@@ -102,17 +104,43 @@ impl<'a> UnitAblation<'a> {
         Ok(self.sites.iter().filter_map(of_site).collect())
     }
 
-    /// The hook of a forward pass in which the units that are not `kept` have other values.
+    /// The ablation on one batch of a subject.
+    pub(crate) fn on_batch(&self, batch: usize) -> BatchAblation<'_> {
+        BatchAblation { ablation: self, batch, values: None, fixed: self.outputs.fixed_products() }
+    }
+}
+
+/// An ablation on one batch, with what all forward passes on it share.
+pub(crate) struct BatchAblation<'a> {
+    ablation: &'a UnitAblation<'a>,
+    batch: usize,
+    values: Option<Values>,
+    fixed: FixedProducts,
+}
+
+impl BatchAblation<'_> {
+    /// What the head of the whole model reads of the batch if the outputs of the units that are not `kept` are replaced.
+    ///
+    /// # Shapes
+    /// - output: `[labels, hidden]`, or `[labels, answers]`
     ///
     /// # Errors
-    /// Returns an error if the values do not fit the layers.
-    pub(crate) fn hook(
-        &self,
+    /// Returns the errors of the forward passes.
+    pub(crate) fn hidden<M: Answering>(
+        &mut self,
+        model: &M,
+        subject: &dyn HookedSubject<M>,
         kept: &KeptUnits,
-        values: &Values,
-        narrowed: Option<Positions>,
-    ) -> Result<Hook, TrainError> {
-        Ok(self.outputs.hook(kept, values, narrowed)?)
+    ) -> Result<Tensor<2>, TrainError> {
+        subject.hidden_with(model, self.batch, &mut |rows, seq, narrowed| {
+            let Some(transformer) = model.transformer() else { return Ok(None) };
+            let values = match self.values.take() {
+                Some(values) => values,
+                None => self.ablation.values(transformer, rows, seq)?,
+            };
+            let values = self.values.insert(values);
+            Ok(self.ablation.outputs.hook(kept, values, narrowed, &self.fixed)?)
+        })
     }
 }
 

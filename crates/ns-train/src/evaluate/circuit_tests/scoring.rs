@@ -7,7 +7,7 @@ use ns_circuit::{CircuitModel, ModelVariant};
 use crate::error::TrainError;
 use crate::evaluate::scores::Answering;
 use crate::evaluate::subject::{HookedSubject, Subject};
-use crate::evaluate::unit_ablation::{KeptUnits, UnitAblation, Values};
+use crate::evaluate::unit_ablation::{KeptUnits, UnitAblation};
 use crate::evaluate::unit_ranking::MaskParams;
 
 /// The scores of a circuit whose other weights are zero, in the order of the batches.
@@ -41,15 +41,9 @@ pub(super) fn with_replaced_outputs<M: Answering>(
     let model = circuit.model_as(ModelVariant::WholeModel)?;
     let mut scores = vec![Vec::new(); kept.len()];
     for batch in 0..subject.answers().len() {
-        let mut values: Option<Values> = None;
+        let mut on_batch = ablation.on_batch(batch);
         for (kept, scores) in kept.iter().zip(&mut scores) {
-            let hidden = subject.hidden_with(&model, batch, &mut |rows, seq, narrowed| {
-                let Some(transformer) = model.transformer() else { return Ok(None) };
-                if values.is_none() {
-                    values = Some(ablation.values(transformer, rows, seq)?);
-                }
-                ablation.hook(kept, values.as_ref().unwrap_or(&Values::new()), narrowed)
-            })?;
+            let hidden = on_batch.hidden(&model, subject, kept)?;
             scores.extend(margins(subject, &model, batch, hidden)?);
             step();
         }
