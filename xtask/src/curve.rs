@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
 use ns_train::recipe::{Metric, SetName};
 use ns_train::{
@@ -82,7 +82,9 @@ impl Curve {
         let (mut run, mut dev) = (self.runs[0].clone(), Vec::new());
         if self.runs.len() > 1 {
             let on_dev = CurveSettings { set: SetName::Dev, ..settings };
-            dev = self.runs.iter().map(|run| circuit_of_run(run, &on_dev, &device)).collect::<Result<_, _>>()?;
+            let measured = self.runs.iter().map(|run| circuit_of_run(run, &on_dev, &device));
+            let reason = "the choice among several runs is made on the dev set, e.g. with data.split.seeded.dev = 0.1";
+            dev = measured.collect::<Result<_, _>>().context(reason)?;
             say!("{}", choice(&dev, self.keep));
             run = smallest_circuit(&dev, self.keep).map_or(run, |chosen| chosen.run.clone());
         }
