@@ -15,8 +15,8 @@ use crate::recipe::SetName;
 ///
 /// # Errors
 /// Returns [`TrainError::Io`] or [`TrainError::Recipe`] if `folder` is not the folder of a run, [`TrainError::Setting`] if
-/// the head does not predict the labels, and errors of [`CircuitFiles::load`], of reading the data and of
-/// [`AblationStudy::run`].
+/// the head does not predict the labels or the ablations need other masks, and errors of reading the circuit and the data
+/// and of [`AblationStudy::run`].
 pub fn ablate_run(
     folder: impl AsRef<Path>,
     study: &AblationStudy,
