@@ -82,8 +82,9 @@ pub use counterfactual::{CounterfactualEmbedding, counterfactual_embedding};
 pub use error::ProbeError;
 pub use frozen_activations::{FrozenActivations, FrozenTokens};
 pub use interventions::{
-    ActivationGradient, ActivationMeans, ActivationSite, Edit, FixedProducts, Hooks, MaskGradients, OutputReplacements,
-    Recorder, Replacement, TrackedMasks, activation_gradients, mask_gradients, record_activations, run_edited,
+    ActivationGradient, ActivationMeans, ActivationSite, Edit, FixedProducts, HeadInput, Hooks, MaskGradients,
+    OutputReplacements, Recorder, Replacement, TrackedMasks, activation_gradients, head_inputs, mask_gradients,
+    record_activations, run_edited,
 };
 pub use knn::{KnnConfig, KnnReport, Support, evaluate_knn, nearest_neighbours};
 pub use logistic_regression::{LogisticRegression, logistic_regression};

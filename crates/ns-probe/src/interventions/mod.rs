@@ -13,6 +13,7 @@
 mod edit;
 mod fixed_products;
 mod gradients;
+mod heads;
 mod hooks;
 mod mask_gradients;
 mod means;
@@ -23,6 +24,7 @@ mod site;
 pub use edit::{Edit, Replacement, run_edited};
 pub use fixed_products::FixedProducts;
 pub use gradients::{ActivationGradient, activation_gradients};
+pub use heads::{HeadInput, head_inputs};
 pub use hooks::Hooks;
 pub use mask_gradients::{MaskGradients, TrackedMasks, mask_gradients};
 pub use means::ActivationMeans;

@@ -6,8 +6,9 @@ use std::ops::Range;
 use std::str::FromStr;
 
 use burn::module::ParamId;
-use ns_models::{Component, LayerComponents, LayerKind, Location, Site, Transformer, layer_components, layer_ids};
+use ns_models::{LayerComponents, LayerKind, Location, Site, Transformer, layer_components, layer_ids};
 
+use super::heads::{HeadInput, head_inputs};
 use crate::error::ProbeError;
 
 /// An activation of a transformer, `[batch, seq, width]`. Sites are parsed from and formatted as their names.
@@ -69,6 +70,7 @@ pub(crate) struct ModelActivations {
     hidden_size: usize,
     layers: Vec<LayerComponents>,
     ids: BTreeMap<String, ParamId>,
+    heads: BTreeMap<usize, HeadInput>,
 }
 
 impl ModelActivations {
@@ -78,6 +80,7 @@ impl ModelActivations {
             hidden_size: model.hidden_size(),
             layers: layer_components(model),
             ids: layer_ids(model).into_iter().map(|(id, name)| (name, id)).collect(),
+            heads: head_inputs(model),
         }
     }
 
@@ -91,7 +94,7 @@ impl ModelActivations {
                 true => Ok(Place::Residual(*residual)),
                 false => Err(unknown(site, format!("the model has {}", listed(&self.sites)))),
             },
-            ActivationSite::Heads(_) => Ok(Place::Input(self.id(self.output_projection(site)?, site)?)),
+            ActivationSite::Heads(block) => Ok(Place::Input(self.heads(site, *block)?.weight)),
             ActivationSite::Layer(_) => Ok(Place::Output(self.id(self.linear_layer(site)?, site)?)),
         }
     }
@@ -104,7 +107,7 @@ impl ModelActivations {
         let single = |width: usize| (0..width).map(|column| column..column + 1).collect();
         match site {
             ActivationSite::Residual(_) => self.place(site).map(|_| single(self.hidden_size)),
-            ActivationSite::Heads(_) => Ok(heads(self.output_projection(site)?).map(|(_, range)| range).collect()),
+            ActivationSite::Heads(block) => Ok(self.heads(site, *block)?.heads.clone()),
             ActivationSite::Layer(_) => Ok(single(outputs(self.linear_layer(site)?))),
         }
     }
@@ -130,7 +133,7 @@ impl ModelActivations {
     pub(crate) fn width(&self, site: &ActivationSite) -> Result<usize, ProbeError> {
         match site {
             ActivationSite::Residual(_) => self.place(site).map(|_| self.hidden_size),
-            ActivationSite::Heads(_) => Ok(inputs(self.output_projection(site)?)),
+            ActivationSite::Heads(block) => Ok(self.heads(site, *block)?.width),
             ActivationSite::Layer(_) => Ok(outputs(self.linear_layer(site)?)),
         }
     }
@@ -140,12 +143,10 @@ impl ModelActivations {
         id.ok_or_else(|| unknown(site, "the model has no such layer".into()))
     }
 
-    /// The output projection of attention in the block of `site`.
-    fn output_projection(&self, site: &ActivationSite) -> Result<&LayerComponents, ProbeError> {
-        let ActivationSite::Heads(block) = site else { return Err(unknown(site, "it has no heads".into())) };
-        let blocks: Vec<&LayerComponents> = self.layers.iter().filter(|entry| heads(entry).next().is_some()).collect();
-        let found = blocks.iter().find(|entry| entry.location == Location::Block { stage: None, layer: *block });
-        found.copied().ok_or_else(|| unknown(site, format!("the model has {} blocks with heads", blocks.len())))
+    /// The heads of the block of `site`.
+    fn heads(&self, site: &ActivationSite, block: usize) -> Result<&HeadInput, ProbeError> {
+        let found = self.heads.get(&block);
+        found.ok_or_else(|| unknown(site, format!("the model has {} blocks with heads", self.heads.len())))
     }
 
     /// The linear layer in a block that `site` names.
@@ -171,23 +172,9 @@ impl ModelActivations {
     }
 }
 
-/// The attention heads of an output projection with their input columns; none for another layer.
-fn heads(entry: &LayerComponents) -> impl Iterator<Item = (usize, Range<usize>)> {
-    let input = usize::from(entry.layer.kind != LayerKind::GptConv1d);
-    entry.slices.iter().filter(move |slice| slice.axis == input).filter_map(|slice| match slice.component {
-        Component::Head(head) => Some((head, slice.weight.first()?.clone())),
-        _ => None,
-    })
-}
-
 /// Number of outputs of a linear layer.
 fn outputs(entry: &LayerComponents) -> usize {
     entry.layer.shape[usize::from(entry.layer.kind == LayerKind::GptConv1d)]
-}
-
-/// Number of inputs of a linear layer.
-fn inputs(entry: &LayerComponents) -> usize {
-    entry.layer.shape[usize::from(entry.layer.kind != LayerKind::GptConv1d)]
 }
 
 /// The first and the last of many names.

@@ -5,14 +5,13 @@ use std::ops::Range;
 
 use burn::module::Module;
 use burn::tensor::Tensor;
-use ns_models::{AnyTransformer, Hook, Logits, Model, ModelInputs, ModelOutput, Site, Transformer};
+use ns_models::{AnyTransformer, Logits, Model, ModelInputs, ModelOutput, Site, Transformer};
 use ns_probe::{
-    ActivationSite, Hooks, MaskGradients, ProbeBatch, ProbeError, TrackedMasks, activation_gradients,
-    record_activations,
+    ActivationSite, HeadInput, Hooks, MaskGradients, ProbeBatch, ProbeError, TrackedMasks, activation_gradients,
+    head_inputs, record_activations,
 };
 
 use super::candidates::{AnswerBatch, Answers, Compared};
-use super::patching::{HeadInput, head_inputs};
 use super::scores::{answer_scores, label_scores};
 use super::subject::batches;
 use crate::data::Dataset;
@@ -97,7 +96,7 @@ impl Attribution<'_> {
         for value in &values {
             let masks = MaskGradients { layers: self.layers.to_vec(), value: *value, with_bias: false };
             let tracked = TrackedMasks::new(&self.model, &masks)?;
-            let answer = answer_scores(&self.model, batch, tracked.hook() as Hook)?;
+            let answer = answer_scores(&self.model, batch, tracked.hook())?;
             let gradients = tracked.gradients(&self.objective(&key.compare(answer)).backward());
             let share = |gradient: &f32| f64::from(*gradient) / values.len() as f64;
             add(

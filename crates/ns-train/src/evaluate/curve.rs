@@ -153,10 +153,10 @@ impl<'a, M: Answering> CircuitMeter<'a, M> {
 
     fn of_model(&self, model: &M) -> Result<f64, TrainError> {
         let mut sums = Sums::default();
-        let whole = self.circuit.model_as(ModelVariant::WholeModel)?;
         for (batch, answers) in self.subject.answers().iter().enumerate() {
             let scores = self.subject.scores(model, self.subject.hidden(model, batch)?)?;
             sums.add(&self.study, answers, scores, || {
+                let whole = self.circuit.model_as(ModelVariant::WholeModel)?;
                 self.subject.scores(&whole, self.subject.hidden(&whole, batch)?)
             })?;
         }

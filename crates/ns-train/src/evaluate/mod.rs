@@ -36,8 +36,8 @@ pub use circuit_tests::{
 pub(crate) use classifier::{Predictions, outputs, predict};
 pub use curve::{Areas, CurvePoint, FaithfulnessCurve, RandomAreas};
 pub(crate) use curve::{CircuitMeter, Measured, faithfulness_curve};
+pub(crate) use patching::PatchRuns;
 pub use patching::{CountedFrom, PatchKind, PatchMap, PatchPosition, PatchReport, PatchRow};
-pub(crate) use patching::{PatchRuns, head_inputs};
 pub(crate) use regression::{Fit, LabelScale};
 #[cfg(test)]
 pub(crate) use row::tests::row as some_row;
@@ -45,4 +45,4 @@ pub use row::{Measures, Row};
 pub(crate) use scores::{Answering, answer_scores, label_scores};
 pub(crate) use subject::{FrozenModel, WholeModel};
 pub(crate) use unit_ablation::{UnitAblation, check_outputs};
-pub(crate) use unit_ranking::UnitRanking;
+pub(crate) use unit_ranking::{UnitRanking, masked_layer};

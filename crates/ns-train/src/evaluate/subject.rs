@@ -125,15 +125,20 @@ pub(super) fn batches(examples: &Examples, rows: &[usize], head: Head, classifie
     if !head.is_language_model() {
         return rows.chunks(classified).map(<[usize]>::to_vec).collect();
     }
+    batches_of_one_length(examples, rows, POSITIONS)
+}
+
+/// Divides rows into batches of one length each, with at most `positions` tokens or one row.
+pub(super) fn batches_of_one_length(examples: &Examples, rows: &[usize], positions: usize) -> Vec<Vec<usize>> {
     let mut rows = rows.to_vec();
     rows.sort_by_key(|row| examples.n_tokens(*row));
     let equal = rows.chunk_by(|left, right| examples.n_tokens(*left) == examples.n_tokens(*right));
-    equal.flat_map(|rows| rows.chunks(sized(examples, rows[0])).map(<[usize]>::to_vec)).collect()
+    equal.flat_map(|rows| rows.chunks(sized(examples, rows[0], positions)).map(<[usize]>::to_vec)).collect()
 }
 
-/// Number of rows as long as `row` per forward pass.
-fn sized(examples: &Examples, row: usize) -> usize {
-    (POSITIONS / examples.n_tokens(row).max(1)).clamp(1, EXAMPLES)
+/// Number of rows as long as `row` per forward pass of at most `positions` tokens.
+fn sized(examples: &Examples, row: usize, positions: usize) -> usize {
+    (positions / examples.n_tokens(row).max(1)).clamp(1, EXAMPLES)
 }
 
 /// Forward passes of a transformer on some rows that continue from frozen activations, because no mask changes them.
@@ -174,7 +179,7 @@ impl<'a> FrozenModel<'a> {
                 Batches::Trees(trees, frozen)
             }
             None => {
-                let classified = rows.first().map_or(1, |row| sized(examples, *row));
+                let classified = rows.first().map_or(1, |row| sized(examples, *row, POSITIONS));
                 let batches = batches(examples, rows, circuit.base().head(), classified);
                 Batches::Sequences(batches, RefCell::new(activations.another()))
             }

@@ -7,10 +7,25 @@ use burn::tensor::TensorData;
 use ns_circuit::{CircuitModel, rng};
 
 use crate::error::TrainError;
-use crate::statistics::ranks;
+use crate::statistics::{ScoreOrder, best_units, circuit_sizes, ranks};
 
 /// Mask parameters by name, as [`CircuitModel::load_mask_params`] takes them.
 pub(crate) type MaskParams = BTreeMap<String, TensorData>;
+
+/// How the names of mask parameters of weights end.
+const WEIGHT: &str = ".weight_mask_params";
+/// How the names of mask parameters of biases end.
+const BIAS: &str = ".bias_mask_params";
+
+/// Hugging Face name of the layer with some mask parameters.
+pub(crate) fn masked_layer(params: &str) -> &str {
+    [WEIGHT, BIAS].iter().find_map(|end| params.strip_suffix(end)).unwrap_or(params)
+}
+
+/// Whether mask parameters are those of a bias.
+pub(crate) fn masks_bias(params: &str) -> bool {
+    params.ends_with(BIAS)
+}
 
 /// The units of all masked layers from the best to the worst. A unit is an entry of a mask: a neuron, or a single weight.
 #[derive(Clone, Debug)]
@@ -56,8 +71,7 @@ impl UnitRanking {
         let expected = "a ranking needs mask parameters: masked layers, and a mask method that has them (not \
                         magnitude_pruning)";
         TrainError::check(!scores.is_empty(), "the circuit", "one without units", expected)?;
-        let mut order: Vec<usize> = (0..scores.len()).collect();
-        order.sort_by(|left, right| scores[*right].total_cmp(&scores[*left]));
+        let order = best_units(&scores, ScoreOrder::Signed, scores.len())?;
         Ok(Self { masks, scores, order })
     }
 
@@ -70,6 +84,18 @@ impl UnitRanking {
     /// Number of units.
     pub(crate) fn len(&self) -> usize {
         self.order.len()
+    }
+
+    /// Number of units in a share of them, which `key` names in errors.
+    ///
+    /// # Errors
+    /// Returns [`TrainError::Setting`] for a share that is not between 0 and 1, or of no unit.
+    pub(crate) fn size_of(&self, key: &'static str, share: f64) -> Result<usize, TrainError> {
+        let n = self.len();
+        let size = circuit_sizes(&[share], n)?.first().copied().unwrap_or_default();
+        let expected = format!("there are {n} units, so it must be at least {}", 1.0 / n as f64);
+        TrainError::check(size > 0, key, share, expected)?;
+        Ok(size)
     }
 
     /// Mask parameters that keep the first `size` units.

@@ -55,7 +55,7 @@ pub enum Objective {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RankBy {
-    /// By the size of the effect, whatever its direction.
+    /// By the size of the effect, in either direction.
     #[default]
     Absolute,
     /// By how much the unit helps: units that harm come last.

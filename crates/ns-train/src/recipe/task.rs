@@ -10,7 +10,7 @@ use super::sections::Recipe;
 use crate::error::TrainError;
 
 /// Keys of what is trained.
-const OF_TRAINING: [&str; 6] = ["circuit_config", "evaluation", "head", "probe", "sweep", "training"];
+const OF_TRAINING: [&str; 7] = ["attribution", "circuit_config", "evaluation", "head", "probe", "sweep", "training"];
 
 impl Document {
     /// The recipe of the model's own task, for commands that train nothing: the model, `[data]` and `[behaviour]`. Its kind

@@ -90,7 +90,7 @@ pub fn two_samples(a: &[f64], b: &[f64], arrangements: Arrangements) -> Result<P
             counts.add(observed);
             let mut stream = rng::stream(arrangements.seed, "two samples", 0, 0);
             for _ in 0..arrangements.draws {
-                // The first steps of a Fisher–Yates shuffle, from whatever order.
+                // The first steps of a Fisher–Yates shuffle. The order before it does not matter.
                 (0..smaller).for_each(|place| pooled.swap(place, place + rng::below(&mut stream, n - place)));
                 counts.add(statistic(sum_of_a(pooled[..smaller].iter().sum())));
             }

@@ -18,10 +18,11 @@ use super::probes::MASKS;
 use super::task_measures::measure_circuit;
 use crate::data::Dataset;
 use crate::error::TrainError;
-use crate::evaluate::{Answers, AttributionScores, Row, UnitRanking, UnitScores, check_outputs, unit_scores};
+use crate::evaluate::{
+    Answers, AttributionScores, Row, UnitRanking, UnitScores, check_outputs, masked_layer, unit_scores,
+};
 use crate::recipe::{AttributionSection, Kind, RankBy, Recipe};
 use crate::run::{DelayedProgress, Run};
-use crate::statistics::circuit_sizes;
 
 /// File with the scores of the units.
 const SCORES: &str = "scores.safetensors";
@@ -108,8 +109,8 @@ impl<'a> AttributionRun<'a> {
     /// Ranks the units. Without a mask on its bias, a unit has one entry; a bias mask has the scores of its units.
     fn ranking(&self, scores: &UnitScores) -> Result<UnitRanking, TrainError> {
         let score = |name: &str, unit: usize| {
-            let layer = [".weight_mask_params", ".bias_mask_params"].iter().find_map(|end| name.strip_suffix(end));
-            let score = layer.and_then(|layer| scores.get(layer)?.get(unit)).copied().unwrap_or_default();
+            let score = scores.get(masked_layer(name)).and_then(|of_layer| of_layer.get(unit));
+            let score = score.copied().unwrap_or_default();
             if self.section.rank == RankBy::Absolute { score.abs() } else { score }
         };
         UnitRanking::of_scores(&self.circuit, score)
@@ -117,10 +118,7 @@ impl<'a> AttributionRun<'a> {
 
     /// Number of units of the circuit.
     fn size(&self, ranking: &UnitRanking) -> Result<usize, TrainError> {
-        let (n, share) = (ranking.len(), self.section.share);
-        let size = circuit_sizes(&[share], n)?[0];
-        let expected = format!("the layers have {n} units, so it must be at least {}", 1.0 / n as f64);
-        TrainError::check(size > 0, "attribution.share", share, expected)?;
+        let size = ranking.size_of("attribution.share", self.section.share)?;
         let tied = ranking.tied(size);
         if tied > 0 {
             tracing::warn!("{tied} units have the score of the last of the {size} best; they are all kept, or none");

@@ -78,26 +78,22 @@ pub fn curve_of_run(
     device: &Device,
 ) -> Result<CurveReport, TrainError> {
     let start = Instant::now();
-    let run = JudgedRun::open(folder.as_ref(), &[settings.ablation], device)?;
-    let rows = run.rows(settings.set)?;
-    let whole = WholeModel::new(&run.answers, rows, run.circuit.base().head());
-    let ablation = run.ablation(settings.ablation, rows)?;
-    let mut meter = CircuitMeter::new(&run.circuit, &whole, ablation, settings.metric);
-    let ranking = UnitRanking::of_masks(&run.circuit)?;
-    let mut bar = DelayedProgress::new("circuits");
-    let random = (settings.random, run.recipe.seed);
-    let curve = faithfulness_curve(&mut meter, &ranking, random, |done, total| bar.update(done, total))?;
-    bar.finish();
-    let found = found((folder.as_ref(), &run), &mut meter, &ranking, [curve.full, curve.empty])?;
-    Ok(CurveReport {
-        run: folder.as_ref().into(),
-        metric: settings.metric,
-        set: settings.set,
-        ablation: settings.ablation,
-        examples: rows.len(),
-        curve,
-        found,
-        seconds: start.elapsed().as_secs_f64(),
+    with_meter(folder.as_ref(), settings, device, |run, rows, meter, ranking| {
+        let mut bar = DelayedProgress::new("circuits");
+        let random = (settings.random, run.recipe.seed);
+        let curve = faithfulness_curve(meter, ranking, random, |done, total| bar.update(done, total))?;
+        bar.finish();
+        let found = found((folder.as_ref(), run), meter, ranking, [curve.full, curve.empty])?;
+        Ok(CurveReport {
+            run: folder.as_ref().into(),
+            metric: settings.metric,
+            set: settings.set,
+            ablation: settings.ablation,
+            examples: rows.len(),
+            curve,
+            found,
+            seconds: start.elapsed().as_secs_f64(),
+        })
     })
 }
 
@@ -110,15 +106,26 @@ pub fn circuit_of_run(
     settings: &CurveSettings,
     device: &Device,
 ) -> Result<FoundCircuit, TrainError> {
-    let run = JudgedRun::open(folder.as_ref(), &[settings.ablation], device)?;
+    with_meter(folder.as_ref(), settings, device, |run, _, meter, ranking| {
+        let none = Measured { masks: Box::new(|| ranking.circuit(0)), alone: true };
+        let limits = [meter.full()?, meter.measure([none], |_, _| {})?[0]];
+        found((folder.as_ref(), run), meter, ranking, limits)
+    })
+}
+
+/// Opens a finished run, and measures circuits of its units on the rows of the set.
+fn with_meter<T>(
+    folder: &Path,
+    settings: &CurveSettings,
+    device: &Device,
+    measure: impl FnOnce(&JudgedRun, &[usize], &mut CircuitMeter<'_, AnyModel>, &UnitRanking) -> Result<T, TrainError>,
+) -> Result<T, TrainError> {
+    let run = JudgedRun::open(folder, &[settings.ablation], device)?;
     let rows = run.rows(settings.set)?;
     let whole = WholeModel::new(&run.answers, rows, run.circuit.base().head());
     let ablation = run.ablation(settings.ablation, rows)?;
     let mut meter = CircuitMeter::new(&run.circuit, &whole, ablation, settings.metric);
-    let ranking = UnitRanking::of_masks(&run.circuit)?;
-    let none = Measured { masks: Box::new(|| ranking.circuit(0)), alone: true };
-    let limits = [meter.full()?, meter.measure([none], |_, _| {})?[0]];
-    found((folder.as_ref(), &run), &mut meter, &ranking, limits)
+    measure(&run, rows, &mut meter, &UnitRanking::of_masks(&run.circuit)?)
 }
 
 /// The smallest of some circuits that keeps at least `share` of the behaviour: how λ is chosen on the dev set. `None` if

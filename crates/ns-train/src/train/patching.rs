@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use burn::tensor::Device;
 use ns_circuit::expand_layers;
 use ns_models::{AnyTransformer, Model, Transformer};
-use ns_probe::ActivationSite;
+use ns_probe::{ActivationSite, head_inputs};
 
 use super::base_model::{model_config, named_sites};
 use super::base_model_pool::BaseModelPool;
 use super::behaviour::{answer_data, answers_of};
 use crate::data::{Dataset, Examples};
 use crate::error::TrainError;
-use crate::evaluate::{PatchReport, PatchRuns, head_inputs};
+use crate::evaluate::{PatchReport, PatchRuns};
 use crate::recipe::{Document, Metric, Recipe, SetName};
 
 /// Start of the name of the results of attention heads.

@@ -11,7 +11,6 @@ use crate::error::TrainError;
 use crate::evaluate::UnitRanking;
 use crate::exchange::CircuitFiles;
 use crate::run::RECIPE;
-use crate::statistics::circuit_sizes;
 
 /// The size of a circuit that [`resize_circuit`] wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,9 +44,7 @@ pub fn resize_circuit(
     TrainError::check(!same, "--out", format!("`{}`", out.display()), expected)?;
     let mut circuit: CircuitModel<AnyModel> = files.load(device)?;
     let ranking = UnitRanking::of_masks(&circuit)?;
-    let (units, kept) = (ranking.len(), circuit_sizes(&[share], ranking.len())?[0]);
-    let expected = format!("the circuit has {units} units, so it must be at least {}", 1.0 / units as f64);
-    TrainError::check(kept > 0, "--share", share, expected)?;
+    let (units, kept) = (ranking.len(), ranking.size_of("--share", share)?);
     circuit.load_mask_params(&ranking.logits(kept))?;
     std::fs::create_dir_all(out).map_err(TrainError::io("create", out))?;
     let write = |name: &str, text: &[u8]| ns_models::write_atomically(out.join(name), text);

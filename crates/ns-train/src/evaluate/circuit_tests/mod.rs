@@ -101,7 +101,7 @@ impl CircuitTestSettings {
         let replaces = self.ablation.replaces_outputs();
         let ablation = || UnitAblation::new(self.ablation, circuit, answers, rows, seed);
         let ablation = replaces.then(ablation).transpose()?;
-        // The outputs of a neuron are replaced as a whole, whatever the mask of its bias.
+        // The output of a neuron is replaced as a whole, so masks of biases do not count.
         let units = CircuitUnits::new(circuit, !replaces, seed)?;
         let families = [parts::components(circuit, &units), parts::layers(&units)];
         let plan = Plan { settings: self, units: &units, families, seed };

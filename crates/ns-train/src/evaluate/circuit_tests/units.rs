@@ -8,10 +8,7 @@ use ns_circuit::{CircuitModel, rng};
 
 use crate::error::TrainError;
 use crate::evaluate::unit_ablation::KeptUnits;
-use crate::evaluate::unit_ranking::MaskParams;
-
-const WEIGHT: &str = ".weight_mask_params";
-const BIAS: &str = ".bias_mask_params";
+use crate::evaluate::unit_ranking::{MaskParams, masked_layer, masks_bias};
 
 /// The units of all masked layers: entries of the masks, one mask after another, in row-major order.
 #[derive(Clone, Debug)]
@@ -36,12 +33,12 @@ pub(super) type Kept = Vec<bool>;
 impl UnitMask {
     /// Hugging Face name of the layer.
     pub(super) fn layer(&self) -> &str {
-        [WEIGHT, BIAS].iter().find_map(|end| self.key.strip_suffix(end)).unwrap_or(&self.key)
+        masked_layer(&self.key)
     }
 
     /// Whether it masks a bias.
     pub(super) fn is_bias(&self) -> bool {
-        self.key.ends_with(BIAS)
+        masks_bias(&self.key)
     }
 }
 

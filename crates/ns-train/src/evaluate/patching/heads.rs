@@ -1,4 +1,4 @@
-//! The results of attention heads: where a forward pass has them, how they are recorded and replaced.
+//! The results of attention heads: how a forward pass records and replaces them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -6,31 +6,8 @@ use std::sync::{Mutex, PoisonError};
 
 use burn::module::{Param, ParamId};
 use burn::tensor::Tensor;
-use ns_models::{AnyTransformer, Component, LayerKind, LinearHook, Location, layer_components, layer_ids};
-
-/// The input of the output projection of attention in a block: the results of its heads side by side.
-#[derive(Clone, Debug)]
-pub(crate) struct HeadInput {
-    /// The weight of the output projection.
-    pub(super) weight: ParamId,
-    /// The columns of each head.
-    pub(in crate::evaluate) heads: Vec<Range<usize>>,
-}
-
-/// The results of the heads of each block.
-pub(crate) fn head_inputs(model: &AnyTransformer) -> BTreeMap<usize, HeadInput> {
-    let ids: BTreeMap<String, ParamId> = layer_ids(model).into_iter().map(|(id, name)| (name, id)).collect();
-    let entries = layer_components(model).into_iter().filter_map(|entry| {
-        let Location::Block { stage: None, layer } = entry.location else { return None };
-        let inputs = usize::from(entry.layer.kind != LayerKind::GptConv1d);
-        let of_head = entry.slices.iter().filter(|slice| slice.axis == inputs);
-        let of_head = of_head.filter(|slice| matches!(slice.component, Component::Head(_)));
-        let heads: Vec<Range<usize>> = of_head.filter_map(|slice| slice.weight.first().cloned()).collect();
-        let weight = *ids.get(&entry.layer.name)?;
-        (!heads.is_empty()).then_some((layer, HeadInput { weight, heads }))
-    });
-    entries.collect()
-}
+use ns_models::LinearHook;
+use ns_probe::HeadInput;
 
 /// Records the results of heads.
 #[derive(Debug)]

@@ -8,6 +8,5 @@ mod run;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use heads::{HeadInput, head_inputs};
 pub use report::{CountedFrom, PatchKind, PatchMap, PatchPosition, PatchReport, PatchRow};
 pub(crate) use run::PatchRuns;

@@ -8,9 +8,9 @@ use burn::tensor::Tensor;
 use ns_models::{
     AnyTransformer, Context, Flow, Ignore, Model, Patch, Site, Sublayer, Transformer, Vector, VectorCache,
 };
-use ns_probe::{ActivationSite, ProbeBatch};
+use ns_probe::{ActivationSite, HeadInput, ProbeBatch};
 
-use super::heads::{HeadInput, PatchHead, RecordHeads};
+use super::heads::{PatchHead, RecordHeads};
 use crate::data::{Dataset, Examples};
 use crate::error::TrainError;
 use crate::evaluate::candidates::{AnswerBatch, Answers};

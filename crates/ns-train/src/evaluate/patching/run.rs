@@ -1,24 +1,20 @@
 //! All cells of activation patching, on all examples.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
 
 use ns_models::AnyTransformer;
-use ns_probe::ActivationSite;
+use ns_probe::{ActivationSite, HeadInput, head_inputs};
 
-use super::heads::{HeadInput, head_inputs};
 use super::means::{Baseline, Mean};
 use super::pairs::Pairs;
 use super::report::{CountedFrom, PatchKind, PatchMap, PatchPosition, PatchRow};
-use crate::data::Examples;
 use crate::error::TrainError;
 use crate::evaluate::Answers;
-use crate::run::Progress;
+use crate::evaluate::subject::batches_of_one_length;
+use crate::run::DelayedProgress;
 
 /// Most positions per forward pass. All activations of two runs are kept in memory.
 const POSITIONS: usize = 1024;
-/// Time without a progress bar.
-const QUIET: Duration = Duration::from_secs(2);
 
 /// What is patched: the sites of a model, on examples of a data set.
 pub(crate) struct PatchRuns<'a> {
@@ -56,7 +52,15 @@ impl<'a> PatchRuns<'a> {
         let longest = rows.iter().map(|row| examples.n_tokens(*row)).max().unwrap_or_default();
         let mut heads = head_inputs(model);
         heads.retain(|layer, _| sites.contains(&ActivationSite::Heads(*layer)));
-        Self { model, answers, sites, heads, batches: batches(examples, rows), first: rows.first().copied(), longest }
+        Self {
+            model,
+            answers,
+            sites,
+            heads,
+            batches: batches_of_one_length(examples, rows, POSITIONS),
+            first: rows.first().copied(),
+            longest,
+        }
     }
 
     /// Runs everything. Shows progress on stderr if it takes more than two seconds.
@@ -98,7 +102,8 @@ impl<'a> PatchRuns<'a> {
             self.sites.iter().map(|site| vec![Mean::default(); self.cells(site, self.longest)]).collect();
         let cells =
             |rows: &Vec<usize>| -> usize { self.sites.iter().map(|site| self.cells(site, self.length(rows))).sum() };
-        let mut progress = Quiet::new(self.batches.iter().map(cells).sum());
+        let (mut done, total) = (0, self.batches.iter().map(cells).sum());
+        let mut progress = DelayedProgress::new("patching");
         for rows in &self.batches {
             let pairs = Pairs::new(self.model, self.answers, rows)?;
             let recorded = pairs.record(&self.sites, &self.heads)?;
@@ -107,7 +112,8 @@ impl<'a> PatchRuns<'a> {
                 let first = means.len() - cells;
                 for cell in 0..cells {
                     means[first + cell].add(&recorded.patched(site, cell)?);
-                    progress.step();
+                    done += 1;
+                    progress.update(done, total);
                 }
             }
         }
@@ -167,42 +173,5 @@ impl<'a> PatchRuns<'a> {
             })
         };
         columns.iter().enumerate().filter_map(position).collect()
-    }
-}
-
-/// Divides rows into batches of one length each.
-fn batches(examples: &Examples, rows: &[usize]) -> Vec<Vec<usize>> {
-    let mut rows = rows.to_vec();
-    rows.sort_by_key(|row| examples.n_tokens(*row));
-    let equal = rows.chunk_by(|left, right| examples.n_tokens(*left) == examples.n_tokens(*right));
-    let size = |rows: &[usize]| (POSITIONS / examples.n_tokens(rows[0]).max(1)).max(1);
-    equal.flat_map(|rows| rows.chunks(size(rows)).map(<[usize]>::to_vec)).collect()
-}
-
-/// A progress bar that appears after a while.
-struct Quiet {
-    start: Instant,
-    done: usize,
-    total: usize,
-    shown: Option<Progress>,
-}
-
-impl Quiet {
-    fn new(total: usize) -> Self {
-        Self { start: Instant::now(), done: 0, total, shown: None }
-    }
-
-    fn step(&mut self) {
-        self.done += 1;
-        if self.start.elapsed() > QUIET && self.done < self.total {
-            let (done, total) = (self.done, self.total);
-            self.shown.get_or_insert_with(|| Progress::new("patching", done, total)).update(done, "");
-        }
-    }
-
-    fn finish(self) {
-        if let Some(progress) = self.shown {
-            progress.finish(self.total, "");
-        }
     }
 }

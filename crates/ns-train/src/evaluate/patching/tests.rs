@@ -2,10 +2,9 @@
 
 use burn::tensor::Device;
 use ns_models::{AnyTransformer, Head, Logits, Model, Transformer};
-use ns_probe::{ActivationSite, Edit, Replacement, record_activations, run_edited};
+use ns_probe::{ActivationSite, Edit, Replacement, head_inputs, record_activations, run_edited};
 use serde_json::{Value, json};
 
-use super::heads::head_inputs;
 use super::pairs::Pairs;
 use super::run::PatchRuns;
 use super::{CountedFrom, PatchKind};

@@ -3,6 +3,8 @@
 use plotters::style::RGBColor;
 use serde::{Deserialize, Serialize};
 
+use super::theme::{INK, MUTED, WHITE};
+
 /// Colour names with their values in CSS and matplotlib.
 const NAMES: [(&str, [u8; 3]); 30] = [
     ("black", [0, 0, 0]),
@@ -95,6 +97,15 @@ impl TryFrom<String> for Colour {
 impl From<Colour> for String {
     fn from(colour: Colour) -> Self {
         format!("#{:02x}{:02x}{:02x}", colour.red, colour.green, colour.blue)
+    }
+}
+
+/// The colour of a number in a cell: in a cell without a value, on a dark and on a light shade.
+pub(super) fn ink_on(shade: Option<Colour>) -> RGBColor {
+    match shade {
+        None => MUTED,
+        Some(shade) if shade.lightness() < 0.5 => WHITE,
+        Some(_) => INK,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::canvas::{Area, Canvas, Drawn, Label};
-use super::colour::Colour;
+use super::colour::{Colour, ink_on};
 use super::error::{FigureError, check_number};
 use super::frame::{draw_no_data, draw_title};
 use super::grid::percent;
@@ -11,7 +11,7 @@ use super::grid_frame::{GridFrame, GridSpec, MARGIN, MAX_COLUMNS, MAX_ROWS};
 use super::map_style::MapStyle;
 use super::output::{ImageFormat, save_as};
 use super::text::fitted;
-use super::theme::{INK, MUTED, TRACK, WHITE};
+use super::theme::{MUTED, TRACK};
 
 /// Smallest width of a cell, in pixels.
 const MIN_CELL_WIDTH: i32 = 74;
@@ -130,11 +130,7 @@ impl<'a> HeatMap<'a> {
         let area = Area { left: area.left + 2, top: area.top + 2, right: area.right - 2, bottom: area.bottom - 2 };
         let shade = share.map(|share| shade(colour, share / self.scale_end));
         canvas.fill(area, shade.map_or(TRACK, Colour::rgb))?;
-        let ink = match shade {
-            None => MUTED,
-            Some(shade) if shade.lightness() < 0.5 => WHITE,
-            Some(_) => INK,
-        };
+        let ink = ink_on(shade);
         let text = share.map_or("–".to_owned(), percent);
         let size = (NUMBER_SCALE * self.style.label_size).min(f64::from(area.bottom - area.top) * 0.75);
         let (text, size) = fitted(&text, size, f64::from(area.width() - 4));

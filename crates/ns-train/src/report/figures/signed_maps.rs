@@ -5,7 +5,7 @@ use std::path::Path;
 use plotters::style::RGBColor;
 
 use super::canvas::{Area, Canvas, Drawn, Label};
-use super::colour::Colour;
+use super::colour::{Colour, ink_on};
 use super::error::{FigureError, check_number};
 use super::frame::draw_no_data;
 use super::grid_frame::{GridFrame, GridSpec, MARGIN, MAX_COLUMNS, MAX_ROWS};
@@ -13,7 +13,7 @@ use super::map_style::MapStyle;
 use super::number::drawable;
 use super::output::save;
 use super::text::{fitted, wrapped};
-use super::theme::{BLUE, GRID, INK, MUTED, NAME, TICK, TITLE_STRIP, TRACK, VERMILION, WHITE};
+use super::theme::{BLUE, GRID, MUTED, NAME, TICK, TITLE_STRIP, TRACK, VERMILION};
 
 /// Smallest and largest width of a cell, in pixels.
 const CELL_WIDTH: [i32; 2] = [44, 150];
@@ -129,11 +129,7 @@ impl<'a> SignedMaps<'a> {
         canvas.fill(area, GRID)?;
         let inner = Area { left: area.left + 1, top: area.top + 1, right: area.right - 1, bottom: area.bottom - 1 };
         canvas.fill(inner, shade.map_or(TRACK, Colour::rgb))?;
-        let ink = match shade {
-            None => MUTED,
-            Some(shade) if shade.lightness() < 0.5 => WHITE,
-            Some(_) => INK,
-        };
+        let ink = ink_on(shade);
         if !wide {
             return Ok(());
         }
@@ -157,7 +153,7 @@ impl<'a> SignedMaps<'a> {
         self.draw_caption(canvas, (left + SCALE_WIDTH + 40, top + 11))
     }
 
-    /// Draws the caption beside the colour scale, in lines.
+    /// Draws the caption to the right of the colour scale, in lines.
     fn draw_caption(&self, canvas: &mut Canvas<'_>, (left, middle): (i32, i32)) -> Drawn {
         let (size, room) = (TICK * 0.9, f64::from(self.size.0 - left - MARGIN / 2));
         for (line, text) in (0..).zip(wrapped(self.caption, size, room)) {
